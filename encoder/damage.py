@@ -7,7 +7,7 @@ something, a stretch is decoded once more here, packet by packet.
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -18,16 +18,19 @@ from av.container import InputContainer
 from av.frame import Frame
 from av.packet import Packet
 from av.stream import Stream
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from encoder.timelines import policy
 from encoder.timelines.spans import Stated
-from headend.core.errors import DamagedMaster
+from headend.core.errors import DamagedMaster, MasterError
 from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
 """Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
+_LASTING_FRAMES = 3
+"""Fewer frames of another format than these are damage."""
 SHOWN = 12
 """How many stretches an error names."""
 _NEAR = Fraction(3, 4)
@@ -46,7 +49,8 @@ def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange
         The damage, merged to stretches that a person can look at.
 
     Raises:
-        MasterError: It can't be opened, or its sound changes channels or sample rate on the way.
+        MasterError: It can't be opened, its sound changes channels or sample rate, or its picture changes size or
+            format where the plan knows of no change.
     """
     found: list[Damage] = []
     for read_range in read_ranges:
@@ -55,7 +59,7 @@ def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange
             if read_range.seek_s is not None and stream.time_base:
                 container.seek(int(read_range.seek_s / stream.time_base), stream=stream)
             if isinstance(stream, VideoStream):
-                found += _of_picture(container, stream, read_range)
+                found += _of_picture(container, stream, read_range, master)
             elif isinstance(stream, AudioStream):
                 found += _of_sound(container, stream, read_range, master)
     return merged(found)
@@ -128,22 +132,29 @@ def _listed(found: Sequence[Damage]) -> str:
     return ", ".join(map(str, found[:SHOWN])) + more
 
 
-def _of_picture(container: InputContainer, stream: VideoStream, read_range: ReadRange) -> Iterator[Damage]:
-    stream.thread_type = "AUTO"
-    # Otherwise the decoder of HEVC shows pictures of which it had to leave out parts.
-    stream.codec_context.options = {"err_detect": "explode"} if stream.codec_context.name == "hevc" else {}
+def _of_picture(
+    container: InputContainer, stream: VideoStream, read_range: ReadRange, master: Master
+) -> Iterator[Damage]:
+    is_checked = stream.codec_context.name == "hevc"
+    # Threads that decode several frames at once report errors with later packets.
+    stream.thread_type = "SLICE" if is_checked else "AUTO"
+    # Otherwise the decoder of HEVC shows pictures of which it had to leave out parts, or whose checksum is wrong.
+    stream.codec_context.options = {"err_detect": "explode+crccheck"} if is_checked else {}
     wrong: set[Fraction] = set()
     promised: set[Fraction] = set()
     shown: list[Fraction] = []
+    formats = _Formats(read_range.picture_format)
     for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
         if at_s is not None and packet.size and not packet.is_discard:
             promised |= {at_s} if packet.pts is not None else set()
-            # Where packets don't say when they are shown, one that fails must do.
-            wrong |= {at_s} if packet.is_corrupt or (failed and packet.pts is None) else set()
+            # A picture whose checksum is wrong is shown nevertheless. Where packets don't say when they are shown, the
+            # time of one that fails must do.
+            wrong |= {at_s} if packet.is_corrupt or (failed and (is_checked or packet.pts is None)) else set()
         for frame in frames:
             shown_s = _time_s(frame, stream)
             if shown_s is not None:
+                formats.see(frame, shown_s - read_range.zero_s, master)
                 shown.append(shown_s)
                 wrong |= {shown_s} if frame.is_corrupt else set()
     shown.sort()
@@ -153,10 +164,51 @@ def _of_picture(container: InputContainer, stream: VideoStream, read_range: Read
             yield _damage(read_range, at_s, at_s + read_range.frame_s)
 
 
+@dataclass(slots=True)
+class _Formats:
+    """Watches the frames of a stretch for a size, pixel format, matrix or range that the plan does not know.
+
+    Attributes:
+        planned: Size and pixel format that frames must have; empty where they may change.
+        before: What frames had so far.
+        since_s: When frames began to differ from that; None if they don't.
+        count: How many have differed since then.
+    """
+
+    planned: str
+    before: tuple[str, object] = ("", None)
+    since_s: Fraction | None = None
+    count: int = 0
+
+    def see(self, frame: VideoFrame, at_s: Fraction, master: Master) -> None:
+        """Look at a frame.
+
+        Raises:
+            MasterError: Several frames in a row have differed; fewer are damage.
+        """
+        words = f"{frame.width}x{frame.height} {frame.format.name}"
+        here = (words, (frame.colorspace, frame.color_range))
+        if not self.before[0]:
+            self.before = (self.planned, here[1])
+        if not self.planned or here == self.before:
+            self.since_s, self.count = None, 0
+            return
+        self.since_s, self.count = at_s if self.since_s is None else self.since_s, self.count + 1
+        if self.count >= _LASTING_FRAMES:
+            before = self.before[0] if words != self.before[0] else f"{words} with another matrix or range"
+            raise MasterError(
+                f"{master.url}: the picture changes from {before} to {words} at {float(self.since_s):.3f} s, which was "
+                "not seen when the master was read; deliver it in one format throughout",
+                at_s=float(self.since_s),
+            )
+
+
 def _of_sound(
     container: InputContainer, stream: AudioStream, read_range: ReadRange, master: Master
 ) -> Iterator[Damage]:
     forget_order(stream)
+    if stream.codec_context.name in ("ac3", "eac3"):
+        stream.codec_context.options = {"err_detect": "explode+crccheck"}
     expected_s: Fraction | None = None
     stated = Stated()
     for packet, frames, failed in _decoded(container, stream, read_range):

@@ -44,8 +44,8 @@ MEMORY_FACTOR, LEAST_MEMORY_BYTES = 4, 8 << 30
 """How much memory FFmpeg may ask for, over what is set aside for its task: a hostile master gets no more."""
 FILE_BYTES = 64 << 30
 """The largest file that it may write."""
-_SKIPPED_SLICE = re.compile(r"^\[hevc @ .*undecodable NALU: (?:[12]?\d|3[01])$")
-"""The decoder of HEVC leaves out parts of pictures that make no sense, and says nothing else of it."""
+_DAMAGED_HEVC = re.compile(r"^\[hevc @ .*(?:undecodable NALU: (?:[12]?\d|3[01])$|: mismatching checksum of plane)")
+"""The decoder of HEVC leaves out parts of pictures that make no sense, and shows pictures whose checksum is wrong."""
 NO_SPACE = re.compile("No space left on device|Disk quota exceeded|File too large")
 FULL = frozenset({256 - errno.ENOSPC, 256 - errno.EDQUOT, 256 - errno.EFBIG, -signal.SIGXFSZ})
 """Statuses with which FFmpeg ends when its disk is full."""
@@ -221,15 +221,16 @@ def _share_done(task: EncodeTask, frames: int) -> float:
 
 
 def tells_of_damage(line: str, task: EncodeTask) -> bool:
-    """Whether a line of FFmpeg's says that something of what a task reads is damaged.
+    """Whether a line of FFmpeg's says that something of what a task reads is damaged, or changes its format.
 
-    Source: FFmpeg's ``fftools/ffmpeg_dec.c``, ``ffmpeg_demux.c`` and ``libavcodec/hevc/hevcdec.c``, in the words of
-    their warnings and errors.
+    Source: FFmpeg's ``fftools/ffmpeg_dec.c``, ``ffmpeg_demux.c``, ``ffmpeg_filter.c`` and
+    ``libavcodec/hevc/hevcdec.c``, in the words of their warnings and errors.
     """
     corrupt = re.search(r"corrupt input packet in stream (\d+)", line)
     return (
         "[dec:" in line
-        or _SKIPPED_SLICE.search(line) is not None
+        or "Avoiding reinit; dropping frame" in line
+        or _DAMAGED_HEVC.search(line) is not None
         or (corrupt is not None and int(corrupt[1]) in {read_range.stream for read_range in task.reads})
     )
 

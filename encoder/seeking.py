@@ -52,6 +52,7 @@ def read_range(conformed: Conformed, chunk: Chunk) -> ReadRange:
         seek_s=index.seek_ticks[place] * track.time_base if place else None,
         start_s=index.pts_ticks[first] * track.time_base,
         end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
+        picture_format="" if track.changes else f"{track.width_px}x{track.height_px} {track.pixel_format}",
     )
 
 

@@ -6,10 +6,15 @@ from encoder import timestamps
 from encoder.command.source import SourcePicture
 from headend.core.timing import Chunk
 
+_CONVERTED = {"primaries": "primaries", "transfer": "transfer", "matrix": "color_matrix", "range": "range"}
+"""What is converted where it changes: attributes of `Colour`, and the names of options of FFmpeg's ``scale``."""
+
 
 def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
     """Cut a chunk's frames, turn them upright, time them on the grid from 0 and tag them with the master's colour."""
     pts = picture.track.frames.pts_ticks
+    if not picture.track.changes:
+        stream = _guarded(stream, picture)
     bounds: dict[str, int] = {}
     first, end = picture.conformed.source_range(chunk.first_frame, chunk.end_frame)
     # A frame that is missing at a chunk's start is replaced by the last one before it, so that one is kept.
@@ -49,6 +54,16 @@ def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
     )
 
 
+def _guarded(stream: Any, picture: SourcePicture) -> Any:
+    """Make FFmpeg fail if frames have another size than the plan says.
+
+    Later filters would scale them to the renditions' size without a word. ``setsar`` changes no sample, and refuses a
+    negative ratio when the graph is configured. Frames that change later are dropped, see `source.seek_options`.
+    """
+    track = picture.track
+    return stream.filter("setsar", f"if(eq(w,{track.width_px})*eq(h,{track.height_px}),sar,-1)", max=1 << 16)
+
+
 def _unified(stream: Any, picture: SourcePicture) -> Any:
     """Bring frames whose format changes in mid-stream to the title's format; those of another shape get bars."""
     track, colour = picture.track, picture.colour
@@ -56,7 +71,12 @@ def _unified(stream: Any, picture: SourcePicture) -> Any:
     # Ratio of a frame's aspect ratio to the title's; rounding of sizes changes it by up to 3 %.
     relative = f"(dar/({width}/{height}*{shape}))"
     alike = f"lt(abs({relative}-1),0.03)"
-    known = {} if picture.is_rgb else {"out_color_matrix": colour.matrix, "out_range": colour.range}
+    # FFmpeg takes frames that state nothing for BT.601. So it converts only what frames state differently.
+    known = {
+        f"out_{option}": getattr(colour, name)
+        for name, option in _CONVERTED.items()
+        if len({getattr(one, name) for one in track.stated_colours} - {"unknown"}) > 1 and not picture.is_rgb
+    }
     return (
         stream.filter(
             "scale",

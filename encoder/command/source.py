@@ -81,9 +81,12 @@ def seek_options(picture: SourcePicture, chunk: Chunk) -> dict[str, Any]:
         "noautorotate": None,
         "apply_cropping": "codec",
     }
-    if picture.track.changes:
-        # Frames of another size reach the filter that scales them; a new graph would count frames from 0 again.
-        options["reinit_filter"] = 0
+    if track.codec == "hevc":
+        # Some encoders write a checksum of each picture.
+        options["err_detect"] = "crccheck"
+    # A new filter graph would count frames from 0 again. Where the plan knows of changes, all frames reach the filter
+    # that scales them. Where it doesn't, FFmpeg drops the frames that differ and warns: see `encoding.tells_of_damage`.
+    options |= {"reinit_filter": 0} if track.changes else {"drop_changed": 1}
     if place == 0:
         return options
     start = track.frames.seek_ticks[place] * track.time_base

@@ -154,7 +154,7 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
     audio = tuple(sound_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
     # Sound is moved to the picture: the decoder's times are what every task seeks by.
     audio = tuple(replace(track, start_s=track.start_s + video.decoder_delay_s) for track in audio)
-    video = _with_end(with_formats(video, seen.formats), audio)
+    video = _with_end(with_formats(video, seen.formats, master), audio)
     return Probe(
         master=master,
         container=container.format.name,

@@ -4,7 +4,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import atan2, degrees
@@ -18,6 +18,7 @@ from encoder.probing import describing
 from encoder.probing.formats import FormatFrom
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rates, frame_rate
+from headend.core.errors import MasterError
 from headend.core.media import (
     Change,
     Colour,
@@ -26,6 +27,7 @@ from headend.core.media import (
     DolbyVision,
     FieldOrder,
     FrameIndex,
+    Master,
     MasteringDisplay,
     VideoTrack,
 )
@@ -59,15 +61,28 @@ _FIELD_ORDERS = {
 }
 
 
-def with_formats(track: VideoTrack, formats: Sequence[FormatFrom]) -> VideoTrack:
+def with_formats(track: VideoTrack, formats: Sequence[FormatFrom], master: Master) -> VideoTrack:
     """Take a track for what most of it is, and note where its format changes.
 
     Args:
         track: As its first frame has it.
         formats: In the order in which they are shown; empty where there is only one.
+        master: Named in errors.
+
+    Raises:
+        MasterError: Its dynamic range changes, or it changes to a wide gamut or from one.
     """
     if not formats:
         return track
+    for before, after in pairwise(formats):
+        was, becomes = _light_in_words(before), _light_in_words(after)
+        if was != becomes:
+            at_s = float(after.pts_ticks * track.time_base - track.start_s)
+            raise MasterError(
+                f"{master.url}: the picture changes from {was} to {becomes} at {at_s:.3f} s; deliver it in one of them "
+                "throughout",
+                at_s=at_s,
+            )
     shown = Counter[tuple[object, ...]]()
     ends = (*(one.pts_ticks for one in formats[1:]), track.frames.pts_ticks[-1] + 1)
     for one, end in zip(formats, ends, strict=True):
@@ -85,27 +100,46 @@ def with_formats(track: VideoTrack, formats: Sequence[FormatFrom]) -> VideoTrack
         sample_aspect_ratio=most.sample_aspect_ratio or Fraction(1),
         pixel_format=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        colour=replace(
-            track.colour,
-            primaries=_named(_PRIMARIES, frame.color_primaries),
-            transfer=_named(_TRANSFERS, frame.color_trc),
-            matrix=_named(_MATRICES, frame.colorspace),
-            range=_named(_RANGES, frame.color_range),
-        ),
+        colour=_completed(_colour(most), [*map(_colour, formats), track.colour]),
         changes=tuple(changes),
+        stated_colours=tuple(dict.fromkeys(map(_colour, formats))),
+    )
+
+
+def _colour(one: FormatFrom) -> Colour:
+    frame = one.frame
+    return Colour(
+        primaries=_named(_PRIMARIES, frame.color_primaries),
+        transfer=_named(_TRANSFERS, frame.color_trc),
+        matrix=_named(_MATRICES, frame.colorspace),
+        range=_named(_RANGES, frame.color_range),
+    )
+
+
+def _completed(colour: Colour, others: Sequence[Colour]) -> Colour:
+    """A colour whose unknowns are taken from others, the first that states them."""
+    names = [field.name for field in fields(Colour)]
+    return Colour(
+        *(next((v for one in (colour, *others) if (v := getattr(one, name)) != "unknown"), "unknown") for name in names)
+    )
+
+
+def _light_in_words(one: FormatFrom) -> str:
+    """What conversion of the matrix alone would not bring together."""
+    colour = _colour(one)
+    transfer = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}.get(colour.transfer)
+    if colour.matrix.startswith("bt2020") and not transfer:
+        return "BT.2020"
+    return transfer or {"bt2020": "BT.2020", "smpte431": "DCI-P3", "smpte432": "Display P3"}.get(
+        colour.primaries, "SDR"
     )
 
 
 def _in_words(one: FormatFrom) -> str:
-    frame = one.frame
+    frame, colour = one.frame, _colour(one)
     shape = f" with {one.sample_aspect_ratio} pixels" if one.sample_aspect_ratio not in (None, 0, 1) else ""
-    colour = (
-        _named(_PRIMARIES, frame.color_primaries),
-        _named(_TRANSFERS, frame.color_trc),
-        _named(_MATRICES, frame.colorspace),
-        _named(_RANGES, frame.color_range),
-    )
-    stated = "/".join(dict.fromkeys(name for name in colour if name != "unknown"))
+    names = (colour.primaries, colour.transfer, colour.matrix, colour.range)
+    stated = "/".join(dict.fromkeys(name for name in names if name != "unknown"))
     return " ".join(filter(None, (f"{frame.width}x{frame.height}{shape}", frame.format.name, stated)))
 
 

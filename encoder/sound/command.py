@@ -175,6 +175,9 @@ def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
     # FFmpeg would begin its filters, and with them its count of samples, anew where channels or sample rate change: it
     # is to fail there. AC-3 may also change what it says of downmixing, which nothing here asks.
     options: dict[str, Any] = {"reinit_filter": 0}
+    if track.codec in ("ac3", "eac3"):
+        # Their frames carry checksums. Without them, the decoder takes most damage for sound.
+        options |= {f"err_detect:{part.index}": "crccheck" for part in track.parts or (track,)}
     if track.codec in ("ac3", "eac3") and not compressed:
         # FFmpeg's decoder compresses for small rooms unless told otherwise (ETSI TS 102 366, 7.7).
         options |= {f"drc_scale:{part.index}": 0 for part in track.parts or (track,)}

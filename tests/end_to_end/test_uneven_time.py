@@ -5,6 +5,8 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from headend.app.deciding import inspect
@@ -262,3 +264,47 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
 
     assert made.numbers == tuple(range(100))
     assert_in_sync(made)
+
+
+BT709 = "zscale=matrix=709:primaries=709:transfer=709:range=limited,format=yuv420p"
+BT601 = "zscale=matrix=170m:primaries=170m:transfer=601:range=limited,format=yuv420p"
+FULL_RANGE = "zscale=matrix=709:primaries=709:transfer=709:range=full,format=yuv420p"
+UNTAGGED = f"{BT709},setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown:range=unknown"
+PQ = "zscale=matrix=2020_ncl:primaries=2020:transfer=smpte2084:npl=203,format=yuv420p10le"
+
+
+def one_colour(path: Path, *kinds: str) -> Path:
+    """A film of parts of a second that show the same colour in different numbers, joined in a transport stream."""
+    data = b""
+    for kind in kinds:
+        source = "color=c=0xC05030:s=160x96:r=25:d=1,format=gbrp,setparams=color_primaries=bt709:color_trc=bt709"
+        codec = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "4", "-g", "25", "-bf", "0", "-f", "h264")
+        data += run_ffmpeg("-f", "lavfi", "-i", source, "-vf", kind, *codec, "-")
+    path.with_suffix(".264").write_bytes(data)
+    run_ffmpeg("-r", str(RATE), "-i", str(path.with_suffix(".264")), "-c", "copy", str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [(BT709, BT709, BT601), (BT601, BT709), (BT709, BT709, FULL_RANGE), (BT709, BT709, UNTAGGED)],
+    ids=["709 601", "601 709", "full range", "untagged"],
+)
+def test_colours_that_are_stated_anew_stay_what_they_are(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    made = deliver(one_colour(tmp_path / "film.ts", *kinds), tmp_path / "made", number_of=_mean_colour)
+
+    seen = [((number or 0) >> 16, (number or 0) >> 8 & 255, (number or 0) & 255) for number in made.numbers]
+    assert len(seen) == 25 * len(kinds)
+    assert np.ptp(np.asarray(seen), axis=0).max() <= 2, seen[::10]
+
+
+def _mean_colour(frame: av.VideoFrame) -> int:
+    """The mean of each plane, as one number."""
+    pixels = frame.to_ndarray(format="yuv444p").reshape(3, -1).mean(axis=1)
+    return int(np.asarray(pixels.round() @ (1 << 16, 1 << 8, 1)))
+
+
+@pytest.mark.parametrize("first", [BT709, UNTAGGED])
+def test_a_dynamic_range_that_changes_is_refused_with_the_time(tmp_path: Path, first: str) -> None:
+    with pytest.raises(MasterError, match=r"changes from SDR to HDR \(PQ\) at 1\.000 s"):
+        planned(one_colour(tmp_path / "film.ts", first, PQ))

@@ -18,6 +18,16 @@ def garble(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
     return _hurt(path, packets, stream, lambda data: random.Random(len(data)).randbytes(len(data)))
 
 
+def flip(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
+    """Flip three bytes in the middle of packets, which most decoders don't notice."""
+
+    def hurt(data: bytes) -> bytes:
+        middle = len(data) // 2
+        return data[:middle] + bytes(byte ^ 0x55 for byte in data[middle : middle + 3]) + data[middle + 3 :]
+
+    return _hurt(path, packets, stream, hurt)
+
+
 def blank(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
     """Zero packets of a stream, as an interrupted copy or a disk with bad sectors does."""
     return _hurt(path, packets, stream, lambda data: bytes(len(data)), left_bytes=0)

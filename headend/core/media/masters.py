@@ -165,6 +165,8 @@ class VideoTrack:
         dolby_vision: Dolby Vision configuration; None without one.
         decoder_delay_s: Delay that the decoder adds in AVI, which has no presentation times; the start of sound is
             shifted by the same.
+        stated_colours: The colours that the picture's formats state, if there are ``changes``; a property that one
+            format leaves unknown is taken from the rest.
     """
 
     index: int
@@ -192,6 +194,7 @@ class VideoTrack:
     mirrored: bool = False
     dolby_vision: DolbyVision | None = None
     decoder_delay_s: Fraction = Fraction(0)
+    stated_colours: tuple[Colour, ...] = ()
 
     @property
     def frame_count(self) -> int:
@@ -397,6 +400,8 @@ class ReadRange:
         seek_s: Where reading starts, at or before the first packet to decode; None for the start of the file.
         start_s: Start of the range.
         end_s: Its end, exclusive.
+        picture_format: Size and pixel format that all frames must have, such as ``1920x1080 yuv420p``; empty if they
+            may change, and for sound.
     """
 
     stream: int
@@ -405,6 +410,7 @@ class ReadRange:
     seek_s: Fraction | None
     start_s: Fraction
     end_s: Fraction
+    picture_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
