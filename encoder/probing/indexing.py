@@ -59,9 +59,10 @@ class _Packet:
     place: int = -1
 
     @property
-    def shown(self) -> tuple[int | None, bool]:
-        """When it is shown, as far as that is known, and whether it is a keyframe."""
-        return self.pts_ticks if self.pts_ticks is not None else self.dts_ticks, self.keyframe
+    def shown(self) -> restarts.Shown | None:
+        """When it is shown; None if nothing is known of that."""
+        ticks = self.pts_ticks if self.pts_ticks is not None else self.dts_ticks
+        return None if ticks is None else restarts.Shown(ticks, self.keyframe, self.pts_ticks is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     if not head:
         raise _no_frames(master)
     # What an edit list cuts off is decoded, but never shown.
-    restarts.check(master, [packet.shown for packet in packets if not packet.discard], time_base_of(picture))
+    in_file = (packet.shown for packet in packets if not packet.discard)
+    restarts.check(master, filter(None, in_file), time_base_of(picture))
     start = head[0].pts
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
@@ -215,7 +217,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
-    restarts.check(master, [packet.shown for packet in packets], time_base_of(picture))
+    restarts.check(master, filter(None, (packet.shown for packet in packets)), time_base_of(picture))
     pts.sort()
     frames_found = _indexed(pts, keyframes, "packets")
     return Seen(
@@ -231,8 +233,8 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
 
 
 def _places(packets: Iterable[_Packet]) -> list[tuple[int, int]]:
-    times = ((packet.place, packet.shown[0]) for packet in packets)
-    return [(place, ticks) for place, ticks in times if place >= 0 and ticks is not None]
+    times = ((packet.place, packet.shown) for packet in packets)
+    return [(place, shown.ticks) for place, shown in times if place >= 0 and shown is not None]
 
 
 def _decoder_delay(

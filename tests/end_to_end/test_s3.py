@@ -24,6 +24,7 @@ from tests.support.jobs import submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import frame_numbers, track_bytes
 from tests.support.s3_servers import BUCKET
+from tests.support.uneven_masters import joined_pictures, lost_parameter_sets
 
 FRAMES = 160
 
@@ -55,6 +56,18 @@ def test_a_probe_reads_the_index_and_not_the_film(large_master: tuple[str, int],
     assert probe.video is not None
     assert probe.video.frame_count == FRAMES
     assert probe.video.frames.origin == "container index"
+
+
+def test_pictures_that_change_are_seen_in_a_store_as_on_a_disk(rclone_s3: LocalS3, tmp_path: Path) -> None:
+    store = StoreSettings(endpoint_url=rclone_s3.endpoint_url)
+    film = joined_pictures(tmp_path / "joined.mp4", (60, "scale=160:90"), (40, "scale=128:72"))
+    here, there = deciding.inspect(str(film), store), deciding.inspect(upload(film, rclone_s3, "joined.mp4"), store)
+
+    assert there.video is not None and here.video is not None
+    assert len(there.video.changes) == 1
+    assert (there.video.changes, there.video.frames.pts_ticks) == (here.video.changes, here.video.frames.pts_ticks)
+    with pytest.raises(MasterError, match=r"from 2\.000 s on was encoded with other parameters"):
+        deciding.inspect(upload(lost_parameter_sets(tmp_path / "lost.mp4"), rclone_s3, "lost.mp4"), store)
 
 
 def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3: LocalS3, tmp_path: Path) -> None:

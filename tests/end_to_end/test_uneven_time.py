@@ -17,11 +17,17 @@ from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 from tests.support.other_masters import with_repeated_fields
 from tests.support.uneven_masters import (
     BEEPS_S,
+    BT601,
+    BT709,
+    FULL_RANGE,
+    PQ,
     RATE,
+    UNTAGGED,
     beeping,
     in_two_edits,
     joined_pictures,
     joined_sound,
+    one_colour,
     with_edits,
     with_sound_of,
     with_times,
@@ -264,25 +270,6 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
 
     assert made.numbers == tuple(range(100))
     assert_in_sync(made)
-
-
-BT709 = "zscale=matrix=709:primaries=709:transfer=709:range=limited,format=yuv420p"
-BT601 = "zscale=matrix=170m:primaries=170m:transfer=601:range=limited,format=yuv420p"
-FULL_RANGE = "zscale=matrix=709:primaries=709:transfer=709:range=full,format=yuv420p"
-UNTAGGED = f"{BT709},setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown:range=unknown"
-PQ = "zscale=matrix=2020_ncl:primaries=2020:transfer=smpte2084:npl=203,format=yuv420p10le"
-
-
-def one_colour(path: Path, *kinds: str) -> Path:
-    """A film of parts of a second that show the same colour in different numbers, joined in a transport stream."""
-    data = b""
-    for kind in kinds:
-        source = "color=c=0xC05030:s=160x96:r=25:d=1,format=gbrp,setparams=color_primaries=bt709:color_trc=bt709"
-        codec = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "4", "-g", "25", "-bf", "0", "-f", "h264")
-        data += run_ffmpeg("-f", "lavfi", "-i", source, "-vf", kind, *codec, "-")
-    path.with_suffix(".264").write_bytes(data)
-    run_ffmpeg("-r", str(RATE), "-i", str(path.with_suffix(".264")), "-c", "copy", str(path))
-    return path
 
 
 @pytest.mark.parametrize(

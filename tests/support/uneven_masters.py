@@ -134,6 +134,35 @@ def joined_sound(folder: Path, codec: str, first: str, second: str, suffix: str)
     return path
 
 
+BT709 = "zscale=matrix=709:primaries=709:transfer=709:range=limited,format=yuv420p"
+BT601 = "zscale=matrix=170m:primaries=170m:transfer=601:range=limited,format=yuv420p"
+FULL_RANGE = "zscale=matrix=709:primaries=709:transfer=709:range=full,format=yuv420p"
+UNTAGGED = f"{BT709},setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown:range=unknown"
+PQ = "zscale=matrix=2020_ncl:primaries=2020:transfer=smpte2084:npl=203,format=yuv420p10le"
+
+
+def one_colour(path: Path, *kinds: str) -> Path:
+    """A film of parts of a second that show the same colour in different numbers, joined in a transport stream."""
+    data = b""
+    for kind in kinds:
+        source = "color=c=0xC05030:s=160x96:r=25:d=1,format=gbrp,setparams=color_primaries=bt709:color_trc=bt709"
+        codec = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "4", "-g", "25", "-bf", "0", "-f", "h264")
+        data += run_ffmpeg("-f", "lavfi", "-i", source, "-vf", kind, *codec, "-")
+    path.with_suffix(".264").write_bytes(data)
+    run_ffmpeg("-r", str(RATE), "-i", str(path.with_suffix(".264")), "-c", "copy", str(path))
+    return path
+
+
+def lost_parameter_sets(path: Path) -> Path:
+    """HEVC of two sizes under the parameter sets of the first one, as FFmpeg's concat leaves it."""
+    listing = path.with_suffix(".txt")
+    for number, size in enumerate(((160, 90), (128, 72))):
+        make_film(path.with_name(f"part{number}.mp4"), codec="libx265", frame_count=50, size=size)
+    listing.write_text("file 'part0.mp4'\nfile 'part1.mp4'\n")
+    run_ffmpeg("-f", "concat", "-i", str(listing), "-c", "copy", str(path))
+    return path
+
+
 JUMP = r"TS+gte(TS*TB\,2)*0.4/TB"
 BACK = r"TS-gte(TS*TB\,1.7)*0.3/TB"
 
@@ -214,5 +243,12 @@ KINDS: tuple[UnevenMaster, ...] = (
     UnevenMaster("held last picture", "50 pictures; the last one lasts 2 s", _held),
     UnevenMaster("other size on the way", "160x90, then 128x72 from 2.4 s on",
          lambda d: joined_pictures(d / "joined.ts", (60, "scale=160:90"), (40, "scale=128:72"))),
+    UnevenMaster("other colours on the way", "BT.709, then the same colour in the numbers of BT.601",
+         lambda d: one_colour(d / "colours.ts", BT709, BT709, BT601)),
+    UnevenMaster("HDR on the way", "SDR, then PQ", lambda d: one_colour(d / "range.ts", BT709, PQ)),
+    UnevenMaster("HEVC that lost its parameter sets", "two sizes, joined in MP4 under the header of the first",
+         lambda d: lost_parameter_sets(d / "lost.mp4")),
     UnevenMaster("other channels on the way", "AC-3 stereo, then 5.1", _six_then_two),
+    UnevenMaster("PCM that loses a channel", "stereo, then mono, joined in MOV under the header of stereo",
+         lambda d: joined_sound(d, "pcm_s16le", "48000:stereo", "48000:mono", ".mov")),
 )  # fmt: skip
