@@ -28,7 +28,7 @@ from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, sound_track, subtitle_track
 from encoder.sample_tables import read_movie
 from encoder.subtitles.captions import CODECS
-from encoder.timelines import edits, interleaving, pace, spans
+from encoder.timelines import edits, handovers, interleaving, pace, spans
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Master, Probe, VideoTrack
@@ -54,6 +54,9 @@ def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -
     found, captions = _looked_at(master, input_url, choice)
     found = replace(found, audio=tuple(_heard(track, master, input_url) for track in found.audio))
     track = found.video
+    if track is not None and choice.video is None and found.container == "mpegts":
+        others = [number for number in found.pictures if number != track.index]
+        handovers.check_pictures(master, track, [(n, _begin_s(master, input_url, n)) for n in others])
     if track is None or track.codec not in CODECS:
         return found
     with opened(master, input_url) as container:
@@ -64,6 +67,18 @@ def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -
             captions = sampled(container, stream)
         frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
     return replace(found, video=replace(track, captions=captions, frames=frames))
+
+
+def _begin_s(master: Master, input_url: str, stream: int) -> Fraction:
+    """When the first packet of a stream is shown; 0 where there is none."""
+    with opened(master, input_url) as container:
+        chosen = container.streams[stream]
+        for other in container.streams:
+            if other is not chosen:
+                other.discard = Discard.all
+        packets = (packet for packet in container.demux(chosen) if packet.size and packet.pts is not None)
+        first = next(packets, None)
+        return Fraction(0) if first is None else (first.pts or 0) * time_base_of(chosen)
 
 
 def probe_sound(master: Master, input_url: str) -> Probe:

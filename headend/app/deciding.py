@@ -25,6 +25,7 @@ from encoder import (
 from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
+from encoder.timelines import handovers
 from encoder.timelines import policy as timing
 from headend.app import analysis, failures
 from headend.app.quality import checking
@@ -234,6 +235,8 @@ def programmes_of(
     encode: EncodeSettings, probe: Probe, conformed: conforming.Conformed
 ) -> tuple[Probe, tuple[str, ...]]:
     """Choose the sound programmes; return the probe with these only, and the decisions."""
+    if not encode.audio:
+        handovers.check_sound(probe.master, probe.audio, conformed.track)
     chosen = programmes.choose(probe.audio, encode.audio)
     duration_s = conformed.frame_count / conformed.frame_rate
     start_s = conformed.track.start_s

@@ -295,3 +295,18 @@ def _mean_colour(frame: av.VideoFrame) -> int:
 def test_a_dynamic_range_that_changes_is_refused_with_the_time(tmp_path: Path, first: str) -> None:
     with pytest.raises(MasterError, match=r"changes from SDR to HDR \(PQ\) at 1\.000 s"):
         planned(one_colour(tmp_path / "film.ts", first, PQ))
+
+
+@pytest.mark.parametrize(
+    ("pids", "kind"), [(("0:300", "1:301"), "picture 0 ends at 4"), (("0:256", "1:301"), "audio 1 ends at 4")]
+)
+def test_streams_that_go_on_under_another_number_are_refused_by_name(
+    tmp_path: Path, pids: tuple[str, str], kind: str
+) -> None:
+    film, rest = beeping(tmp_path / "film.ts"), tmp_path / "rest.ts"
+    numbers = [word for pid in pids for word in ("-streamid", pid)]
+    run_ffmpeg("-i", str(film), "-c", "copy", "-output_ts_offset", "4", *numbers, str(rest))
+    film.write_bytes(film.read_bytes() + rest.read_bytes())
+
+    with pytest.raises(MasterError, match=rf"{kind}\.\d+ s, where (picture|audio) [23] begins"):
+        planned(film)
