@@ -17,16 +17,16 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("args", [(), ("--help",)])
 def test_without_a_command_run_says_how_it_is_used(tmp_path: Path, args: tuple[str, ...]) -> None:
-    said = run(tmp_path, *args)
-    assert (said.returncode, said.stderr) == (0, "")
+    output = run(tmp_path, *args)
+    assert (output.returncode, output.stderr) == (0, "")
     for command in ("demo", "headend", "test", "lint", "check", "bench", "tool"):
-        assert f"\n  {command} " in said.stdout
+        assert f"\n  {command} " in output.stdout
 
 
 def test_unknown_command_is_wrong_use(tmp_path: Path) -> None:
-    said = run(tmp_path, "dmeo")
-    assert (said.returncode, said.stdout) == (2, "")
-    assert 'no command "dmeo"' in said.stderr
+    output = run(tmp_path, "dmeo")
+    assert (output.returncode, output.stdout) == (2, "")
+    assert 'no command "dmeo"' in output.stderr
 
 
 def test_without_python_run_says_what_to_install(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_without_python_run_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "run").write_bytes(RUN.read_bytes())
     (tmp_path / "run").chmod(0o755)
     (tmp_path / "pyproject.toml").write_bytes(RUN.with_name("pyproject.toml").read_bytes())
-    said = subprocess.run(
+    output = subprocess.run(
         [tmp_path / "run", "headend"], env={"PATH": str(tools)}, capture_output=True, text=True, timeout=30, check=False
     )
-    assert said.returncode == 1
-    assert "install one" in said.stderr
+    assert output.returncode == 1
+    assert "install one" in output.stderr
 
 
 def test_a_film_of_ones_own_goes_through_run(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_findings_say_what_was_missed(tmp_path: Path) -> None:
         2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, 0.98, 1.01, (0.1,)), rows, Dask(9, 2, 1.0, 1.0, 1.0, 0.001)
     )
 
-    said = list(findings(report))
+    output = list(findings(report))
 
-    assert said[0].endswith("missed")
-    assert said[1].endswith("reached")
+    assert output[0].endswith("missed")
+    assert output[1].endswith("reached")
     pytest.importorskip("matplotlib")
     draw(report, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")

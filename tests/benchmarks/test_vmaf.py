@@ -20,9 +20,9 @@ def film(tmp_path: Path) -> Path:
 
 
 def test_a_film_scores_100_against_itself(film: Path) -> None:
-    told = vmaf.scores([vmaf.file_input(film)], vmaf.file_input(film), SIZE_PX, FRAMES)
-    assert len(told) == FRAMES
-    assert mean(told) > 95
+    message = vmaf.scores([vmaf.file_input(film)], vmaf.file_input(film), SIZE_PX, FRAMES)
+    assert len(message) == FRAMES
+    assert mean(message) > 95
 
 
 def test_parts_follow_each_other(film: Path, tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ def test_every_command_and_option_exists(words: list[str]) -> None:
 def test_options_of_other_commands_exist_in_the_installed_version() -> None:
     found = [words for words in commands() if words[0] == "dask"]
     for name in {words[1] for words in found}:
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-m", "dask", name, "--help"], capture_output=True, text=True, check=True
         ).stdout
         for words in found:
             if words[1] == name:
-                assert all(word in said for word in words if word.startswith("--")), words
+                assert all(word in output for word in words if word.startswith("--")), words
 
 
 def test_the_compose_file_keeps_to_the_specification() -> None:
@@ -90,8 +90,8 @@ def test_units_are_valid_for_systemd(unit: Path, tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/usr/local/bin", str(tmp_path)))
-    said = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stderr) == (0, "")
+    output = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert (output.returncode, output.stderr) == (0, "")
 
 
 def test_manifests_refer_to_what_they_define() -> None:

@@ -124,9 +124,9 @@ def test_damage_is_merged_into_stretches_and_repeats_count_once() -> None:
     def one(start_s: Fraction, stream: int = 0) -> Damage:
         return Damage(stream, start_s, start_s + FRAME_S, 1)
 
-    told = merged([one(Fraction(5)), one(Fraction(0)), one(Fraction(1, 2)), one(Fraction(0)), one(Fraction(0), 1)])
+    message = merged([one(Fraction(5)), one(Fraction(0)), one(Fraction(1, 2)), one(Fraction(0)), one(Fraction(0), 1)])
 
-    assert [(d.stream, d.start_s, d.end_s, d.errors) for d in told] == [
+    assert [(d.stream, d.start_s, d.end_s, d.errors) for d in message] == [
         (0, 0, Fraction(27, 50), 2),
         (0, 5, Fraction(126, 25), 1),
         (1, 0, FRAME_S, 1),

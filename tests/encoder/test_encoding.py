@@ -65,8 +65,8 @@ def test_a_failure_shows_the_command_as_planned_and_never_the_masters_url(
     error = caught.value
     assert error.facts["argv"] == list(task.argv)
     assert error.facts["status"] == 1
-    told = f"{error} {error.facts} {error.__cause__}"
-    assert "5ecre7" not in told.lower()
+    message = f"{error} {error.facts} {error.__cause__}"
+    assert "5ecre7" not in message.lower()
     assert error.__suppress_context__
 
 

@@ -91,8 +91,8 @@ def test_a_measurement_without_result_is_a_failure() -> None:
 
 def measured(*source: str) -> tuple[float, float]:
     """Integrated loudness in LUFS and true peak, 1 being full scale."""
-    told = run_ffmpeg(*source, "-filter:a", "ebur128=peak=true:metadata=1,ametadata=print:file=-", "-f", "null", "-")
-    text = told.decode()
+    message = run_ffmpeg(*source, "-filter:a", "ebur128=peak=true:metadata=1,ametadata=print:file=-", "-f", "null", "-")
+    text = message.decode()
     peaks = re.findall(r"true_peaks_ch\d+=([-\d.]+)", text)
     return float(re.findall(r"r128\.I=([-\d.]+)", text)[-1]), max(map(float, peaks))
 

@@ -85,8 +85,8 @@ def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(scratch)) for word in argv]
     words[words.index("-loglevel") + 1] = "verbose"
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
-    (count,) = re.findall(r"; (\d+) frames decoded", said)
+    output = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    (count,) = re.findall(r"; (\d+) frames decoded", output)
     return int(count), (scratch / "tiny.mp4").read_bytes()
 
 

@@ -117,9 +117,11 @@ def test_planning_reports_which_embedded_cues_are_cut(film: Path, tmp_path: Path
     )
     probe = probing.probe(master_of(path), str(path))
     assert probe.subtitles[0].times_ms == ((100, 300), (1900, 2500), (3000, 3500))
-    told = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
-    assert any("1 of 3 cues lie outside of the picture → left out, the first at 00:00:03.000" in line for line in told)
-    assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in told)
+    message = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
+    assert any(
+        "1 of 3 cues lie outside of the picture → left out, the first at 00:00:03.000" in line for line in message
+    )
+    assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in message)
 
 
 def test_embedded_text_completely_outside_the_picture_is_refused(film: Path, tmp_path: Path) -> None:
@@ -228,8 +230,8 @@ def test_dispositions_become_roles_and_names_say_them() -> None:
         stream(4, "ass", "fr", "hearing_impaired"),
         stream(5, title="Fun"),
     )
-    said = [(track.language, track.role, track.name) for track in text.choose(probe)]
-    assert said == [
+    output = [(track.language, track.role, track.name) for track in text.choose(probe)]
+    assert output == [
         ("en", TextRole.SUBTITLES, "en"),
         ("en", TextRole.FORCED, "en forced"),
         ("fr", TextRole.SDH, "fr SDH"),
@@ -256,10 +258,10 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
         (2, 0, "es", TextRole.SDH, "es SDH"),
         (3, None, "de", TextRole.SUBTITLES, "de"),
     ]
-    told = list(text.describe(tracks, probe))
-    assert "text 2 left out by --embedded-text" in told
-    assert "text 4 left out by --embedded-text" in told
-    assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in told
+    message = list(text.describe(tracks, probe))
+    assert "text 2 left out by --embedded-text" in message
+    assert "text 4 left out by --embedded-text" in message
+    assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in message
 
 
 def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() -> None:
@@ -273,7 +275,7 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
 
 
 @pytest.mark.parametrize(
-    ("choices", "embedded", "said"),
+    ("choices", "embedded", "output"),
     [
         ([TextChoice("7")], None, "has no text 7 that can be delivered; it has 2 .en, subrip."),
         ([TextChoice("captions")], None, "has no text captions"),
@@ -283,9 +285,9 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
     ],
 )
 def test_wrong_choices_are_refused_with_the_existing_tracks(
-    choices: list[TextChoice], embedded: tuple[str, ...] | None, said: str
+    choices: list[TextChoice], embedded: tuple[str, ...] | None, output: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=output):
         text.choose(with_text(stream(2)), choices, {}, embedded)
 
 

@@ -198,8 +198,8 @@ def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_
         queue.notify_of_many()  # as after somebody queued many jobs: all running ones are checked
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
-    said = [json.loads(line)["text"] for line in out.splitlines()]
-    assert "film: done" in said and "later: done" in said
+    output = [json.loads(line)["text"] for line in out.splitlines()]
+    assert "film: done" in output and "later: done" in output
     assert current_pointer(store, "film") and current_pointer(store, "later")
     assert queue.read(later).state is State.DONE
 

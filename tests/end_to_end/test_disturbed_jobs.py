@@ -210,8 +210,8 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
         pipeline.submit(request, events.append)
     failed = [event for event in events if isinstance(event, Failed)]
     assert [(event.worker, type(event.error), event.last) for event in failed] == [(full, WorkerUnfit, False)]
-    said = failed[0].error.message
-    assert re.search(r"scratch folder \S+ is full: the task needs .* MB and .* MB are free", said), said
+    output = failed[0].error.message
+    assert re.search(r"scratch folder \S+ is full: the task needs .* MB and .* MB are free", output), output
     assert not verify(open_store(store), "film").findings
 
 

@@ -139,8 +139,8 @@ def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[s
         time.sleep(0.5)
     out = second.stdout.read() if second.stdout else b""
     assert second.returncode == 0
-    told = json.loads(out)
-    return Made(film, store, told["reused_parts"], told["encoded_tasks"], peak_bytes)
+    message = json.loads(out)
+    return Made(film, store, message["reused_parts"], message["encoded_tasks"], peak_bytes)
 
 
 def memory_of(pid: int) -> int:

@@ -209,13 +209,13 @@ def check_sync(
 def check_clean(made: Presentation, manifest: Path) -> None:
     """FFmpeg decodes everything that a manifest names, without a warning, and with each frame exactly once."""
     # skip_manual: FFmpeg's DASH demuxer puts the init segment before each segment and would drop priming each time.
-    said = run_ffmpeg(
+    output = run_ffmpeg(
         # fpsprobesize: to find the rate of a set with few pictures, it would read a short title to its end, twice.
         "-xerror", "-flags2", "+skip_manual", "-fpsprobesize", "0", "-i", str(manifest), "-map", "0:v", "-map", "0:a?",
         "-fps_mode", "passthrough", "-f", "framecrc", "-",
     ).decode()  # fmt: skip
-    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", said, re.MULTILINE))
-    streams = Counter(line.partition(",")[0] for line in said.splitlines() if not line.startswith("#"))
+    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", output, re.MULTILINE))
+    streams = Counter(line.partition(",")[0] for line in output.splitlines() if not line.startswith("#"))
     dash = manifest.suffix == ".mpd"
     named = [track for track in made.video if dash or track.rendition.codec is not Codec.VP9]
     named += made.trick if dash else ()  # in HLS, only I-frame playlists lead to it, which FFmpeg does not follow

@@ -187,9 +187,9 @@ def test_playlists_name_the_key_of_each_segment(made: Made) -> None:
         assert (lead, each) == ((0, 2) if protection.scheme is Scheme.AES_128 else (1, 2))
         for track in tracks:
             for path in folder.glob(f"{track.id}*.m3u8"):
-                said = state_of_segments(path.read_text())
-                assert said
-                for number, init, keys in said:
+                output = state_of_segments(path.read_text())
+                assert output
+                for number, init, keys in output:
                     period = 1 + (number - 1) // each
                     kid = track.kids[period - 1]
                     assert init == layout.init_name(period)

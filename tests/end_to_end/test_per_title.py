@@ -79,7 +79,7 @@ def test_a_job_that_is_killed_in_survey_and_trials_goes_on_and_does_nothing_twic
     assert not list(store.list("titles/"))
 
     assert run(words(master, folder)) == 0
-    said = json.loads(capfd.readouterr().out)
+    output = json.loads(capfd.readouterr().out)
 
     assert made("surveys").items() >= surveys.items()
     assert made("trials").items() >= trials.items()
@@ -88,14 +88,14 @@ def test_a_job_that_is_killed_in_survey_and_trials_goes_on_and_does_nothing_twic
     analysis = documents.read(Analysis, store.get(key), key=key)
     assert [finding for finding in check(analysis.ladder) if not finding.advice] == []
     rungs = {rung.id for rung in analysis.ladder.video}
-    assert {r["id"] for r in said["renditions"] if r["kind"] == "video"} == rungs
+    assert {r["id"] for r in output["renditions"] if r["kind"] == "video"} == rungs
     assert verify(store, "film").findings == ()
 
     # A second submit: the ladder is stored, and so are its tracks.
     before = {info.key: info.modified for info in store.list("analysis/")}
     assert run(words(master, folder)) == 0
     again = json.loads(capfd.readouterr().out)
-    assert (again["release"], again["encoded_tasks"]) == (said["release"], 0)
+    assert (again["release"], again["encoded_tasks"]) == (output["release"], 0)
     # With other targets, all trials are reused; only rungs are placed again.
     assert run(["analyse", str(master), *options(folder), "--top-vmaf", "60"]) == 0
     other = json.loads(capfd.readouterr().out)

@@ -329,13 +329,13 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
     pictures = write_keys(tmp_path / "pictures", keys_of_pictures)
     others = write_keys(tmp_path / "others", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     before = {info.key: info.etag for info in open_store(store).list("")}
-    for keys, told in (
+    for keys, message in (
         (None, "is encrypted, so added sound must be too: give the title's keys with --keys"),
         (KeySettings(str(pictures)), "has no key"),
         (KeySettings(str(others)), "is not the one that the tracks of 'film' are encrypted with"),
         (KeySettings(str(tmp_path / "missing")), "can't be read"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             edit(store, "film", wanted, keys=keys, run=run_tasks)
     publishing.move(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
     with pytest.raises(ConfigError, match="is not encrypted: leave --keys out"):
@@ -493,9 +493,9 @@ def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_pat
     plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
     missing = tmp_path / "missing"
     other = write_keys(tmp_path / "other", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
-    for path, told in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
+    for path, message in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
         order = context_of(plan, request.store, KeySettings(str(path)))
-        with pytest.raises(WorkerUnfit, match=told):
+        with pytest.raises(WorkerUnfit, match=message):
             run_tasks(plan.tasks[:1], partial(perform, order), request.cluster, lambda _: None)
     assert not list(open_store(request.store).list(layout.tracks("film")))
 

@@ -111,10 +111,10 @@ def test_every_cue_comes_back_from_every_form_at_its_millisecond(published: tupl
 
 def test_moved_and_skipped_cues_are_reported(request_: Request) -> None:
     plan = deciding.plan_for(request_, deciding.inspect(request_.master, request_.store))
-    told = "\n".join(plan.decisions)
-    assert "es.srt: cues are shown 10:00:00.000 earlier than the file says" in told
-    assert "pt.ttml: cues are shown 01:00:00.000 earlier than the file says" in told
-    assert "it.vtt: 1 block can't be read as cues → skipped, at line 3; 2 cues are read" in told
+    message = "\n".join(plan.decisions)
+    assert "es.srt: cues are shown 10:00:00.000 earlier than the file says" in message
+    assert "pt.ttml: cues are shown 01:00:00.000 earlier than the file says" in message
+    assert "it.vtt: 1 block can't be read as cues → skipped, at line 3; 2 cues are read" in message
 
 
 def test_the_release_verifies_and_what_is_in_the_text_is_checked(published: tuple[Store, Presentation]) -> None:

@@ -66,10 +66,10 @@ def asks(url: str, path: str = SEGMENT) -> socket.socket:
 
 def take(client: socket.socket, size: int) -> bytes:
     """Read a head and ``size`` bytes of the body; fails if the response ends before."""
-    said = b""
-    while len(said.partition(b"\r\n\r\n")[2]) < size:
-        said += client.recv(1 << 16) or pytest.fail("the origin ended the answer")
-    return said.partition(b"\r\n\r\n")[2]
+    output = b""
+    while len(output.partition(b"\r\n\r\n")[2]) < size:
+        output += client.recv(1 << 16) or pytest.fail("the origin ended the answer")
+    return output.partition(b"\r\n\r\n")[2]
 
 
 def take_all(client: socket.socket) -> bytes:
@@ -138,9 +138,9 @@ def test_an_object_that_is_wrong_at_its_end_never_arrives_whole(day: BadDay, url
         take(other, 1)  # it shares the first one's read
         gate.set()
         for each in (client, other):
-            said = take_all(each)
-            assert said.endswith(b"!reset")
-            assert len(said.partition(b"\r\n\r\n")[2].removesuffix(b"!reset")) < len(LARGE)
+            output = take_all(each)
+            assert output.endswith(b"!reset")
+            assert len(output.partition(b"\r\n\r\n")[2].removesuffix(b"!reset")) < len(LARGE)
     assert "headend_origin_broken_answers_total 2.0" in ask(url, "/metrics").body.decode()
     assert ask(url, SEGMENT).body == LARGE  # nothing of it was cached
 
@@ -167,10 +167,10 @@ def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.Monke
     gate = threading.Event()
     day.troubles.append(waits_half_way(gate))
     with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient, asks(impatient) as client:
-        said = take_all(client)
+        output = take_all(client)
         gate.set()
-    assert said.endswith(b"!reset")
-    assert len(said) < len(LARGE)
+    assert output.endswith(b"!reset")
+    assert len(output) < len(LARGE)
 
 
 def test_a_server_that_trickles_is_given_up(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +180,9 @@ def test_a_server_that_trickles_is_given_up(day: BadDay, monkeypatch: pytest.Mon
     with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient:
         started_s = time.monotonic()
         with asks(impatient) as client:
-            said = take_all(client)
+            output = take_all(client)
         assert time.monotonic() - started_s < 15
-    assert said.endswith(b"!reset") or b" 503 " in said
+    assert output.endswith(b"!reset") or b" 503 " in output
 
 
 @pytest.mark.usefixtures("day")

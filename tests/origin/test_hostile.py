@@ -433,10 +433,10 @@ def test_tokens_do_not_leak(ground: Ground) -> None:
     ground.store.fault = None
     figures = get(url, "/metrics").body.decode()
     ground.held.close()
-    said = f"{answers}{malformed}{figures}{ground.caplog.text}{captured()}"
-    assert SEGMENT in said  # the log is there
+    output = f"{answers}{malformed}{figures}{ground.caplog.text}{captured()}"
+    assert SEGMENT in output  # the log is there
     for secret in (*good.split("."), *old.split(".")[1:], *strange.split("."), "alice"):
-        assert secret not in said
+        assert secret not in output
     assert all(answer.headers["referrer-policy"] == "no-referrer" for answer in answers)
 
 

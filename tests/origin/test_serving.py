@@ -222,9 +222,9 @@ def test_the_access_log_has_a_line_for_each_request_and_no_secrets(tmp_path: Pat
         ask(url, f"{SEGMENT}?token=secret", {"Authorization": "secret"})
         ask(url, "/secret/of/a/stranger")
         child.send_signal(signal.SIGTERM)
-        said, _ = child.communicate(timeout=30)
-    assert "secret" not in said
-    segment, stranger = (json.loads(line) for line in said.splitlines())
+        output, _ = child.communicate(timeout=30)
+    assert "secret" not in output
+    segment, stranger = (json.loads(line) for line in output.splitlines())
     assert (segment["route"], segment["status"], segment["sent_bytes"]) == ("segment", 200, len(SEGMENTS[0]))
     assert (segment["path"], segment["method"]) == (SEGMENT, "GET")
     assert (stranger["route"], stranger["status"], stranger["path"]) == ("other", 404, "")

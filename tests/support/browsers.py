@@ -116,7 +116,7 @@ class Viewer:
         if script:
             self.page.add_init_script(script)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("console", lambda output: output.type == "error" and self.complaints.append(output.text))
         self.page.add_init_script(STARVED)
         self.page.goto(f"{origin}/watch/{title}?player={player}&manifest={manifest}")
         self.wait("video.readyState >= 2 && document.getElementById('picture').options.length > 1")

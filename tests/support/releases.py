@@ -198,7 +198,7 @@ def with_text(presentation: Presentation, *renditions: TextRendition) -> Present
     tracks = []
     for rendition in renditions:
         made = captions.cut(rendition, cues, document, presentation.grid)
-        said = codec_string(made.init) if made.init else "wvtt"
+        output = codec_string(made.init) if made.init else "wvtt"
         track = made.track
-        tracks.append(Track(rendition.id, rendition, said, track.init_bytes, track.timescale, 0, track.segments))
+        tracks.append(Track(rendition.id, rendition, output, track.init_bytes, track.timescale, 0, track.segments))
     return replace(presentation, text=tuple(tracks))

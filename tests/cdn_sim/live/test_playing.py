@@ -101,10 +101,10 @@ def test_ctrl_c_keeps_what_was_played_and_ends_all_children(scenario: Path, stor
         servers = psutil.Process(child.pid).children(recursive=True)
         assert len(servers) >= 4  # one edge is lost at that time
         child.send_signal(signal.SIGINT)
-        said = child.stderr.read()
+        output = child.stderr.read()
         assert child.wait(30) == 130
-    assert "stopped before its end; complete runs are in" in said
-    assert "Traceback" not in said
+    assert "stopped before its end; complete runs are in" in output
+    assert "Traceback" not in output
     assert json.loads((out / "report.json").read_text())["runs_missing"] == 1
     assert not any(server.is_running() for server in servers)
 
@@ -175,7 +175,7 @@ def test_a_link_carries_its_rate_whatever_the_number_of_connections(server: tupl
 def test_a_link_that_is_cut_breaks_connections_until_it_is_mended(server: tuple[str, int]) -> None:
     async def play() -> list[str]:
         link = Link(800_000)
-        said = []
+        output = []
         async with link.proxy("127.0.0.1", 0, server) as url, aiohttp.ClientSession() as session:
 
             async def get() -> str:
@@ -188,10 +188,10 @@ def test_a_link_that_is_cut_breaks_connections_until_it_is_mended(server: tuple[
             first = asyncio.create_task(get())
             await asyncio.sleep(0.2)
             link.cut()
-            said += [await first, await get()]
+            output += [await first, await get()]
             link.mend()
             link.bps = 80_000_000
-            said.append(await get())
-        return said
+            output.append(await get())
+        return output
 
     assert asyncio.run(play()) == ["broken", "broken", "200000"]

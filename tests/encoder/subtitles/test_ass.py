@@ -30,7 +30,7 @@ def read(*events: str, info: str = "WrapStyle: 0") -> list[Cue]:
     return list(cues.read((HEAD.format(info=info) + "\n".join(lines) + "\n").encode(), file_format="ass"))
 
 
-def said(*events: str, info: str = "WrapStyle: 0") -> list[tuple[str, str]]:
+def output(*events: str, info: str = "WrapStyle: 0") -> list[tuple[str, str]]:
     return [(cue.text, cue.settings) for cue in read(*events, info=info)]
 
 
@@ -65,7 +65,7 @@ def test_an_event_with_only_a_drawing_is_not_a_cue(drawing: str) -> None:
 
 
 def test_a_soft_line_break_breaks_only_if_the_script_says_so() -> None:
-    assert said(r"|one\ntwo", info="WrapStyle: 2") == [("one\ntwo", "")]
+    assert output(r"|one\ntwo", info="WrapStyle: 2") == [("one\ntwo", "")]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_soft_line_break_breaks_only_if_the_script_says_so() -> None:
     ],
 )
 def test_positions_on_the_screen_become_webvtt_positions(event: str, settings: str) -> None:
-    assert said(event) == [("a", settings)]
+    assert output(event) == [("a", settings)]
 
 
 def test_without_a_stated_size_positions_use_the_default_size() -> None:
@@ -100,9 +100,9 @@ def test_without_a_stated_size_positions_use_the_default_size() -> None:
 
 
 def test_layers_with_the_same_text_are_one_cue() -> None:
-    assert said("|same", "Top|other", "|same") == [("same", ""), ("other", "line:0")]
+    assert output("|same", "Top|other", "|same") == [("same", ""), ("other", "line:0")]
     # A shadow has a small offset; the same word elsewhere is another text.
-    assert [settings for _, settings in said(*(rf"|{{\pos({x},1026)}}exit" for x in (960, 966, 200)))] == [
+    assert [settings for _, settings in output(*(rf"|{{\pos({x},1026)}}exit" for x in (960, 966, 200)))] == [
         f"line:95%,end position:{x}%,center align:center" for x in (50, "10.4")
     ]
 

@@ -46,7 +46,7 @@ def test_options_of_other_commands_may_stand_in_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "output"),
     [
         ({"defaults": {"ladr": "web"}}, "'ladr', which is not an option; did you mean 'ladder'"),
         ({"ladder": "web"}, "'ladder' is outside a table"),
@@ -56,8 +56,8 @@ def test_options_of_other_commands_may_stand_in_a_file() -> None:
         ({"defaults": {"ladder": {"a": 1}}}, "is not text, a number"),
     ],
 )
-def test_a_mistake_is_named_with_its_file(document: dict[str, object], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_a_mistake_is_named_with_its_file(document: dict[str, object], output: str) -> None:
+    with pytest.raises(ConfigError, match=output) as caught:
         merge(document)
     assert "/0/headend.toml" in str(caught.value)
 

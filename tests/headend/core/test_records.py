@@ -25,8 +25,8 @@ def test_attempts_are_read_by_task_and_number() -> None:
 
 def test_a_second_run_keeps_the_firsts_records() -> None:
     store = MemoryStore()
-    for number, said in [(1, "first run"), (2, "first run"), (1, "second run")]:
-        records.write_attempt(store, "film", make_attempt("t1", number, stderr=said))
+    for number, output in [(1, "first run"), (2, "first run"), (1, "second run")]:
+        records.write_attempt(store, "film", make_attempt("t1", number, stderr=output))
 
     found = [(attempt.number, attempt.stderr) for attempt in records.attempts(store, "film")]
     assert found == [(1, "first run"), (2, "first run"), (3, "second run")]

@@ -78,12 +78,12 @@ def refused(capsys: pytest.CaptureFixture[str], source: str | Path, *more: str) 
     """Exit status and output when keys are read from a source."""
     capsys.readouterr()
     status = run(["keys", "export", "film", "--plain", "--verbose", "--keys", str(source), *more])
-    said = capsys.readouterr()
-    assert said.out == ""
-    line = said.err.strip().splitlines()[0]
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    line = output.err.strip().splitlines()[0]
+    assert "Traceback" not in output.err
     for key in make_keys().values():
-        assert not any(form in (said.out + said.err).encode() for form in forms(key.secret))
+        assert not any(form in (output.out + output.err).encode() for form in forms(key.secret))
     return status, line
 
 
@@ -265,8 +265,8 @@ def test_malformed_certificates_are_refused(tmp_path: Path, capsys: pytest.Captu
         (make_certificate(tmp_path, expired=True)[0], "expired on"),
     ):
         assert run(["keys", "export", "film", "--keys", str(keys), "--for", str(path)]) == 2
-        said = capsys.readouterr()
-        assert (said.out, told in said.err) == ("", True), said.err
+        output = capsys.readouterr()
+        assert (output.out, told in output.err) == ("", True), output.err
     sealed = tmp_path / "sealed.cpix"
     public = make_certificate(tmp_path)[0]
     sealed.write_bytes(cpix.write("film", make_names(), make_keys(), public))

@@ -159,10 +159,10 @@ def test_a_variable_has_the_effect_of_its_option(case: Case, tmp_path: Path, mon
             by_itself = taken()[str(param.name)]
         flag = param.secondary_opts[0] if param.is_flag and word == "0" else max(param.opts, key=len)
         assert run([*words, flag, *([] if param.is_flag else [word])]) == 0
-        said = taken()[str(param.name)]
+        output = taken()[str(param.name)]
         for name in names:
             with monkeypatch.context() as patch:
                 patch.setenv(name, word)
                 assert run(words) == 0
-                assert taken()[str(param.name)] == said
-        assert said != by_itself
+                assert taken()[str(param.name)] == output
+        assert output != by_itself

@@ -40,11 +40,11 @@ print(*sys.modules)
 
 def test_help_names_every_command_and_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for name, summary in COMMANDS.items():
-        assert f"{name} " in said and summary in said
+        assert f"{name} " in output and summary in output
     for status, meaning in MEANING.items():
-        assert str(int(status)) in said and meaning.split(";")[0] in said
+        assert str(int(status)) in output and meaning.split(";")[0] in output
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -67,9 +67,9 @@ def test_every_command_explains_itself_and_knows_json_and_verbose(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "--json" in said and "--verbose" in said
-    assert f"  headend {' '.join(words)}" in said.partition("Examples:")[2]
+    output = capsys.readouterr().out
+    assert "--json" in output and "--verbose" in output
+    assert f"  headend {' '.join(words)}" in output.partition("Examples:")[2]
 
 
 def test_the_module_is_the_command() -> None:

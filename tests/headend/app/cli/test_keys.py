@@ -89,8 +89,8 @@ def test_an_error_names_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[
     secret = lines.read(path.read_text(), "keys")[0].secret.hex()
     path.write_text(path.read_text() + f"{'0' * 32} cbcs sd - {secret[:-2]}\n")
     assert run(["keys", "check", "film", "--keys", str(path), "--verbose"]) == 2
-    said = "".join(capsys.readouterr())
-    assert secret[:8] not in said and "line 6" in said
+    output = "".join(capsys.readouterr())
+    assert secret[:8] not in output and "line 6" in output
 
 
 @contextmanager
@@ -102,8 +102,8 @@ def keys_served(*options: str | Path) -> Iterator[str]:
     ) as service:
         try:
             assert service.stdout is not None
-            said = "".join(iter(service.stdout.readline, "}\n"))
-            yield str(json.loads(said + "}")["url"])
+            output = "".join(iter(service.stdout.readline, "}\n"))
+            yield str(json.loads(output + "}")["url"])
             service.send_signal(signal.SIGTERM)
             assert (service.wait(30), service.communicate()) == (0, ("", ""))
         finally:
@@ -127,7 +127,7 @@ def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "output"),
     [
         ([], "any client could get any key: give --token-keys FILE"),
         (["--open", "--host", "0.0.0.0"], "--open gives keys to any client, and 0.0.0.0 is not loopback"),
@@ -137,8 +137,8 @@ def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: 
     ],
 )
 def test_keys_are_not_served_to_everyone_by_mistake(
-    tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, options: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_keys(tmp_path / "keys")
     assert run(["keys", "serve", "--keys", str(tmp_path / "keys"), "--port", "0", *options]) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err

@@ -147,8 +147,8 @@ def test_impossible_commands_are_reported_in_one_line(
     words: list[str], message: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "--store", str(store), "--yes"]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output and output.count("\n") == 1
 
 
 def test_nothing_changes_without_an_answer_or_in_a_dry_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,10 +182,10 @@ def test_a_damaged_title_does_not_stop_gc_of_others(store: Path, capsys: pytest.
     assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
     capsys.readouterr()
     assert run(["gc", "--store", str(store), "--grace", "0s", "--keep", "0", "--yes", "--json"]) == 5
-    said = capsys.readouterr()
-    assert [row["title"] for row in json.loads(said.out)["titles"]] == ["film"]
-    assert "headend: damaged: titles/damaged/releases/" in said.err
-    assert "1 of 2 titles failed; see the lines above" in said.err
+    output = capsys.readouterr()
+    assert [row["title"] for row in json.loads(output.out)["titles"]] == ["film"]
+    assert "headend: damaged: titles/damaged/releases/" in output.err
+    assert "1 of 2 titles failed; see the lines above" in output.err
     assert damaged.exists() and not (store / "titles/film").exists()
     assert run(["gc", "damaged", "--store", str(store), "--yes"]) == 5
     assert "release.json is missing, so the tracks that" in capsys.readouterr().err

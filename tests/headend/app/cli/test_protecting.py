@@ -109,9 +109,9 @@ def test_a_plan_shows_what_each_key_encrypts_and_no_secret(
     words = ["plan", "film.mp4", "--title", "film", "--ladder", "smoke", "--segment-seconds", "1", "--workers", "1"]
     words += ["--protect", "cbcs,cenc", "--keys", "film.keys", "--rotate", "1s", "--clear-lead", "0.5"]
     assert run(words) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     used = [key for key in keys if key.name.key_class in ("audio", "sd")]
-    assert all(key.name.uuid in said for key in used)
+    assert all(key.name.uuid in output for key in used)
     assert run([*words, "--json"]) == 0
     document = capsys.readouterr().out
     body = json.loads(document)["body"]
@@ -119,7 +119,7 @@ def test_a_plan_shows_what_each_key_encrypts_and_no_secret(
     assert {one["lead_segments"] for one in body["protection"]} == {1}
     sealed = {one["rendition"]: one["kid"] for one in body["sealings"].values() if one["scheme"] == "cbcs"}
     assert sealed.keys() == {one["id"] for kind in ("video", "trick", "audio") for one in body[kind]}
-    assert not any(key.secret.hex() in said + document for key in keys)
+    assert not any(key.secret.hex() in output + document for key in keys)
 
     path.write_text(lines.write(key for key in keys if key.name.period == 1))
     assert run(words) == 2

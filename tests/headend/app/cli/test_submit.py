@@ -144,9 +144,9 @@ def test_a_plan_is_printed_as_decisions_a_document_or_commands(
     assert run([*plan, "--json", "--output", "plan.json"]) == 0
     document = capsys.readouterr().out
     assert json.loads(document)["kind"] == "EncodePlan"
-    told = json.loads(document)
-    assert told.pop("estimate")["cpu_s"] > 0
-    assert json.loads((tmp_path / "plan.json").read_text()) == told
+    message = json.loads(document)
+    assert message.pop("estimate")["cpu_s"] > 0
+    assert json.loads((tmp_path / "plan.json").read_text()) == message
 
     assert run([*plan, "--commands"]) == 0
     script = capsys.readouterr().out

@@ -50,15 +50,15 @@ def test_a_token_contains_the_options_values(keys: Path, capsys: pytest.CaptureF
         "https://v.example/",
     ]
     assert run(args) == 0
-    said = json.loads(capsys.readouterr().out)
-    grant = granted(said["token"], read_keys(KEY.line, "keys"))
+    output = json.loads(capsys.readouterr().out)
+    grant = granted(output["token"], read_keys(KEY.line, "keys"))
     assert grant is not None
     assert time.time() + 4800 < grant.expires_s <= time.time() + 5400
     day_s = 1_777_593_600
     assert grant == Grant("film", "a-17", "tv", grant.expires_s, 1080, 4, ("DE", "FR"), day_s, day_s)
-    assert said["hls"] == f"https://v.example/t/{said['token']}/film/multivariant.m3u8"
-    assert said["dash"] == f"https://v.example/t/{said['token']}/film/manifest.mpd"
-    assert (said["account"], said["screens"]) == ("a-17", 4)
+    assert output["hls"] == f"https://v.example/t/{output['token']}/film/multivariant.m3u8"
+    assert output["dash"] == f"https://v.example/t/{output['token']}/film/manifest.mpd"
+    assert (output["account"], output["screens"]) == ("a-17", 4)
 
 
 def test_each_token_is_a_separate_screen_by_default(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,22 +107,22 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda value: " ".join(value)[-40:])
+@pytest.mark.parametrize(("args", "output"), WRONG, ids=lambda value: " ".join(value)[-40:])
 def test_wrong_use_is_reported_in_one_line(
-    args: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    args: list[str], output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("HEADEND_TOKEN_KEYS", raising=False)
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert said in err
+    assert output in err
 
 
 def test_invalid_keys_are_not_echoed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("HEADEND_TOKEN_KEYS", "playback a my-short-secret")
     assert run(["token", "film", "--account", "a", "--verbose"]) == 2
-    said = capsys.readouterr().err
-    assert "HEADEND_TOKEN_KEYS, line 1 is not a key" in said and "my-short-secret" not in said
+    output = capsys.readouterr().err
+    assert "HEADEND_TOKEN_KEYS, line 1 is not a key" in output and "my-short-secret" not in output
 
 
 def test_a_world_readable_key_file_gets_a_warning(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:

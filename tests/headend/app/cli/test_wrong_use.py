@@ -73,13 +73,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_reported_in_one_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("args", "output"), WRONG, ids=lambda value: " ".join(value)[-40:])
+def test_wrong_use_is_reported_in_one_line(args: list[str], output: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("headend: error: ") and err.count("\n") == 1
-    assert said in err
+    assert output in err
 
 
 def test_a_titles_name_is_checked_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,11 +135,11 @@ def test_verbose_prints_the_facts_of_an_error_without_its_secrets(
 
     monkeypatch.setattr("ladders.loading.load", failing)
     assert run(["ladder", "show", "web", "--verbose"]) == 4
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "headend: error: can't open https://s3.example/film.mov?…"
-    assert "  status: 1" in said
-    assert said[-2:] == ["  one", "  https://s3.example/film.mov?… 403"]
-    assert "0123456789abcdef" not in "".join(said)
+    output = capsys.readouterr().err.splitlines()
+    assert output[0] == "headend: error: can't open https://s3.example/film.mov?…"
+    assert "  status: 1" in output
+    assert output[-2:] == ["  one", "  https://s3.example/film.mov?… 403"]
+    assert "0123456789abcdef" not in "".join(output)
     assert run(["ladder", "show", "web"]) == 4
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -77,10 +77,10 @@ def test_a_signature_for_one_use_is_invalid_for_another() -> None:
     assert vouched(both.sign(Use.PLAYBACK, f"DE-{NOW_S}"), both, NOW_S) is None
 
 
-@pytest.mark.parametrize(("off_s", "told"), [(0, "DE"), (EDGE_VALID_S, "DE"), (EDGE_VALID_S + 1, None)])
-def test_an_edges_header_is_valid_for_minutes_around_now(off_s: int, told: str | None) -> None:
+@pytest.mark.parametrize(("off_s", "message"), [(0, "DE"), (EDGE_VALID_S, "DE"), (EDGE_VALID_S + 1, None)])
+def test_an_edges_header_is_valid_for_minutes_around_now(off_s: int, message: str | None) -> None:
     for at_s in (NOW_S - off_s, NOW_S + off_s):
-        assert vouched(vouch("DE", at_s, RING), RING, NOW_S) == told
+        assert vouched(vouch("DE", at_s, RING), RING, NOW_S) == message
 
 
 @pytest.mark.parametrize("header", ["", "DE", f"DE-{NOW_S}", f"{EDGE.id}.DE-{NOW_S}.{'A' * 43}", "a.b.c, d.e.f"])
@@ -89,7 +89,7 @@ def test_only_edges_can_state_where_a_request_comes_from(header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "output"),
     [
         ("", "keys has no key for playback: add what 'headend token --new-key playback' prints"),
         (EDGE.line, "keys has no key for playback"),
@@ -101,10 +101,10 @@ def test_only_edges_can_state_where_a_request_comes_from(header: str) -> None:
         (f"{OLD.line}\n{OLD.line}", f"keys, line 2: playback {OLD.id} occurs twice; remove one of the lines"),
     ],
 )
-def test_errors_about_keys_do_not_show_them(lines: str, said: str) -> None:
+def test_errors_about_keys_do_not_show_them(lines: str, output: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_keys(lines, "keys")
-    assert said in str(caught.value)
+    assert output in str(caught.value)
     for secret in (OLD.line.split()[-1], "c2hvcnQtc2VjcmV0"):
         assert secret not in str(caught.value)
 

@@ -94,14 +94,14 @@ def test_hostile_xml_gets_one_line(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "output"),
     [
         ('commonEncryptionScheme="cbcs"', 'commonEncryptionScheme="cens"', "neither cenc nor cbcs"),
         (base64.b64encode(b"\x01" * 16).decode(), "AAAA", "has 3 bytes instead of 16"),
         (base64.b64encode(b"\x01" * 16).decode(), "§", "is not base64"),
     ],
 )
-def test_a_malformed_key_is_refused(old: str, new: str, said: str) -> None:
+def test_a_malformed_key_is_refused(old: str, new: str, output: str) -> None:
     text = cpix.write("film", make_names(), make_keys()).decode()
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=output):
         cpix.read(text.replace(old, new, 1).encode(), "document")

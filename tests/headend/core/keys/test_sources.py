@@ -132,7 +132,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "output"),
     [
         ("x", "line 1 is not 'kid scheme class iv secret'"),
         ("zz cbcs sd - " + "00" * 16, "the first word is not a key's id"),
@@ -143,8 +143,8 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ("00" * 16 + " cbcs sd 00 " + "00" * 16, "the iv has 1 bytes instead of 16"),
     ],
 )
-def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, output: str) -> None:
+    with pytest.raises(ConfigError, match=output) as caught:
         lines.read(line, "keys")
     assert "00" * 15 not in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_a_server_that_trickles_its_answer_is_given_up(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "output"),
     [
         ({speke.TOKEN: "abc"}, "Bearer abc"),
         ({speke.USER: "me", speke.PASSWORD: "pw"}, "Basic bWU6cHc="),
@@ -223,14 +223,14 @@ def test_a_server_that_trickles_its_answer_is_given_up(monkeypatch: pytest.Monke
     ],
 )
 def test_credentials_come_from_the_environment(
-    variables: dict[str, str], said: str | None, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], output: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     asked: list[tuple[dict[str, str], bytes]] = []
     with speke_server(honest(make_keys()), asked=asked) as address:
         open_keys(address).keys("film", make_names())
-    assert {headers.get("authorization") for headers, _ in asked} == {said}
+    assert {headers.get("authorization") for headers, _ in asked} == {output}
 
 
 def test_a_gateway_of_aws_gets_a_signature_that_it_can_check(monkeypatch: pytest.MonkeyPatch) -> None:

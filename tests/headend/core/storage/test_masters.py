@@ -160,11 +160,11 @@ class TestRedact:
     def test_ffmpegs_output_about_a_master_in_s3_contains_no_secret(self, rclone_s3: LocalS3) -> None:
         with opened(make_master(f"s3://{BUCKET}/none.mov"), rclone_s3.endpoint_url) as source:
             argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "verbose", "-i", source.url]
-            said = subprocess.run(argv, capture_output=True, check=False, text=True).stderr
+            output = subprocess.run(argv, capture_output=True, check=False, text=True).stderr
         token = source.url.split("/")[3]
-        assert token in said
-        assert token not in redact(said)
-        assert "http://127.0.0.1:" in redact(said)
+        assert token in output
+        assert token not in redact(output)
+        assert "http://127.0.0.1:" in redact(output)
 
     @pytest.mark.parametrize(
         ("text", "clean"),
