@@ -1,4 +1,4 @@
-"""The origin's access check: a request's token against what the library knows of its title."""
+"""The origin's access check: compares a request's token with the release and track it asks for."""
 
 import re
 
@@ -8,24 +8,24 @@ from origin.library import Library
 
 
 class Access:
-    """Decides on requests for titles.
+    """Authorizes requests for titles.
 
     Args:
-        checker: The checks.
-        library: What releases hold.
+        checker: Checks tokens, plans and screens.
+        library: The store's releases and tracks.
 
     Attributes:
-        checker: The same.
+        checker: The checker in use.
     """
 
     def __init__(self, checker: GrantChecker, library: Library) -> None:
         self.checker = checker
         self._library = library
 
-    def recalled(
+    def check_cached(
         self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool
     ) -> Grant | None:
-        """Decide as `check` does, without waiting; None where something has to be read or written first."""
+        """Decide like `check`, but without waiting; None if the decision needs a read or a write first."""
         named = path.groupdict()
         grant = self.checker.grant(token, named.get("title"), territory)
         if track := named.get("track"):
@@ -44,20 +44,22 @@ class Access:
     async def check(
         self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool, client: str
     ) -> Grant:
-        """Decide on a request. The store is not asked before the token is found good, so strangers learn nothing.
+        """Authorize a request.
+
+        The token is checked before the store is read, so requests without a valid token reveal nothing.
 
         Args:
-            token: The path's.
-            territory: Where the request comes from, as an edge vouches for it.
-            path: The rest of the path, with groups ``title``, ``release`` and ``track`` as far as it has them.
-            is_segment: Whether it is a segment, which takes a screen.
+            token: Token from the path.
+            territory: Territory of the client, as a trusted edge reports it.
+            path: Match of the path after the token; has the groups ``title``, ``release`` and ``track`` if they apply.
+            is_segment: Whether the request is for a segment, which counts as a screen in use.
             client: The client's name or address.
 
         Returns:
-            What the token grants.
+            The token's grant.
 
         Raises:
-            Denied: The request is not covered.
+            Denied: The token does not cover the request.
             StorageError: The release can't be read.
         """
         named = path.groupdict()

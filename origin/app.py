@@ -1,8 +1,7 @@
-"""The origin's routes, all on this screen, and the way of every request.
+"""The origin's routes, all in one table, and how it answers a request.
 
-Paths are matched as they arrive, undecoded, and only what is listed here exists: neither plans, receipts and attempts
-nor anything with ``%``, ``..``, ``//`` or a backslash can be spelled. A query is ignored unless a route says otherwise,
-so it can't split a cache.
+Paths are matched without decoding, and only listed paths exist: no route matches plans, receipts or attempts, or a path
+with ``%``, ``..``, ``//`` or a backslash. Queries are ignored unless a route reads them, so they can't split a cache.
 """
 
 import asyncio
@@ -70,39 +69,39 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("health", re.compile("/readyz"), Handlers.ready),
     ("metrics", re.compile("/metrics"), Handlers.metrics),
 )
-"""The name of a route in metrics and logs, the paths that it takes, and what answers."""
+"""Each route's name in metrics and logs, its path pattern and its handler."""
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
 SHARED = frozenset({"segment", "init", "index", "playlist", "poster", "sheet", "thumbnails"})
-"""Routes whose responses are the same for everyone who may have them. An edge that checks tokens may share them."""
+"""Routes whose responses don't depend on the token. An edge that checks tokens may share them between clients."""
 _SHARED_ROUTES = {name: pattern for name, pattern, _ in ROUTES if name in SHARED}
 _MOST_CHARACTERS = 512
-"""No path of a route is longer, apart from its token."""
+"""Maximum length of a path without its token; longer paths get a 404."""
 
 
 class Origin:
     """Answers requests from a store.
 
     Args:
-        store: Where releases are.
-        cache_bytes: Memory for files.
-        access_log: Where requests are logged; None for nowhere.
-        keys: What tokens are signed with; None if everything is open to everyone.
-        state_dir: Where leases are kept; needed with keys.
-        disk: Where media is kept as well; None for nowhere.
-        disk_bytes: Room for it, for all workers together.
-        most_blobs: How many files may be held open.
-        licence_url: Where the keys of protected titles are; None for nowhere.
+        store: Store with the releases.
+        cache_bytes: Memory for cached files.
+        access_log: Log of requests; None for no log.
+        keys: Keys that sign tokens; None to serve everyone without tokens.
+        state_dir: Folder for leases; required with ``keys``.
+        disk: Folder of the disk cache for media; None for no disk cache.
+        disk_bytes: Size of the disk cache, for all workers together.
+        most_blobs: Maximum number of open files.
+        licence_url: Address of the licence service; None if there is none.
         steering: Address of the steering server, which entry points name; empty for none.
-        worker: Which of the worker processes this is.
+        worker: Index of this worker process.
 
     Attributes:
-        metrics: What it counts.
-        library: The store, cached.
-        handlers: What answers each route.
+        metrics: Counters of this worker.
+        library: The cached store.
+        handlers: Handlers of the routes.
 
     Raises:
-        ConfigError: Leases or media can't be kept there.
+        ConfigError: The folder for leases or the disk cache can't be used.
     """
 
     def __init__(
@@ -147,12 +146,12 @@ class Origin:
             self._access = Access(GrantChecker(keys, self._leases), self.library)
 
     def use_keys(self, keys: Keyring) -> None:
-        """Check tokens with other keys from now on; an origin that is open to everyone stays open."""
+        """Check tokens with new keys from now on; no effect if the origin serves everyone."""
         if self._access is not None:
             self._access.checker.keys = keys
 
     async def close(self) -> None:
-        """Let go of threads and files."""
+        """Close threads and files."""
         await self.library.close()
         if self._leases is not None:
             self._leases.close()
@@ -170,11 +169,11 @@ class Origin:
         return file.kind, response
 
     async def respond(self, request: Request) -> tuple[str, Response]:
-        """The name of the request's route, and the response."""
+        """Return the name of the request's route, and the response."""
         token, path = (None, request.path) if self._access is None else split_token(request.path)
-        # A file that is cached was asked for by this path before, so it is there and of its kind's route.
+        # A cached file was requested by this very path before, so its kind names the route.
         file = self.library.cached(layout.TITLES + path)
-        if file is not None and (response := self._recalled(request, token, path, file)) is not None:
+        if file is not None and (response := self._cached_response(request, token, path, file)) is not None:
             return file.kind, response
         if len(path) <= _MOST_CHARACTERS:
             for name, pattern, handler in ROUTES:
@@ -182,8 +181,8 @@ class Origin:
                     return name, await self._guarded(name, handler, request, token, found)
         return NO_ROUTE, responses.NOT_FOUND
 
-    def _recalled(self, request: Request, token: str | None, path: str, file: File) -> Response | None:
-        """The response with a cached file, if nothing else has to be known for it; most are of this kind."""
+    def _cached_response(self, request: Request, token: str | None, path: str, file: File) -> Response | None:
+        """The response with a cached file, if it needs no read or write; this is the fast path of most requests."""
         if self._access is None:
             if file.kind == "manifest" and "?" in request.target and may_select(request.query):
                 return None
@@ -194,7 +193,7 @@ class Origin:
             return None
         territory = self._access.checker.territory(request.headers)
         try:
-            grant = self._access.recalled(token, territory, found, is_segment=file.kind == "segment")
+            grant = self._access.check_cached(token, territory, found, is_segment=file.kind == "segment")
         except Denied as denied:
             return self._refused(denied)
         if grant is None:
@@ -206,11 +205,11 @@ class Origin:
         return responses.forbidden(denied.reason, denied.retry_s)
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Count what the player reports, and log the request."""
+        """Count the player's CMCD report, and log the request."""
         if request is None:
             return
         if cmcd.MARK in request.target or cmcd.REQUEST in request.headers:
-            self.metrics.told(cmcd.read(request.target, request.headers))
+            self.metrics.count_cmcd(cmcd.read(request.target, request.headers))
         if self._access_log is not None:
             self._access_log.add(request.client, request.method, request.target, route, status, sent_bytes, seconds)
 
@@ -228,7 +227,7 @@ class Origin:
         except HeadendError as error:
             return responses.BUSY if error.retryable else _BAD_GATEWAY
         except Exception:
-            log.exception("a request could not be answered")
+            log.exception("a request failed")
             return responses.FAILED
 
     async def _permitted(
@@ -246,7 +245,7 @@ class Origin:
 
 
 def _shared_caching(territory: str | None) -> str:
-    """Cache-Control of a file behind a token: an edge that vouches for its client may share it."""
+    """Cache-Control of a file behind a token: edges that report a territory check tokens, so they may share it."""
     return responses.IMMUTABLE if territory is not None else responses.PERSONAL
 
 

@@ -1,6 +1,6 @@
-"""Media from S3, on the path of requests.
+"""Reads media from S3 while requests wait.
 
-boto3 remains for documents, of which there are few, and to find out where objects are and with which credentials.
+boto3 still reads the few documents, and finds the endpoint and the credentials.
 """
 
 import asyncio
@@ -26,31 +26,31 @@ from origin.signing import Signer
 from origin.sources import damaged
 
 PIECE_BYTES = 256 << 10
-"""Bytes handed over at a time: each piece costs a turn of the event loop."""
+"""Size of a piece; each piece costs an iteration of the event loop."""
 READS = 64
-"""Reads at a time: each has some hundred KB in this process."""
+"""Maximum number of concurrent reads; each holds a few hundred KB of memory."""
 STALL_S = 20.0
-"""How long the next piece may take."""
+"""Timeout for the next piece."""
 LEAST_BYTES_PER_S = 128 << 10
-"""A read that is slower than this over all, with `STALL_S` more for its start, is given up."""
+"""Minimum average rate of a read, after a grace of `STALL_S`; slower reads fail."""
 CONNECT_S = 5.0
 KEPT_S = 30.0
 """How long an idle connection to the server is kept."""
 CREDENTIALS_S = 60.0
-"""How long credentials are used without asking boto3 again, which renews them minutes before they expire."""
+"""How long credentials are cached; boto3 renews them minutes before they expire."""
 ATTEMPTS = 3
-"""How often a read is tried, if the budget for retries allows it."""
+"""Maximum attempts per read, as far as the retry budget allows."""
 PAUSE_S = 0.1
-"""Longest pause before the first retry; doubled each time."""
+"""Maximum pause before the first retry; doubles with each retry."""
 
 
 class Bucket:
-    """Objects in S3, read by aiohttp, at a third of the cost of boto3; see ADR 20.
+    """Reads objects in S3 through aiohttp, at a third of boto3's cost; see ADR 20.
 
     Args:
-        store: Where they are; what boto3 finds out about the server and the credentials holds here, too.
-        threads: Where boto3 is asked for credentials.
-        on_retry: Called for each read that is tried again.
+        store: The store; boto3 resolves its endpoint and credentials.
+        threads: Runs boto3's calls.
+        on_retry: Called for each retry.
     """
 
     def __init__(self, store: S3Store, threads: Executor, on_retry: Callable[[], None]) -> None:
@@ -61,10 +61,10 @@ class Bucket:
         self._session: aiohttp.ClientSession | None = None
         self._base = ""
         self._signer: tuple[float, Signer] | None = None
-        self._asking = asyncio.Lock()
+        self._signer_lock = asyncio.Lock()
 
     async def pieces(self, key: str, size_bytes: int) -> AsyncGenerator[bytes | memoryview, None]:
-        """Read an object; a read that breaks off goes on from where it was."""
+        """Read an object; after a broken connection, a retry continues at the next byte."""
         at = 0
         until_s = time.monotonic() + STALL_S + size_bytes / LEAST_BYTES_PER_S
         for attempt in range(1, ATTEMPTS + 1):
@@ -83,13 +83,13 @@ class Bucket:
                 return
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
     async def _read(self, key: str, start: int, size_bytes: int, until_s: float) -> AsyncGenerator[bytes, None]:
         session, signer = await self._ready()
-        # What was signed is sent as it is, and nowhere else.
+        # The signature covers this exact path and host: send it unchanged, and don't follow redirects.
         address = URL(self._base + quote(key, safe="/-_.~"), encoded=True)
         headers = signer.headers(address.raw_path, time.time())
         if start:
@@ -113,10 +113,10 @@ class Bucket:
 
     async def _ready(self) -> tuple[aiohttp.ClientSession, Signer]:
         if self._signer is None or time.monotonic() > self._signer[0]:
-            async with self._asking:  # one of all reads that wait
+            async with self._signer_lock:  # one read asks, the others wait for it
                 if self._signer is None or time.monotonic() > self._signer[0]:
-                    # May ask another server, and is quick only most of the time.
-                    signer = await asyncio.get_running_loop().run_in_executor(self._threads, self._look)
+                    # boto3 may contact another server, which can be slow.
+                    signer = await asyncio.get_running_loop().run_in_executor(self._threads, self._new_signer)
                     self._signer = (time.monotonic() + CREDENTIALS_S, signer)
         if self._session is None:
             bundle = os.environ.get("AWS_CA_BUNDLE")
@@ -131,8 +131,8 @@ class Bucket:
             )
         return self._session, self._signer[1]
 
-    def _look(self) -> Signer:
-        """Ask boto3 where objects are, and with which credentials."""
+    def _new_signer(self) -> Signer:
+        """Get the endpoint and the credentials from boto3."""
         with translated(f"can't read objects in {self._store.url}", ""):
             client = connect(self._store.endpoint_url)
             signed = client.generate_presigned_url("get_object", Params={"Bucket": self._store.bucket, "Key": "-"})
@@ -154,4 +154,4 @@ class Bucket:
 
 
 _MAY_PASS = frozenset({HTTPStatus.OK, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-"""Among them: the whole where a part was asked for."""
+"""Worth a retry. 200 is here because it reaches `_refusal` only if the server ignored the range."""

@@ -1,7 +1,7 @@
-"""Which titles, releases and tracks exist, from listings of the store.
+"""Which titles, releases and tracks exist, from cached listings of the store.
 
-Names that no listing has are refused without a read of the store, so that clients who ask for random names cost
-nothing: neither a place in the queue of honest reads, nor a request that S3 bills.
+Names that no listing has are refused without a read of the store. Requests for random names therefore neither fill the
+queue of reads nor cost S3 requests.
 """
 
 import time
@@ -14,13 +14,13 @@ from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.errors import ObjectMissing, StorageError
 
 REFRESH_S = 5.0
-"""Least age of a listing that is read again because a name is not in it."""
+"""A listing must be this old before a missing name causes a new one."""
 REST_SHARE = 20
-"""A listing that took long is not read again for so many times as long."""
+"""A listing must also be this many times as old as it took to read."""
 SHOWN_S = 30.0
-"""How long a listing is good enough for a page of titles."""
+"""Maximum age of the listing behind the page of titles."""
 FOLDERS = 10_000
-"""Folders of releases and of tracks that are remembered."""
+"""Maximum number of cached listings of releases and tracks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Listing:
     """The names in a folder.
 
     Attributes:
-        names: Ascending.
-        known: The same, for lookups.
-        read_s: When the listing began.
-        took_s: How long it took.
+        names: The names, ascending.
+        known: The same names as a set.
+        read_s: When the read of the listing started.
+        took_s: How long the read took.
     """
 
     names: tuple[str, ...]
@@ -44,8 +44,8 @@ class Catalogue:
     """Listings of titles, and of their releases and tracks; belongs to one event loop.
 
     Args:
-        names: Reads the names in a folder of the store; coalesces reads of the same folder.
-        clock: Seconds, monotonic.
+        names: Lists the names in a folder of the store; concurrent calls for one folder share a read.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Catalogue:
         self._folders: SegmentedLRU[str, Listing] = SegmentedLRU(FOLDERS)
 
     async def has_title(self, title: str) -> bool:
-        """Whether a title is published; a new one is seen after some seconds."""
+        """Whether a title is published; a new title may take `REFRESH_S` to appear."""
         if self._titles is None or (title not in self._titles.known and self._is_old(self._titles)):
             try:
                 self._titles = await self._read(layout.published())
@@ -66,11 +66,11 @@ class Catalogue:
         return title in self._titles.known
 
     async def check(self, folder: str, name: str) -> None:
-        """Raise `ObjectMissing` unless there is a folder of a release or a track; a new one is seen after some seconds.
+        """Raise `ObjectMissing` if a release or track does not exist; a new one may take `REFRESH_S` to appear.
 
         Args:
-            folder: That of all releases, or of all tracks, of a title.
-            name: The release's or track's id.
+            folder: Folder of a title's releases or tracks.
+            name: Id of the release or track.
         """
         listing = self._folders.get(folder)
         if listing is None or (name not in listing.known and self._is_old(listing)):
@@ -79,17 +79,17 @@ class Catalogue:
             except StorageError as error:
                 if error.retryable:
                     raise
-                return  # credentials may allow reads and no listings
+                return  # the credentials may allow reads but not listings
             self._folders.put(folder, listing)
         if name not in listing.known:
             raise ObjectMissing(f"there is no {folder}{name}", key=f"{folder}{name}")
 
     async def titles_after(self, title: str, count: int) -> tuple[str, ...]:
-        """The next titles in the order of their names.
+        """The next titles, in order of their names.
 
         Args:
-            title: The title before them; empty for the first page.
-            count: How many, at most.
+            title: Last title of the previous page; empty for the first page.
+            count: Maximum number of titles.
         """
         if self._titles is None or self._clock() - self._titles.read_s >= SHOWN_S:
             try:
@@ -110,7 +110,7 @@ class Catalogue:
 
 
 def _is_possible(error: StorageError) -> bool:
-    """Whether a name may exist though it can't be listed: credentials may allow reads and no listings."""
+    """Whether a name may exist although the listing failed: the credentials may allow reads but not listings."""
     if error.retryable:
         raise error
     return True

@@ -1,4 +1,4 @@
-"""Common Media Server Data of a segment: the static part, for caches and players."""
+"""Common Media Server Data (CMSD): the static header of a segment, for caches and players."""
 
 from headend.core.track_index import TrackIndex
 
@@ -9,11 +9,11 @@ def static(index: TrackIndex, number: int | None) -> str:
     """The value of the header ``CMSD-Static``.
 
     Args:
-        index: The track's.
-        number: The segment's; None for an init segment.
+        index: Index of the track.
+        number: Number of the segment; None for an init segment.
 
     Source:
-        CTA-5006, section 3.1: br is the encoded rate in kbit/s, d the duration in milliseconds, ot the kind of object.
+        CTA-5006, section 3.1: br is the encoded bitrate in kbit/s, d the duration in milliseconds, ot the object type.
     """
     if number is None:
         return "ot=i,st=v,v=1"

@@ -1,4 +1,4 @@
-"""The handlers of all routes: from a matched path to a `Response`."""
+"""Request handlers: one per route, from a matched path to a `Response`."""
 
 import asyncio
 import re
@@ -22,23 +22,23 @@ from origin.library import Library
 from origin.policy import ENTRY_POINT, RENDERED
 from origin.watch import pages
 
-Path = re.Match[str]
+PathMatch = re.Match[str]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _AFTER = re.compile(r"(?:^|&)after=([a-z0-9-]{1,64})(?=&|$)")
 STEERED = "steering=on"
-"""Term of a query: the manifest is to name the steering server."""
+"""Query parameter that asks for a manifest with the steering server's address."""
 _STEERED = re.compile(rf"(?:^|&){STEERED}(?=&|$)")
 PAGE_TITLES = 60
-"""Titles on one page of the list."""
+"""Titles per page of the catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a request's token allows.
+    """Limits that a request's token sets.
 
     Attributes:
         max_height_px: The plan's highest resolution; None for no limit.
-        caching: Cache-Control of files; None for their own.
+        caching: Cache-Control that replaces the files' own; None to keep theirs.
     """
 
     max_height_px: int | None = None
@@ -46,21 +46,21 @@ class Terms:
 
 
 OPEN = Terms()
-"""The terms of an origin that is open to everyone."""
+"""The terms of an origin without tokens."""
 
 
 class Handlers:
     """The handlers of one origin.
 
     Args:
-        library: What can be served.
-        exposition: All metrics, in Prometheus' text format.
-        licence_url: Where the licence service is, for pages and players; None if there is none.
+        library: The cached store.
+        exposition: Renders all metrics in Prometheus' text format.
+        licence_url: Address of the licence service, for pages and players; None if there is none.
         steering: Address of the steering server, which entry points name; empty for none.
 
     Attributes:
-        is_draining: Whether the origin is about to stop; readiness says so.
-        metrics_port: The port where metrics are for everyone, if there is one.
+        is_draining: Whether the origin is stopping; then it is not ready.
+        metrics_port: Port that shows metrics to every client; None if there is none.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Handlers:
         self.is_draining = False
         self.metrics_port: int | None = None
 
-    async def track_file(self, request: Request, path: Path, terms: Terms) -> Response:
+    async def track_file(self, request: Request, path: PathMatch, terms: Terms) -> Response:
         """A file of a track."""
         file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
@@ -87,7 +87,7 @@ class Handlers:
             file = await self._library.file(wanted, client_key(request.client))
         return responses.for_file(request.method, request.headers, file, terms.caching)
 
-    async def release_file(self, request: Request, path: Path, terms: Terms) -> Response:
+    async def release_file(self, request: Request, path: PathMatch, terms: Terms) -> Response:
         """A file of a release, such as a playlist of a track."""
         file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
@@ -95,10 +95,10 @@ class Handlers:
             file = await self._library.file(wanted, client_key(request.client))
         return responses.for_file(request.method, request.headers, file, terms.caching)
 
-    async def manifest(self, request: Request, path: Path, terms: Terms) -> Response:
-        """A release's manifest, without what the query and the plan leave out.
+    async def manifest(self, request: Request, path: PathMatch, terms: Terms) -> Response:
+        """A release's manifest, filtered by the query and the token's plan.
 
-        The address of a release never changes its bytes, so it names a steering server only if the query asks for it.
+        The bytes at a release's address never change, so the steering server is named only if the query asks for it.
         """
         steering = self._steering_of(path["title"]) if _STEERED.search(request.query) else ""
         try:
@@ -115,11 +115,11 @@ class Handlers:
         caching = terms.caching or (ENTRY_POINT if steering else RENDERED)
         return responses.for_file(request.method, request.headers, file, caching)
 
-    async def entry_point(self, request: Request, path: Path, terms: Terms) -> Response:
-        """The current release's manifest, poster or index of thumbnails.
+    async def entry_point(self, request: Request, path: PathMatch, terms: Terms) -> Response:
+        """The current release's manifest, poster or thumbnail index.
 
-        Most are redirects, so that players resolve relative URIs against the release (RFC 3986, section 5.1.3). An MPD
-        is sent from here, with its base: FFmpeg resolves what it names against the address before a redirect.
+        Most are redirects, so that players resolve relative URIs against the release (RFC 3986, section 5.1.3). MPDs
+        are sent directly with a BaseURL, because FFmpeg resolves their URIs against the address before the redirect.
         """
         client = client_key(request.client)
         try:
@@ -138,10 +138,10 @@ class Handlers:
             return _refused(error)
         return responses.for_file(request.method, request.headers, file, terms.caching or ENTRY_POINT)
 
-    async def key(self, request: Request, _: Path, __: Terms) -> Response:
-        """Where a content key is: playlists name keys relative to their title, and the licence service has them.
+    async def key(self, request: Request, _: PathMatch, __: Terms) -> Response:
+        """Redirect to a content key: playlists name keys relative to their title, but the licence service serves them.
 
-        The path is repeated there as it is, so that its token decides.
+        The path is kept, token included, so the licence service can check the token.
         """
         if self._licence_url is None:
             return responses.NOT_FOUND
@@ -150,19 +150,19 @@ class Handlers:
     def _steering_of(self, title: str) -> str:
         return f"{self._steering}/{title}" if self._steering else ""
 
-    async def watch(self, request: Request, path: Path, _: Terms) -> Response:
+    async def watch(self, request: Request, path: PathMatch, _: Terms) -> Response:
         """The page of a title."""
         await self._library.current(path["title"], client_key(request.client))
         return self._pages.watch()
 
-    async def asset(self, request: Request, path: Path, _: Terms) -> Response:
+    async def asset(self, request: Request, path: PathMatch, _: Terms) -> Response:
         """A script or style of a page."""
         asset = self._pages.asset(path["digest"], path["name"])
         file = asset.file() if asset.is_ready else await asyncio.to_thread(asset.file)
         return responses.for_file(request.method, request.headers, file)
 
-    async def catalogue(self, request: Request, _: Path, __: Terms) -> Response:
-        """The titles: a page for browsers; for programs, one page of relative links to entry points."""
+    async def catalogue(self, request: Request, _: PathMatch, __: Terms) -> Response:
+        """The titles: HTML for browsers; otherwise JSON, one page of relative links to entry points."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             return self._pages.titles()
         after = _AFTER.search(request.query)
@@ -178,12 +178,12 @@ class Handlers:
         found.headers[hdrs.VARY] = hdrs.ACCEPT
         return found
 
-    async def alive(self, _: Request, __: Path, ___: Terms) -> Response:
-        """That the process can answer."""
+    async def alive(self, _: Request, __: PathMatch, ___: Terms) -> Response:
+        """Liveness: the process answers."""
         return _OK
 
-    async def ready(self, _: Request, __: Path, ___: Terms) -> Response:
-        """Whether a load balancer should send clients here: not while stopping, nor without a store."""
+    async def ready(self, _: Request, __: PathMatch, ___: Terms) -> Response:
+        """Readiness: the origin is not stopping and its store answers."""
         if self.is_draining:
             return _STOPPING
         try:
@@ -192,22 +192,22 @@ class Handlers:
             return _STORE_AWAY
         return _OK
 
-    async def metrics(self, request: Request, _: Path, __: Terms) -> Response:
-        """The metrics, for clients on this machine or at the port for metrics."""
+    async def metrics(self, request: Request, _: PathMatch, __: Terms) -> Response:
+        """The metrics, for clients on this machine or on the metrics port."""
         address, port = request.local
         if port != self.metrics_port and address.removeprefix("::ffff:") not in LOOPBACK:
             return responses.NOT_FOUND
         return responses.document(await self._exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
 
 
-Handler = Callable[[Handlers, Request, Path, Terms], Awaitable[Response]]
-"""Gets the request, the match of its path, and what its token allows."""
+Handler = Callable[[Handlers, Request, PathMatch, Terms], Awaitable[Response]]
+"""Takes the request, the match of its path, and the terms of its token."""
 
 
 def _refused(error: SelectionError) -> Response:
     return responses.error(HTTPStatus.BAD_REQUEST, reason=str(error))
 
 
-_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
+_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is stopping")
 _STORE_AWAY = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")
 _OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)

@@ -1,4 +1,4 @@
-"""The origin's in-memory index of releases and tracks, from which it serves and checks their files."""
+"""The origin's in-memory index of releases and tracks, used to serve and verify their files."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from headend.core.manifests.selection import short_side_px
 from headend.core.track_index import TrackIndex
 
 _TRACK_BYTES, _RUN_BYTES = 2000, 120
-"""About what a track of a release, and a run of a timeline, take in memory."""
+"""Approximate memory of a release's track, and of a run in a timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """Where it is in the store."""
+        """The file's key in the store."""
         if self.track is not None:
             return f"{layout.track_path(self.title, self.track)}/{self.name}"
         return f"{layout.release_path(self.title, self.release or '')}/{self.name}"
@@ -38,11 +38,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What checks of tokens need of a track: small, so that all tracks that are watched stay in memory.
+    """The part of a track that token checks need: small, so that those of all watched tracks stay in memory.
 
     Attributes:
-        height_px: Of pictures, the shorter side; 0 for all that a limit of heights does not concern.
-        segment_s: Length of a segment: all but the last are about as long as the first.
+        height_px: The picture's shorter side; 0 for tracks without pictures, which no height limit concerns.
+        segment_s: Length of a segment; all but the last are about as long as the first.
     """
 
     height_px: int
@@ -51,11 +51,11 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class KnownTrack:
-    """A track, as its index describes it.
+    """A track whose index has been read.
 
     Attributes:
         index: The index.
-        published: When it was written: the date of all files of the track, which never change.
+        published: When the index was written; the date of all the track's files, which never change.
     """
 
     index: TrackIndex
@@ -63,7 +63,7 @@ class KnownTrack:
 
     @property
     def outline(self) -> Outline:
-        """What checks of tokens need of it."""
+        """The part that token checks need."""
         facts = self.index.facts
         height_px = facts.short_side_px if facts.content_type.startswith("video/") else 0
         return Outline(height_px, self.index.duration_ticks(1) / facts.timescale)
@@ -71,13 +71,13 @@ class KnownTrack:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseIndex:
-    """What the origin keeps of a release.
+    """A release whose outline has been read.
 
     Attributes:
-        published: When its outline was written: the date of all files of the release, which never change.
-        outline: What its manifests are rendered from.
-        size_bytes: About what it takes in memory.
-        heights_px: Of its pictures, in ascending order: the shorter side, so that upright ones count as what they are.
+        published: When the outline was written; the date of all the release's files, which never change.
+        outline: The outline that manifests are rendered from.
+        size_bytes: Approximate memory.
+        heights_px: Shorter sides of its pictures, ascending, so that portrait pictures are limited like others.
     """
 
     published: datetime

@@ -1,118 +1,75 @@
-"""The store's contents that clients may get: read once, verified and cached.
+"""The published part of the store: verified and cached.
 
-All reads of the store go through here. Many clients that want one cold file cause one read, and are served from it
-while it goes on; a body that is cut short or damaged in the store is never served as the real one; and while the store
-is away, what is in memory is still served.
+Concurrent requests for an uncached file share one read and are served while it runs. Objects that are truncated or
+damaged in the store are never served as complete. While the store is unreachable, cached files are still served.
 """
 
 import asyncio
 import hashlib
-import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeVar
 
 from headend.core import documents, layout, track_index
-from headend.core.caching.circuit_breaker import CircuitBreaker
 from headend.core.caching.disk_cache import DiskCache
 from headend.core.caching.segmented_lru import SegmentedLRU
-from headend.core.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.core.caching.spilling import Spiller
-from headend.core.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
+from headend.core.errors import HeadendError, ObjectMissing, StorageError
 from headend.core.http.blobs import Blob, in_memory
 from headend.core.http.responses import File, media_file, text_file
 from headend.core.manifests.forms import TopManifest, top_manifest
 from headend.core.manifests.selection import Selection, select
 from headend.core.media import Current
 from headend.core.storage import Store
-from headend.core.storage.local import LocalStore
 from origin import cmsd
 from origin.catalogue import Catalogue
 from origin.index import KnownTrack, Outline, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
 from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
-from origin.sources import Damaged, Folder, Remote, Source, in_threads
+from origin.reads import WAIT_S, Document, Media, StoreReads, missing
+from origin.sources import Damaged, open_source
 
 CACHE_BYTES = 256 << 20
-"""Default memory for files."""
+"""Default memory for cached files."""
 BLOBS = 16_384
-"""Default number of files that are held open."""
+"""Default maximum of open files."""
 INDEX_SHARE = 8
-"""Which part of the memory is for indexes of tracks: one of two hours takes 60 kB."""
+"""Track indexes get one part in this many of the cache; the index of a two-hour track takes 60 kB."""
 LEAST_INDEX_BYTES = 4 << 20
-"""Memory for them at least."""
+"""Minimum memory for track indexes."""
 OUTLINES = 50_000
-"""Tracks of which all is remembered that checks of tokens need: some 10 MB."""
+"""Maximum number of tracks whose facts for token checks are cached: some 10 MB."""
 RELEASES_BYTES = 32 << 20
-"""Memory for outlines of releases: about a hundred of two hours each."""
+"""Memory for release outlines: about a hundred two-hour releases."""
 POINTERS = 10_000
-"""Titles whose current release is remembered, and absent objects whose absence is."""
+"""Maximum number of titles whose current release is cached."""
 POINTER_S = 2.0
-"""How long a pointer is believed."""
-ABSENCE_S = 5.0
-"""How long an absence is believed."""
-WAIT_S = 20.0
-"""How long a client waits for the store; the read goes on for clients that come back."""
+"""How long a title's current release is cached."""
 RENEWAL_S = 1.0
-"""How long a client waits for news of something that is known already."""
-DOCUMENT_THREADS, MEDIA_THREADS = 8, 16
-"""Reads of the store at a time."""
-QUEUE = 256
-"""Reads wanted at a time, of documents and of media; beyond, clients are asked to come back."""
-QUEUE_PER_CLIENT = 128
-"""The same for one client, so that it can't take all the room."""
+"""How long a client waits for a fresh value when a stale one is cached."""
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
 
-log = logging.getLogger("headend.origin")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A key of reads: a small object, or a listing.
-
-    Attributes:
-        kind: What is read.
-        name: Which one.
-    """
-
-    kind: Literal["pointer", "release", "track", "file", "manifest", "listing", "health"]
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """A key of reads: a segment, init segment or picture.
-
-    Attributes:
-        key: Where it is in the store.
-    """
-
-    key: str
-
 
 class Library:
-    """The store, for handlers; belongs to one event loop.
+    """The store as handlers see it; belongs to one event loop.
 
-    All methods raise `ObjectMissing` for what is not published, `StoreUnavailable` when the store is away or too many
-    reads are wanted, and other kinds of `StorageError` when what is there can't be used. ``client`` says who wants
-    something, since the reads that one client may cause are limited.
+    All methods raise `ObjectMissing` for objects that aren't published, `StoreUnavailable` if the store is unreachable
+    or too many reads are pending, and other kinds of `StorageError` for objects that can't be used. ``client`` names
+    the requesting client, because pending reads are limited per client.
 
     Args:
-        store: Read from threads, or by aiohttp where it is in S3.
-        metrics: Where lookups and reads are counted.
-        cache_bytes: Memory for files and for the indexes of tracks.
-        most_blobs: How many files may be held open.
-        disk: Where media is kept as well, unless the store is on this machine already.
-        clock: Seconds, monotonic.
+        store: The store: read in threads, or with aiohttp if it is in S3.
+        metrics: Counts lookups and reads.
+        cache_bytes: Memory for files and track indexes.
+        most_blobs: Maximum number of open files.
+        disk: Disk cache for media; None for none.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -130,15 +87,10 @@ class Library:
         self._hits = metrics.lookups.labels("hit")
         self._clock = clock
         self._disk = disk
-        self._breaker = CircuitBreaker(clock)
-        self._document_threads = ThreadPoolExecutor(DOCUMENT_THREADS, thread_name_prefix="origin-documents")
-        self._media_threads = ThreadPoolExecutor(MEDIA_THREADS, thread_name_prefix="origin-media")
-        self._source, self._close_source = _source(store, self._media_threads, metrics)
-        self._documents: SingleFlight[Document, Any] = SingleFlight(QUEUE, QUEUE_PER_CLIENT)
-        self._media: SingleFlight[Media, File] = SingleFlight(QUEUE, QUEUE_PER_CLIENT)
-        self._own: SingleFlight[Document, Any] = SingleFlight(QUEUE)
+        self._reads = StoreReads(store, metrics, clock)
+        self._source, self._close_source = open_source(store, self._reads.media_threads, metrics)
         self._arrivals: set[asyncio.Task[None]] = set()
-        # Each file counts for its share of the descriptors at least, so that the budget bounds these as well.
+        # Small files count as more than their size, so that the memory limit also limits the open files.
         self._least_bytes = cache_bytes // most_blobs
         index_bytes = max(LEAST_INDEX_BYTES, cache_bytes // INDEX_SHARE)
         self._spiller = Spiller()
@@ -147,34 +99,30 @@ class Library:
         self._tracks: SegmentedLRU[Document, KnownTrack] = SegmentedLRU(index_bytes)
         self._outlines: SegmentedLRU[tuple[str, str], Outline] = SegmentedLRU(OUTLINES)
         self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(POINTERS)
-        self._absent: SegmentedLRU[Document | Media, float] = SegmentedLRU(POINTERS)
+
         self._catalogue = Catalogue(self._names, clock)
         registry = metrics.registry
         registry.gauge("cache_bytes", "Memory of cached files.", lambda: self._files.size_bytes)
-        registry.gauge(
-            "reads_under_way",
-            "Reads of the store that clients wait for.",
-            lambda: len(self._documents) + len(self._media),
-        )
+        registry.gauge("reads_under_way", "Reads of the store that clients wait for.", lambda: len(self._reads))
         if disk is not None:
-            registry.gauge("disk_cache_bytes", "What the disk cache holds.", lambda: disk.size_bytes)
+            registry.gauge("disk_cache_bytes", "Size of the disk cache.", lambda: disk.size_bytes)
 
     async def current(self, title: str, client: str = "") -> str:
-        """The id of a title's current release; the last one known while the store is away."""
+        """The id of a title's current release; the last known one while the store is unreachable."""
         known = self._pointers.get(title)
         if known is not None and self._clock() < known[1]:
             return known[0]
         key = Document("pointer", title)
         if known is None and not await self._catalogue.has_title(title):
-            raise _missing(title)
+            raise missing(title)
 
-        async def look() -> str:
-            release = await self._noted(key, self._in_thread(partial(self._read_pointer, layout.current(title))))
+        async def read() -> str:
+            release = await self._reads.run_in_thread(key, partial(self._read_pointer, layout.current(title)))
             return self._keep_pointer(title, release)
 
         try:
-            return await self._once(
-                self._documents, key, look, client=client, wait_s=WAIT_S if known is None else RENEWAL_S
+            return await self._reads.share(
+                self._reads.documents, key, read, client=client, wait_s=WAIT_S if known is None else RENEWAL_S
             )
         except ObjectMissing:
             self._pointers.drop(title)
@@ -182,33 +130,33 @@ class Library:
         except StorageError:
             if known is None:
                 raise
-            return self._keep_pointer(title, known[0])  # clients shall not all wait for a store that is away
+            return self._keep_pointer(title, known[0])  # the next clients need not wait for the store
 
     async def titles(self, after: str, count: int) -> tuple[tuple[str, ...], str | None]:
-        """One page of the titles with a current release, in the order of their names; some seconds old.
+        """One page of the published titles, in order of their names; may be some seconds old.
 
         Args:
-            after: The last title of the page before; empty for the first page.
-            count: How many titles.
+            after: Last title of the previous page; empty for the first page.
+            count: Maximum number of titles.
 
         Returns:
-            The titles, and the one after which the next page starts; None at the end.
+            The titles, and ``after`` of the next page; None on the last page.
         """
         found = await self._catalogue.titles_after(after, count + 1)
         return found[:count], found[count - 1] if len(found) > count else None
 
     async def warm_up(self) -> None:
-        """List the titles before somebody asks; what prevents that is logged."""
+        """List the titles before the first request; failures are logged."""
         with suppress(StorageError):
             await self._catalogue.titles_after("", 0)
 
     async def check(self) -> None:
-        """Ask the store for a sign of life; raises `StorageError` if there is none."""
+        """Check that the store answers; raises `StorageError` if it does not."""
         key = Document("health", "")
-        await self._once(self._own, key, lambda: self._noted(key, self._in_thread(self._probe)))
+        await self._reads.share(self._reads.own, key, lambda: self._reads.run_in_thread(key, self._probe))
 
     def cached(self, key: str) -> File | None:
-        """A file that is in memory or arriving there, by its key."""
+        """A file that is in memory or being read into memory, by its key."""
         found = self._files.get(key)
         if found is not None:
             self.count_hit()
@@ -223,15 +171,15 @@ class Library:
         self._hits.value += 1
 
     async def file(self, wanted: Wanted, client: str = "") -> File:
-        """A file from the store; whole and verified, or arriving and verified at its end. It is kept."""
+        """Read a file and cache it; it is complete and verified, or still arriving and verified at its end."""
         key = wanted.key
         if wanted.track is None:
             release = await self.release(wanted.title, wanted.release or "", client)
             return await self._document(wanted, release, client)
         track = await self.track(wanted.title, wanted.track, client)
         index = track.index
-        if wanted.name == layout.INDEX:  # for edges, which check what they get against it
-            body = await self._in_thread(partial(track_index.encode, index))
+        if wanted.name == layout.INDEX:  # edges verify segments against it
+            body = await self._reads.in_thread(partial(track_index.encode, index))
             digest = hashlib.sha256(body).hexdigest()
             return self._keep(
                 key, media_file("index", in_memory(body), digest, track.published, "application/octet-stream")
@@ -244,29 +192,27 @@ class Library:
             digits = wanted.name.partition(".")[0]
             number = int(digits) if digits.isdecimal() else 0
             if not index.has(number) or wanted.name != layout.segment_name(wanted.track, number):
-                raise _missing(key)
+                raise missing(key)
             kind = "sheet" if wanted.name.endswith(layout.SHEET_SUFFIX) else "segment"
             size, sha256 = index.size_bytes(number), index.sha256(number)
         content_type = index.facts.content_type
         cmsd_values = cmsd.static(index, number or None)
         flight = Media(key)
-        self._metrics.lookups.inc("shared" if flight in self._media else "miss")
-        return await self._once(
-            self._media,
+        self._metrics.lookups.inc("shared" if flight in self._reads.media else "miss")
+        return await self._reads.share(
+            self._reads.media,
             flight,
             lambda: self._arrive(key, kind, size, sha256, track.published, content_type, cmsd_values),
             client=client,
         )
 
     async def close(self) -> None:
-        """Let go of threads and connections; reads under way end."""
-        for flights in (self._documents, self._media, self._own):
-            flights.cancel()
+        """Cancel reads, and close threads and connections."""
+        self._reads.cancel()
         for task in self._arrivals:
             task.cancel()
         await self._close_source()
-        for threads in (self._document_threads, self._media_threads):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._reads.close()
 
     async def manifest(
         self,
@@ -278,41 +224,41 @@ class Library:
         steering: str = "",
         client: str = "",
     ) -> File:
-        """A manifest of a part of a release; as it was published, if nothing is left out. It is kept in memory.
+        """A filtered manifest, rendered and cached; the published file if nothing is filtered.
 
         Args:
             wanted: The manifest.
-            selection: What is asked for.
-            max_height_px: The plan's limit, which no selection can widen.
-            is_above: Whether the client has it from an address above the release, so that it names where that is.
-            steering: Address of the steering server's answer for the title, which the manifest names; empty for none.
+            selection: The client's filter.
+            max_height_px: The plan's limit, which no selection can raise.
+            is_above: Whether the client requested it at the title's address, so that it needs the release as base.
+            steering: Address of the steering manifest for the title; empty for no steering.
             client: The client's name or address.
 
         Raises:
-            SelectionError: Nothing is left to play.
+            SelectionError: The filter leaves nothing to play.
         """
         index = await self.release(wanted.title, wanted.release or "", client)
         top = top_manifest(index.outline, wanted.name)
         if top is None:
-            raise _missing(wanted.name)
+            raise missing(wanted.name)
         chosen = replace(top, outline=select(top.outline, selection, max_height_px))
         if chosen == top and not is_above and not steering:
             return self.cached(wanted.key) or await self.file(wanted, client)
-        # Filters that come to the same share one file, so that clients can't fill the memory with copies.
-        left = hashlib.sha256(" ".join(track.id for track in chosen.outline.played()).encode()).hexdigest()
-        key = f"{wanted.key}?{left}{'&above' * is_above}{'&steered' * bool(steering)}"
+        # Filters that select the same tracks share one file, so that clients can't fill the memory with copies.
+        tracks = hashlib.sha256(" ".join(track.id for track in chosen.outline.played()).encode()).hexdigest()
+        key = f"{wanted.key}?{tracks}{'&above' * is_above}{'&steered' * bool(steering)}"
         if (found := self.cached(key)) is not None:
             return found
         base = f"releases/{wanted.release}/" if is_above else ""
 
         async def render() -> File:
-            made = partial(_rendered, chosen, base, steering, index.published)
-            return self._keep(key, await self._in_thread(made))
+            render_file = partial(_rendered, chosen, base, steering, index.published)
+            return self._keep(key, await self._reads.in_thread(render_file))
 
-        return await self._once(self._documents, Document("manifest", key), render, client=client)
+        return await self._reads.share(self._reads.documents, Document("manifest", key), render, client=client)
 
     async def release(self, title: str, release: str, client: str = "") -> ReleaseIndex:
-        """What is known of a release."""
+        """Read a release's outline, or take it from the cache."""
         key = Document("release", layout.outline(title, release))
         found = self._releases.get(key)
         if found is not None:
@@ -320,107 +266,64 @@ class Library:
         if release != await self.current(title, client):
             await self._catalogue.check(layout.releases(title), release)
 
-        async def look() -> ReleaseIndex:
-            index = await self._noted(key, self._in_thread(partial(self._read_release, key.name)))
+        async def read() -> ReleaseIndex:
+            index = await self._reads.run_in_thread(key, partial(self._read_release, key.name))
             self._releases.put(key, index, index.size_bytes)
             return index
 
-        return await self._once(self._documents, key, look, client=client)
+        return await self._reads.share(self._reads.documents, key, read, client=client)
 
     async def track(self, title: str, track: str, client: str = "") -> KnownTrack:
-        """What is known of a track, whichever releases name it."""
+        """Read a track's index, or take it from the cache."""
         key = Document("track", layout.track_index(title, track))
         found = self._tracks.get(key)
         if found is not None:
             return found
         if not await self._catalogue.has_title(title):
-            raise _missing(title)
+            raise missing(title)
         await self._catalogue.check(layout.tracks(title), track)
 
-        async def look() -> KnownTrack:
-            known = await self._noted(key, self._in_thread(partial(self._read_track, key.name)))
+        async def read() -> KnownTrack:
+            known = await self._reads.run_in_thread(key, partial(self._read_track, key.name))
             self._tracks.put(key, known, known.index.memory_bytes)
             self._outlines.put((title, track), known.outline)
             return known
 
-        return await self._once(self._documents, key, look, client=client)
+        return await self._reads.share(self._reads.documents, key, read, client=client)
 
     def known_release(self, title: str, release: str) -> ReleaseIndex | None:
-        """What is known of a release, if it is in memory."""
+        """A release's outline if it is cached."""
         return self._releases.get(Document("release", layout.outline(title, release)))
 
     def known_outline(self, title: str, track: str) -> Outline | None:
-        """What checks of tokens need of a track, if it is in memory."""
+        """A track's facts for token checks if they are cached."""
         return self._outlines.get((title, track))
 
     async def outline(self, title: str, track: str, client: str = "") -> Outline:
-        """What checks of tokens need of a track."""
+        """A track's facts for token checks."""
         return self.known_outline(title, track) or (await self.track(title, track, client)).outline
 
     async def _document(self, wanted: Wanted, index: ReleaseIndex, client: str) -> File:
         key = Document("file", wanted.key)
-        self._metrics.lookups.inc("shared" if key in self._documents else "miss")
+        self._metrics.lookups.inc("shared" if key in self._reads.documents else "miss")
 
-        async def look() -> File:
-            file = await self._noted(key, self._in_thread(partial(self._read_document, wanted, index)))
+        async def read() -> File:
+            file = await self._reads.run_in_thread(key, partial(self._read_document, wanted, index))
             return self._keep(wanted.key, file)
 
-        return await self._once(self._documents, key, look, client=client)
+        return await self._reads.share(self._reads.documents, key, read, client=client)
 
     async def _names(self, folder: str) -> tuple[str, ...]:
         key = Document("listing", folder)
         read = partial(self._marks if folder == layout.published() else self._store.folders, folder)
-        return await self._once(self._own, key, lambda: self._noted(key, self._in_thread(read)))
+        return await self._reads.share(self._reads.own, key, lambda: self._reads.run_in_thread(key, read))
 
     def _marks(self, folder: str) -> tuple[str, ...]:
         return tuple(info.key.removeprefix(folder) for info in self._store.list(folder))
 
-    async def _once(
-        self,
-        flights: "SingleFlight[Any, Result]",
-        key: Document | Media,
-        read: Callable[[], Coroutine[Any, Any, Result]],
-        *,
-        client: str = "",
-        wait_s: float = WAIT_S,
-    ) -> Result:
-        """Read; all who want ``key`` meanwhile share the one read, which outlives each of them."""
-        until = self._absent.get(key)
-        if until is not None and self._clock() < until:
-            self._metrics.lookups.inc("absent")
-            raise _missing(str(key))
-        try:
-            return await flights.do(key, read, wait_s=wait_s, client=client)
-        except TooMany:
-            raise StoreUnavailable("too many reads are wanted at once; try again in a moment") from None
-        except TookTooLong:
-            raise StoreUnavailable(f"{self._store.url} does not answer; check the network", key=str(key)) from None
-
-    async def _noted(self, key: Document | Media, reading: Coroutine[Any, Any, Result]) -> Result:
-        """Read from the store, unless it is left alone, and record how that went."""
-        if not self._breaker.allows():
-            reading.close()
-            raise StoreUnavailable(f"{self._store.url} has failed and is left alone for a moment", key=str(key))
-        try:
-            result = await reading
-        except HeadendError as error:
-            self._breaker.note(failed=error.retryable)
-            self._metrics.reads.inc(_outcome(error))
-            if isinstance(error, ObjectMissing):
-                self._absent.put(key, self._clock() + ABSENCE_S)
-            else:
-                log.warning("%s", error)
-            raise
-        self._breaker.note(failed=False)
-        self._metrics.reads.inc("ok")
-        return result
-
-    async def _in_thread(self, read: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._document_threads, read)
-
     def _keep(self, key: str, file: File) -> File:
         self._files.put(key, file, max(file.size_bytes, self._least_bytes))
-        if key not in self._files:  # it is larger than the cache
+        if key not in self._files:  # larger than the cache
             self._evicted(key, file)
         return file
 
@@ -433,13 +336,21 @@ class Library:
         return release
 
     async def _arrive(
-        self, key: str, kind: str, size_bytes: int, sha256: bytes, published: datetime, content_type: str, told: str
+        self,
+        key: str,
+        kind: str,
+        size_bytes: int,
+        sha256: bytes,
+        published: datetime,
+        content_type: str,
+        cmsd_values: str,
     ) -> File:
-        """Have a segment or init segment read; returns as soon as there is something to send."""
+        """Start to read a segment or init segment; returns as soon as its first bytes can be sent."""
         begun: asyncio.Future[File] = asyncio.get_running_loop().create_future()
 
         def describe(blob: Blob) -> File:
-            return self._keep(key, media_file(kind, blob, sha256.hex(), published, content_type, {cmsd.STATIC: told}))
+            headers = {cmsd.STATIC: cmsd_values}
+            return self._keep(key, media_file(kind, blob, sha256.hex(), published, content_type, headers))
 
         def begin(blob: Blob) -> None:
             if not begun.done():
@@ -455,12 +366,12 @@ class Library:
                 if not begun.done():
                     begun.set_exception(error)
                     return
-                self._files.drop(key)  # clients that were sent a part are cut by the blob
+                self._files.drop(key)  # the blob disconnects clients that were already sent a part
                 if not isinstance(error, HeadendError):
                     raise
             else:
                 if kept is not None:
-                    describe(kept)  # from now on it is sent from disk, and the memory is free
+                    describe(kept)  # serve it from disk from now on, and free the memory
 
         task = asyncio.get_running_loop().create_task(arrive())
         self._arrivals.add(task)
@@ -468,33 +379,33 @@ class Library:
         return await begun
 
     async def _fetch(self, key: str, size_bytes: int, sha256: bytes, begun: Callable[[Blob], None]) -> Blob | None:
-        """Read media from the disk cache or the store; returns what was written to the disk cache."""
+        """Read media from the disk cache or the store; returns the blob written to the disk cache, if any."""
         media = Media(key)
         if self._disk is None:
-            await self._noted(media, self._source.fetch(key, size_bytes, sha256, begun))
+            await self._reads.run(media, self._source.fetch(key, size_bytes, sha256, begun))
             return None
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._media_threads, self._disk.open, sha256, size_bytes)
+        found = await loop.run_in_executor(self._reads.media_threads, self._disk.open, sha256, size_bytes)
         if found is not None:
             self._metrics.lookups.inc("disk")
             begun(found)
             return None
-        blob = await self._noted(media, self._source.fetch(key, size_bytes, sha256, begun))
-        kept = await loop.run_in_executor(self._media_threads, self._disk.keep, sha256, blob)
+        blob = await self._reads.run(media, self._source.fetch(key, size_bytes, sha256, begun))
+        kept = await loop.run_in_executor(self._reads.media_threads, self._disk.keep, sha256, blob)
         if kept is not None:
-            blob.move(kept)  # slow readers hold no memory
+            blob.move(kept)  # slow clients are served from disk and don't pin memory
         return kept
 
     def _read_pointer(self, key: str) -> str:
         release = documents.read(Current, self._store.get(key), key=key).release
         if not release:
-            raise _missing(key)  # it was withdrawn
-        if not _RELEASE.fullmatch(release):  # it becomes part of a header
+            raise missing(key)  # the title was withdrawn
+        if not _RELEASE.fullmatch(release):  # it becomes part of a Location header
             raise Damaged(f"{key} in {self._store.url} names no release; submit the master again", key=key)
         return release
 
     def _probe(self) -> None:
-        with suppress(ObjectMissing):  # it answers
+        with suppress(ObjectMissing):  # the store answered
             self._store.head(_PROBE)
 
     def _read_release(self, key: str) -> ReleaseIndex:
@@ -515,40 +426,8 @@ class Library:
 
 
 _PROBE = "health"
-"""A key that is asked for to see whether the store answers; nothing is ever stored there."""
-
-
-def _source(
-    store: Store, threads: ThreadPoolExecutor, metrics: Metrics
-) -> tuple[Source, Callable[[], Awaitable[None]]]:
-    """The best way to read media from a store, and what ends it."""
-
-    async def nothing() -> None:
-        pass
-
-    if isinstance(store, LocalStore):
-        return Folder(store, threads), nothing
-    if store.url.startswith("s3://"):
-        from headend.core.storage.s3 import S3Store
-        from origin.bucket import Bucket
-
-        if isinstance(store, S3Store):
-            bucket = Bucket(store, threads, metrics.retries.inc)
-            return Remote(store, bucket.pieces), bucket.close
-    return Remote(store, in_threads(store, threads)), nothing
+"""Key for health checks; no object ever has it."""
 
 
 def _rendered(top: TopManifest, base: str, steering: str, published: datetime) -> File:
     return text_file("manifest", top.render(base, steering), published, MPD_TYPE if top.is_dash else PLAYLIST_TYPE)
-
-
-def _missing(name: str) -> ObjectMissing:
-    return ObjectMissing(f"there is no {name}", key=name)
-
-
-def _outcome(error: HeadendError) -> str:
-    if isinstance(error, ObjectMissing):
-        return "missing"
-    if isinstance(error, Damaged):
-        return "damaged"
-    return "unavailable" if error.retryable else "refused"

@@ -11,45 +11,45 @@ class Metrics:
     """The origin's counters.
 
     Args:
-        registry: Where they are exported.
+        registry: Registry that exports them; None for a new one.
 
     Attributes:
-        registry: The same.
-        lookups: Files wanted.
-        reads: Reads of the store.
-        retries: Reads that were tried again.
-        disk: What happened to files in the disk cache.
-        denied: Requests that their tokens do not cover.
+        registry: Registry that exports them.
+        lookups: Requested files, by where they were found.
+        reads: Reads of the store, by result.
+        retries: Retried reads.
+        disk: Events of the disk cache.
+        denied: Requests that their tokens don't cover.
         lease_faults: Leases that could not be stored.
     """
 
     def __init__(self, registry: Registry | None = None) -> None:
         self.registry = registry = registry or Registry("headend_origin")
         self.lookups = registry.counter(
-            "lookups", "Files wanted: hit, disk, miss, shared (being read) or absent.", "result"
+            "lookups", "Requested files: hit, disk, miss, shared (already being read) or absent.", "result"
         )
         self.reads = registry.counter(
             "store_reads", "Reads of the store: ok, missing, damaged, refused or unavailable.", "result"
         )
-        self.retries = registry.counter("store_retries", "Reads of the store that were tried again.")
+        self.retries = registry.counter("store_retries", "Retried reads of the store.")
         self.disk = registry.counter(
             "disk_cache", "Files in the disk cache: kept, evicted, damaged or failed.", "result"
         )
-        self.denied = registry.counter("denied", "Requests that their tokens do not cover.", "reason")
+        self.denied = registry.counter("denied", "Requests that their tokens don't cover.", "reason")
         self.lease_faults = registry.counter(
-            "lease_faults", "Leases that could not be stored; no viewer is refused for that."
+            "lease_faults", "Leases that could not be stored; their viewers are served anyway."
         )
-        self._played = registry.counter("cmcd_requests", "Requests in which players report (CMCD).", "object")
+        self._requests = registry.counter("cmcd_requests", "Requests with CMCD, by type of object.", "object")
         self._starved = registry.counter("cmcd_starved", "Requests of players whose buffer ran empty.")
         self._buffer = registry.histogram("cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_S).labels()
-        self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput as players measure it.", _BPS).labels()
+        self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput measured by players.", _BPS).labels()
 
-    def told(self, told: CmcdCounts) -> None:
-        """Count what a player reports of itself."""
-        self._played.inc(told.object)
-        if told.starved:
+    def count_cmcd(self, report: CmcdCounts) -> None:
+        """Count a player's CMCD report."""
+        self._requests.inc(report.object)
+        if report.starved:
             self._starved.inc()
-        if told.buffer_s is not None:
-            self._buffer.observe(told.buffer_s)
-        if told.throughput_bps is not None:
-            self._throughput.observe(told.throughput_bps)
+        if report.buffer_s is not None:
+            self._buffer.observe(report.buffer_s)
+        if report.throughput_bps is not None:
+            self._throughput.observe(report.throughput_bps)

@@ -1,9 +1,9 @@
-"""How the origin's files may be cached, and their media types."""
+"""Cache-Control values and media types of the origin's files."""
 
 ENTRY_POINT = "public, max-age=60, stale-while-revalidate=30, stale-if-error=86400"
-"""For what leads to the current release: a cache may go on with it while the origin is away (RFC 5861)."""
+"""For entry points; caches may serve them stale while the origin is unreachable (RFC 5861)."""
 RENDERED = "public, max-age=3600"
-"""For manifests of a part of a release: a newer origin may write them in other words."""
+"""For filtered manifests, which a newer version of the origin may render differently."""
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MPD_TYPE = "application/dash+xml"

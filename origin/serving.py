@@ -1,4 +1,4 @@
-"""Running the origin: as a program until it is told to stop, or beside something else for a while."""
+"""Runs the origin: as a program until a signal, or in a thread of another program."""
 
 import asyncio
 import contextlib
@@ -38,34 +38,34 @@ log = logging.getLogger("headend.origin")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 OTHER_FILES = 128
-"""Open files beside connections and media: the store's, the leases', the interpreter's."""
+"""Open files reserved for the store, the leases and the interpreter."""
 LIMITS = Limits()
 WRONG_STORE_S = 1.0
-"""How long the start waits for the store to say that its address or the credentials are wrong."""
+"""How long the start waits for the store to reject its address or the credentials."""
 LEAST_BLOBS = 32
-"""Media files that are held open even where few may be; among the other ones."""
+"""Minimum number of open media files, even if the process may open few files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How an origin runs.
+    """Settings of an origin.
 
     Attributes:
-        cache_bytes: Memory for files.
-        limits: What the server allows, for all workers together; fewer connections if this process may not open as
-            many files.
-        linger_s: How long the origin goes on after it is told to stop, while it reports that it is not ready, so that a
-            load balancer in front notices.
-        access_log: Whether each request is written to standard output, as a line of JSON.
-        metrics_port: Where metrics are shown to everyone who reaches that port; otherwise only this machine sees them.
-        keys: What tokens are signed with; None serves everything to everyone.
-        reload_keys: Reads the keys again, on SIGHUP and whenever a worker starts; None if they never change.
-        state_dir: Where leases are kept, for all origins that serve the same accounts; None for this one alone.
-        disk_cache: Where media from a distant store is kept as well; None for nowhere.
-        disk_cache_bytes: Room for it.
-        licence_url: Where the keys of protected titles are, without a slash at its end; None for nowhere.
+        cache_bytes: Memory for cached files.
+        limits: Limits of the server, for all workers together; connections are reduced if this process may not open
+            enough files.
+        linger_s: How long the origin still serves after a signal to stop; meanwhile it is not ready, so that a load
+            balancer can remove it.
+        access_log: Whether to write each request to standard output, as a line of JSON.
+        metrics_port: Port that shows metrics to every client; None shows them only to this machine.
+        keys: Keys that sign tokens; None serves everyone without tokens.
+        reload_keys: Reads the keys again, on SIGHUP and when a worker starts; None if they never change.
+        state_dir: Folder for leases, shared by all origins that serve the same accounts; None for a private one.
+        disk_cache: Folder of the disk cache for media from a remote store; None for no disk cache.
+        disk_cache_bytes: Size of the disk cache.
+        licence_url: Address of the licence service, without a trailing slash; None if there is none.
         steering: Address of the steering server, which manifests at entry points name; empty for none.
-        workers: Processes on the port, which share all of the above.
+        workers: Number of worker processes, which share the port and the limits above.
     """
 
     cache_bytes: int = CACHE_BYTES
@@ -83,7 +83,7 @@ class Serving:
     workers: int = 1
 
     def share(self) -> "Serving":
-        """What one worker gets of it."""
+        """The settings of one worker: its share of memory and limits."""
         limits = replace(
             self.limits,
             connections=-(-self.limits.connections // self.workers),
@@ -101,17 +101,17 @@ def serve(
     on_ready: Callable[[str], None] | None = None,
     serving: Serving = Serving(),
 ) -> None:
-    """Serve a store until SIGTERM or SIGINT; requests under way are finished first. SIGHUP reads the keys again.
+    """Serve a store until SIGTERM or SIGINT, then finish pending requests. SIGHUP reads the keys again.
 
     Args:
-        store: Where releases are.
+        store: Store with the releases.
         host: Address or name to listen on.
-        port: To listen on; 0 for a free one.
-        on_ready: Called with the base URL, without a slash at its end, once connections are accepted.
-        serving: How.
+        port: Port to listen on; 0 for any free port.
+        on_ready: Called with the base URL, without a trailing slash, once connections are accepted.
+        serving: Settings.
 
     Raises:
-        ConfigError: The store's address is malformed, the port or host can't be listened on, or leases can't be kept.
+        ConfigError: The store's address is malformed, the address can't be listened on, or leases can't be stored.
         StorageError: There is no such bucket, or the credentials are wrong.
     """
     _refuse_wrong_store(_opened(store))
@@ -131,7 +131,7 @@ def serve(
                 partial(_work, store, listeners, shared, WorkerIndex(number, serving.workers, folder))
                 for number, listeners in enumerate(sockets)
             ]
-            # The sockets outlive a worker that dies, and with them the connections that wait to be accepted.
+            # The parent holds the sockets, so pending connections survive a worker's crash.
             workers.supervise(works, on_ready=ready, on_stop=lambda: _close(sockets))
 
 
@@ -143,7 +143,7 @@ def _work(
     ready: Callable[[], None],
     lifeline: int,
 ) -> None:
-    """What each worker process does."""
+    """Run one worker process."""
     with contextlib.ExitStack() as held:
         for listener in listeners:
             held.enter_context(contextlib.closing(listener))
@@ -162,18 +162,18 @@ async def _until_signalled(
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def stopping() -> None:
+    def request_stop() -> None:
         stop.set()
         for number in signals:
-            loop.remove_signal_handler(number)  # a second signal ends it at once
+            loop.remove_signal_handler(number)  # a second signal kills the process
         if lifeline is not None:
             loop.remove_reader(lifeline)
 
     for number in signals:
-        loop.add_signal_handler(number, stopping)
+        loop.add_signal_handler(number, request_stop)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     if lifeline is not None:
-        loop.add_reader(lifeline, stopping)
+        loop.add_reader(lifeline, request_stop)
     await _run(store, listeners, serving, stop, on_ready, worker, reload)
 
 
@@ -181,16 +181,16 @@ async def _until_signalled(
 def running(
     store: StoreSettings | Store, *, host: str = DEFAULT_HOST, port: int = 0, serving: Serving = Serving()
 ) -> Iterator[str]:
-    """Serve a store from a thread of this process until the block is left.
+    """Serve a store from a thread of this process until the ``with`` block ends.
 
     Args:
-        store: Where releases are.
+        store: Store with the releases.
         host: Address or name to listen on.
-        port: To listen on; 0 for a free one.
-        serving: How; always with one worker.
+        port: Port to listen on; 0 for any free port.
+        serving: Settings; always runs one worker.
 
     Yields:
-        The base URL, without a slash at its end.
+        The base URL, without a trailing slash.
 
     Raises:
         ConfigError: As in `serve`.
@@ -239,16 +239,16 @@ async def _run(
     worker: WorkerIndex = SINGLE,
     reload: asyncio.Event | None = None,
 ) -> None:
-    """Serve until told to stop.
+    """Serve until ``stop`` is set.
 
     Args:
-        store: Where releases are.
-        listeners: For everyone, then one for metrics, if there is one.
-        serving: How, for all workers together.
-        stop: Set to have it end.
+        store: Store with the releases.
+        listeners: The public socket, and the metrics socket if there is one.
+        serving: Settings for all workers together.
+        stop: Set to stop the origin.
         on_ready: Called once connections are accepted.
-        worker: Which of the worker processes this is.
-        reload: Set to have keys read again; None for an origin that is not a program of its own.
+        worker: Index of this worker process.
+        reload: Set to read the keys again; None for an origin in a thread.
     """
     access_log = AccessLog(sys.stdout, redact=without_token) if serving.access_log else None
     async with contextlib.AsyncExitStack() as held:
@@ -283,7 +283,7 @@ async def _run(
         if reload is not None and own.reload_keys is not None:
             reloading = asyncio.create_task(_reload(origin, own.reload_keys, reload))
             held.callback(reloading.cancel)
-        gc.freeze()  # what is here now stays, and need not be looked at by each collection
+        gc.freeze()  # these objects live as long as the process, so the garbage collector can skip them
         await server.start(listeners)
         if reload is not None:
             warming = asyncio.create_task(origin.library.warm_up())
@@ -298,41 +298,41 @@ async def _run(
 
 
 def _refuse_wrong_store(store: Store) -> None:
-    """Raise what is wrong with a store's address or credentials, if that shows within `WRONG_STORE_S`.
+    """Raise an error if the store rejects its address or the credentials within `WRONG_STORE_S`.
 
-    A store that is slow or away is none of these: the origin starts, and readiness tells.
+    If the store is slow or unreachable, the origin starts anyway and is not ready.
     """
-    found: list[StorageError] = []
+    errors: list[StorageError] = []
 
-    def look() -> None:
+    def probe() -> None:
         try:
             store.page(f"{layout.TITLES}/", limit=1)
         except StorageError as error:
-            found.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(WRONG_STORE_S)
-    if found and not found[0].retryable:
-        raise found[0]
+    if errors and not errors[0].retryable:
+        raise errors[0]
 
 
-async def _reload(origin: Origin, read: Callable[[], Keyring], wanted: asyncio.Event) -> None:
-    """Read the keys again whenever that is wanted; keys that can't be read leave the old ones in place."""
+async def _reload(origin: Origin, read: Callable[[], Keyring], reload: asyncio.Event) -> None:
+    """Read the keys again whenever ``reload`` is set; if they can't be read, the old ones stay in use."""
     while True:
-        await wanted.wait()
-        wanted.clear()
+        await reload.wait()
+        reload.clear()
         try:
             origin.use_keys(await asyncio.to_thread(read))
         except ConfigError as error:
-            log.error("the keys stay as they were: %s", error)
+            log.error("can't reload the keys, so the old ones stay in use: %s", error)
         else:
-            log.info("the keys were read again")
+            log.info("reloaded the keys")
 
 
 @contextmanager
 def _state_dir(serving: Serving) -> Iterator[Path | None]:
-    """Where leases are kept: gone with this process, unless a folder is given that others share."""
+    """The folder for leases: the configured one, or a private one that is deleted at the end."""
     if serving.keys is None or serving.state_dir is not None:
         yield serving.state_dir
         return
@@ -342,13 +342,13 @@ def _state_dir(serving: Serving) -> Iterator[Path | None]:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A folder that only this user may enter, in memory where that is possible."""
+    """A temporary folder that only this user can open, in memory if possible."""
     with TemporaryDirectory(prefix="headend-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
         yield Path(folder)
 
 
 def _affordable(connections: int) -> tuple[int, int]:
-    """As many connections and open files as are wanted, or as this process may have."""
+    """How many connections and media files this process may have open, at most the configured numbers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + BLOBS + OTHER_FILES
     if soft < wanted and soft != resource.RLIM_INFINITY:
@@ -371,7 +371,7 @@ def _opened(store: StoreSettings | Store) -> Store:
 
 @contextmanager
 def _listening(host: str, port: int, serving: Serving) -> Iterator[list[list[socket.socket]]]:
-    """For each worker a socket for everyone, and one for metrics if they have a port."""
+    """Open each worker's sockets: a public one, and one for metrics if they have a port."""
     sockets = [[listener] for listener in listen(host, port, serving.workers)]
     try:
         if serving.metrics_port is not None:

@@ -1,6 +1,6 @@
-"""Signatures of S3 GET requests.
+"""Signs S3 GET requests.
 
-botocore can sign every kind of request, which takes it half as long as all the rest of a small read.
+botocore signs any kind of request, but its signing takes half as long as the rest of a small read.
 """
 
 import hmac
@@ -17,9 +17,9 @@ class Signer:
     """Signs requests to read objects.
 
     Args:
-        credentials: Whose requests they are.
-        region: Where the bucket is.
-        host: The server, with its port unless it is the usual one.
+        credentials: Access key, secret key and optional session token.
+        region: Region of the bucket.
+        host: Host of the server, with its port unless that is the default.
 
     Source:
         AWS Signature Version 4 for API requests: creating a signed request, with the signature in a header.
@@ -35,7 +35,7 @@ class Signer:
         """Sign a GET without a query.
 
         Args:
-            path: Encoded as it is sent.
+            path: Path, percent-encoded as it will be sent.
             now_s: Unix time.
         """
         stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(now_s))

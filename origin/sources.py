@@ -1,13 +1,13 @@
-"""Where the bytes of media come from: a folder, a bucket, or any other store.
+"""Media sources: a folder, an S3 bucket, or any other store.
 
-Files in a folder are sent from where they are. What comes from elsewhere arrives piece by piece in a `Blob`, from which
-all waiting clients are served at once. Either way, nothing is served as complete that is not what its release says.
+Files in a folder are sent from disk. Other objects arrive piece by piece in a `Blob`, which is sent to all waiting
+clients while it fills. Both verify objects: one that differs from its release is never served as complete.
 """
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from io import FileIO
 from typing import Protocol, cast
@@ -18,46 +18,47 @@ from headend.core.errors import StorageError, StoreUnavailable
 from headend.core.http.blobs import Blob, in_file
 from headend.core.storage import Store
 from headend.core.storage.local import LocalStore
+from origin.metrics import Metrics
 
 VERIFIED_FILES = 200_000
-"""Files whose digest is remembered to be right."""
+"""Maximum number of files that are remembered as verified."""
 
 
 class Damaged(StorageError):
-    """An object is not what its release says."""
+    """An object differs from its release."""
 
 
 def damaged(store: Store, key: str) -> Damaged:
     """The error for a damaged object."""
-    return Damaged(f"{key} in {store.url} is not what its release says; submit the master again", key=key)
+    return Damaged(f"{key} in {store.url} does not match its release; submit the master again", key=key)
 
 
 class Source(Protocol):
-    """A store, as far as media is read from it."""
+    """Reads media from a store."""
 
     async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
         """Read an object and verify it.
 
         Args:
-            key: Where it is.
-            size_bytes: Its size, as its release says.
-            sha256: Its digest; None if the release does not say.
-            begun: Called with the blob once there is something to send, which may be before it is whole.
+            key: The object's key.
+            size_bytes: Its size according to its release.
+            sha256: Its digest according to its release; None if the release has none.
+            begun: Called with the blob once its first bytes can be sent, which may be before it is complete.
 
         Returns:
-            The whole blob.
+            The complete blob.
 
         Raises:
-            Damaged: It is not what its release says.
+            Damaged: The object differs from its release.
             ObjectMissing: There is no such object.
-            StorageError: It can't be read.
+            StorageError: The object can't be read.
         """
 
 
 class Folder:
-    """Files of a local store, sent from where they are.
+    """Files of a local store, sent from disk.
 
-    A file is hashed when it is first seen, and again after it was changed.
+    A file is hashed when it is first opened, and again after it changes.
     """
 
     def __init__(self, store: LocalStore, threads: Executor) -> None:
@@ -86,11 +87,11 @@ class Folder:
 
 
 class Remote:
-    """Objects of any other store, sent on while they arrive.
+    """Objects of any other store, forwarded while they arrive.
 
     Args:
-        store: For errors.
-        pieces: Reads an object of it, from start to end; raises `Damaged` as soon as its size is seen to differ.
+        store: The store, named in errors.
+        pieces: Reads an object from start to end; raises `Damaged` as soon as its size turns out to differ.
     """
 
     def __init__(self, store: Store, pieces: Callable[[str, int], Pieces]) -> None:
@@ -105,11 +106,11 @@ class Remote:
         except Mismatch:
             raise damaged(self._store, key) from None
         except OSError as error:
-            raise StoreUnavailable(f"there is no room in memory for {key}: {error.strerror}", key=key) from error
+            raise StoreUnavailable(f"not enough memory to read {key}: {error.strerror}", key=key) from error
 
 
 def in_threads(store: Store, threads: Executor) -> Callable[[str, int], Pieces]:
-    """Read whole objects in a thread, from a store that has nothing better."""
+    """Read whole objects in threads, for stores that can't stream them."""
 
     async def pieces(key: str, size_bytes: int) -> Pieces:
         body = await asyncio.get_running_loop().run_in_executor(threads, store.get, key)
@@ -118,3 +119,25 @@ def in_threads(store: Store, threads: Executor) -> Callable[[str, int], Pieces]:
         yield body
 
     return pieces
+
+
+def open_source(store: Store, threads: Executor, metrics: Metrics) -> tuple[Source, Callable[[], Awaitable[None]]]:
+    """Choose the fastest way to read media from a store.
+
+    Returns:
+        The source, and a coroutine function that closes it.
+    """
+
+    async def nothing() -> None:
+        pass
+
+    if isinstance(store, LocalStore):
+        return Folder(store, threads), nothing
+    if store.url.startswith("s3://"):
+        from headend.core.storage.s3 import S3Store
+        from origin.bucket import Bucket
+
+        if isinstance(store, S3Store):
+            bucket = Bucket(store, threads, metrics.retries.inc)
+            return Remote(store, bucket.pieces), bucket.close
+    return Remote(store, in_threads(store, threads)), nothing

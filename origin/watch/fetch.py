@@ -1,6 +1,6 @@
-"""``python -m origin.watch.fetch``: bring the players from npm, so that pages need no CDN.
+"""``python -m origin.watch.fetch``: download the players from npm, so that pages need no CDN.
 
-They end up in this package's folder, from where `hatch build` takes them into the wheel.
+They are stored in this package's folder, so that `hatch build` adds them to the wheel.
 """
 
 import base64
@@ -20,33 +20,33 @@ TIMEOUT_S = 300
 
 
 def fetch(folder: Path = VENDOR) -> tuple[str, ...]:
-    """Bring those players that are not there yet.
+    """Download the players that are missing.
 
     Args:
-        folder: Where to.
+        folder: Destination.
 
     Returns:
-        The labels of those that were brought.
+        Labels of the downloaded players.
 
     Raises:
-        ConfigError: npm is not installed, fails, or brings something else than what is pinned.
+        ConfigError: npm is not installed or fails, or a script differs from the pinned one.
     """
-    missing = [player for player in PLAYERS if not is_there(folder, player)]
+    missing = [player for player in PLAYERS if not is_fetched(folder, player)]
     for player in missing:
-        _bring(folder, player)
+        _download(folder, player)
     return tuple(player.label for player in missing)
 
 
-def is_there(folder: Path, player: Player) -> bool:
-    """Whether the very script that is pinned lies in ``folder``."""
+def is_fetched(folder: Path, player: Player) -> bool:
+    """Whether ``folder`` has the pinned script of a player."""
     path = folder / player.file
     return path.is_file() and _integrity(path.read_bytes()) == player.integrity
 
 
-def _bring(folder: Path, player: Player) -> None:
+def _download(folder: Path, player: Player) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise ConfigError("npm is not installed (Debian: npm); without it, pages take the players from a public CDN")
+        raise ConfigError("npm is not installed (Debian: npm); without it, pages load the players from a public CDN")
     spec = f"{player.package}@{player.version}"
     with tempfile.TemporaryDirectory() as scratch:
         argv = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", scratch, spec]
@@ -60,7 +60,7 @@ def _bring(folder: Path, player: Player) -> None:
             member = archive.extractfile(f"package/{player.path}")
             script = member.read() if member is not None else b""
     if _integrity(script) != player.integrity:
-        raise ConfigError(f"{spec} is not what is pinned here; check npm's registry, or pin another in players.py")
+        raise ConfigError(f"{spec} differs from the pinned script; check npm's registry, or pin another in players.py")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{player.file}.part"
     part.write_bytes(script)
@@ -73,7 +73,7 @@ def _integrity(script: bytes) -> str:
 
 if __name__ == "__main__":
     try:
-        brought = fetch()
+        fetched = fetch()
     except HeadendError as error:
         sys.exit(f"players: {error}")
-    print(f"players: brought {', '.join(brought)}" if brought else "players: all there")
+    print(f"players: downloaded {', '.join(fetched)}" if fetched else "players: up to date")

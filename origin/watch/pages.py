@@ -1,4 +1,4 @@
-"""The pages as files: read once, named after their content, and what browsers may do with them."""
+"""The pages and their assets: read once, named by digest, and sent with a Content-Security-Policy."""
 
 import hashlib
 import json
@@ -24,17 +24,17 @@ TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf
 
 
 class Asset:
-    """A script, style or picture of a page, which is compressed when somebody first asks for it.
+    """A script, style sheet or picture of a page, compressed at its first request.
 
-    Players take half a second to compress, which is as long as all the rest of the origin takes to start.
+    Compressing the players takes half a second, as long as the rest of the origin takes to start.
 
     Args:
-        body: Its bytes.
+        body: The bytes.
         read: When they were read.
-        content_type: Their media type.
+        content_type: Media type.
 
     Attributes:
-        body: The same.
+        body: The bytes.
     """
 
     def __init__(self, body: bytes, read: datetime, content_type: str) -> None:
@@ -46,11 +46,11 @@ class Asset:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `file` returns at once."""
+        """Whether `file` returns without compressing."""
         return self._file is not None
 
     def file(self) -> File:
-        """The asset in all its codings; may be called from any thread."""
+        """The asset in all its content codings; thread-safe."""
         with self._lock:
             if self._file is None:
                 self._file = text_file("asset", self.body, self._read, self._content_type)
@@ -59,14 +59,14 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """All that a browser gets but manifests and media.
+    """The pages and their assets.
 
     Attributes:
-        titles_html: The page of all titles.
-        watch_html: The page of any title.
-        policy: What browsers may load for a page.
-        digest: Of all assets; part of their paths, so that they may be kept for ever.
-        assets: Scripts, styles and pictures, by name.
+        titles_html: The list of titles.
+        watch_html: The watch page, the same for all titles.
+        policy: Content-Security-Policy of the pages.
+        digest: Digest of all assets; part of their paths, so that browsers may cache them forever.
+        assets: Scripts, style sheets and pictures, by name.
     """
 
     titles_html: bytes
@@ -76,41 +76,41 @@ class Pages:
     assets: dict[str, Asset]
 
     def titles(self) -> Response:
-        """The page of all titles; programs get a document under the same address."""
-        answer = self._page(self.titles_html)
-        answer.headers[hdrs.VARY] = hdrs.ACCEPT
-        return answer
+        """The list of titles; clients that don't accept HTML get JSON at the same address."""
+        response = self._page(self.titles_html)
+        response.headers[hdrs.VARY] = hdrs.ACCEPT
+        return response
 
     def watch(self) -> Response:
-        """The page of any title."""
+        """The watch page."""
         return self._page(self.watch_html)
 
     def asset(self, digest: str, name: str) -> Asset:
-        """An asset by its path; raises `ObjectMissing` for one of another version, too."""
+        """An asset by its path; raises `ObjectMissing` if the name or the digest is unknown."""
         if digest != self.digest or name not in self.assets:
             raise ObjectMissing(f"there is no page asset {name} of {digest}")
         return self.assets[name]
 
     def _page(self, html: bytes) -> Response:
-        answer = document(html, "text/html; charset=utf-8", BRIEFLY)
-        answer.headers["Content-Security-Policy"] = self.policy
-        return answer
+        response = document(html, "text/html; charset=utf-8", BRIEFLY)
+        response.headers["Content-Security-Policy"] = self.policy
+        return response
 
 
 @cache
 def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = False) -> Pages:
-    """Read all pages, once.
+    """Read all pages and assets, once.
 
     Args:
-        vendor: Where players are that were fetched; those that are not there come from the CDN.
-        licence_url: Where players get licences of protected titles; empty for nowhere.
-        is_steered: Whether players are sent to other servers, which nobody knows beforehand.
+        vendor: Folder of downloaded players; others are loaded from the CDN.
+        licence_url: Address of the licence service; empty if there is none.
+        is_steered: Whether manifests may send players to other servers, whose addresses aren't known here.
     """
     files = [THEME, *sorted(STATIC.glob("*")), *sorted(vendor.glob("*"))]
     paths = [path for path in files if path.suffix in TYPES]
     bodies = {path.name: path.read_bytes() for path in paths}
-    named = hashlib.sha256(b"".join(name.encode() + b"\0" + body for name, body in sorted(bodies.items())))
-    digest = named.hexdigest()[:16]
+    content = b"".join(name.encode() + b"\0" + body for name, body in sorted(bodies.items()))
+    digest = hashlib.sha256(content).hexdigest()[:16]
     read = datetime.now(UTC)
     return Pages(
         titles_html=_html("titles.html", f"watch/assets/{digest}", bodies, licence_url),
@@ -138,17 +138,17 @@ def _html(name: str, assets: str, bodies: dict[str, bytes], licence_url: str) ->
     return page.substitute(assets=assets, players=json.dumps(players), licences=json.dumps(licence_url)).encode()
 
 
-def _policy(scripts_elsewhere: Sequence[str], licence_url: str, *, is_steered: bool) -> str:
-    """What a page may load: nothing but its own, the players, and what these make of segments and of themselves.
+def _policy(cdn_scripts: Sequence[str], licence_url: str, *, is_steered: bool) -> str:
+    """The pages' Content-Security-Policy: they load only their own assets, the players, media and licences.
 
     Args:
-        scripts_elsewhere: Addresses of players that come from the CDN: each script, not all of the CDN.
-        licence_url: Where licences are; empty for nowhere.
-        is_steered: Whether players may ask any server for manifests and segments.
+        cdn_scripts: Addresses of the players' scripts on the CDN; the rest of the CDN stays blocked.
+        licence_url: Address of the licence service; empty if there is none.
+        is_steered: Whether players may request manifests and segments from any server.
     """
     parts = urlsplit(licence_url)
     connections = f"'self' {parts.scheme}://{parts.netloc}" if licence_url else "'self'"
-    scripts = " ".join(("'self'", *scripts_elsewhere))
+    scripts = " ".join(("'self'", *cdn_scripts))
     return "; ".join(
         (
             "default-src 'none'",
@@ -156,7 +156,7 @@ def _policy(scripts_elsewhere: Sequence[str], licence_url: str, *, is_steered: b
             "style-src 'self'",
             "img-src 'self' data:",
             "connect-src 'self' http: https:" if is_steered else f"connect-src {connections}",
-            # hls.js and Shaka Player begin their tracks of text with an empty one, written into its address.
+            # hls.js and Shaka Player start text tracks with an empty one in a data: URL.
             "media-src 'self' blob: data:",
             "worker-src 'self' blob:",
             "base-uri 'none'",

@@ -1,23 +1,23 @@
-"""Which players a page offers, pinned to the byte."""
+"""The players that the watch page offers, pinned by version and digest."""
 
 from dataclasses import dataclass
 
 CDN = "https://cdn.jsdelivr.net/npm"
-"""Serves the files of npm packages as they are."""
+"""Public CDN that serves the files of npm packages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """A player for browsers: one script of an npm package.
+    """A browser player: one script of an npm package.
 
     Attributes:
-        name: What the page's script calls it.
-        label: What it is called on the page.
-        package: Its npm package.
-        version: Exact.
-        path: The script in the package.
-        integrity: Digest of the script, as browsers check it (W3C Subresource Integrity, section 3.5).
-        manifests: What it plays: ``hls``, ``dash``.
+        name: Name in the page's script.
+        label: Name shown on the page.
+        package: npm package.
+        version: Exact version.
+        path: Path of the script in the package.
+        integrity: Digest that browsers verify (W3C Subresource Integrity, section 3.5).
+        manifests: Formats it plays: ``hls``, ``dash``.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Player:
 
     @property
     def file(self) -> str:
-        """The script's name among the page's own files."""
+        """Name of the script among the pages' assets."""
         return f"{self.name}.min.js"
 
     @property
     def cdn_url(self) -> str:
-        """Where the script is for those who have not fetched it."""
+        """Address of the script on the CDN, for installations that didn't download it."""
         return f"{CDN}/{self.package}@{self.version}/{self.path}"
 
 
@@ -68,4 +68,4 @@ PLAYERS = (
         ("hls", "dash"),
     ),
 )
-"""In the order of the page."""
+"""In the order shown on the page."""

@@ -32,7 +32,7 @@ def browser(
     served: Served,  # noqa: ARG001 - a cluster's client must not find the event loop of the browser's driver
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    if not all(fetch.is_there(pages.VENDOR, player) for player in SCRIPTS):
+    if not all(fetch.is_fetched(pages.VENDOR, player) for player in SCRIPTS):
         pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened

@@ -104,7 +104,7 @@ def fetch_players() -> None:
     with contextlib.suppress(ConfigError):
         fetch.fetch()  # pages look for the players once, when the first origin starts
         pages.load.cache_clear()
-    if not all(fetch.is_there(pages.VENDOR, player) for player in SCRIPTS):
+    if not all(fetch.is_fetched(pages.VENDOR, player) for player in SCRIPTS):
         pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
 
 

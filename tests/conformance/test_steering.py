@@ -94,7 +94,7 @@ def browser(store: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> I
     with suppress(ConfigError):
         fetch.fetch()
         pages.load.cache_clear()
-    if not all(fetch.is_there(pages.VENDOR, player) for player in pages.PLAYERS if player.name in ("hls", "dash")):
+    if not all(fetch.is_fetched(pages.VENDOR, player) for player in pages.PLAYERS if player.name in ("hls", "dash")):
         pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened

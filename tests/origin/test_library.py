@@ -8,7 +8,7 @@ from headend.core import documents, layout
 from headend.core.caching import circuit_breaker
 from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.core.media import Current
-from origin import catalogue, library
+from origin import catalogue, library, reads
 from origin.index import Wanted
 from origin.library import Library
 from origin.metrics import Metrics
@@ -198,12 +198,12 @@ def test_missing_objects_do_not_open_the_circuit_breaker(store: WatchedStore) ->
 
 def test_clients_get_retry_after_when_there_are_too_many_reads(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
-        for number in range(library.QUEUE):
+        for number in range(reads.QUEUE):
             put_release(store, title=f"title-{number}")
         await held.titles("zzz", 1)
         store.gate.clear()
-        waiting = [asyncio.create_task(held.current(f"title-{n}", f"client-{n}")) for n in range(library.QUEUE)]
-        await until(lambda: len(held._documents) == library.QUEUE)
+        waiting = [asyncio.create_task(held.current(f"title-{n}", f"client-{n}")) for n in range(reads.QUEUE)]
+        await until(lambda: len(held._reads.documents) == reads.QUEUE)
         with pytest.raises(StoreUnavailable, match="too many reads"):
             await held.current(TITLE)
         store.gate.set()
@@ -267,12 +267,12 @@ def test_titles_are_paged(store: WatchedStore) -> None:
 
 def test_one_client_can_not_use_all_reads(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
-        for number in range(library.QUEUE):
+        for number in range(reads.QUEUE):
             put_release(store, title=f"title-{number}")
         await held.titles("zzz", 1)
         store.gate.clear()
-        greedy = [asyncio.create_task(held.current(f"title-{n}", "greedy")) for n in range(library.QUEUE)]
-        await until(lambda: len(held._documents) == library.QUEUE_PER_CLIENT)
+        greedy = [asyncio.create_task(held.current(f"title-{n}", "greedy")) for n in range(reads.QUEUE)]
+        await until(lambda: len(held._reads.documents) == reads.QUEUE_PER_CLIENT)
         with pytest.raises(StoreUnavailable, match="too many reads"):
             await held.current(TITLE, "greedy")
         honest = asyncio.create_task(held.current(TITLE, "honest"))

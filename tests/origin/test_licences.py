@@ -21,7 +21,8 @@ from headend.core.keys.file import FileKeys
 from headend.core.keys.provider import Provider
 from headend.core.media.protection import KeyClass, KeyName, Scheme, key_name
 from origin import licences
-from origin.licences import KeyCache, LicenceService, Licensing, covers
+from origin.key_cache import KeyCache
+from origin.licences import LicenceService, Licensing, covers
 from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
 from tests.support.raw_http import connected, say

@@ -171,7 +171,7 @@ def test_one_client_that_asks_for_many_cold_files_leaves_room_for_others(
     store: WatchedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connect from another loopback address."""
-    monkeypatch.setattr("origin.library.QUEUE_PER_CLIENT", 8)
+    monkeypatch.setattr("origin.reads.QUEUE_PER_CLIENT", 8)
     put_release(store, segments=tuple(bytes([number]) * 10 for number in range(200)))
     with running(store, host="0.0.0.0") as url:
         port = int(url.rpartition(":")[2])

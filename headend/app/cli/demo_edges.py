@@ -126,7 +126,7 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
         path = None
-    if path is None or not fetch.is_there(pages.VENDOR, hls):
+    if path is None or not fetch.is_fetched(pages.VENDOR, hls):
         say("Chromium, playwright or hls.js is not installed, so FFmpeg plays instead")
         yield None
         return

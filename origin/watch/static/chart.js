@@ -1,11 +1,11 @@
-// Lines over the last minute.
+// Line charts of the last minute.
 
 const SECONDS = 60;
-const EDGE = 30; // left of the lines, for the figures of the scale
+const EDGE = 30; // left margin for the labels of the scale
 
 /**
- * A chart on a canvas. Each line has a colour, and may be filled; `logarithmic` scales run from a tenth upwards.
- * `add` takes one value per line, or null for none.
+ * Draw a chart on a canvas. Each line has a colour and may be filled; logarithmic scales start at 0.1.
+ * `add` takes one value per line, or null for no value.
  */
 export function chart(canvas, lines, { logarithmic = false, least = 1 } = {}) {
   const rows = [];

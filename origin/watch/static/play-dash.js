@@ -1,4 +1,4 @@
-// dash.js behind the interface that all players have here; see watch.js.
+// dash.js behind the common player interface; see watch.js.
 
 import { programme } from './title.js';
 
@@ -10,13 +10,13 @@ export async function open(video, url, { fail, from, licence }) {
   });
   if (licence) {
     player.setProtectionData({ 'org.w3.clearkey': { serverURL: licence, priority: 0 } });
-    askForAllKeys(player);
+    requestAllKeys(player);
   }
   const ready = new Promise((resolve, reject) => {
     player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve);
     player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => {
       const reason = error.message ?? String(error);
-      reject(new Error(reason)); // for who still waits; otherwise it does nothing
+      reject(new Error(reason)); // no effect once `ready` has settled
       fail(reason);
     });
   });
@@ -28,23 +28,23 @@ export async function open(video, url, { fail, from, licence }) {
     throw error;
   }
 
-  // Each codec of pictures, and each codec and layout of a programme, is a track of its own with some representations.
+  // Each video codec, and each codec and channel layout of an audio programme, is a separate track with representations.
   const choose = (kind, id) => {
     player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { [kind]: id === null } } } });
     if (id === null) return;
-    const there = () => player.getRepresentationsByType(kind).some((one) => one.id === id);
-    if (there()) {
+    const isCurrent = () => player.getRepresentationsByType(kind).some((one) => one.id === id);
+    if (isCurrent()) {
       player.setRepresentationForTypeById(kind, id, true);
       return;
     }
     const track = player.getTracksFor(kind).find((one) => one.bitrateList.some((bitrate) => bitrate.id === id));
     if (track === undefined) return;
-    const then = ({ mediaType }) => {
+    const onTrackChange = ({ mediaType }) => {
       if (mediaType !== kind) return;
-      player.off(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, then);
-      if (there()) player.setRepresentationForTypeById(kind, id, true);
+      player.off(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, onTrackChange);
+      if (isCurrent()) player.setRepresentationForTypeById(kind, id, true);
     };
-    player.on(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, then);
+    player.on(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, onTrackChange);
     player.setCurrentTrack(track);
   };
   return {
@@ -59,10 +59,10 @@ export async function open(video, url, { fail, from, licence }) {
   };
 }
 
-// dash.js opens a session for each key and asks for that key alone; a refusal ends playback, although other pictures could
-// be decrypted. So each session asks for all keys of the title. It then has key statuses, and dash.js leaves out what
-// has a key without one.
-function askForAllKeys(player) {
+// dash.js opens a session per key and requests only that key; a refusal ends playback, although other renditions could be
+// decrypted. So each session requests all keys of the title. It then has key statuses, and dash.js skips renditions whose
+// key has none.
+function requestAllKeys(player) {
   const kids = new Set();
   player.on(dashjs.MediaPlayer.events.MANIFEST_LOADED, ({ data }) => {
     for (const { AdaptationSet: sets = [] } of data?.Period ?? []) {
@@ -76,7 +76,7 @@ function askForAllKeys(player) {
   });
 }
 
-// A UUID as ClearKey writes it.
+// Convert a UUID to ClearKey's base64url.
 function base64url(uuid) {
   const bytes = uuid.replaceAll('-', '').match(/../g).map((byte) => parseInt(byte, 16));
   return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');

@@ -1,8 +1,8 @@
-// hls.js behind the interface that all players have here; see watch.js.
+// hls.js behind the common player interface; see watch.js.
 
 import { idOfPlaylist as idOf, programme } from './title.js';
 
-const KEY_ERRORS_MS = 200; // within which errors of one key follow each other
+const KEY_ERRORS_MS = 200; // errors of one key follow each other within this time
 
 export async function open(video, url, { fail, from, licence }) {
   const protection = licence && { emeEnabled: true, drmSystems: { 'org.w3.clearkey': { licenseUrl: licence } } };
@@ -17,26 +17,26 @@ export async function open(video, url, { fail, from, licence }) {
     if (error.type === Hls.ErrorTypes.KEY_SYSTEM_ERROR && hls.levels.length
       && (error.errorAction?.resolved || error.frag?.level === -1)) {
       clearTimeout(recovered.keyError);
-      recovered.keyError = setTimeout(loadWhatIsLeft, KEY_ERRORS_MS);
+      recovered.keyError = setTimeout(reload, KEY_ERRORS_MS);
       return;
     }
     if (!error.fatal) return;
-    // What hls.js can mend, it mends on request; once, not for ever.
+    // Let hls.js recover from a media error once.
     if (error.type === Hls.ErrorTypes.MEDIA_ERROR && !recovered.mediaError) {
       recovered.mediaError = true;
       hls.recoverMediaError();
     } else {
-      giveUp(new Error(error.details)); // for who still waits; otherwise it does nothing
+      giveUp(new Error(error.details)); // no effect once `ready` has settled
       fail(error.details);
     }
   });
-  // Where the licence lacks a key, hls.js removes the levels that need it. A segment of them that is being loaded then
-  // ends loading, and those in the buffer can't be decrypted: start again at the same time with the levels that are left.
-  const loadWhatIsLeft = () => {
+  // If the licence lacks a key, hls.js removes the levels that need it. But loading stops if one of their segments was
+  // being loaded, and buffered ones can't be decrypted. So restart at the same time with the remaining levels.
+  const reload = () => {
     const [time, paused] = [video.currentTime, video.paused];
     hls.recoverMediaError();
     hls.startLoad(time);
-    if (!paused) video.play().catch(() => {}); // a later jump or the end of the page may stop it
+    if (!paused) video.play().catch(() => {}); // a seek or closing the page may interrupt it
   };
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -47,7 +47,7 @@ export async function open(video, url, { fail, from, licence }) {
     throw error;
   }
 
-  // A picture stands there once for each sound that it goes with.
+  // hls.js lists a video rendition once per audio group.
   const level = (id) => {
     const group = hls.levels[hls.loadLevel]?.audioGroups?.[0];
     const levels = hls.levels.map((one, index) => ({ one, index })).filter(({ one }) => idOf(one.uri) === id);

@@ -1,15 +1,15 @@
-// The browser's own HLS player behind the interface that all players have here; see watch.js.
+// The browser's built-in HLS player behind the common player interface; see watch.js.
 //
-// For iPhones, where older versions of iOS have no Media Source Extensions at all. It chooses renditions by itself.
+// For iPhones: older versions of iOS have no Media Source Extensions. It chooses renditions by itself.
 
 import { HLS_TYPE } from './title.js';
 
 export async function open(video, url, { fail, from }) {
-  if (!video.canPlayType(HLS_TYPE)) throw new Error('this browser has no HLS player of its own');
-  const reason = () => ['', 'it was stopped', 'the network failed', 'it can’t be decoded', 'it is not supported'][video.error?.code ?? 4];
-  let begun = false;
+  if (!video.canPlayType(HLS_TYPE)) throw new Error('this browser has no built-in HLS player');
+  const reason = () => ['', 'loading was stopped', 'the network failed', 'decoding failed', 'the format is not supported'][video.error?.code ?? 4];
+  let loaded = false;
   await new Promise((resolve, reject) => {
-    const failed = () => (begun ? fail(reason()) : reject(new Error(reason())));
+    const failed = () => (loaded ? fail(reason()) : reject(new Error(reason())));
     video.addEventListener('loadedmetadata', resolve, { once: true });
     video.onerror = failed;
     video.src = url;
@@ -17,7 +17,7 @@ export async function open(video, url, { fail, from }) {
     release(video);
     throw error;
   });
-  begun = true;
+  loaded = true;
   if (from) video.currentTime = from;
 
   const tracks = (list) => [...(list ?? [])];

@@ -1,8 +1,8 @@
-// Shaka Player behind the interface that all players have here; see watch.js.
+// Shaka Player behind the common player interface; see watch.js.
 
 import { idOfPlaylist, programme } from './title.js';
 
-// An id in DASH, the address of a playlist in HLS.
+// Original ids are rendition ids in DASH and playlist addresses in HLS.
 const idOf = (original) => idOfPlaylist(original) ?? original;
 
 export async function open(video, url, { fail, from, codecOf, licence }) {
@@ -17,7 +17,7 @@ export async function open(video, url, { fail, from, codecOf, licence }) {
     await player.destroy();
     throw error;
   }
-  // With HLS it learns from media that comes in later where text belongs, so it has to know early that text is wanted.
+  // With HLS it times text by the media segments that follow, so enable text once before any are loaded.
   const [text] = player.getTextTracks();
   if (text) {
     player.selectTextTrack(text);
@@ -39,7 +39,7 @@ export async function open(video, url, { fail, from, codecOf, licence }) {
       player.configure({ abr: { enabled: id === null } });
       if (id === null) return;
       if (withPicture(id) === undefined) {
-        // Of each size Shaka Player keeps one codec; another one has to be asked for before a title is loaded.
+        // Shaka Player keeps one codec per size; to play another one, reload the title with that codec preferred.
         const paused = video.paused;
         player.configure({ preferredVideo: [{ codec: codecOf(id).split('.')[0] }] });
         await player.load(url, video.currentTime);

@@ -1,4 +1,4 @@
-// A seek bar that shows what is where, whichever player plays: from the WebVTT index of the title's thumbnails.
+// A seek bar with previews from the title's WebVTT thumbnail index; works with every player.
 
 import { clock } from './title.js';
 
@@ -7,14 +7,14 @@ const CUE = /([\d:.]+) --> ([\d:.]+)\n(\S+)#xywh=(\d+),(\d+),(\d+),(\d+)/g;
 const seconds = (time) => time.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
 
 async function readIndex(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`The origin answers ${answer.status}.`);
-  // Sheets are named from the index's own address, which a redirect leads to.
-  return [...(await answer.text()).matchAll(CUE)].map(([, start, end, sheet, x, y, width, height]) => ({
-    start: seconds(start), end: seconds(end), sheet: new URL(sheet, answer.url).href, x, y, width, height }));
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`The origin returned status ${response.status} for the thumbnails.`);
+  // Sheets are relative to the index's address after the redirect.
+  return [...(await response.text()).matchAll(CUE)].map(([, start, end, sheet, x, y, width, height]) => ({
+    start: seconds(start), end: seconds(end), sheet: new URL(sheet, response.url).href, x, y, width, height }));
 }
 
-/** Bring the seek bar in `box` to life. */
+/** Connect the seek bar in `box` to the video. */
 export async function previews(box, video, url, duration) {
   const cues = await readIndex(url);
   const [bar, preview, picture, time] = ['input', '.preview', '.thumbnail', '.time'].map((part) => box.querySelector(part));

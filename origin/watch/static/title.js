@@ -1,4 +1,4 @@
-// What a title has, read from its manifests, and how that is said to people.
+// Reads a title's renditions from its manifests, and formats them for people.
 
 const CODECS = [
   [/^avc/, 'H.264'], [/^hvc|^hev/, 'HEVC'], [/^av01/, 'AV1'], [/^vp09/, 'VP9'],
@@ -8,11 +8,11 @@ const CODECS = [
 // Trick play tracks are not offered for normal playback.
 const TRICK_MODE = 'EssentialProperty[schemeIdUri="http://dashif.org/guidelines/trickmode"]';
 
-/** Read a title's manifests. Pictures and sounds are named by their renditions' ids, in HLS as in DASH. */
+/** Read a title's manifests. Rendition ids are the same in HLS and DASH. */
 export async function readTitle(folder) {
   const [mpd, playlist] = await Promise.all([text(`${folder}/manifest.mpd`), text(`${folder}/multivariant.m3u8`)]);
   const document = new DOMParser().parseFromString(mpd, 'text/xml');
-  // Where encryption keys change, a title has several Periods, which all show the same renditions.
+  // If encryption keys change, the MPD has several Periods, all with the same renditions.
   const all = document.getElementsByTagName('Period')[0].getElementsByTagName('Representation');
   const played = [...all].filter(({ parentNode }) => !parentNode.querySelector(TRICK_MODE));
   const renditions = played.map((node) => describe(node, playlist));
@@ -24,29 +24,29 @@ export async function readTitle(folder) {
     duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
     pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
     sounds: renditions.filter((one) => one.kind === 'audio').sort((a, b) => b.channels - a.channels || b.bps - a.bps),
-    // A programme of text is the same in HLS and in DASH, but for its form, which its ids begin with.
+    // HLS and DASH have the same text programmes in different formats; the prefix of the id is the format.
     texts: renditions.filter((one) => one.id.startsWith('wvtt-')).map(({ id, label }) => ({ id: programme(id), label })),
   };
 }
 
-/** `vtt-en-sdh-0123456789` and `wvtt-en-sdh-9876543210` are the programme `en-sdh`; other tracks are none. */
+/** The text programme of a track: `en-sdh` for `vtt-en-sdh-0123456789` and `wvtt-en-sdh-9876543210`; else undefined. */
 export const programme = (id) => /^w?vtt-(.+?)(?:-[0-9a-f]{10})?$/.exec(id)?.[1];
 
-/** The id of the track that a media playlist is of. */
+/** The id of a media playlist's track. */
 export const idOfPlaylist = (uri) => /([^/]+?)(?:\.identity)?\.m3u8(?:$|\?)/.exec(uri)?.[1];
 
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';
 
-// iPhones have a Media Source of their own kind, or none.
+// iPhones have ManagedMediaSource or nothing.
 const source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
 
-/** Whether scripts can feed a video element in this browser. */
+/** Whether this browser has Media Source Extensions. */
 export const hasMediaSource = Boolean(source);
 
 const probe = document.createElement('video');
 const decodes = (type) => (source ? source.isTypeSupported(type) : probe.canPlayType(type) !== '');
 
-/** Whether the browser has an HLS player of its own. */
+/** Whether this browser has a built-in HLS player. */
 export const hasNativeHls = probe.canPlayType(HLS_TYPE) !== '';
 
 function describe(node, playlist) {
@@ -62,7 +62,7 @@ function describe(node, playlist) {
     family: CODECS.find(([pattern]) => pattern.test(codec))?.[1] ?? codec,
     width: Number(of('width')), height: Number(of('height')), frameRate: frames / (per ?? 1), bps: Number(of('bandwidth')),
     language: of('lang'), label: set.querySelector('Label')?.textContent,
-    // Dolby says which loudspeakers there are, others how many: only 5.1 and stereo are made.
+    // Dolby's value is a bit mask of loudspeakers, others are a count; headend makes only 5.1 and stereo.
     channels: { F801: 6, A000: 2 }[channels] ?? Number(channels),
     decodes: decodes(`${kind}/mp4; codecs="${codec}"`),
     manifests: playlist.includes(`${id}.m3u8`) ? ['hls', 'dash'] : ['dash'],
@@ -70,13 +70,16 @@ function describe(node, playlist) {
 }
 
 async function text(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(answer.status === 404 ? 'There is no such title.' : `The origin answers ${answer.status}.`);
-  return answer.text();
+  const response = await fetch(url);
+  if (!response.ok) {
+    throw new Error(response.status === 404 ? 'There is no such title.'
+      : `The origin returned status ${response.status}. Try again in a minute.`);
+  }
+  return response.text();
 }
 
-/** `big-buck-bunny` is "Big Buck Bunny". */
-export const spoken = (title) => title.split('-').filter(Boolean).map((word) => word[0].toUpperCase() + word.slice(1)).join(' ');
+/** "Big Buck Bunny" for `big-buck-bunny`. */
+export const displayName = (title) => title.split('-').filter(Boolean).map((word) => word[0].toUpperCase() + word.slice(1)).join(' ');
 
 export const lines = (picture) => `${Math.min(picture.width, picture.height)}p`;
 export const rate = (bps) => (bps >= 999_500 ? `${(bps / 1e6).toFixed(bps < 1e7 ? 1 : 0)} Mb/s` : `${Math.round(bps / 1e3)} kb/s`);
@@ -90,6 +93,6 @@ export function clock(seconds) {
 
 const FAMILIES = CODECS.map(([, family]) => family);
 
-/** The families of some renditions, each once, always in the same order. */
+/** The codec families of some renditions, without duplicates, in a fixed order. */
 export const families = (renditions) => [...new Set(renditions.map((one) => one.family))]
   .sort((a, b) => FAMILIES.indexOf(a) - FAMILIES.indexOf(b));

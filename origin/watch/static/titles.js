@@ -1,14 +1,14 @@
-// The page of all titles.
+// The list of titles.
 
-import { clock, families, lines, readTitle, spoken } from './title.js';
+import { clock, displayName, families, lines, readTitle } from './title.js';
 
-const shelf = document.getElementById('shelf');
+const list = document.getElementById('titles');
 const lead = document.getElementById('lead');
 
 function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
 }
 
 function card(title) {
@@ -17,54 +17,54 @@ function card(title) {
   const image = element('img', { src: `${title}/poster.jpg`, alt: '', loading: 'lazy' });
   image.addEventListener('error', () => { image.hidden = true; });
   const link = element('a', { className: 'card', href: `watch/${title}` },
-    element('div', { className: 'poster' }, image, length), element('h2', { textContent: spoken(title) }), facts);
-  const tell = async () => {
+    element('div', { className: 'poster' }, image, length), element('h2', { textContent: displayName(title) }), facts);
+  const load = async () => {
     try {
-      const found = await readTitle(title);
-      length.textContent = clock(found.duration);
-      facts.textContent = `${lines(found.pictures[0])} · ${families(found.pictures).join(', ')}`;
+      const { duration, pictures } = await readTitle(title);
+      length.textContent = clock(duration);
+      facts.textContent = `${lines(pictures[0])} · ${families(pictures).join(', ')}`;
     } catch {
-      facts.textContent = 'Not available at the moment';
+      facts.textContent = 'Unavailable right now';
     }
   };
-  return { item: element('li', {}, link), tell };
+  return { item: element('li', {}, link), load };
 }
 
-// Manifests are read only for the cards that are seen, and the next page of titles when the last card is.
-const seen = new Map();
+// Load a title's manifests when its card becomes visible, and the next page when the last card does.
+const onVisible = new Map();
 const observer = new IntersectionObserver((entries) => {
   for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
     observer.unobserve(target);
-    seen.get(target)();
+    onVisible.get(target)();
   }
 });
 
 async function show(page) {
-  const answer = await fetch(page, { headers: { Accept: 'application/json' } });
-  if (!answer.ok) throw new Error();
-  const { titles, next } = await answer.json();
+  const response = await fetch(page, { headers: { Accept: 'application/json' } });
+  if (!response.ok) throw new Error();
+  const { titles, next } = await response.json();
   for (const { title } of titles) {
-    const { item, tell } = card(title);
-    seen.set(item, tell);
-    shelf.append(item);
+    const { item, load } = card(title);
+    onVisible.set(item, load);
+    list.append(item);
     observer.observe(item);
   }
-  const count = shelf.childElementCount;
+  const count = list.childElementCount;
   lead.textContent = count
-    ? `${count}${next ? ' and more' : ''} ${count === 1 ? 'title' : 'titles'} to watch`
-    : 'Nothing is published yet. Make a title with “headend submit”.';
+    ? `${count}${next ? '+' : ''} ${count === 1 && !next ? 'title' : 'titles'}`
+    : 'No titles yet. Publish one with “headend submit”.';
   if (!next) return;
-  const last = shelf.lastElementChild;
+  const last = list.lastElementChild;
   if (!titles.length || !last) {
     await show(`./${next}`);
     return;
   }
-  const tell = seen.get(last);
-  seen.set(last, () => {
-    tell();
-    show(`./${next}`).catch(trouble);
+  const load = onVisible.get(last);
+  onVisible.set(last, () => {
+    load();
+    show(`./${next}`).catch(showError);
   });
 }
 
-const trouble = () => { lead.textContent = 'The titles can’t be listed at the moment. Try again in a minute.'; };
-show('./').catch(trouble);
+const showError = () => { lead.textContent = 'Can’t list the titles right now. Try again in a minute.'; };
+show('./').catch(showError);

@@ -1,14 +1,14 @@
-// The page of one title: one film, one of three players, and what it does.
+// The watch page: plays a title with a choice of players, and shows playback statistics.
 //
-// A player is opened by `open(video, url, { fail, from, codecOf, licence })` of its module, where `licence` is the address
-// that gives ClearKey licences of a protected title, undefined for a clear one. It gives: `picture()` and `sound()`,
-// the ids of the renditions that play; `choosePicture(id)`, null for the player's own choice, and `chooseSound(id)`;
-// `chooseText(programme, label)`, null for none; `throughput()` in bits per second; and `close()`. A player that chooses
-// renditions by itself is `isAutomatic`. `open` fails, and `fail` is told later, after which the player is closed.
+// Each player module exports `open(video, url, { fail, from, codecOf, licence })`. `licence` is the address of ClearKey
+// licences; undefined for clear titles. `open` returns an object with: `picture()` and `sound()`, ids of the playing
+// renditions; `choosePicture(id)`, null for automatic, and `chooseSound(id)`; `chooseText(programme, label)`, null for off;
+// `throughput()` in bits per second; `close()`; and `isAutomatic` if renditions can't be chosen. Errors while opening
+// reject `open`; later errors call `fail`, and the page closes the player.
 
 import { chart } from './chart.js';
 import { previews } from './thumbnails.js';
-import { clock, families, hasMediaSource, hasNativeHls, lines, rate, readTitle, spoken } from './title.js';
+import { clock, displayName, families, hasMediaSource, hasNativeHls, lines, rate, readTitle } from './title.js';
 
 const EVERY_MS = 500;
 const AUTOMATIC = '';
@@ -23,7 +23,7 @@ const licences = JSON.parse(at('licences').textContent);
 const token = /\/t\/[^/]+(?=\/watch\/)/.exec(location.pathname)?.[0] ?? '';
 
 const state = { title: null, player: null, manifest: null, open: null, generation: 0, last: null };
-const figures = { switches: 0, stalls: 0, dropped: 0, decoded: 0 };
+const statistics = { switches: 0, stalls: 0, dropped: 0, decoded: 0 };
 const rates = chart(at('rates'), [{ colour: '#ffb454', filled: true }, { colour: '#5cc8ff' }], { logarithmic: true });
 const buffered = chart(at('buffered'), [{ colour: '#5fd38a', filled: true }], { least: 10 });
 
@@ -56,7 +56,7 @@ async function start(player, manifest) {
   const generation = ++state.generation;
   const [from, playing] = [video.ended ? 0 : video.currentTime, !video.paused && !video.ended];
   Object.assign(state, { player, manifest, last: null });
-  Object.assign(figures, { switches: 0, stalls: 0, ...frames() });
+  Object.assign(statistics, { switches: 0, stalls: 0, ...frames() });
   at('trouble').hidden = true;
   showChoices();
   history.replaceState(null, '', `?player=${player.name}&manifest=${manifest}`);
@@ -69,13 +69,13 @@ async function start(player, manifest) {
     const { open } = await import(`./play-${player.name}.js`);
     if (!current()) return;
     const { isProtected } = state.title;
-    if (isProtected && !licences) throw new Error('it is protected, and this origin names no licence service');
+    if (isProtected && !licences) throw new Error('it is protected, and this origin has no licence service');
     const opened = await open(video, new URL(`../${name}/${fileOf(manifest, player, isProtected)}`, location.href).href, {
       from,
       licence: isProtected ? `${licences}${token}/${name}/licence` : undefined,
       fail: (reason) => {
         if (!current()) return;
-        trouble(`${player.label} can’t play this: ${reason}.`);
+        showError(`${player.label} can’t play this: ${reason}.`);
         state.open?.close();
         state.open = null;
       },
@@ -88,11 +88,11 @@ async function start(player, manifest) {
     showMenus();
     if (playing) await video.play();
   } catch (error) {
-    if (current()) trouble(`${player.label} can’t play this: ${error.message || error.code || error}.`);
+    if (current()) showError(`${player.label} can’t play this: ${error.message || error.code || error}.`);
   }
 }
 
-// Shaka Player and browsers know no ClearKey in HLS: they fetch keys from the addresses in the identity playlists.
+// Shaka Player and built-in players don't support ClearKey in HLS; they read keys from the URIs in identity playlists.
 function fileOf(manifest, { name: of }, isProtected) {
   if (manifest === 'dash') return 'manifest.mpd';
   return isProtected && of !== 'hls' ? 'multivariant-identity.m3u8' : 'multivariant.m3u8';
@@ -107,7 +107,7 @@ function script({ name: of, script: src, integrity }) {
       node.addEventListener('load', resolve);
       node.addEventListener('error', () => {
         scripts.delete(of);
-        reject(new Error('the player could not be loaded'));
+        reject(new Error('its script can’t be loaded'));
       });
       document.head.append(node);
     }));
@@ -115,7 +115,7 @@ function script({ name: of, script: src, integrity }) {
   return scripts.get(of);
 }
 
-function trouble(message) {
+function showError(message) {
   at('trouble').textContent = message;
   at('trouble').hidden = false;
 }
@@ -142,12 +142,12 @@ function showMenus() {
   at('text').closest('label').hidden = !state.title.texts.length;
 }
 
-const choosing = (choose) => Promise.resolve(choose).catch((error) => trouble(`This can’t be played: ${error.message || error.code}.`));
+const choosing = (choose) => Promise.resolve(choose).catch((error) => showError(`This can’t be played: ${error.message || error.code}.`));
 at('picture').addEventListener('change', ({ target }) => choosing(state.open?.choosePicture(target.value || null)));
 at('sound').addEventListener('change', ({ target }) => choosing(state.open?.chooseSound(target.value)));
 at('text').addEventListener('change', ({ target }) => choosing(state.open?.chooseText(target.value || null, target.selectedOptions[0].textContent)));
 
-// --- what it does ------------------------------------------------------------------------------------------------
+// --- playback statistics -----------------------------------------------------------------------------------------
 
 function frames() {
   const { totalVideoFrames: decoded, droppedVideoFrames: dropped } = video.getVideoPlaybackQuality?.() ?? { totalVideoFrames: 0, droppedVideoFrames: 0 };
@@ -163,12 +163,12 @@ function ahead() {
   return 0;
 }
 
-function look() {
+function update() {
   const picture = state.open && find(state.open.picture());
   const sound = state.open && find(state.open.sound());
   const throughput = state.open?.throughput() || null;
   if (picture && picture.id !== state.last) {
-    if (state.last !== null) figures.switches += 1;
+    if (state.last !== null) statistics.switches += 1;
     state.last = picture.id;
   }
   const bps = picture ? picture.bps + (sound?.bps ?? 0) : null;
@@ -182,33 +182,33 @@ function look() {
   at('bitrate').textContent = bps ? rate(bps) : '–';
   at('throughput').textContent = throughput ? rate(throughput) : '–';
   at('buffer').textContent = `${ahead().toFixed(1)} s`;
-  // An element counts on when its source changes.
-  at('dropped').textContent = `${Math.max(0, dropped - figures.dropped)} of ${Math.max(0, decoded - figures.decoded)}`;
-  at('switches').textContent = figures.switches;
-  at('stalls').textContent = figures.stalls;
+  // The element keeps counting when its source changes, so subtract the counts at the start.
+  at('dropped').textContent = `${Math.max(0, dropped - statistics.dropped)} of ${Math.max(0, decoded - statistics.decoded)}`;
+  at('switches').textContent = statistics.switches;
+  at('stalls').textContent = statistics.stalls;
   if (sound && document.activeElement !== at('sound')) at('sound').value = sound.id;
   rates.add(bps && bps / 1e6, throughput && throughput / 1e6);
   buffered.add(ahead());
 }
 
-function mood(now) {
-  at('dot').dataset.state = now;
+function showState(playback) {
+  at('dot').dataset.state = playback;
 }
-video.addEventListener('playing', () => mood('playing'));
-video.addEventListener('pause', () => mood(''));
-video.addEventListener('ended', () => mood(''));
+video.addEventListener('playing', () => showState('playing'));
+video.addEventListener('pause', () => showState(''));
+video.addEventListener('ended', () => showState(''));
 video.addEventListener('waiting', () => {
-  mood('waiting');
-  // Who has just jumped, or has not begun, does not stall.
-  if (!video.seeking && video.played.length && video.currentTime < video.duration - 0.5) figures.stalls += 1;
+  showState('waiting');
+  // Waiting after a seek or before the start is not a stall.
+  if (!video.seeking && video.played.length && video.currentTime < video.duration - 0.5) statistics.stalls += 1;
 });
 
-// --- the beginning -----------------------------------------------------------------------------------------------
+// --- start -------------------------------------------------------------------------------------------------------
 
-// A token opens one title, not the list of all.
+// A token covers one title, not the list.
 if (/\/t\/[^/]+\/watch\//.test(location.pathname)) document.querySelectorAll('.bar a').forEach((link) => link.removeAttribute('href'));
-document.title = `${spoken(name)} · headend`;
-at('title').textContent = spoken(name);
+document.title = `${displayName(name)} · headend`;
+at('title').textContent = displayName(name);
 video.poster = `../${name}/poster.jpg`;
 try {
   state.title = await readTitle(`../${name}`);
@@ -219,9 +219,9 @@ try {
   const player = players.find((one) => one.name === wanted.get('player')) ?? players[0];
   if (!player) throw new Error('This browser can play neither HLS nor DASH.');
   const manifest = player.manifests.includes(wanted.get('manifest')) ? wanted.get('manifest') : player.manifests[0];
-  setInterval(look, EVERY_MS);
-  if (state.title.thumbnails) previews(at('seek'), video, `../${name}/thumbnails.vtt`, state.title.duration).catch((error) => trouble(error.message));
+  setInterval(update, EVERY_MS);
+  if (state.title.thumbnails) previews(at('seek'), video, `../${name}/thumbnails.vtt`, state.title.duration).catch((error) => showError(error.message));
   await start(player, manifest);
 } catch (error) {
-  trouble(error.message);
+  showError(error.message);
 }

@@ -30,7 +30,7 @@ def served() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     assert served
-    if not all(fetch.is_there(pages.VENDOR, player) for player in PLAYERS):
+    if not all(fetch.is_fetched(pages.VENDOR, player) for player in PLAYERS):
         pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened

@@ -28,7 +28,7 @@ def test_a_script_other_than_the_pinned_one_is_refused(tmp_path: Path, monkeypat
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     vendor = tmp_path / "vendor"
-    with pytest.raises(ConfigError, match="not what is pinned"):
+    with pytest.raises(ConfigError, match="differs from the pinned"):
         fetch.fetch(vendor)
     assert not vendor.exists()
 
@@ -44,6 +44,6 @@ def test_a_failure_of_npm_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_damaged_script_counts_as_missing(tmp_path: Path) -> None:
     for player in PLAYERS:
-        assert not fetch.is_there(tmp_path, player)
+        assert not fetch.is_fetched(tmp_path, player)
         (tmp_path / player.file).write_text("half")
-        assert not fetch.is_there(tmp_path, player)
+        assert not fetch.is_fetched(tmp_path, player)
