@@ -426,5 +426,5 @@ def _against(results: Results, name: str, best: str, key: str) -> tuple[float, f
 
     Runs with the same seed see the same viewers, so their ratio differs from seed to seed far less than either of them.
     """
-    base = {run.seed: results.figures(run)[key] for run in results.of(best)}
-    return interval([results.figures(run)[key] / base[run.seed] for run in results.of(name)])
+    base = {run.seed: results.metrics(run)[key] for run in results.of(best)}
+    return interval([results.metrics(run)[key] / base[run.seed] for run in results.of(name)])

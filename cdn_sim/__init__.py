@@ -1,7 +1,8 @@
-"""CDN simulation: what the edge caches of internet providers do to an origin's load and to what viewers see.
+"""CDN simulation: how edge caches at internet providers change the origin's load and the viewers' experience.
 
-Comes in: a scenario (catalogue, viewers, networks, caches) or a log of requests. Goes out: hit ratios, traffic, stalls
-and costs, as a report, and plans that say what an edge is to hold.
-Simulated time is a number that this package advances itself. The package opens no socket and must not import the other
-rooms; only the log readers and the report writer touch files, and only those that the caller names.
+In: a scenario (catalogue, viewers, networks, caches) or a log of requests. Out: hit ratios, traffic, stalls and costs
+as a report, and fill plans for edges.
+
+Simulations use no real clock and open no sockets, and only the log readers and the report writer touch files; live edge
+caches are in `cdn_sim.live`. This package must not import the other rooms.
 """

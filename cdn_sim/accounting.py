@@ -1,4 +1,4 @@
-"""What came out of a run: counts by hour, and the figures that follow from them."""
+"""Counts of a run by hour, and statistics on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ BINS_PER_DAY = 288
 
 @dataclass(frozen=True, slots=True)
 class FillDay:
-    """One night's fill at one provider, in bytes of all its edges.
+    """One night's fill at one provider, in bytes, summed over its edges.
 
     Attributes:
-        day: From 0.
-        planned: Bytes that were new in the plan.
+        day: Day, from 0.
+        planned: New bytes in the plan.
         arrived: Bytes that arrived within the window.
-        pulled: What of it crossed transit.
-        late: Bytes that did not arrive.
-        replaced: Bytes of the plan before that had to go.
+        pulled: Arrived bytes that crossed transit.
+        late: Bytes that did not arrive in time.
+        replaced: Bytes of the previous plan that were removed.
         held: Bytes of the whole plan.
     """
 
@@ -38,26 +38,26 @@ class FillDay:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Everything that is counted at one provider with one seed.
+    """All counts of one provider with one seed.
 
     Attributes:
         isp: Name of the provider.
-        seed: Of the run.
-        edges: How many edges it has; in ``requests`` and ``sent`` the shield follows them.
-        warm_up_hours: Hours at the beginning that no figure counts.
-        requests: By cache, decision and hour.
-        sent: Bytes, likewise.
-        traffic: Bytes by link (edges, transit, way to the origin) and five minutes, fill not included.
-        fill: Bytes of fill, likewise.
-        seen: What viewers saw, by hour.
-        fills: Each night.
-        peak_sessions: Most sessions at once.
-        active: Sessions that still played at the end.
-        tail: Bytes by link that no link had room for within four minutes.
-        away: Bytes that viewers got from the shield directly.
-        library_bytes: Bytes of all titles that ever come out, in their first version.
-        objects: Objects of all versions of all titles.
-        cpu_s: CPU seconds that it took; in no figure.
+        seed: Seed of the run.
+        edges: Number of edges; in ``requests`` and ``sent`` the shield follows them.
+        warm_up_hours: Hours at the start that metrics leave out.
+        requests: Requests by cache, decision and hour.
+        sent: Bytes sent by cache, decision and hour.
+        traffic: Bytes by link (edges, transit, origin link) and five minutes, without fill.
+        fill: Bytes of fill by link and five minutes.
+        seen: Viewers' experience by hour; see `cdn_sim.engine.SEEN`.
+        fills: Fill of each night.
+        peak_sessions: Maximum number of concurrent sessions.
+        active: Sessions still playing at the end.
+        tail: Bytes by link that did not fit within four minutes.
+        away: Bytes sent from the shield directly to viewers.
+        library_bytes: Bytes of all titles, in their first version.
+        objects: Number of objects of all versions of all titles.
+        cpu_s: CPU seconds of the run; not part of any metric.
     """
 
     isp: str
@@ -79,14 +79,14 @@ class Tally:
     cpu_s: float = field(compare=False, default=0.0)
 
     def check(self) -> None:
-        """Hold the books: bytes and sessions that go in come out.
+        """Check that counts of bytes, requests and sessions balance.
 
         Raises:
-            HeadendError: They don't, which is a defect of the simulation.
+            HeadendError: They don't; the simulation has a bug.
         """
         missed = [number for number in range(len(DECISIONS)) if number not in (HIT, DELAYED, FAILED)]
         edges, shield = self.sent[: self.edges], self.sent[self.edges]
-        books = {
+        balances = {
             "bytes of edge misses = bytes from the shield": (edges[:, missed].sum(), shield.sum()),
             "bytes from the shield = bytes over transit": (shield.sum(), self.traffic[self.edges].sum()),
             "bytes of shield misses = bytes from the origin": (
@@ -97,26 +97,26 @@ class Tally:
                 edges.sum() - self.away,
                 self.traffic[: self.edges].sum(),
             ),
-            "requests missed at edges = requests to the shield": (
+            "requests missed by edges = requests to the shield": (
                 self.requests[: self.edges][:, [*missed, FAILED]].sum(),
                 self.requests[self.edges].sum(),
             ),
-            "sessions that came = that ended, gave up or still play": (
+            "sessions started = sessions ended, gave up or still playing": (
                 self.seen[:, SESSIONS].sum(),
                 self.seen[:, ENDED].sum() + self.seen[:, GAVE_UP].sum() + self.active,
             ),
         }
-        for name, (left, right) in books.items():
+        for name, (left, right) in balances.items():
             if abs(left - right) > 1e-6 * max(abs(left), abs(right), 1.0):
-                raise HeadendError(f"the books of {self.isp} don't balance: {name}: {left:,.0f} and {right:,.0f}")
+                raise HeadendError(f"the counts of {self.isp} don't balance: {name}: {left:,.0f} and {right:,.0f}")
 
     def counted(self, hourly: Array) -> Array:
-        """Hours (the last axis, or the first of `seen`) after the warm-up."""
+        """The part of an hourly array (last axis) after the warm-up."""
         return hourly[..., self.warm_up_hours :]
 
 
 def hit_ratio(sent: Array) -> float:
-    """Share that a tier answers out of itself.
+    """Share of requests or bytes that a tier serves from its cache.
 
     Args:
         sent: Requests or bytes by decision (second to last axis) and hour (last axis).
@@ -127,7 +127,7 @@ def hit_ratio(sent: Array) -> float:
 
 
 def p95_mbps(bins: Array) -> float:
-    """The rate that transit is billed by: 95th percentile of five-minute means, in Mb/s."""
+    """Billed transit rate: the 95th percentile of five-minute means, in Mb/s."""
     if not len(bins):
         return 0.0
     ordered = np.sort(bins)
@@ -136,12 +136,12 @@ def p95_mbps(bins: Array) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval by Student's t; 0 for a single value."""
+    """Mean, and half the width of its 95 % confidence interval by Student's t; 0 for a single value."""
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < 2:
         return float(numbers.mean()), 0.0
     quantiles = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
     freedom = len(numbers) - 1
-    # Beyond the table, the first terms of the expansion around the normal distribution are right to a thousandth.
+    # Beyond the table, the first terms of the expansion around the normal distribution are exact to a thousandth.
     quantile = quantiles[freedom - 1] if freedom <= len(quantiles) else 1.960 + 2.372 / freedom + 2.82 / freedom**2
     return float(numbers.mean()), float(quantile * numbers.std(ddof=1) / np.sqrt(len(numbers)))

@@ -1,6 +1,6 @@
-"""Admission: which missed objects a cache stores.
+"""Admission rules: which missed objects a cache stores.
 
-Rules are told of every request for what is not pinned, hits included, so that they may count.
+A rule sees every request for an unpinned object, hits included, so that it can count.
 """
 
 from collections.abc import Callable, Hashable
@@ -11,15 +11,15 @@ RULES = ("all", "second request", "size", "planned only")
 
 
 class Admission(Protocol):
-    """A rule that says which missed objects are stored."""
+    """A rule that decides which missed objects are stored."""
 
     def admits(self, key: Hashable, size_bytes: int) -> bool:
-        """Note a request; says whether the object may be stored if it is a miss."""
+        """Record a request; returns whether the object may be stored if it is a miss."""
         ...
 
 
 class AdmitAll:
-    """Store every object that is missed."""
+    """Store every missed object."""
 
     def admits(self, key: Hashable, size_bytes: int) -> bool:  # noqa: ARG002
         """Always true."""
@@ -27,7 +27,7 @@ class AdmitAll:
 
 
 class AdmitNone:
-    """Store nothing by itself: the cache holds its planned part only."""
+    """Store no missed objects: the cache holds only its planned part."""
 
     def admits(self, key: Hashable, size_bytes: int) -> bool:  # noqa: ARG002
         """Always false."""
@@ -38,7 +38,7 @@ class AdmitBySize:
     """Store objects up to a size.
 
     Args:
-        largest_bytes: Size of the largest object that is stored.
+        largest_bytes: Maximum size of a stored object.
     """
 
     def __init__(self, largest_bytes: int) -> None:
@@ -50,10 +50,10 @@ class AdmitBySize:
 
 
 class AdmitSecondRequest:
-    """Store an object when it is asked for a second time within a while, which keeps one-hit wonders out.
+    """Store an object at its second recent request, which keeps out objects that are requested only once.
 
-    Two generations of keys are remembered. When the younger one is full it becomes the older one, so a key is
-    remembered for at least ``remembered`` and at most twice as many different keys.
+    Two generations of keys are remembered. When the younger one is full it replaces the older one, so a key is
+    forgotten after at least ``remembered`` and at most twice as many other keys.
 
     Args:
         remembered: Keys per generation, at least 1.
@@ -68,7 +68,7 @@ class AdmitSecondRequest:
         self._older: set[Hashable] = set()
 
     def admits(self, key: Hashable, size_bytes: int) -> bool:  # noqa: ARG002
-        """Whether the object was asked for before."""
+        """Whether the object was requested before."""
         if key in self._younger:
             return True
         known = key in self._older
@@ -79,11 +79,11 @@ class AdmitSecondRequest:
 
 
 def rule(name: str, *, largest_bytes: int = 0) -> Callable[[], Admission]:
-    """A maker of the rule that a scenario names.
+    """A factory for the rule that a scenario names.
 
     Args:
         name: One of `RULES`.
-        largest_bytes: For ``"size"``: the largest object that is stored.
+        largest_bytes: For ``"size"``: maximum size of a stored object.
 
     Raises:
         KeyError: There is no such rule.

@@ -1,4 +1,4 @@
-"""A list of requests through one cache, or through a cascade of caches."""
+"""Replays a list of requests through one cache, or through a cascade of caches."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from headend.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a list of requests met in one cache.
+    """Result of replaying requests through one cache.
 
     Attributes:
-        requests: How many there were.
-        misses: How many were not in the cache.
-        bytes: Bytes asked for.
+        requests: Number of requests.
+        misses: Number of misses.
+        bytes: Requested bytes.
         missed_bytes: Bytes of the misses.
     """
 
@@ -35,22 +35,22 @@ class Outcome:
 
     @property
     def byte_hit_ratio(self) -> float:
-        """Share of bytes that came out of the cache, 0 to 1."""
+        """Share of bytes that were hits, 0 to 1."""
         return 1 - self.missed_bytes / self.bytes if self.bytes else 0.0
 
 
 def play(policy: str, numbers: Array, sizes: Array, budget_bytes: int, state: State | None = None) -> Array:
-    """Put requests through a cache.
+    """Replay requests through a cache.
 
     Args:
-        policy: A name of `cdn_sim.kernels.state.NUMBERS`, ``"belady"`` included.
-        numbers: Object of each request, dense from 0.
+        policy: A name in `cdn_sim.kernels.state.NUMBERS`; ``"belady"`` is allowed.
+        numbers: Object of each request, numbered from 0 without gaps.
         sizes: Bytes of each object.
         budget_bytes: Size of the cache.
-        state: A cache to go on with, changed in place; an empty one unless given.
+        state: Cache to continue with, changed in place; None for an empty one.
 
     Returns:
-        One byte per request: 1 is a hit.
+        One byte per request; 1 is a hit.
 
     Raises:
         ConfigError: There is no such policy.
@@ -60,15 +60,15 @@ def play(policy: str, numbers: Array, sizes: Array, budget_bytes: int, state: St
     state = state or empty(policy, len(sizes))
     hits = np.zeros(len(numbers), dtype=np.uint8)
     number = NUMBERS[policy]
-    asked = np.ascontiguousarray(numbers, dtype=np.int32)
+    objects = np.ascontiguousarray(numbers, dtype=np.int32)
     weights = np.ascontiguousarray(sizes, dtype=np.int64)
     if number in _LOOPS:
-        _LOOPS[number](asked, weights, int(budget_bytes), state.nodes, state.totals, hits)
+        _LOOPS[number](objects, weights, int(budget_bytes), state.nodes, state.totals, hits)
     else:
-        coming = next_uses(asked, len(sizes)) if number == BELADY else np.zeros(1, dtype=np.int32)
+        coming = next_uses(objects, len(sizes)) if number == BELADY else np.zeros(1, dtype=np.int32)
         _ranked(
             number,
-            asked,
+            objects,
             weights,
             int(budget_bytes),
             coming,
@@ -83,21 +83,21 @@ def play(policy: str, numbers: Array, sizes: Array, budget_bytes: int, state: St
 
 
 def outcome(numbers: Array, sizes: Array, hits: Array) -> Outcome:
-    """Count what `play` has said."""
-    asked = np.asarray(sizes)[numbers]
+    """Count the hits and misses that `play` returned."""
+    requested_bytes = np.asarray(sizes)[numbers]
     return Outcome(
         requests=len(numbers),
         misses=len(numbers) - int(np.count_nonzero(hits)),
-        bytes=int(asked.sum()),
-        missed_bytes=int(asked[np.asarray(hits) == 0].sum()),
+        bytes=int(requested_bytes.sum()),
+        missed_bytes=int(requested_bytes[np.asarray(hits) == 0].sum()),
     )
 
 
 def cascade(tiers: tuple[tuple[str, int], ...], numbers: Array, sizes: Array) -> tuple[Outcome, ...]:
-    """Put requests through caches in a row: each one sees what the one before has missed.
+    """Replay requests through a cascade of caches: each one gets the misses of the previous one.
 
     Args:
-        tiers: Policy and budget in bytes of each, the one nearest to viewers first.
+        tiers: Policy and budget in bytes of each cache, the one nearest to viewers first.
         numbers: Object of each request.
         sizes: Bytes of each object.
     """
@@ -110,7 +110,7 @@ def cascade(tiers: tuple[tuple[str, int], ...], numbers: Array, sizes: Array) ->
 
 
 def next_uses(numbers: Array, objects: int) -> Array:
-    """For each request the number of the next one for the same object, or the number of requests if there is none."""
+    """For each request, the number of the next request for the same object; the number of requests if there is none."""
     found = np.empty(len(numbers), dtype=np.int32)
     _next_uses(numbers, np.full(objects, len(numbers), dtype=np.int32), found)
     return found

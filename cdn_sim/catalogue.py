@@ -1,4 +1,4 @@
-"""Titles as objects: how many segments each has, and how large each segment of each rendition is."""
+"""The objects of all titles: segment counts, and the size of each segment in each rendition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
     "hd-only": {"avc": (2000, 3500, 6000)},
     "one": {"avc": (3000,)},
 }
-"""Synthetic ladders: bit rates in kbit/s by codec, ascending."""
+"""Synthetic ladders: bitrates in kbit/s by codec, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One rendition of a release as measured: what a store's index of a track says.
+    """One rendition of a release, from the store's track index.
 
     Attributes:
         codec: ``avc``, ``hevc``, ``av1``, ``vp9``, or ``sound``.
-        kbps: Average bit rate.
+        kbps: Average bitrate.
         sizes_bytes: Size of each segment.
     """
 
@@ -40,12 +40,12 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One title of a store, with the tracks that players may ask for.
+    """One title of a store, with the tracks that players may request.
 
     Attributes:
-        title: Its name.
+        title: The title's slug.
         segment_s: Length of a segment.
-        tracks: Its renditions.
+        tracks: The renditions.
     """
 
     title: str
@@ -57,20 +57,20 @@ class Release:
 class Objects:
     """All objects of a run, numbered without gaps.
 
-    The object of a title's rendition r and segment k is ``bases[title] + r * segments[title] + k``. A title that is
-    published anew gets another base.
+    The object of a title's rendition r and segment k is ``bases[title] + r * segments[title] + k``. A republished title
+    gets a new base.
 
     Attributes:
         sizes: int32, bytes of each object.
         bases: int64, first object of each title's first version.
         segments: int32, segments of each title.
         rates: kbit/s by device and quality, padded with 0.
-        counts: Qualities by device.
+        counts: Number of qualities by device.
         firsts: First rendition number by device.
-        renditions: How many renditions each title has, sound included.
+        renditions: Number of renditions per title, sound included.
         sound: Rendition number of sound, or -1.
         segment_ms: Length of a segment.
-        extra: First object of each later version, in the order in which they are published: title by title.
+        extra: Title and first object of each later version, in the order of publication.
     """
 
     sizes: Array
@@ -86,7 +86,7 @@ class Objects:
 
     @property
     def library_bytes(self) -> int:
-        """Bytes of all titles that ever come out, in their first version."""
+        """Bytes of all titles, in their first version."""
         return int(self.sizes[: self._end].astype(np.int64).sum())
 
     @property
@@ -103,8 +103,8 @@ class Objects:
 
 
 def _rungs(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[Release]) -> list[list[float]]:
-    """Bit rates by device, of the ladder or of the first release."""
-    found = []
+    """Bitrates by device, from the ladder or the first release."""
+    ladders = []
     for device in devices:
         if releases:
             rates = sorted(track.kbps for track in releases[0].tracks if track.codec == device.codec)
@@ -113,8 +113,8 @@ def _rungs(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[R
         rates = [rate for rate in rates if device.most_kbps is None or rate <= device.most_kbps] or rates[:1]
         if not rates:
             raise ConfigError(f"viewers.devices: no release has {device.codec} renditions; leave the device out")
-        found.append(rates)
-    return found
+        ladders.append(rates)
+    return ladders
 
 
 def build(
@@ -126,19 +126,19 @@ def build(
     republished: Sequence[int] = (),
     releases: Sequence[Release] = (),
 ) -> Objects:
-    """Number all objects and give each one its size.
+    """Number all objects and set their sizes.
 
     Args:
-        catalogue: What the scenario says of it.
-        devices: Only renditions that they play get objects.
-        titles: How many there will ever be.
-        seed: Of the run.
-        republished: Titles that are published anew, in this order.
-        releases: Of a store: their sizes are dealt out to the titles in turn, each one turned by some segments, so that
-            two titles of one release are not in step. Synthetic sizes if there are none.
+        catalogue: The scenario's catalogue.
+        devices: Devices; only renditions that they play get objects.
+        titles: Number of titles in the whole run.
+        seed: Seed of the run.
+        republished: Titles that are published again, in this order.
+        releases: Releases of a store, assigned to titles in turn. Titles with the same release get its segment sizes
+            rotated by a random number of segments. Sizes are synthetic if there are no releases.
 
     Raises:
-        ConfigError: A device's codec is in no release.
+        ConfigError: No release has a device's codec, or there are too many objects.
     """
     ladders = _rungs(catalogue, devices, releases)
     width = max(map(len, ladders))
@@ -156,7 +156,7 @@ def build(
     segment_s = releases[0].segment_s if releases else catalogue.segment_s
     blocks, segments = [], np.zeros(titles, dtype=np.int32)
     for title in range(titles):
-        block = _dealt(flat, releases, title, seed) if releases else _synthetic(flat, catalogue, title, seed)
+        block = _from_release(flat, releases, title, seed) if releases else _synthetic(flat, catalogue, title, seed)
         segments[title] = block.shape[1]
         blocks.append(block.ravel())
     lengths = np.array([len(block) for block in blocks], dtype=np.int64)
@@ -183,7 +183,7 @@ def build(
 
 
 def _synthetic(flat: Sequence[tuple[str, float]], catalogue: Catalogue, title: int, seed: int) -> Array:
-    """Sizes by rendition and segment: a scene costs all renditions alike, from 0.6 to 1.4 of their rate."""
+    """Sizes by rendition and segment: each segment takes 0.6 to 1.4 of the average rate, the same in all renditions."""
     shortest, longest = catalogue.minutes
     minutes = shortest + (longest - shortest) * float(uniform(stream_of(seed, "lengths of titles"), [title])[0])
     count = max(1, round(minutes * 60 / catalogue.segment_s))
@@ -193,16 +193,16 @@ def _synthetic(flat: Sequence[tuple[str, float]], catalogue: Catalogue, title: i
     return np.array(rows).astype(np.int32)
 
 
-def _dealt(flat: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int) -> Array:
-    """Sizes by rendition and segment, out of a release; the nearest rate stands in where it lacks one."""
+def _from_release(flat: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int) -> Array:
+    """Sizes by rendition and segment from a release; a missing rendition gets the sizes of the nearest rate."""
     release = releases[title % len(releases)]
     count = max(len(track.sizes_bytes) for track in release.tracks)
-    turn = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(releases) else 0
+    shift = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(releases) else 0
     rows = []
     for codec, rate in flat:
         candidates = [track for track in release.tracks if track.codec == codec]
         if not candidates:
             candidates = [track for track in release.tracks if track.codec != "sound"] or list(release.tracks)
         track = min(candidates, key=lambda each: (abs(each.kbps - rate), each.kbps))
-        rows.append(np.roll(np.resize(np.array(track.sizes_bytes, dtype=np.int64), count), turn))
+        rows.append(np.roll(np.resize(np.array(track.sizes_bytes, dtype=np.int64), count), shift))
     return np.array(rows).astype(np.int32)

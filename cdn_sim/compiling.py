@@ -1,7 +1,7 @@
-"""Compile kernels where numba is installed, and run them as plain Python where it is not.
+"""Compiles kernels with numba if it is installed; otherwise they run as plain Python.
 
-Kernels are plain functions over numpy arrays and numbers. With ``headend[sim]`` they are compiled once per machine and
-kept in a cache folder; without it, or with ``NUMBA_DISABLE_JIT=1``, the same source runs about a hundred times slower.
+Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they are compiled once per machine and cached;
+without it, or with ``NUMBA_DISABLE_JIT=1``, the same code runs about a hundred times slower.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ try:
 except ImportError:  # the extra is not installed
     _numba = None
 COMPILES = _numba is not None and not _numba.config.DISABLE_JIT
-"""Whether kernels are compiled here."""
+"""Whether kernels are compiled."""
 
 
 _SOURCES = (
@@ -34,11 +34,11 @@ _SOURCES = (
     "players/*.py",
     "policies/*.py",
 )
-"""Files that kernels are made of."""
+"""Source files of the kernels."""
 
 
 def _cache_folder() -> Path:
-    """A folder for this version of the kernels: numba itself notices changes in the calling file only."""
+    """Cache folder for this version of the kernels; numba itself only notices changes in the calling file."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
     for pattern in _SOURCES:
@@ -53,33 +53,33 @@ if COMPILES and not os.environ.get("NUMBA_CACHE_DIR"):
 
 
 _BORROWING: dict[str, Any] = {"_nrt": False}
-"""Kernels change arrays of their callers, and neither make nor keep any, so numba need not count references to them.
+"""Kernels only change their callers' arrays and allocate none, so numba's reference counting can be off.
 
-That counting is atomic, and takes a fifth of the engine's time.
+It is atomic and would take a fifth of the engine's time.
 """
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """Compile a kernel when it is first called, and keep the result on disk."""
-    made: Kernel = _numba.njit(cache=True, nogil=True, **_BORROWING)(kernel) if COMPILES else kernel
-    return made
+    """Compile a kernel at its first call, and cache the result on disk."""
+    function: Kernel = _numba.njit(cache=True, nogil=True, **_BORROWING)(kernel) if COMPILES else kernel
+    return function
 
 
 def called(kernel: Kernel) -> Kernel:
-    """Compile a kernel that others call, once for all of them: for large ones, that would slow compilation down."""
-    made: Kernel = _numba.njit(nogil=True, **_BORROWING)(kernel) if COMPILES else kernel
-    return made
+    """Compile a kernel as a function that other kernels call; for kernels too large to inline."""
+    function: Kernel = _numba.njit(nogil=True, **_BORROWING)(kernel) if COMPILES else kernel
+    return function
 
 
 def inlined(kernel: Kernel) -> Kernel:
-    """Compile a kernel as part of those that call it."""
-    made: Kernel = _numba.njit(inline="always")(kernel) if COMPILES else kernel
-    return made
+    """Inline a kernel into the kernels that call it."""
+    function: Kernel = _numba.njit(inline="always")(kernel) if COMPILES else kernel
+    return function
 
 
 @inlined
 def whole(value: float, unit: float) -> int:
-    """How many whole units are in a value of 0 or more: exactly ``value // unit``, which takes ten times as long."""
+    """``value // unit`` for a value of 0 or more, ten times faster."""
     count = int(value / unit)
     if count * unit > value:  # the quotient was rounded up
         count -= 1
@@ -87,5 +87,5 @@ def whole(value: float, unit: float) -> int:
 
 
 def is_warm() -> bool:
-    """Whether the engine was compiled on this machine before."""
+    """Whether the engine is already compiled in this machine's cache."""
     return COMPILES and any(Path(_numba.config.CACHE_DIR).glob("**/engine.advance*.nbi"))

@@ -1,7 +1,7 @@
-"""Processes of this machine that work through tasks: they start in a moment, and end with their parent.
+"""A pool of processes that start fast and exit with their parent.
 
-A process takes the next task when it has ended one. Where nothing else runs in the parent they are copies of it, so
-nothing is imported again and compiled kernels are there; otherwise, each one starts anew.
+A process takes the next task when it has finished one. If the parent has a single thread, processes are forked, so they
+need no imports and share its compiled kernels; otherwise they are spawned.
 """
 
 import ctypes
@@ -22,13 +22,13 @@ from headend.core.errors import HeadendError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 ATTEMPTS = 3
-"""Times that a task is given out whose process dies."""
+"""Maximum attempts per task, if its process dies."""
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
 class _Member:
-    """A process and its task: the number among all tasks."""
+    """A process and the number of its task."""
 
     process: BaseProcess
     pipe: Any
@@ -43,17 +43,17 @@ def work(
     on_silence: Callable[[int], None] = lambda _done: None,
     silence_s: float = 20.0,
 ) -> Iterator[tuple[Task, Result]]:
-    """Do tasks, and hand over each result as it comes.
+    """Run tasks, and yield each result when it is ready.
 
     Args:
         todo: The tasks.
-        perform: Does one; runs in the other processes.
-        processes: How many there are.
-        on_silence: Called with the number of tasks that are done, when none has ended for a while.
-        silence_s: How long that is.
+        perform: Runs one task; called in the other processes.
+        processes: Number of processes.
+        on_silence: Called with the number of finished tasks if none has finished for ``silence_s``.
+        silence_s: Seconds without a finished task.
 
     Raises:
-        HeadendError: A task has failed, or its process has died again and again.
+        HeadendError: A task failed, or its process died `ATTEMPTS` times.
     """
     context: BaseContext = get_context("fork" if threading.active_count() == 1 else "spawn")
     waiting = deque(range(len(todo)))
@@ -95,7 +95,7 @@ def work(
 def _give(member: _Member, waiting: deque[int], attempts: list[int], todo: Sequence[Any]) -> None:
     member.number = waiting.popleft()
     attempts[member.number] += 1
-    with suppress(OSError):  # it has died, which the next look tells
+    with suppress(OSError):  # the process has died; the next read of its pipe reports that
         member.pipe.send(todo[member.number])
 
 
@@ -114,11 +114,11 @@ def _end(member: _Member) -> None:
 
 
 def _serve(pipe: Any, parent: int, perform: Callable[[Any], Any]) -> None:
-    """Work until the parent says no more; what a terminal's Ctrl-C means is up to the parent."""
+    """Run tasks until the parent closes the pipe; the parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the wish was known
+    if os.getppid() != parent:  # the parent exited before prctl took effect
         return
     while True:
         try:
@@ -131,5 +131,5 @@ def _serve(pipe: Any, parent: int, perform: Callable[[Any], Any]) -> None:
         except HeadendError as error:
             answer = None, error
         except Exception as error:
-            answer = None, HeadendError(f"a run has failed: unexpected {type(error).__name__}: {error}")
+            answer = None, HeadendError(f"a run failed: unexpected {type(error).__name__}: {error}")
         pipe.send(answer)

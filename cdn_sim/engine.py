@@ -1,11 +1,11 @@
-"""The engine: sessions, players, caches and links of one internet provider in one loop.
+"""The simulation engine: sessions, players, caches and links of one internet provider in one loop.
 
-Time moves in ticks of 100 ms on a wheel. An event is "session s asks for its next segment": its player chooses a
-quality, steering an edge, the edge's policy decides, a miss goes on to the shield and the origin, and links say how
-long the bytes take. So hits and misses feed back into throughput, and throughput into what is asked for next.
+Time advances in ticks of 100 ms on a timer wheel. An event is "session s requests its next segment": the player chooses
+a quality, steering chooses an edge, the edge's policy decides hit or miss, misses go to the shield and the origin, and
+the links determine the transfer times. So hits and misses change throughput, and throughput changes later requests.
 
-A link is a fluid: it has a capacity per second, of which each transfer reserves what it takes, second by second, at no
-more than its fair share. So no second ever carries more than the link can, and N long flows get one N-th each.
+Links are modelled as fluids: each transfer reserves capacity second by second, at most its fair share. So a link never
+exceeds its capacity in any second, and N long flows get 1/N each.
 """
 
 import math
@@ -24,48 +24,48 @@ pick = inlined(steering.pick)
 
 TICK_MS = 100
 WHEEL = 1 << 14
-"""Ticks that lie on the wheel: 27 minutes. Later events go round again."""
+"""Ticks on the timer wheel: 27 minutes. Later events are put on it again."""
 SLOTS = 256
-"""Seconds ahead that links can be reserved."""
+"""Seconds ahead for which link capacity can be reserved."""
 FLOW_TICKS = 1 << 10
-"""Ticks ahead in which the end of a flow is known; longer flows count as this long."""
+"""Maximum length of a flow in ticks; longer flows are cut to it when fair shares are computed."""
 CLASSES = 16
-"""Classes of flows by rate, a power of two each, for fair shares."""
+"""Rate classes of flows, one per power of two, for computing fair shares."""
 BIN_MS = 300_000
-"""Traffic is recorded in bins of five minutes, as transit is billed."""
+"""Length of a traffic bin: five minutes, as in transit billing."""
 HOUR_MS = 3_600_000
 RETRY_MS = 2_000.0
-"""How long a player waits after a failed request."""
+"""Pause of a player after a failed request."""
 MOST_RETRIES = 30
-"""Failed requests in a row after which a viewer gives up."""
+"""A viewer gives up after this many consecutive failed requests."""
 START_TRIPS = 3.0
 """Round trips before the first segment: multivariant playlist or MPD, media playlist, init segment."""
 LEAST_TRANSFER_MS = 1.0
 
 HIT, DELAYED, CONTENT_MISS, HEALTH_MISS, LATE_FILL, PASSED, FAILED = range(7)
 DECISIONS = ("hit", "delayed", "content miss", "health miss", "late fill", "passed", "failed")
-"""What became of a request at a cache, in the order of the numbers. All but the first two and the last are misses."""
+"""Results of a request at a cache, by number. All but the first two and the last are misses."""
 
 (SESSIONS, SEGMENTS, STALL_MS, STALLS, START_MS, KBPS, CHANGE_KBPS, GAVE_UP, ENDED) = range(9)
 SEEN = ("sessions", "segments", "stall_ms", "stalls", "start_ms", "kbps", "change_kbps", "gave_up", "ended")
-"""What viewers saw, summed by hour, in the order of the numbers; ``kbps`` is a sum over segments."""
+"""Columns of the viewers' experience, summed by hour; ``kbps`` is a sum over segments."""
 
 BUCKET, ARRIVAL, ACTIVE, PEAK, RECORDED, RETRIES = range(6)
-"""Cursor: next tick, next session to arrive, sessions that play, their largest number, requests recorded, retries."""
+"""Cursor: next tick, next session to arrive, active sessions, their peak, recorded requests, draws for failures."""
 
 
 class Titles(NamedTuple):
-    """What is asked for.
+    """Titles and their objects.
 
     Attributes:
         sizes: Bytes of each object.
         segments: Segments of each title.
-        rates: Bit rates in kbit/s by device and quality.
-        utilities: Their utilities.
-        counts: Rungs by device.
-        firsts: The first rung's number among all renditions, by device.
+        rates: Bitrates in kbit/s by device and quality.
+        utilities: Utilities of these bitrates.
+        counts: Number of rungs by device.
+        firsts: Rendition number of the first rung, by device.
         segment_ms: Length of a segment.
-        sound: The rendition number of sound, or -1 if there is none.
+        sound: Rendition number of sound, or -1 if there is none.
     """
 
     sizes: Array
@@ -79,31 +79,31 @@ class Titles(NamedTuple):
 
 
 class Viewers(NamedTuple):
-    """Sessions in order of their start; what they are, and what has become of them so far.
+    """Sessions and their state, as columns ordered by start.
 
     Attributes:
-        start_ms: When they come.
-        title: What they watch.
-        base: The first object of the title's version that they watch.
-        segment: The segment that comes next.
-        left: Segments that they still want.
-        device: Which switching set they can play.
-        rule: Their player's rule.
-        most_ms: Their player's buffer.
-        kbps: Rate of their access, before it varies.
+        start_ms: Start of the session.
+        title: Title.
+        base: First object of the title's version that the session plays.
+        segment: Next segment.
+        left: Segments left to play.
+        device: Device, which determines the switching set.
+        rule: ABR rule of the player.
+        most_ms: Maximum buffer of the player.
+        kbps: Access rate before variation.
         rtt_ms: Round trip to the edge.
-        access: Class of access, and so the row of factors.
-        offset: Where in that row they begin.
-        draw: A number of their own, from which everything random follows.
-        state: 0 not yet here, 1 starting, 2 playing, 3 gone.
-        player: The player's memory.
-        buffer_ms: What is buffered.
-        due_ms: When the next event is.
-        link: The next session on the same place of the wheel.
-        pending: A quality that is chosen but not yet asked for, or -1.
-        edge: The edge that is used, or -1.
-        steer_ms: When steering is asked again.
-        retries: Failed requests in a row.
+        access: Access class, which is the row of `Links.factors`.
+        offset: Start position in that row.
+        draw: The session's random number, the source of all its randomness.
+        state: 0 not started, 1 starting, 2 playing, 3 ended.
+        player: State of the ABR rule.
+        buffer_ms: Buffer level.
+        due_ms: Time of the next event.
+        link: Next session in the same slot of the wheel.
+        pending: Quality chosen but not yet requested, or -1.
+        edge: Current edge, or -1.
+        steer_ms: When the player steers again.
+        retries: Consecutive failed requests.
         last: Quality of the last segment, or -1.
     """
 
@@ -133,21 +133,21 @@ class Viewers(NamedTuple):
 
 
 class Caches(NamedTuple):
-    """Edges, then the shield.
+    """State of the caches: the edges, then the shield.
 
     Attributes:
-        policy: Number of each cache's policy.
+        policy: Policy number of each cache.
         room: Bytes of each cache's reactive part.
-        largest: Largest object that each one stores.
-        up: Whether each one works.
-        nodes: Rows of each cache's objects; the spare column says until when an object is on its way, in ms.
+        largest: Maximum object size that each cache stores.
+        up: Whether each cache is up.
+        nodes: Rows of each cache's objects; the spare column is the object's arrival time in ms.
         totals: Totals of each cache.
         heap: As in `cdn_sim.kernels.state.State`.
-        worth: As there.
-        clocks: As there.
-        planned_ms: By edge, title and rendition: when it is there by plan; `NEVER` if it isn't planned.
-        order: Edges of each title, the preferred one first.
-        replicas: How many of those share each title's viewers.
+        worth: As in `cdn_sim.kernels.state.State`.
+        clocks: As in `cdn_sim.kernels.state.State`.
+        planned_ms: Arrival time of planned renditions, by edge, title and rendition; `NEVER` if not planned.
+        order: Ranked edges of each title.
+        replicas: Number of first edges that share each title's viewers.
     """
 
     policy: Array
@@ -168,21 +168,21 @@ NEVER = np.iinfo(np.int32).max
 
 
 class Links(NamedTuple):
-    """Links of the edges to their viewers, then transit (shield to edges), then the way to the origin.
+    """State of the links: edges to viewers, then transit (shield to edges), then origin to shield.
 
     Attributes:
         capacity: Bytes per ms.
-        free: What is left of that beside fill, in this tick.
-        load: Share of each edge's link that is reserved in this second.
-        rtt_ms: Round trip that each one adds.
+        free: Capacity without fill in the current tick.
+        load: Reserved share of each edge's link in the current second.
+        rtt_ms: Round trip of each link.
         fill: Bytes per ms of proactive fill, by link and bin.
-        carried: Bytes that are reserved, by link and second, as a ring.
-        active: Flows by link and class.
-        wanted: Sum of the rates that these flows could take, by link and class.
-        ending: Flows that end, by link, tick (a ring) and class.
-        ending_wanted: Their rates.
+        carried: Reserved bytes by link and second, as a ring.
+        active: Number of flows by link and class.
+        wanted: Sum of these flows' maximum rates, by link and class.
+        ending: Number of flows that end, by link, tick (a ring) and class.
+        ending_wanted: Sum of their maximum rates.
         share: Fair share by link, in bytes per ms.
-        factors: By class of access and two seconds: by what its rate is multiplied.
+        factors: Variation of access rates, by class and two seconds.
     """
 
     capacity: Array
@@ -200,17 +200,17 @@ class Links(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is counted.
+    """Counters.
 
     Attributes:
-        requests: By cache, decision and hour.
-        sent: Bytes, likewise.
+        requests: Requests by cache, decision and hour.
+        sent: Bytes sent by cache, decision and hour.
         traffic: Bytes by link and bin of five minutes, without fill.
-        seen: What viewers saw, by hour.
-        views: Segments sent, by title and rendition, since this was last cleared.
-        tail: Bytes that found no place within `SLOTS` seconds, by link.
-        away: Bytes that went from the shield to viewers directly, since no edge was up.
-        recorded: Rows of object and hit for the first requests at edge 0, as long as there is room.
+        seen: Viewers' experience by hour; see `SEEN`.
+        views: Segments sent by title and rendition since the last reset.
+        tail: Bytes by link that did not fit within `SLOTS` seconds.
+        away: Bytes sent from the shield directly to viewers because no edge was up.
+        recorded: Object and hit of the first requests at edge 0, as far as there are rows.
     """
 
     requests: Array
@@ -224,14 +224,14 @@ class Counts(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Numbers that may change while time stands still.
+    """Parameters, which events may change between calls of `advance`.
 
     Attributes:
-        seeks_per_ms: How often a viewer seeks.
-        fetch_rate: The most that one fetch of an edge takes, in bytes per ms.
-        origin_extra_ms: How much later the origin answers than it should.
-        origin_fails: Share of the origin's answers that are errors.
-        steer_every_ms: How long a viewer stays with an edge before steering is asked again.
+        seeks_per_ms: Rate of seeks of a viewer.
+        fetch_rate: Maximum rate of one fetch by an edge, in bytes per ms.
+        origin_extra_ms: Extra latency of the origin.
+        origin_fails: Share of the origin's responses that are errors.
+        steer_every_ms: Time between steering decisions of a viewer.
     """
 
     seeks_per_ms: float
@@ -243,7 +243,7 @@ class Rules(NamedTuple):
 
 @inlined
 def chance(draw: int, number: int) -> float:
-    """A number from 0 to 1 that depends on its two arguments alone; 31-bit arithmetic, fast and good enough here."""
+    """A pseudorandom number in [0, 1) that depends only on the arguments, by fast 31-bit arithmetic."""
     mixed = (draw * 1_103_515_245 + number * 40_503 + 12_345) & 0x7FFFFFFF
     mixed = ((mixed ^ (mixed >> 15)) * 73_244_475) & 0x7FFFFFFF
     mixed = ((mixed ^ (mixed >> 14)) * 73_244_475) & 0x7FFFFFFF
@@ -252,7 +252,7 @@ def chance(draw: int, number: int) -> float:
 
 @inlined
 def fair_share(capacity: float, active: Array, wanted: Array) -> float:
-    """Max-min share of a link: flows that want less get what they want, the others share the rest evenly."""
+    """Max-min fair share of a link: slower flows get their full rate, the others share the rest equally."""
     left, flows = capacity, 0.0
     for number in range(CLASSES):
         flows += active[number]
@@ -281,7 +281,7 @@ def reserve(
     traffic: Array,
     tail: Array,
 ) -> float:
-    """Find a place for a transfer on a link; returns when its last byte has passed, in ms."""
+    """Reserve capacity on a link for a transfer; returns when its last byte arrives, in ms."""
     slot = whole(start_ms, 1000.0)
     now_ms, left = start_ms, size
     finish_ms = -1.0
@@ -319,7 +319,7 @@ def flow(
     ending: Array,
     ending_wanted: Array,
 ) -> None:
-    """Count a flow on a link from now on until its end."""
+    """Count a flow as active on a link until its end."""
     kind = min(max(int(math.log2(rate)), 0), CLASSES - 1)
     weight = min(1.0, (end_ms - start_ms) / TICK_MS)
     last = min(whole(end_ms, float(TICK_MS)), bucket + FLOW_TICKS - 1)
@@ -342,18 +342,18 @@ def advance(
     counts: Counts,
     rules: Rules,
 ) -> None:
-    """Let time pass; everything but ``titles`` and ``rules`` is changed in place.
+    """Advance the simulation; changes everything but ``titles`` and ``rules`` in place.
 
     Args:
-        until_ms: How far, a whole number of ticks.
-        cursor: Where time and arrivals stand.
-        wheel: First session of each place, or -1.
-        titles: What is asked for.
-        viewers: The client's name or address.
-        caches: Who answers.
-        links: How the bytes travel.
-        counts: What is counted.
-        rules: Numbers.
+        until_ms: End time, a whole number of ticks.
+        cursor: Position in time and arrivals; see `BUCKET`.
+        wheel: First session of each slot, or -1.
+        titles: The titles.
+        viewers: The sessions.
+        caches: The caches.
+        links: The links.
+        counts: The counters.
+        rules: The parameters.
     """
     sizes, title_segments, rates, utilities, rungs, firsts, segment_ms, sound = titles
     (
@@ -427,7 +427,7 @@ def advance(
             wheel[here] = link_of[session]
             now_ms = due_of[session]
             if now_ms >= tick_ms + TICK_MS:
-                # Not yet: it goes round once more.
+                # Not due yet: put it on the wheel again.
                 place = min(whole(now_ms, float(TICK_MS)), bucket + WHEEL - 1) % WHEEL
                 link_of[session] = wheel[place]
                 wheel[place] = session
@@ -467,7 +467,7 @@ def advance(
                     buffer_of[session] = max(0.0, buffer_of[session] - delay_ms)
                     next_ms = now_ms + delay_ms
                 else:
-                    # Who answers.
+                    # Choose the edge.
                     for edge in range(edges):
                         load[edge] = carried[edge, second % SLOTS] / max(1.0, free[edge] * 1000.0)
                     current = edge_of[session]
@@ -521,7 +521,7 @@ def advance(
                                 decision = CONTENT_MISS
                             else:
                                 decision = PASSED
-                            # The shield, and behind it the origin.
+                            # Fetch from the shield, or from the origin through it.
                             wait_ms += link_rtt[transit]
                             up_rate = min(fetch_rate, max(share[transit], 1e-6))
                             at_shield = False
@@ -618,21 +618,21 @@ def advance(
                             requests[shield, shield_decision, hour] += 1
                             if not failed:
                                 sent[shield, shield_decision, hour] += size
-                        teller = chosen if chosen >= 0 else order[title, 0]
-                        requests[teller, decision, hour] += 1
+                        counted_at = chosen if chosen >= 0 else order[title, 0]
+                        requests[counted_at, decision, hour] += 1
                         if failed:
                             break
-                        sent[teller, decision, hour] += size
+                        sent[counted_at, decision, hour] += size
                         views[title, rendition] += 1
                         if chosen == 0 and cursor[RECORDED] < len(recorded):
                             recorded[cursor[RECORDED], 0] = number
                             recorded[cursor[RECORDED], 1] = stored_hit
                             cursor[RECORDED] += 1
-                        # The way to the viewer: the second part follows the first on the same connection.
+                        # Send it to the viewer: sound follows the picture on the same connection.
                         begin_ms = finish_ms if part else now_ms + wait_ms
                         if chosen >= 0:
-                            door = min(rate, max(share[chosen], 1e-6))
-                            end_ms = reserve(chosen, begin_ms, size, door, free[chosen], carried, traffic, tail)
+                            send_rate = min(rate, max(share[chosen], 1e-6))
+                            end_ms = reserve(chosen, begin_ms, size, send_rate, free[chosen], carried, traffic, tail)
                             flow(chosen, begin_ms, end_ms, rate, bucket, active, wanted, ending, ending_wanted)
                         else:
                             end_ms = begin_ms + size / rate

@@ -1,4 +1,4 @@
-"""Events of a scenario as timed changes for one provider. Pure."""
+"""Turns a scenario's events into timed changes at one provider."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cdn_sim.scenario import time_ms
 
 
 class What(Enum):
-    """What changes."""
+    """Kind of a change."""
 
     CACHE_DOWN = auto()
     CACHE_UP = auto()
@@ -24,11 +24,12 @@ class Change:
     """One change.
 
     Attributes:
-        at_ms: When.
-        what: What changes.
-        cache: Number of the edge; the number of edges for the shield; -1 if none is meant.
-        value: Share of capacity that is kept; 1 if a cache returns cold or may store; how many titles.
-        extra_ms: Of the origin.
+        at_ms: Time of the change.
+        what: Kind of the change.
+        cache: Number of the edge; the number of edges stands for the shield; -1 for none.
+        value: Depends on the kind: remaining share of capacity, share of failed answers, number of titles, or 1 if a
+            cache returns cold or may store.
+        extra_ms: Extra latency of the origin.
     """
 
     at_ms: int
@@ -39,13 +40,13 @@ class Change:
 
 
 def changes(scenario: Scenario, isp_number: int) -> tuple[Change, ...]:
-    """All changes that a provider meets, in order of time."""
+    """All changes at a provider, in order of time."""
     found = [change for event in scenario.events for change in _changes(event, scenario, isp_number)]
     return tuple(sorted(found, key=lambda change: change.at_ms))
 
 
 def missed_days(scenario: Scenario, isp_number: int) -> frozenset[int]:
-    """Days, from 0, on which a provider gets no fill."""
+    """Days, from 0, on which a provider's fill window is missed."""
     name = scenario.isps[isp_number].name
     return frozenset(
         time_ms(event.at) // 86_400_000

@@ -1,4 +1,4 @@
-"""Fill plans of live edges: from the requests of some days to the tracks that each edge holds tomorrow."""
+"""Makes fill plans for live edges: from logs of past requests to the tracks that each edge should store tomorrow."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 _SEGMENT = re.compile(
     r"/?(?:titles/)?([a-z0-9-]{1,64})/(?:tracks/)?([A-Za-z0-9][A-Za-z0-9.-]{0,255})/([1-9][0-9]{0,6})\.(?:m4s|vtt)"
 )
-"""A segment as edges' decision logs, access logs and stores name it."""
+"""Path of a segment in decision logs, access logs and stores."""
 
 Rendition = tuple[str, str]
 """A title and one of its tracks."""
@@ -27,11 +27,11 @@ Rendition = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a track takes in a cache.
+    """Size of a track in a cache.
 
     Attributes:
-        bytes: All its objects.
-        segments: How many segments it has.
+        bytes: Bytes of all its objects.
+        segments: Number of segments.
     """
 
     bytes: int
@@ -39,46 +39,46 @@ class Stored:
 
 
 def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[Rendition, ...], list[Array], dict[Rendition, Stored]]:
-    """Count segments asked for, by track and day.
+    """Count requested segments by track and day.
 
     Args:
-        logs: Decision logs or access logs of a store's objects; times are local to the site.
+        logs: Decision logs or access logs; times are local to the site.
 
     Returns:
-        The tracks; for each day, the oldest first, how many segments of each were asked for; and what the log knows of
-        their sizes: the segments that were seen.
+        The tracks; requested segments per track for each day, oldest first; and sizes of the tracks, counting only
+        segments that appear in the logs.
 
     Raises:
         ConfigError: No request is for a segment of a track.
     """
     tracks: dict[Rendition, int] = {}
     counts: dict[int, dict[int, int]] = {}
-    seen: dict[Rendition, dict[int, int]] = {}
+    segment_sizes: dict[Rendition, dict[int, int]] = {}
     for log in logs:
         owner = np.full(len(log.keys), -1, dtype=np.int64)
         for number, key in enumerate(log.keys):
             if found := _SEGMENT.fullmatch(key):
                 rendition = (found[1], found[2])
                 owner[number] = tracks.setdefault(rendition, len(tracks))
-                seen.setdefault(rendition, {})[int(found[3])] = int(log.sizes[number])
+                segment_sizes.setdefault(rendition, {})[int(found[3])] = int(log.sizes[number])
         if not len(owner):
             continue
-        asked = owner[log.numbers]
+        requested = owner[log.numbers]
         days = log.times_ms // DAY_MS
         for day in np.unique(days).tolist():
-            found_counts = np.bincount(asked[(days == day) & (asked >= 0)], minlength=len(tracks))
-            into = counts.setdefault(day, {})
-            for place in np.flatnonzero(found_counts).tolist():
-                into[place] = into.get(place, 0) + int(found_counts[place])
+            log_counts = np.bincount(requested[(days == day) & (requested >= 0)], minlength=len(tracks))
+            day_counts = counts.setdefault(day, {})
+            for track in np.flatnonzero(log_counts).tolist():
+                day_counts[track] = day_counts.get(track, 0) + int(log_counts[track])
     if not tracks:
-        raise ConfigError("no request of these logs is for a segment, such as film/avc-…/7.m4s")
+        raise ConfigError("these logs have no request for a segment, such as film/avc-…/7.m4s")
     history = []
     for day in range(min(counts), max(counts) + 1):
         row = np.zeros(len(tracks))
         for number, views in counts.get(day, {}).items():
             row[number] = views
         history.append(row)
-    stored = {rendition: Stored(sum(sizes.values()), max(sizes)) for rendition, sizes in seen.items()}
+    stored = {rendition: Stored(sum(sizes.values()), max(sizes)) for rendition, sizes in segment_sizes.items()}
     return tuple(tracks), history, stored
 
 
@@ -89,15 +89,14 @@ def plan(
     stored: Mapping[Rendition, Stored],
     expected: Mapping[str, float],
 ) -> tuple[FillPlan, ...]:
-    """Decide what each edge of a scenario's providers holds tomorrow.
+    """Make the fill plan of each edge of a scenario's providers.
 
     Args:
-        scenario: Edges, disks and windows.
-        tracks: The tracks that were asked for.
-        history: Segments by day and track, the oldest day first.
-        stored: Size of each track, those of titles that come out included.
-        expected: Whole views that titles which come out are expected to get tomorrow; spread over their tracks in the
-            mix of the last day.
+        scenario: Edges, disks and fill windows.
+        tracks: The requested tracks.
+        history: Requested segments by day and track, oldest day first.
+        stored: Size of each track, including tracks of new titles.
+        expected: Expected full views of new titles tomorrow, split over their tracks in the last day's mix.
 
     Raises:
         ConfigError: An expected title has no track in the store.
@@ -150,7 +149,7 @@ def plan(
 
 
 def _mix(names: Sequence[Rendition], own: Sequence[int], yesterday: Array) -> list[float]:
-    """Shares of a title's tracks: as tracks of the same name, digest left out, were watched yesterday; else evenly."""
+    """Shares of a title's tracks: yesterday's shares of tracks with the same name except the digest; else equal."""
 
     def kind(track: str) -> str:
         return track.rpartition("-")[0] or track

@@ -1,8 +1,8 @@
-"""The nightly window: in which order, from where and until when the planned renditions arrive.
+"""The nightly fill window: when planned renditions arrive at the edges.
 
-All edges of a site begin together. Each pulls one rendition after the other, the most wanted first, at its rate. Of a
-rendition that several edges of a site want, one pulls it from above and the others copy it from that one. What has not
-arrived when the window closes is late: it is planned again the next day.
+All edges of a site start together and pull one rendition at a time, the most valuable first. If several edges of a site
+need a rendition, one pulls it over transit and the others copy it. Renditions that have not arrived when the window
+closes are late and are planned again the next day.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from cdn_sim.compiling import Array
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a window brings.
+    """Result of a fill window.
 
     Attributes:
-        arrives_ms: By edge, title and rendition: when it is complete; infinite if it is late or not new.
-        bytes: What arrives at all edges.
-        pulled_bytes: What of it crosses transit; the rest is copied within the site.
-        late_bytes: What of the plan does not arrive.
-        pulls: Start and end in ms and bytes per ms of what each edge pulls over transit.
+        arrives_ms: Arrival time by edge, title and rendition; infinite if late or not new.
+        bytes: Bytes that arrive at all edges.
+        pulled_bytes: Bytes of these that cross transit; the rest is copied within the site.
+        late_bytes: Planned bytes that don't arrive.
+        pulls: Start in ms, end in ms and bytes per ms of each edge's pulls over transit.
     """
 
     arrives_ms: Array
@@ -32,21 +32,21 @@ class Filled:
 
 
 def window_bytes(mbps: float, hours: float) -> float:
-    """Bytes that a rate brings in a window: 1,200 Mb/s bring 6.48 TB in 12 hours."""
+    """Bytes that fit into a window: 1,200 Mb/s for 12 hours is 6.48 TB."""
     return mbps * 1e6 / 8 * hours * 3600
 
 
 def fill(new: Array, worth: Array, sizes: Array, order: Array, *, start_ms: float, hours: float, mbps: float) -> Filled:
-    """Run a window.
+    """Simulate a fill window.
 
     Args:
-        new: By edge, title and rendition: what is planned and not there.
-        worth: By title and rendition; the most wanted first.
+        new: Mask by edge, title and rendition: planned but not stored.
+        worth: Value by title and rendition; higher ones are pulled first.
         sizes: Bytes by title and rendition.
-        order: Edges of each title; of those that want a rendition, the first one pulls it.
+        order: Ranked edges of each title; the first one that needs a rendition pulls it.
         start_ms: When the window opens.
-        hours: How long it stays open.
-        mbps: What each edge may take in.
+        hours: Length of the window.
+        mbps: Fill rate of each edge.
     """
     edges, titles, renditions = new.shape
     rate = mbps * 1e6 / 8 / 1000
@@ -60,7 +60,7 @@ def fill(new: Array, worth: Array, sizes: Array, order: Array, *, start_ms: floa
         pullers[number] = next(edge for edge in order[title] if wanted[edge, number])
     total = pulled = late = 0.0
     pulls = []
-    for copies in (False, True):  # pullers first, so that copies know when their source is complete
+    for copies in (False, True):  # pulls first, because copies wait for them
         for edge in range(edges):
             queue = np.nonzero(wanted[edge])[0]
             queue = queue[np.argsort(-flat_worth[queue], kind="stable")]

@@ -1,4 +1,4 @@
-"""Forecast tomorrow's views from past views and from known releases."""
+"""Forecasts tomorrow's views from past views and announced releases."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ import numpy as np
 from cdn_sim.compiling import Array
 from cdn_sim.streams import normal, stream_of
 
-MISJUDGED = 0.5
-"""Standard deviation of the logarithm of how wrong expectations of releases are."""
+RELEASE_ERROR = 0.5
+"""Standard deviation of the logarithm of the error in forecasts of new titles."""
 
 
 def ewma(history: Sequence[Array], alpha: float) -> Array:
-    """Exponentially weighted mean of each day's views, the last day with weight ``alpha``.
+    """Exponentially weighted moving average of daily views.
 
     Args:
-        history: Segments sent by title and rendition, a matrix per day, the oldest first; at least one.
-        alpha: Above 0, up to 1.
+        history: Segments sent by title and rendition, one matrix per day, oldest first; at least one.
+        alpha: Weight of the last day, above 0, up to 1.
     """
     mean = np.asarray(history[0], dtype=np.float64)
     for day in history[1:]:
@@ -25,38 +25,38 @@ def ewma(history: Sequence[Array], alpha: float) -> Array:
 
 
 def mix(views: Array) -> Array:
-    """What share of a title's segments each rendition has, over all titles; evenly if nothing was watched."""
+    """Share of each rendition in all segments sent; equal shares if nothing was sent."""
     sums = np.asarray(views, dtype=np.float64).sum(axis=0)
     return np.asarray(sums / sums.sum() if sums.sum() else np.full(len(sums), 1 / len(sums)))
 
 
 def releases(views: Array, segments: Array, past_weights: Array, weights: Array, new: Array, seed: int) -> Array:
-    """Views of titles that come out, which nobody has watched: expected interest times what interest became so far.
+    """Forecast views of new titles: their expected popularity times yesterday's views per unit of popularity.
 
     Args:
-        views: Yesterday's, by title and rendition.
+        views: Yesterday's views, by title and rendition.
         segments: Segments of each title.
-        past_weights: Interest in each title that was expected for yesterday.
-        weights: Interest that is expected for tomorrow.
-        new: Which titles come out.
-        seed: Decides by how much each expectation is off.
+        past_weights: Popularity of each title that was expected for yesterday.
+        weights: Popularity expected for tomorrow.
+        new: Mask of the new titles.
+        seed: Seed of the forecast errors.
 
     Returns:
-        Views by title and rendition; 0 for titles that are not new.
+        Views by title and rendition; 0 for titles that aren't new.
     """
     ratio = views.sum() / max(float((past_weights * segments).sum()), 1e-300)
-    error = np.exp(MISJUDGED * normal(stream_of(seed, "expectations"), np.arange(len(segments))))
+    error = np.exp(RELEASE_ERROR * normal(stream_of(seed, "expectations"), np.arange(len(segments))))
     expected = np.where(new, ratio * weights * segments * error, 0.0)
     return np.asarray(expected[:, None] * mix(views)[None, :])
 
 
 def oracle(views: Array, title: Array, left: Array) -> Array:
-    """What will really be watched: tomorrow's sessions, in yesterday's mix of renditions.
+    """The perfect forecast: tomorrow's actual sessions, in yesterday's mix of renditions.
 
     Args:
-        views: Yesterday's, by title and rendition.
+        views: Yesterday's views, by title and rendition.
         title: Title of each session.
-        left: Segments that each one watches.
+        left: Number of segments that each session watches.
     """
     watched = np.bincount(title, weights=left, minlength=len(views))
     return np.asarray(watched[:, None] * mix(views)[None, :])

@@ -1,6 +1,6 @@
-"""The nouns of a scenario: catalogue, viewers, networks, caches, events and what is compared.
+"""Records of a scenario: catalogue, viewers, networks, caches, events and alternatives.
 
-They are what a scenario file holds, key by key; `cdn_sim.scenario` reads and checks it.
+Their fields are the keys of a scenario file, which `cdn_sim.scenario` reads and checks.
 """
 
 from typing import Literal
@@ -14,15 +14,15 @@ ForecastName = Literal["ewma", "ewma and releases", "oracle"]
 RuleName = Literal["fixed", "throughput", "bola", "bola-e", "dynamic", "robust-mpc"]
 
 
-class Noun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen record that refuses keys it does not know."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen record that refuses unknown keys."""
 
 
-class Days(Noun, frozen=True):
-    """How long a run is.
+class Days(Record, frozen=True):
+    """Length of a run.
 
     Attributes:
-        counted: Days that the report is about, from 1.
+        counted: Days in the report, at least 1.
         warm_up: Days before them, in which caches fill.
     """
 
@@ -31,20 +31,20 @@ class Days(Noun, frozen=True):
 
     @property
     def all(self) -> int:
-        """Days that are simulated."""
+        """Number of simulated days."""
         return self.counted + self.warm_up
 
 
-class Catalogue(Noun, frozen=True):
-    """What can be watched.
+class Catalogue(Record, frozen=True):
+    """The catalogue of titles.
 
     Attributes:
-        titles: How many titles there are at the beginning.
-        minutes: Shortest and longest title; lengths are spread evenly between. Not used with ``store``.
+        titles: Number of initial titles.
+        minutes: Length of the shortest and longest title; lengths are uniformly distributed. Not used with ``store``.
         segment_s: Length of a segment in seconds. Not used with ``store``.
         ladder: Name of a synthetic ladder. Not used with ``store``.
-        sound_kbps: Bit rate of the sound; 0 for none.
-        store: Where releases are whose segment sizes are dealt out to the titles; empty for synthetic sizes.
+        sound_kbps: Bitrate of the sound; 0 for no sound.
+        store: Store whose releases provide segment sizes; empty for synthetic sizes.
     """
 
     titles: int = 200
@@ -55,20 +55,20 @@ class Catalogue(Noun, frozen=True):
     store: str = ""
 
 
-class Popularity(Noun, frozen=True):
-    """How views spread over titles, and how that moves.
+class Popularity(Record, frozen=True):
+    """Distribution of views over titles, and its change over time.
 
-    A title's weight is Zipf-Mandelbrot by rank, times what its age leaves of it, times noise.
+    A title's weight is Zipf-Mandelbrot by rank, times a decay with age, times noise.
 
     Attributes:
-        exponent: Of the rank.
-        shift: Added to the rank.
-        half_life_days: In which half of a release's extra interest is gone.
-        floor: What an old title keeps of its weight, 0 to 1.
-        noise: Standard deviation of each day's logarithm of a title's weight.
-        regional: Likewise, but by provider and for good.
-        releases_per_day: Titles that come out each day, on top of those at the beginning.
-        republished_per_day: Titles that are encoded anew each day, so that all their objects are new.
+        exponent: Exponent of the rank.
+        shift: Number added to the rank.
+        half_life_days: Half-life of a new title's extra popularity.
+        floor: Share of its weight that an old title keeps, 0 to 1.
+        noise: Standard deviation of the daily noise in the logarithm of a title's weight.
+        regional: Standard deviation of the constant difference between providers, likewise.
+        releases_per_day: New titles per day.
+        republished_per_day: Titles re-encoded per day, so that all their objects are new.
     """
 
     exponent: float = 0.9
@@ -81,24 +81,24 @@ class Popularity(Noun, frozen=True):
     republished_per_day: float = 0.0
 
 
-class Length(Noun, frozen=True):
-    """How long a share of the viewers stays: ``leaves_after`` a part of the title, or ``leaves``."""
+class Length(Record, frozen=True):
+    """How long a share of the viewers watches: up to ``leaves_after`` of the title, or until ``leaves``."""
 
     share: float
     leaves_after: float | None = None
     leaves: Literal["anywhere", "at the end"] | None = None
 
 
-class Device(Noun, frozen=True):
-    """A share of the viewers whose device plays one codec, up to a bit rate."""
+class Device(Record, frozen=True):
+    """A share of the viewers whose devices play one codec, up to a bitrate."""
 
     share: float
     codec: Codec = "avc"
     most_kbps: float | None = None
 
 
-class Player(Noun, frozen=True):
-    """A share of the viewers whose player follows one rule. ``quality`` counts for ``fixed`` only, from 0."""
+class Player(Record, frozen=True):
+    """A share of the viewers whose players use one ABR rule. ``quality``, from 0, is for ``fixed`` only."""
 
     share: float
     rule: RuleName = "dynamic"
@@ -106,16 +106,16 @@ class Player(Noun, frozen=True):
     quality: int = 0
 
 
-class Access(Noun, frozen=True):
-    """A share of the viewers with one kind of access.
+class Access(Record, frozen=True):
+    """A share of the viewers with one class of access.
 
     Attributes:
-        share: Of the viewers.
+        share: Share of the viewers.
         mbps: Median rate.
-        spread: Standard deviation of the rates' logarithm over viewers.
+        spread: Standard deviation of the logarithm of the viewers' rates.
         rtt_ms: Round trip to an edge of the provider.
-        varies: ``steady``, or ``markov`` for five states of rate that follow each other.
-        trace: A CSV file with one relative rate per line and two seconds, instead; read by the command.
+        varies: ``steady``, or ``markov`` for a Markov chain of five rates.
+        trace: CSV file with one relative rate per line for every two seconds, instead of ``varies``.
     """
 
     share: float
@@ -126,8 +126,8 @@ class Access(Noun, frozen=True):
     trace: str = ""
 
 
-class Viewers(Noun, frozen=True):
-    """The viewers: how many watch, when, how long, and on what."""
+class Viewers(Record, frozen=True):
+    """The viewers: sessions per day, hours, lengths, devices, players and access."""
 
     sessions_per_day: float
     hours: tuple[float, ...] = (3, 2, 1, 1, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 8, 10, 13, 15, 14, 10, 6)
@@ -146,17 +146,17 @@ class Viewers(Noun, frozen=True):
     access: tuple[Access, ...] = (Access(share=1.0, mbps=25.0),)
 
 
-class Fill(Noun, frozen=True):
-    """The nightly window.
+class Fill(Record, frozen=True):
+    """The nightly fill window.
 
     Attributes:
-        starts: Local time at which all edges of a site begin, ``HH:MM``.
+        starts: Local start time, ``HH:MM``, the same for all edges of a site.
         hours: Length of the window.
         mbps: Rate per edge.
-        transit_share: Share of the transit link that all fills together may take.
-        forecast: How tomorrow's views are guessed.
+        transit_share: Maximum share of the transit link for the fill of all edges.
+        forecast: Method of forecasting tomorrow's views.
         alpha: Weight of the last day in the EWMA.
-        stays: How many times as much a newcomer must be worth as a title that is there.
+        stays: Factor by which a new rendition must be worth more than a stored one to replace it.
     """
 
     starts: str = msgspec.field(default="02:00", name="from")
@@ -168,17 +168,17 @@ class Fill(Noun, frozen=True):
     stays: float = 1.1
 
 
-class Edge(Noun, frozen=True):
-    """What all edges are, unless a provider says otherwise.
+class Edge(Record, frozen=True):
+    """Defaults of all edges; a provider may override them.
 
     Attributes:
-        disk: Size, such as ``"20T"``.
+        disk: Size of the disk, such as ``"20T"``.
         gbps: Rate to viewers.
-        policy: Eviction of the reactive part.
-        admission: Which missed objects the reactive part stores.
-        largest: For admission ``size``: largest object that is stored, such as ``"8M"``.
-        pinned: Share of the disk that is filled by plan, 0 to 1.
-        fill: The window.
+        policy: Eviction policy of the reactive part.
+        admission: Admission rule of the reactive part.
+        largest: For admission ``size``: maximum size of a stored object, such as ``"8M"``.
+        pinned: Share of the disk that the fill plan uses, 0 to 1.
+        fill: The fill window.
     """
 
     disk: str = "1T"
@@ -190,31 +190,31 @@ class Edge(Noun, frozen=True):
     fill: Fill = Fill()
 
 
-class Shield(Noun, frozen=True):
+class Shield(Record, frozen=True):
     """A cache between the edges of one provider and the origin."""
 
     disk: str = "4T"
     policy: PolicyName = "slru"
 
 
-class Transit(Noun, frozen=True):
+class Transit(Record, frozen=True):
     """The link between a provider's edges and the shield."""
 
     gbps: float = 100.0
     rtt_ms: float = 20.0
 
 
-class Isp(Noun, frozen=True):
+class Isp(Record, frozen=True):
     """An internet provider with a site of edges.
 
     Attributes:
-        name: What it is called.
-        share: Of all viewers.
-        edges: How many there are.
-        replicas_of_top: Most edges that hold the same hot title.
-        edge: Its edges, if they are not as all others; the whole table.
-        shield: Its shield.
-        transit: Its link to the shield.
+        name: Name of the provider.
+        share: Share of all viewers.
+        edges: Number of edges.
+        replicas_of_top: Maximum number of edges that store the same hot title.
+        edge: Edge settings that replace the defaults as a whole.
+        shield: The shield.
+        transit: The link to the shield.
     """
 
     name: str
@@ -226,15 +226,15 @@ class Isp(Noun, frozen=True):
     transit: Transit = Transit()
 
 
-class OriginLink(Noun, frozen=True):
-    """The link between the shields and the origin; each provider gets its share of it."""
+class OriginLink(Record, frozen=True):
+    """The link between the shields and the origin, divided between providers by their shares."""
 
     gbps: float = 200.0
     rtt_ms: float = 80.0
 
 
-class Prices(Noun, frozen=True):
-    """What things cost, in one currency; the defaults are examples."""
+class Prices(Record, frozen=True):
+    """Unit prices in one currency; the defaults are examples."""
 
     transit_per_mbps_month: float = 0.4
     s3_get_per_1000: float = 0.0004
@@ -242,15 +242,15 @@ class Prices(Noun, frozen=True):
     edge_month: float = 900.0
 
 
-class Origin(Noun, frozen=True):
-    """The origin and what is paid for."""
+class Origin(Record, frozen=True):
+    """The origin's link, and prices."""
 
     link: OriginLink = OriginLink()
     prices: Prices = Prices()
 
 
-class Lost(Noun, frozen=True):
-    """An edge (``provider/number``) or a shield (``provider``) goes away, and returns warm or cold."""
+class Lost(Record, frozen=True):
+    """An edge (``provider/number``) or a shield (``provider``) goes down, and returns with a warm or cold cache."""
 
     minutes: float
     edge: str = ""
@@ -258,7 +258,7 @@ class Lost(Noun, frozen=True):
     returns: Literal["warm", "cold"] = "cold"
 
 
-class Slow(Noun, frozen=True):
+class Slow(Record, frozen=True):
     """A provider's transit keeps a share of its capacity; 0 cuts it."""
 
     transit: str
@@ -266,46 +266,46 @@ class Slow(Noun, frozen=True):
     keeps: float = 0.0
 
 
-class OriginTrouble(Noun, frozen=True):
-    """The origin answers late, or a share of its answers are errors."""
+class OriginTrouble(Record, frozen=True):
+    """The origin responds late, or with errors to a share of the requests."""
 
     minutes: float
     extra_ms: float = 0.0
     fails: float = 0.0
 
 
-class Premiere(Noun, frozen=True):
-    """Extra sessions of one title that comes out at this moment."""
+class Premiere(Record, frozen=True):
+    """A new title is released, with extra sessions."""
 
     sessions: float
     within_minutes: float = 10.0
     planned: bool = True
 
 
-class Republish(Noun, frozen=True):
-    """The most popular titles are encoded anew, so that all their objects are new."""
+class Republish(Record, frozen=True):
+    """The most popular titles are re-encoded, so that all their objects are new."""
 
     top: int
 
 
-class DiskFull(Noun, frozen=True):
+class DiskFull(Record, frozen=True):
     """An edge (``provider/number``) stores nothing new for a while."""
 
     edge: str
     minutes: float
 
 
-class WindowMissed(Noun, frozen=True):
+class WindowMissed(Record, frozen=True):
     """A provider's edges get no fill on this day."""
 
     isp: str
 
 
-class Event(Noun, frozen=True):
-    """Something happens; exactly one kind.
+class Event(Record, frozen=True):
+    """An event: a time, and exactly one of the other keys.
 
     Attributes:
-        at: When, such as ``"day 9 20:30"``; days count from 1, warm-up included.
+        at: Time, such as ``"day 9 20:30"``; days count from 1, including warm-up days.
     """
 
     at: str
@@ -319,29 +319,29 @@ class Event(Noun, frozen=True):
 
     @property
     def kind(self) -> str:
-        """Name of the one key that is given."""
+        """Name of the key that is set."""
         return next(name for name in EVENT_KINDS if getattr(self, name) is not None)
 
 
 EVENT_KINDS = ("lost", "slow", "origin", "premiere", "republish", "disk_full", "window_missed")
 
 
-class Scenario(Noun, frozen=True):
-    """Everything that a run depends on.
+class Scenario(Record, frozen=True):
+    """A scenario: everything that a run depends on.
 
     Attributes:
-        name: What it is called, a-z, 0-9 and ``-``.
+        name: Name, of a-z, 0-9 and ``-``.
         summary: One sentence.
-        seeds: Each one is a run of its own; intervals come from their differences.
-        days: How long.
-        catalogue: What can be watched.
-        popularity: How views spread over titles.
-        viewers: Who watches.
-        edge: What edges are.
+        seeds: Seeds; each is a separate run, and confidence intervals are over seeds.
+        days: Length of a run.
+        catalogue: The titles.
+        popularity: Distribution of views over titles.
+        viewers: The viewers.
+        edge: Defaults of all edges.
         isps: The providers.
         origin: The origin.
-        events: What happens.
-        alternatives: Other values of keys, by name; each is a run of its own. Kept as plain data.
+        events: Events.
+        alternatives: Changed values by name of the alternative, as plain data; each alternative is a separate run.
     """
 
     name: str
@@ -358,5 +358,5 @@ class Scenario(Noun, frozen=True):
     alternatives: dict[str, dict[str, object]] = {}
 
     def edge_of(self, isp: Isp) -> Edge:
-        """What a provider's edges are."""
+        """Settings of a provider's edges."""
         return isp.edge or self.edge

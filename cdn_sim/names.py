@@ -1,4 +1,4 @@
-"""Names of all metrics, spelled once: a simulation's report and a live edge's ``/metrics`` use the same."""
+"""Names of all metrics, shared by a simulation's report and a live edge's ``/metrics``."""
 
 REQUESTS = "headend_edge_requests_total"
 SENT_BYTES = "headend_edge_sent_bytes_total"
@@ -12,11 +12,11 @@ BITRATE = "headend_viewer_bitrate_bps"
 HELP = {
     REQUESTS: "Requests by tier, edge and decision.",
     SENT_BYTES: "Bytes sent by tier, edge and decision.",
-    FETCHED_BYTES: "Bytes fetched from the tier above.",
+    FETCHED_BYTES: "Bytes fetched from the next tier.",
     DISK_BYTES: "Size of the cache.",
     FILL_BYTES: "Bytes of proactive fill by result.",
-    INFLIGHT: "Fetches that are under way.",
-    STALL_SECONDS: "Time that viewers waited without picture.",
-    BITRATE: "Mean bit rate of the segments that viewers got.",
+    INFLIGHT: "Fetches in progress.",
+    STALL_SECONDS: "Total time that viewers' playback stalled.",
+    BITRATE: "Mean bitrate of the segments sent to viewers.",
 }
-"""What each one means, as Prometheus shows it."""
+"""Help text of each metric."""

@@ -1,4 +1,4 @@
-"""How fast viewers' access is, and how that varies while they watch."""
+"""Variation of viewers' access rates over time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,32 +10,32 @@ from cdn_sim.streams import stream_of, uniform
 from headend.core.errors import ConfigError
 
 STEP_S = 2
-"""Seconds for which a factor holds."""
+"""Seconds per factor."""
 STEPS = 1 << 13
-"""Factors per class: four and a half hours, then they repeat; each viewer begins somewhere else."""
+"""Factors per class: four and a half hours, repeated; each viewer starts at a random offset."""
 STATES = (0.3, 0.6, 1.0, 1.3, 1.6)
 """Factors of the Markov model's states."""
 STAYS = 0.85
-"""Chance that a state holds for another step."""
+"""Probability that a state lasts another step."""
 
 
 def factors(access: Sequence[Access], seed: int, traces: Mapping[str, Sequence[float]] | None = None) -> Array:
-    """By what the rate of each class is multiplied: rows of `STEPS` numbers.
+    """Factors by which the rates of access classes vary: one row of `STEPS` numbers per class.
 
     Args:
-        access: The classes.
-        seed: Of the run.
-        traces: The files that classes name, as numbers; they are repeated and brought to a mean of 1.
+        access: The access classes.
+        seed: Seed of the run.
+        traces: Values of the trace files that classes name; they are repeated and scaled to a mean of 1.
 
     Raises:
-        ConfigError: A trace is missing, empty or not positive.
+        ConfigError: A trace is missing or empty, has negative numbers, or is all 0.
     """
     rows = np.ones((len(access), STEPS))
     for number, kind in enumerate(access):
         if kind.trace:
             values = np.array((traces or {}).get(kind.trace, ()), dtype=np.float64)
             if not len(values) or not np.isfinite(values).all() or values.min() < 0 or values.mean() <= 0:
-                raise ConfigError(f"viewers.access: trace {kind.trace} must hold numbers, none negative, not all 0")
+                raise ConfigError(f"viewers.access: trace {kind.trace} must have numbers, none negative and not all 0")
             rows[number] = np.resize(values / values.mean(), STEPS)
         elif kind.varies == "markov":
             rows[number] = _markov(stream_of(seed, f"access {number}"))

@@ -1,7 +1,7 @@
-"""Content steering: which edges a viewer's player may use, in which order, as one small document.
+"""Content steering manifests: the edges that a viewer's player may use, in order of preference.
 
-Pure: from who asks and what is known of the edges to the document that HLS and DASH players read. The order comes from
-`cdn_sim.steering.rank`, as in a simulation.
+Pure functions from the viewer and the state of the edges to the manifest that HLS and DASH players read. The order
+comes from `cdn_sim.steering.rank`, as in a simulation.
 
 Sources: draft-pantos-hls-rfc8216bis, section 7 (steering manifest); ETSI TS 103 998 (the same document for DASH).
 """
@@ -17,7 +17,7 @@ from cdn_sim.topology import rendezvous
 from headend.core.errors import ConfigError
 
 HERE = "."
-"""The pathway that manifests name: the server that the manifest came from."""
+"""The pathway in a title's manifests: the server that sent the manifest."""
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[a-z0-9][a-z0-9-]{0,39}")
 
@@ -31,7 +31,7 @@ class SteeredEdge:
 
     Attributes:
         name: Provider and number, such as ``north/1``.
-        url: Its base URL, without a path.
+        url: Base URL, without a path.
     """
 
     name: str
@@ -39,28 +39,28 @@ class SteeredEdge:
 
     @property
     def isp(self) -> str:
-        """The provider that it belongs to."""
+        """Name of the edge's provider."""
         return self.name.partition("/")[0]
 
     @property
     def pathway(self) -> str:
-        """Its name as players know it."""
+        """Pathway id of the edge."""
         return self.name.replace("/", ".")
 
     @property
     def server(self) -> tuple[str, int]:
-        """Scheme and port, which players take over from the manifest's address."""
+        """Scheme and port, which players keep from the manifest's address."""
         found = urlsplit(self.url)
         return found.scheme, found.port or _PORTS[found.scheme]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of an edge.
+    """State of an edge.
 
     Attributes:
         is_up: Whether it takes requests.
-        load: Share of its rate that is taken, from 0.
+        load: Load as a share of its rate, from 0.
     """
 
     is_up: bool = True
@@ -69,13 +69,13 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where edges are, and who belongs to them.
+    """Edges and their providers' networks.
 
     Attributes:
-        edges: All of them.
-        networks: Addresses of each provider's viewers; providers that are not named take everyone.
-        replicas: How many edges of a provider share the viewers of one title.
-        ttl_s: How long a player goes by one answer.
+        edges: All edges.
+        networks: Provider and network of its viewers; providers without networks serve all other viewers.
+        replicas: Number of edges of a provider that share a title's viewers.
+        ttl_s: How long a player uses a steering manifest.
     """
 
     edges: tuple[SteeredEdge, ...]
@@ -84,7 +84,7 @@ class Plan:
     ttl_s: int = 10
 
     def isp_of(self, address: Address | None) -> str | None:
-        """The provider that an address belongs to, by its longest prefix; None if none claims it."""
+        """The provider of an address, by the longest matching prefix; None if no network matches."""
         claims = [
             (network.prefixlen, isp)
             for isp, network in self.networks
@@ -93,7 +93,7 @@ class Plan:
         return max(claims)[1] if claims else None
 
     def near(self, address: Address | None) -> tuple[SteeredEdge, ...]:
-        """The edges of a viewer's provider; those of providers without networks if none claims the address."""
+        """The edges of a viewer's provider; if no network matches, the edges of providers without networks."""
         isp = self.isp_of(address)
         claimed = {name for name, _ in self.networks}
         if isp is not None:
@@ -102,10 +102,10 @@ class Plan:
 
 
 def steered_edge(text: str) -> SteeredEdge:
-    """Read ``PROVIDER/NAME=URL``.
+    """Parse ``PROVIDER/NAME=URL``.
 
     Raises:
-        ConfigError: It is something else. An address with a path is refused, since players replace only the host.
+        ConfigError: The text is malformed, or the URL has a path: players replace only the host.
     """
     name, _, url = text.partition("=")
     found = urlsplit(url)
@@ -121,7 +121,7 @@ def steered_edge(text: str) -> SteeredEdge:
 
 
 def check(edges: Sequence[SteeredEdge]) -> None:
-    """Refuse edges that players can't be sent to.
+    """Refuse edges that steering can't use.
 
     Raises:
         ConfigError: Two have the same name or address, or they differ in scheme or port.
@@ -129,11 +129,11 @@ def check(edges: Sequence[SteeredEdge]) -> None:
     for what in ("name", "url"):
         named = [getattr(edge, what) for edge in edges]
         if twice := next((each for each in named if named.count(each) > 1), None):
-            raise ConfigError(f"{twice} is there twice")
+            raise ConfigError(f"{twice} is given twice; give each edge its own name and address")
     if len({edge.server for edge in edges}) > 1:
         raise ConfigError(
-            "the edges differ in scheme or port; players replace only the host, so give all of them, and the origin, "
-            "the same ones"
+            "the edges differ in scheme or port; players replace only the host, so give all edges and the origin "
+            "the same scheme and port"
         )
 
 
@@ -146,15 +146,15 @@ def order(
     draw: int,
     current: str | None = None,
 ) -> tuple[SteeredEdge, ...]:
-    """Edges that work, the best one first: those of the viewer's provider, then all others.
+    """Rank the edges that are up: first those of the viewer's provider, then all others.
 
     Args:
         plan: The edges.
-        health: By name; an edge that is not there is up and idle.
-        address: The viewer's, if it is known.
-        title: What is watched.
-        draw: A number of the viewer's own, not negative.
-        current: Pathway of the edge that is used now; None if that is not known.
+        health: State of edges by name; other edges count as up and idle.
+        address: The viewer's address, if known.
+        title: The title's slug.
+        draw: The viewer's random number, not negative.
+        current: Pathway of the viewer's current edge; None if unknown.
     """
     near = plan.near(address)
     far = tuple(edge for edge in plan.edges if edge not in near)
@@ -189,17 +189,17 @@ def _ranked(
 
 
 def manifest(plan: Plan, ordered: Sequence[SteeredEdge], reload_uri: str, *, keeps_port: bool) -> dict[str, object]:
-    """The document that players read.
+    """The steering manifest.
 
-    Every edge is a clone of the pathway that manifests name, under another host, so no manifest has to list hosts. That
-    pathway itself comes last: a player whose edges have all failed goes back to the server that its manifest came from.
+    Every edge is a clone of the pathway in the title's manifests with another host, so these need not list hosts. That
+    pathway comes last: if all edges fail, a player returns to the server that sent its manifest.
 
     Args:
         plan: The edges.
-        ordered: Those that the player may use, the best one first.
-        reload_uri: Where it asks next time.
-        keeps_port: Whether the player keeps the port of the manifest's address, as the draft of HLS says. dash.js drops
-            it, so it gets the port with the host.
+        ordered: Edges that the player may use, best first.
+        reload_uri: Address of the next steering manifest.
+        keeps_port: Whether the player keeps the port of the manifest's address, as the HLS draft requires. dash.js
+            drops it, so its hosts include the port.
     """
     hosts = [urlsplit(edge.url).netloc for edge in ordered]
     if keeps_port:

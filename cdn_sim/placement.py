@@ -1,6 +1,6 @@
-"""Which renditions of which titles each edge of a site is to hold: the most forecast bytes per stored byte first.
+"""Chooses the renditions that each edge of a site should store: the highest forecast bytes per stored byte first.
 
-Whole renditions, never single segments: counts by segment are too sparse, and cost 20 points of hit ratio.
+It places whole renditions: counts by segment are too sparse, and placing by segment lost 20 points of hit ratio.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from cdn_sim.compiling import Array
 
 BUSY = 0.8
-"""Share of an edge's rate up to which it is planned."""
+"""Maximum planned load of an edge, as a share of its rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Placement:
     """A plan for a site.
 
     Attributes:
-        planned: By edge, title and rendition: whether it is to be there.
-        worth: Forecast requests per stored segment by title and rendition, before replicas share them.
-        replicas: How many edges share each title's viewers.
+        planned: Mask by edge, title and rendition.
+        worth: Forecast requests per stored segment by title and rendition, before they are split between replicas.
+        replicas: Number of edges that share each title's viewers.
     """
 
     planned: Array
@@ -29,17 +29,17 @@ class Placement:
 
 
 def replicas(bytes_per_day: Array, order: Array, rate_bytes_s: float, peak_share: float, most: int) -> Array:
-    """Spread the hottest titles over more edges until the hottest edge is below its rate.
+    """Replicate the hottest titles until the busiest edge's peak load fits its rate.
 
     Args:
         bytes_per_day: Forecast bytes of each title.
-        order: Edges of each title, the preferred one first.
+        order: Ranked edges of each title.
         rate_bytes_s: Rate of an edge.
         peak_share: Share of a day's bytes in its busiest hour.
-        most: Most edges for one title.
+        most: Maximum replicas of a title.
 
     Returns:
-        How many edges share each title, from 1 to ``most``.
+        Replicas of each title, from 1 to ``most``.
     """
     titles, edges = order.shape
     shared = np.ones(titles, dtype=np.int64)
@@ -72,17 +72,17 @@ def place(
     *,
     stays: float = 1.1,
 ) -> Placement:
-    """Choose what each edge holds.
+    """Choose the renditions that each edge stores.
 
     Args:
         views: Forecast segments by title and rendition.
         sizes: Bytes by title and rendition.
         segments: Segments of each title.
-        order: Edges of each title, the preferred one first.
-        shared: How many edges share each title.
-        held: By edge, title and rendition: what is there by plan now.
-        budget_bytes: Of the planned part of each edge.
-        stays: How many times as much a newcomer must be worth as what is there.
+        order: Ranked edges of each title.
+        shared: Replicas of each title.
+        held: Mask by edge, title and rendition: the current planned part.
+        budget_bytes: Size of the planned part of each edge.
+        stays: Factor by which a new rendition must be worth more than a stored one to replace it.
     """
     edges = order.shape[1]
     worth = views / np.maximum(segments, 1)[:, None]
@@ -96,7 +96,7 @@ def place(
         left = float(budget_bytes)
         flat_sizes = sizes.ravel()
         chosen = planned[edge].reshape(-1)
-        # The ones that fit in a row are taken at once, then those that still fit one by one.
+        # Take the prefix that fits at once, then try the others one by one.
         fitting = int(np.searchsorted(np.cumsum(flat_sizes[ranked]), left, side="right"))
         chosen[ranked[:fitting]] = True
         left -= float(flat_sizes[ranked[:fitting]].sum())

@@ -1,18 +1,18 @@
-"""Fill plans as documents: what one edge is to hold. Without numpy, since live edges read them."""
+"""Fill plans: the tracks that an edge should store. Doesn't import numpy, because live edges read plans."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class FillItem:
-    """One track that an edge is to hold.
+    """One track that an edge should store.
 
     Attributes:
         title: The title's slug.
-        track: The track's id; all its objects lie below ``titles/{title}/tracks/{track}/``.
-        bytes: How large it is.
+        track: The track's id; its objects are below ``titles/{title}/tracks/{track}/``.
+        bytes: Size of the track.
         worth: Forecast requests per segment tomorrow.
-        pulled_by: The edge of the same site that pulls it from above; the others copy it from that one.
+        pulled_by: Edge of the site that pulls the track from the origin; the other edges copy it from there.
     """
 
     title: str
@@ -24,16 +24,16 @@ class FillItem:
 
 @dataclass(frozen=True, slots=True)
 class FillPlan:
-    """What one edge is to hold, the most wanted first.
+    """The tracks that one edge should store.
 
     Attributes:
-        edge: Its name, such as ``north/1``.
-        starts: Local time at which the window opens, ``HH:MM``.
-        hours: How long it stays open.
-        mbps: What the edge may take in.
-        budget_bytes: Size of the planned part.
-        items: What it is to hold, in the order in which it is pulled.
-        late_bytes: What of it can't arrive in one window if nothing is there yet.
+        edge: Name of the edge, such as ``north/1``.
+        starts: Local time at which the fill window opens, ``HH:MM``.
+        hours: Length of the window.
+        mbps: Maximum rate of the edge's fill.
+        budget_bytes: Size of the planned part of the disk.
+        items: Tracks in the order of the fill, the most requested first.
+        late_bytes: Bytes that don't fit into one window if the disk is empty.
     """
 
     edge: str

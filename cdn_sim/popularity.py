@@ -1,4 +1,4 @@
-"""How popular each title is, day by day and provider by provider."""
+"""Popularity of titles by day and provider."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from cdn_sim.model import Popularity
 from cdn_sim.streams import draw, normal, stream_of, uniform
 
 LONG_AGO_DAYS = 400
-"""Titles at the beginning came out evenly within so many days before it."""
+"""Initial titles were released evenly over this many days before the run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Charts:
-    """Weights of titles.
+class Ranking:
+    """Popularity of all titles over the run.
 
     Attributes:
-        popularity: What the scenario says.
-        seed: Of the run.
-        released: Day on which each title comes out; negative for those at the beginning.
+        popularity: The scenario's parameters.
+        seed: Seed of the run.
+        released: Release day of each title; negative for initial titles.
         base: Weight of each title by its rank alone.
     """
 
@@ -29,12 +29,12 @@ class Charts:
     base: Array
 
     def weights(self, day: int, isp: int, *, noisy: bool = True) -> Array:
-        """Weights of all titles on a day at a provider; titles not yet out have 0.
+        """Weights of all titles on a day at a provider; unreleased titles have 0.
 
         Args:
-            day: From 0.
+            day: Day, from 0.
             isp: Number of the provider.
-            noisy: With the day's noise; without, it is what can be known beforehand.
+            noisy: Whether to add noise; without it, the weights are what a forecast can know.
         """
         age = day - self.released
         left = np.where(age >= 0, 0.5 ** (np.maximum(age, 0) / self.popularity.half_life_days), 0.0)
@@ -47,15 +47,15 @@ class Charts:
         return np.where(age >= 0, weights, 0.0)
 
 
-def charts(popularity: Popularity, titles: int, days: int, seed: int, premieres: tuple[int, ...] = ()) -> Charts:
-    """Rank all titles that there will ever be.
+def rank_titles(popularity: Popularity, titles: int, days: int, seed: int, premieres: tuple[int, ...] = ()) -> Ranking:
+    """Rank all titles of a run.
 
     Args:
-        popularity: What the scenario says.
-        titles: How many there are at the beginning.
-        days: How many are simulated.
-        seed: Of the run.
-        premieres: Days of extra titles that come out with a premiere; they are the last ones, and of rank 1.
+        popularity: The scenario's parameters.
+        titles: Number of initial titles.
+        days: Number of simulated days.
+        seed: Seed of the run.
+        premieres: Release days of titles with a premiere; these titles are numbered last and have rank 1.
     """
     per_day = popularity.releases_per_day
     new = np.array([day for day in range(days) for _ in range(int((day + 1) * per_day) - int(day * per_day))])
@@ -66,16 +66,16 @@ def charts(popularity: Popularity, titles: int, days: int, seed: int, premieres:
     ranks[order] = np.arange(titles)
     fresh = uniform(stream_of(seed, "ranks of releases"), np.arange(len(new))) * titles
     ranks = np.concatenate([ranks, fresh, np.zeros(len(premieres))])
-    return Charts(popularity, seed, released, (ranks + 1 + popularity.shift) ** -popularity.exponent)
+    return Ranking(popularity, seed, released, (ranks + 1 + popularity.shift) ** -popularity.exponent)
 
 
-def republications(popularity: Popularity, chart: Charts, days: int) -> tuple[tuple[int, int], ...]:
-    """Which titles are published anew by itself: day and title, in order; popular ones more often."""
+def republications(popularity: Popularity, ranking: Ranking, days: int) -> tuple[tuple[int, int], ...]:
+    """Titles that are re-encoded and published again: day and title, in order; popular titles more often."""
     found = []
     for day in range(days):
         count = int((day + 1) * popularity.republished_per_day) - int(day * popularity.republished_per_day)
-        sums = np.cumsum(chart.weights(day, 0, noisy=False))
+        sums = np.cumsum(ranking.weights(day, 0, noisy=False))
         for number in range(count):
-            at = uniform(stream_of(chart.seed, "republications"), [day * 1000 + number])[0] * sums[-1]
+            at = uniform(stream_of(ranking.seed, "republications"), [day * 1000 + number])[0] * sums[-1]
             found.append((day, int(np.searchsorted(sums, at, side="right"))))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a provider's traffic costs in a month."""
+"""Monthly costs of a provider's traffic."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ class Bill:
     """A month's costs, in the prices' currency.
 
     Attributes:
-        transit: By the 95th percentile of five-minute means.
-        gets: Requests to S3.
-        egress: Bytes out of S3.
-        edges: Edges and shields.
+        transit: Transit, billed by the 95th percentile of five-minute means.
+        gets: S3 requests.
+        egress: S3 egress.
+        edges: Machines: edges and shields.
     """
 
     transit: float
@@ -25,22 +25,22 @@ class Bill:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """Sum of all costs."""
         return self.transit + self.gets + self.egress + self.edges
 
 
 def bill(
     prices: Prices, *, days: float, p95_mbps: float, origin_requests: float, origin_bytes: float, machines: int
 ) -> Bill:
-    """Add up what some days cost, as a month of such days.
+    """Scale the costs of some days to a month.
 
     Args:
-        prices: Per unit.
-        days: How many days the other numbers are of.
+        prices: Unit prices.
+        days: Number of days that the counts cover.
         p95_mbps: Billed rate of transit.
-        origin_requests: Requests that reach S3.
-        origin_bytes: Bytes that leave S3.
-        machines: Edges and shields.
+        origin_requests: Requests to S3 in these days.
+        origin_bytes: Bytes from S3 in these days.
+        machines: Number of edges and shields.
     """
     months = days / DAYS_PER_MONTH
     return Bill(

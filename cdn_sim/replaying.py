@@ -1,4 +1,4 @@
-"""Replay: run a log's requests through other cache policies and sizes."""
+"""Replays a log's requests with different cache policies and sizes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from headend.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """One policy at one size.
+    """Result of one policy at one size.
 
     Attributes:
-        policy: Its name.
+        policy: Name of the policy.
         budget_bytes: Size of the cache.
-        outcome: What came of it, after the warm-up.
+        outcome: Hits and misses after the warm-up.
     """
 
     policy: str
@@ -37,19 +37,19 @@ def compare(
     warm_up: float = 0.0,
     on_done: Callable[[WhatIf], None] = lambda _: None,
 ) -> tuple[WhatIf, ...]:
-    """Put a log's requests through every policy at every size.
+    """Replay a log with every policy at every size.
 
-    Compiled where numba is installed, otherwise with the classes of `cdn_sim.policies`; both decide alike.
+    Uses compiled kernels if numba is installed, otherwise the classes of `cdn_sim.policies`; results are the same.
 
     Args:
         requests: The log.
-        names: Policies, ``"belady"`` included.
-        budgets: Sizes in bytes.
-        warm_up: Share of the requests that fill the cache and are not counted, 0 to below 1.
+        names: Names of policies; ``"belady"`` is allowed.
+        budgets: Cache sizes in bytes.
+        warm_up: Share of the requests that warm the cache and aren't counted, from 0 to below 1.
         on_done: Called with each result.
 
     Raises:
-        ConfigError: A policy is not known.
+        ConfigError: There is no such policy.
     """
     for name in names:
         if name not in NUMBERS:

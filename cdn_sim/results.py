@@ -1,4 +1,4 @@
-"""From counts to metrics: what the report shows, by alternative, seed and provider."""
+"""Metrics of the report, computed from counts, by alternative, seed and provider."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ MISSES = tuple(number for number in range(len(DECISIONS)) if number not in (HIT,
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One number of the report.
+class Metric:
+    """A metric of the report.
 
     Attributes:
-        key: Its name in ``report.json``.
-        title: Its name for people.
+        key: Name in ``report.json``.
+        title: Name for people.
         unit: ``share``, ``Mb/s``, ``bytes``, ``ms``, ``kb/s``, ``money`` or ``count``.
-        higher_is_better: Which way is good; None where neither is.
+        higher_is_better: Whether higher values are better; None if neither is.
     """
 
     key: str
@@ -45,38 +45,38 @@ class Figure:
     higher_is_better: bool | None
 
 
-FIGURES = (
-    Figure("byte_hit_ratio", "bytes from edges", "share", True),
-    Figure("object_hit_ratio", "requests from edges", "share", True),
-    Figure("offload", "bytes that never left the origin", "share", True),
-    Figure("shield_byte_hit_ratio", "bytes from the shield, of what it is asked for", "share", True),
-    Figure("transit_p95_mbps", "transit, 95th percentile", "Mb/s", False),
-    Figure("transit_bytes", "bytes over transit, fill included", "bytes", False),
-    Figure("origin_bytes", "bytes from the origin, fill included", "bytes", False),
-    Figure("fill_bytes", "bytes of fill", "bytes", None),
-    Figure("fill_share_of_misses", "fill over transit, of bytes missed", "share", False),
-    Figure("late_bytes", "fill that came too late", "bytes", False),
-    Figure("stall_ratio", "time without picture", "share", False),
-    Figure("stalls_per_hour", "stalls an hour of viewing", "count", False),
-    Figure("start_ms", "time to the first picture", "ms", False),
-    Figure("mean_kbps", "mean bit rate", "kb/s", True),
-    Figure("change_kbps", "change of bit rate per segment", "kb/s", False),
-    Figure("failed_share", "requests that failed", "share", False),
-    Figure("gave_up_share", "viewers who gave up", "share", False),
-    Figure("sessions", "sessions", "count", None),
-    Figure("requests", "requests", "count", None),
-    Figure("sent_bytes", "bytes sent to viewers", "bytes", None),
-    Figure("cost_month", "cost of a month", "money", False),
+METRICS = (
+    Metric("byte_hit_ratio", "bytes from edges", "share", True),
+    Metric("object_hit_ratio", "requests from edges", "share", True),
+    Metric("offload", "origin offload, bytes", "share", True),
+    Metric("shield_byte_hit_ratio", "shield byte hit ratio", "share", True),
+    Metric("transit_p95_mbps", "transit, 95th percentile", "Mb/s", False),
+    Metric("transit_bytes", "bytes over transit, fill included", "bytes", False),
+    Metric("origin_bytes", "bytes from the origin, fill included", "bytes", False),
+    Metric("fill_bytes", "bytes of fill", "bytes", None),
+    Metric("fill_share_of_misses", "fill over transit, relative to misses", "share", False),
+    Metric("late_bytes", "late fill", "bytes", False),
+    Metric("stall_ratio", "time stalled", "share", False),
+    Metric("stalls_per_hour", "stalls per hour of viewing", "count", False),
+    Metric("start_ms", "startup time", "ms", False),
+    Metric("mean_kbps", "mean bitrate", "kb/s", True),
+    Metric("change_kbps", "bitrate change per segment", "kb/s", False),
+    Metric("failed_share", "failed requests", "share", False),
+    Metric("gave_up_share", "viewers who gave up", "share", False),
+    Metric("sessions", "sessions", "count", None),
+    Metric("requests", "requests", "count", None),
+    Metric("sent_bytes", "bytes sent to viewers", "bytes", None),
+    Metric("cost_month", "cost per month", "money", False),
 )
 """All metrics, the most important first."""
 
 
-def figures_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: float) -> dict[str, float]:
-    """All metrics of some providers with one seed.
+def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: float) -> dict[str, float]:
+    """Compute all metrics of some providers with one seed.
 
     Args:
-        scenario: The variant.
-        tallies: One per provider.
+        scenario: The alternative's scenario.
+        tallies: One tally per provider.
         segment_ms: Length of a segment.
     """
     days = scenario.days.counted
@@ -123,7 +123,7 @@ def figures_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
 
 
 def bills_of(scenario: Scenario, tallies: Sequence[Tally]) -> list[Bill]:
-    """A month's costs, provider by provider."""
+    """Monthly costs of each provider."""
     return [
         bill(
             scenario.origin.prices,
@@ -151,9 +151,9 @@ class Run:
     """One alternative with one seed.
 
     Attributes:
-        alternative: Its name.
-        seed: Its seed.
-        tallies: One per provider, in the scenario's order.
+        alternative: Name of the alternative.
+        seed: Seed of the run.
+        tallies: One tally per provider, in the scenario's order.
     """
 
     alternative: str
@@ -163,14 +163,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything that came out.
+    """Results of a simulation.
 
     Attributes:
-        variants: The scenario as given and its alternatives, by name.
-        runs: All runs that are complete.
+        variants: The base scenario and its alternatives, by name.
+        runs: All complete runs.
         segment_ms: Length of a segment.
-        missing: How many runs are not complete, since the simulation was stopped.
-        played_s: Seconds that were played live, with real servers and clients; None for simulated days.
+        missing: Number of incomplete runs, if the simulation was stopped.
+        played_s: Seconds played live, with real servers and clients; None for a simulation.
     """
 
     variants: Mapping[str, Scenario]
@@ -181,41 +181,41 @@ class Results:
 
     @property
     def scenario(self) -> Scenario:
-        """The scenario as given."""
+        """The base scenario."""
         return self.variants[BASE]
 
     @property
     def alternatives(self) -> tuple[str, ...]:
         """Names of the alternatives with at least one run, in the scenario's order."""
-        there = {run.alternative for run in self.runs}
-        return tuple(name for name in self.variants if name in there)
+        complete = {run.alternative for run in self.runs}
+        return tuple(name for name in self.variants if name in complete)
 
     def of(self, alternative: str) -> tuple[Run, ...]:
         """An alternative's runs, by seed."""
-        found = (run for run in self.runs if run.alternative == alternative)
-        return tuple(sorted(found, key=lambda run: run.seed))
+        runs = (run for run in self.runs if run.alternative == alternative)
+        return tuple(sorted(runs, key=lambda run: run.seed))
 
-    def figures(self, run: Run, isp: int | None = None) -> dict[str, float]:
-        """Figures of one run, of all providers or of one."""
+    def metrics(self, run: Run, isp: int | None = None) -> dict[str, float]:
+        """Metrics of a run, for all providers or one."""
         tallies = run.tallies if isp is None else run.tallies[isp : isp + 1]
-        return figures_of(self.variants[run.alternative], tallies, segment_ms=self.segment_ms)
+        return metrics_of(self.variants[run.alternative], tallies, segment_ms=self.segment_ms)
 
     def mean(self, alternative: str, key: str) -> tuple[float, float]:
-        """Mean of a figure over seeds, and half the width of its 95 % interval."""
-        return interval([self.figures(run)[key] for run in self.of(alternative)])
+        """Mean of a metric over seeds, and half the width of its 95 % confidence interval."""
+        return interval([self.metrics(run)[key] for run in self.of(alternative)])
 
     def difference(self, alternative: str, key: str, base: str | None = None) -> tuple[float, float] | None:
-        """How much more an alternative has than the first one, paired by seed, with its interval.
+        """Mean difference from the first alternative, paired by seed, and half the width of its 95 % interval.
 
-        None if they have no seed in common.
+        None if the two have no seed in common.
         """
         base = base or self.alternatives[0]
-        first = {run.seed: self.figures(run)[key] for run in self.of(base)}
-        pairs = [self.figures(run)[key] - first[run.seed] for run in self.of(alternative) if run.seed in first]
+        first = {run.seed: self.metrics(run)[key] for run in self.of(base)}
+        pairs = [self.metrics(run)[key] - first[run.seed] for run in self.of(alternative) if run.seed in first]
         return interval(pairs) if pairs else None
 
     def over_seeds(self, alternative: str, value: Callable[[Run], Array]) -> Array:
-        """Mean of arrays over an alternative's seeds."""
+        """Mean of an array over an alternative's seeds."""
         return np.asarray(np.mean([value(run) for run in self.of(alternative)], axis=0))
 
 

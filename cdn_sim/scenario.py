@@ -1,4 +1,4 @@
-"""Scenario files: TOML to `Scenario`, with one line for everything that is wrong."""
+"""Reads scenario files (TOML) and checks them; errors are one line that names the key."""
 
 import copy
 import difflib
@@ -15,52 +15,52 @@ from cdn_sim.model import EVENT_KINDS, Isp, Scenario
 from headend.core.errors import ConfigError
 
 BASE = "as given"
-"""Name of the run with the scenario's own values."""
+"""Name of the base alternative: the scenario's own values."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _UNITS |= {f"{unit}i": 1 << 10 * power for power, unit in enumerate("KMGTP", 1)}
 MOST_DAYS = 24
-"""Times are kept in 31 bits of milliseconds."""
+"""Times are stored in 31 bits of milliseconds."""
 MOST_SEED = (1 << 53) - 1
-"""What JSON keeps exactly; the report names its seeds."""
+"""The largest integer that JSON stores exactly; reports contain seeds."""
 MOST_BYTES = 10**18
-"""Sizes are kept in 63 bits, and sums of them too."""
+"""Sizes and their sums are stored in 63 bits."""
 MOST_SEEDS = 1000
 MOST_ALTERNATIVES = 100
 MOST_CHARACTERS = 1_000_000
-"""Of a scenario's file."""
+"""Maximum size of a scenario file."""
 
 
 def presets() -> tuple[str, ...]:
-    """Names of the scenarios that come along."""
-    found = (entry.name for entry in files("cdn_sim.presets").iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+    """Names of the included scenarios."""
+    names = (entry.name for entry in files("cdn_sim.presets").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def preset_text(name: str) -> str:
-    """A scenario that comes along, as TOML; `KeyError` if there is none of this name."""
+    """Text of an included scenario; raises `KeyError` if there is none of this name."""
     if name not in presets():
         raise KeyError(name)
     return (files("cdn_sim.presets") / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def parse(text: str, name: str) -> Scenario:
-    """Read a scenario; its alternatives are checked, too.
+    """Parse a scenario; its alternatives are checked, too.
 
     Raises:
-        ConfigError: As `variants`.
+        ConfigError: As in `variants`.
     """
     return variants(text, name)[BASE]
 
 
 def variants(text: str, name: str) -> dict[str, Scenario]:
-    """Read a scenario: as given, then with each of its alternatives.
+    """Parse a scenario and its alternatives, by name, the base first.
 
     Args:
         text: TOML.
-        name: What to call it in errors.
+        name: Name for error messages.
 
     Raises:
-        ConfigError: It is no TOML, a key is unknown, or a value is impossible; the message names the key.
+        ConfigError: The text is not TOML, a key is unknown, or a value is invalid; the message names the key.
     """
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(f"{name} has more than {MOST_CHARACTERS:,} characters, too many for a scenario; is it one?")
@@ -74,13 +74,13 @@ def _document(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is no TOML: {error}") from error
+        raise ConfigError(f"{name} is not valid TOML: {error}") from error
     except ValueError:  # Python reads numbers of up to 4,300 digits
         raise ConfigError(f"{name}: a number is too long; the longest has 19 digits") from None
 
 
 def variants_of(document: dict[str, Any], name: str) -> dict[str, Scenario]:
-    """As `variants`, from a document that is read already."""
+    """Like `variants`, from parsed TOML."""
     given = _convert(document, name)
     if len(given.alternatives) > MOST_ALTERNATIVES:
         raise ConfigError(
@@ -97,11 +97,11 @@ def variants_of(document: dict[str, Any], name: str) -> dict[str, Scenario]:
 
 
 def with_alternative(document: dict[str, Any], alternative: str, name: str) -> Scenario:
-    """A scenario with the values of one alternative."""
+    """A scenario with the changes of one alternative."""
     merged = copy.deepcopy(document)
     changes = merged.pop("alternatives")[alternative]
     if not isinstance(changes, dict):
-        raise ConfigError(f'{name}: alternatives.{alternative} is no table; write {{ edge.policy = "lru" }}')
+        raise ConfigError(f'{name}: alternatives.{alternative} is not a table; write {{ edge.policy = "lru" }}')
     _merge(merged, changes)
     return _convert(merged, f"{name}, alternative {alternative}")
 
@@ -115,10 +115,10 @@ def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def size_bytes(text: str) -> int:
-    """A size such as ``20T`` (10**12) or ``20Ti`` (2**40).
+    """Parse a size such as ``20T`` (10**12) or ``20Ti`` (2**40).
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a size.
     """
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([KMGTP]i?)?B?", text.strip())
     size = int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0
@@ -128,10 +128,10 @@ def size_bytes(text: str) -> int:
 
 
 def time_ms(text: str) -> int:
-    """A moment such as ``day 9 20:30``, in ms since the run's beginning; days count from 1.
+    """Parse a time such as ``day 9 20:30`` into ms since the start of the run; days count from 1.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a time.
     """
     found = re.fullmatch(r"day ([1-9][0-9]?) ([01][0-9]|2[0-3]):([0-5][0-9])", text)
     if not found:
@@ -141,7 +141,7 @@ def time_ms(text: str) -> int:
 
 
 def clock_ms(text: str) -> int:
-    """A time of day such as ``02:00``, in ms; `ValueError` if it is none."""
+    """Parse a time of day such as ``02:00`` into ms; raises `ValueError` if it is not one."""
     return time_ms(f"day 1 {text}")
 
 
@@ -149,21 +149,21 @@ def _convert(document: dict[str, Any], name: str) -> Scenario:
     try:
         scenario = msgspec.convert(document, Scenario)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_told(str(error))}") from error
+        raise ConfigError(f"{name}: {_key_first(str(error))}") from error
     for place, problem in _problems(scenario):
         raise ConfigError(f"{name}: {place}: {problem}")
     return scenario
 
 
-def _told(message: str) -> str:
-    """Rewrite a message of msgspec with the key first, and the key that was probably meant."""
+def _key_first(message: str) -> str:
+    """Rewrite a message of msgspec: the key first, and a suggestion for a misspelled key."""
     text, _, where = message.partition(" - at `$")
     place = where.rstrip("`").lstrip(".").replace("[...]", "")
     if found := re.search(r"unknown field `(.+)`", text):
         known = _fields_at(place)
         near = difflib.get_close_matches(found[1], known, 1)
         key = f"{place}.{found[1]}".lstrip(".")
-        return f"{key} is no key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
+        return f"{key} is not a key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
     if found := re.search(r"missing required field `(.+)`", text):
         return f"{place}.{found[1]}".lstrip(".") + " is missing; add it"
     if found := re.search(r"[Ii]nvalid enum value (.+)", text):
@@ -172,7 +172,7 @@ def _told(message: str) -> str:
 
 
 def _choices_at(place: str) -> list[str]:
-    """The words that may stand at a place."""
+    """The allowed words at a key."""
     above, _, key = re.sub(r"\[\d+\]", "", place).rpartition(".")
     kind = _struct_at(above)
     field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == key), None) if kind else None
@@ -185,7 +185,7 @@ def _fields_at(place: str) -> list[str]:
 
 
 def _struct_at(place: str) -> Any:
-    """The kind of table that stands at a place; None if there is none."""
+    """The type of the table at a key; None if there is none."""
     kind: Any = Scenario
     for part in re.sub(r"\[\d+\]", "", place).split("."):
         if part:
@@ -205,7 +205,7 @@ def _struct_in(kind: Any) -> Any:
 
 
 def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """What is impossible: the key, and what to do."""
+    """Invalid values: the key, and what to do."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", scenario.name):
         yield "name", f"{scenario.name!r} must be of a-z, 0-9 and '-'"
     if (
@@ -227,7 +227,7 @@ def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
         try:
             late = time_ms(event.at) >= scenario.days.all * 86_400_000
         except ValueError:
-            yield f"{place}, at", f"{event.at!r} is no moment, such as 'day 9 20:30'"
+            yield f"{place}, at", f"{event.at!r} is not a time, such as 'day 9 20:30'"
             continue
         if late:
             yield f"{place}, at", f"{event.at!r} is after the last of {scenario.days.all} days"
@@ -250,7 +250,7 @@ def _catalogue_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
     if not (_between(shortest, 0.1, longest) and longest <= 1440):
         yield "catalogue.minutes", "give the shortest and the longest title, in this order and up to 1440"
     if not _between(catalogue.sound_kbps, 0, 100_000):
-        yield "catalogue.sound_kbps", f"{catalogue.sound_kbps} is no bit rate; 0 leaves sound out"
+        yield "catalogue.sound_kbps", f"{catalogue.sound_kbps} is not a bitrate; use 0 for no sound"
     bounds = {
         "exponent": (0, 5),
         "shift": (0, 1e6),
@@ -359,15 +359,15 @@ def _edge_problems(place: str, scenario: Scenario, isp: Isp | None = None) -> It
     try:
         clock_ms(edge.fill.starts)
     except ValueError:
-        yield f"{place}.fill.from", f"{edge.fill.starts!r} is no time of day, such as '02:00'"
+        yield f"{place}.fill.from", f"{edge.fill.starts!r} is not a time of day, such as '02:00'"
 
 
 def _size_problems(place: str, text: str) -> Iterator[tuple[str, str]]:
     try:
         if size_bytes(text) > MOST_BYTES:
-            yield place, f"{text!r} is more than {MOST_BYTES // 10**15:,}P, the most that can be simulated"
+            yield place, f"{text!r} is more than {MOST_BYTES // 10**15:,}P, the maximum that can be simulated"
     except ValueError:
-        yield place, f"{text!r} is no size, such as '20T'"
+        yield place, f"{text!r} is not a size, such as '20T'"
 
 
 def _event_problems(scenario: Scenario, event: Any) -> Iterator[str]:

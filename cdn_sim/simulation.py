@@ -1,4 +1,4 @@
-"""One provider, one seed: build everything, let the days pass, and count."""
+"""Simulates one provider with one seed, day by day."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,70 +37,70 @@ from cdn_sim.model import Scenario
 from cdn_sim.networks import factors
 from cdn_sim.players.session import utilities_of
 from cdn_sim.players.state import LAST, fresh
-from cdn_sim.popularity import Charts
+from cdn_sim.popularity import Ranking
 from cdn_sim.scenario import clock_ms, size_bytes, time_ms
 from cdn_sim.viewing import DAY_MS
 
 FETCH_MBPS = 1_000.0
-"""The most that one fetch of an edge or shield takes."""
+"""Maximum rate of one fetch by an edge or shield."""
 STEER_EVERY_MS = 300_000.0
-"""TTL of a steering answer."""
+"""TTL of a steering manifest."""
 SESSION_BYTES = 400
-"""Memory that a session of a day takes at least, while they are put in order."""
+"""Minimum memory per session of a day while the sessions are sorted."""
 LATE = NEVER - 1
-"""Planned, but not before the next window."""
+"""Arrival time of renditions that are planned but late."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedInputs:
-    """What runs with the same seed have in common, whatever their alternatives are.
+    """Inputs that all alternatives with the same seed share.
 
     Attributes:
-        charts: Popularity of all titles.
+        ranking: Popularity of all titles.
         objects: All objects.
-        republished: Day and title of what is published anew by itself.
+        republished: Day and title of each republication that is not an event.
         premieres: Start in ms, length in ms, title and sessions of each premiere.
     """
 
-    charts: Charts
+    ranking: Ranking
     objects: Objects
     republished: tuple[tuple[int, int], ...]
     premieres: tuple[tuple[float, float, int, float], ...]
 
 
 def least_bytes(scenario: Scenario) -> int:
-    """Memory that the viewers of a scenario's largest provider take at least."""
+    """Minimum memory for the viewers of a scenario's largest provider."""
     return SESSION_BYTES * max(viewing.most_sessions(scenario, isp) for isp in scenario.isps)
 
 
-def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:
-    """Titles, their popularity and their objects.
+def shared_inputs(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:
+    """Generate the titles, their popularity and their objects.
 
     Args:
-        scenario: What the scenario says.
-        seed: Of the run.
-        releases: Of a store, if the scenario names one.
+        scenario: The scenario.
+        seed: Seed of the run.
+        releases: Releases of the store, if the scenario names one.
 
     Raises:
-        ConfigError: There are too many objects, or a codec is in no release.
+        ConfigError: There are too many objects, or no release has a device's codec.
     """
     days = scenario.days.all
     events = [event for event in scenario.events if event.premiere is not None]
     days_of = tuple(time_ms(event.at) // DAY_MS for event in events)
-    chart = popularity.charts(scenario.popularity, scenario.catalogue.titles, days, seed, days_of)
-    titles = len(chart.base)
+    ranking = popularity.rank_titles(scenario.popularity, scenario.catalogue.titles, days, seed, days_of)
+    titles = len(ranking.base)
     first = titles - len(events)
     premieres = tuple(
         (float(time_ms(event.at)), event.premiere.within_minutes * 60_000, first + number, event.premiere.sessions)
         for number, event in enumerate(events)
         if event.premiere is not None
     )
-    republished = popularity.republications(scenario.popularity, chart, days)
+    republished = popularity.republications(scenario.popularity, ranking, days)
     forced = [
         (time_ms(event.at) // DAY_MS, int(title))
         for event in scenario.events
         if event.republish is not None
-        for title in np.argsort(-chart.weights(time_ms(event.at) // DAY_MS, 0, noisy=False), kind="stable")[
+        for title in np.argsort(-ranking.weights(time_ms(event.at) // DAY_MS, 0, noisy=False), kind="stable")[
             : event.republish.top
         ]
     ]
@@ -112,7 +112,7 @@ def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> S
         republished=[title for _, title in (*republished, *forced)],
         releases=releases,
     )
-    return SharedInputs(chart, objects, republished, premieres)
+    return SharedInputs(ranking, objects, republished, premieres)
 
 
 def run(
@@ -128,43 +128,43 @@ def run(
     """Simulate one provider.
 
     Args:
-        scenario: One variant.
-        isp_number: Which of its providers.
-        seed: Of the run.
-        releases: Of a store, if the scenario names one.
-        traces: Relative rates of access, by file name.
+        scenario: The alternative's scenario.
+        isp_number: Number of the provider.
+        seed: Seed of the run.
+        releases: Releases of the store, if the scenario names one.
+        traces: Relative access rates, by file name.
         on_day: Called with the number of each finished day, from 1.
-        recorded: How many requests at the first edge are recorded, for tests.
+        recorded: Number of requests to record at the first edge, for tests.
 
     Returns:
-        Counts whose books balance.
+        The counts, checked with `Tally.check`.
     """
-    began = time.process_time()
-    site = Site(scenario, isp_number, seed, ground(scenario, seed, releases), traces, recorded)
+    started_s = time.process_time()
+    site = Site(scenario, isp_number, seed, shared_inputs(scenario, seed, releases), traces, recorded)
     for day in range(scenario.days.all):
         site.pass_day(day)
         on_day(day + 1)
-    tally = site.tally(time.process_time() - began)
+    tally = site.tally(time.process_time() - started_s)
     tally.check()
     return tally
 
 
 class Site:
-    """A provider's edges and shield while time passes."""
+    """State of a provider's edges, shield, links and viewers during a run."""
 
     def __init__(
         self,
         scenario: Scenario,
         isp_number: int,
         seed: int,
-        ground: SharedInputs,
+        inputs: SharedInputs,
         traces: Mapping[str, Sequence[float]] | None = None,
         recorded: int = 0,
     ) -> None:
-        self.scenario, self.isp_number, self.seed, self.ground = scenario, isp_number, seed, ground
+        self.scenario, self.isp_number, self.seed, self.inputs = scenario, isp_number, seed, inputs
         self.isp = scenario.isps[isp_number]
         self.edge = scenario.edge_of(self.isp)
-        objects, edges, days = ground.objects, self.isp.edges, scenario.days.all
+        objects, edges, days = inputs.objects, self.isp.edges, scenario.days.all
         titles = len(objects.bases)
         self.sizes = objects.title_bytes()
         self.bases = objects.bases.copy()
@@ -233,7 +233,7 @@ class Site:
         return max(self.scenario.origin.link.gbps * self.isp.share, 1e-9)
 
     def _empty_caches(self) -> Caches:
-        objects, edges = self.ground.objects, self.isp.edges
+        objects, edges = self.inputs.objects, self.isp.edges
         caches, titles, count = edges + 1, len(objects.bases), len(objects.sizes)
         policies = [self.edge.policy] * edges + [self.isp.shield.policy]
         nodes = np.zeros((caches, count + RINGS, 4), dtype=np.int32)
@@ -259,14 +259,14 @@ class Site:
         )
 
     def pass_day(self, day: int) -> None:
-        """Let one day pass, from 0: arrivals, changes, the window, and what was watched for the next forecast."""
+        """Simulate one day, from 0: arrivals, events and the fill window; keeps the views for the next forecast."""
         arrivals = self._sessions(day)
         self._admit(arrivals)
         stops: list[tuple[int, Change | None]] = [(DAY_MS * day + clock_ms(self.edge.fill.starts), None)]
         stops += [(change.at_ms, change) for change in self._changes if change.at_ms // DAY_MS == day]
         stops += [
             (DAY_MS * day + 6 * 3_600_000, Change(0, What.REPUBLISH, cache=title))
-            for when, title in self.ground.republished
+            for when, title in self.inputs.republished
             if when == day
         ]
         for at_ms, change in sorted(stops, key=lambda stop: stop[0]):
@@ -297,17 +297,17 @@ class Site:
             )
 
     def _sessions(self, day: int) -> viewing.Sessions:
-        premieres = tuple(each for each in self.ground.premieres if each[0] // DAY_MS == day)
-        weights = self.ground.charts.weights(day, self.isp_number)
-        for _, _, title, _ in self.ground.premieres:
-            if self.ground.charts.released[title] == day:
-                weights[title] = 0.0  # before the premiere there is nothing to see, and after it the crowd counts
+        premieres = tuple(each for each in self.inputs.premieres if each[0] // DAY_MS == day)
+        weights = self.inputs.ranking.weights(day, self.isp_number)
+        for _, _, title, _ in self.inputs.premieres:
+            if self.inputs.ranking.released[title] == day:
+                weights[title] = 0.0  # on its release day, only the premiere's own sessions watch it
         return viewing.sessions(
-            self.scenario, self.isp_number, day, self.seed, weights, self.ground.objects.segments, premieres
+            self.scenario, self.isp_number, day, self.seed, weights, self.inputs.objects.segments, premieres
         )
 
     def _admit(self, arrivals: viewing.Sessions) -> None:
-        """Put the day's sessions behind those that still play."""
+        """Append the day's sessions to those that are still playing."""
         count = len(arrivals.start_ms)
         with_mpc = any(player.rule == "robust-mpc" for player in self.scenario.viewers.players)
         player = fresh(count, with_mpc=with_mpc)
@@ -372,12 +372,12 @@ class Site:
         elif change.cache >= 0:
             self._republish(change.cache)
         else:
-            weights = self.ground.charts.weights(day, 0, noisy=False)
+            weights = self.inputs.ranking.weights(day, 0, noisy=False)
             for title in np.argsort(-weights, kind="stable")[: int(change.value)]:
                 self._republish(int(title))
 
     def _clear(self, cache: int) -> None:
-        count = len(self.ground.objects.sizes)
+        count = len(self.inputs.objects.sizes)
         nodes = self.caches.nodes[cache]
         nodes[:] = 0
         for ring in range(RINGS):
@@ -391,7 +391,7 @@ class Site:
             self.caches.room[cache] = self.disk[cache]
 
     def _republish(self, title: int) -> None:
-        """All objects of a title are new; sessions that play go on with the old ones."""
+        """Give a title new objects; sessions that are playing continue with the old ones."""
         place = next(number for number, (found, _) in enumerate(self._versions) if found == title)
         _, base = self._versions.pop(place)
         self.bases[title] = base
@@ -402,11 +402,11 @@ class Site:
             self.viewers.base[later] = base
 
     def _plan(self, day: int, arrivals: viewing.Sessions) -> None:
-        """Open the window: forecast, placement, and when each rendition arrives."""
+        """Open the fill window: forecast, choose renditions, and compute when each one arrives."""
         if not self.history:
             return
         views = self._forecast(day, arrivals)
-        objects, fill, edges = self.ground.objects, self.edge.fill, self.isp.edges
+        objects, fill, edges = self.inputs.objects, self.edge.fill, self.isp.edges
         per_segment = self.sizes / np.maximum(objects.segments, 1)[:, None]
         hours = np.array(self.scenario.viewers.hours, dtype=np.float64)
         shared = placement.replicas(
@@ -451,7 +451,7 @@ class Site:
         )
 
     def _forecast(self, day: int, arrivals: viewing.Sessions) -> Array:
-        kind, charts, objects = self.edge.fill.forecast, self.ground.charts, self.ground.objects
+        kind, ranking, objects = self.edge.fill.forecast, self.inputs.ranking, self.inputs.objects
         yesterday = self.history[-1]
         if kind == "oracle":
             views = forecasting.oracle(yesterday, arrivals.title, arrivals.left)
@@ -459,28 +459,28 @@ class Site:
             views = forecasting.ewma(self.history[-14:], self.edge.fill.alpha)
         if kind == "ewma":
             return views
-        # What comes out tonight and tomorrow night is known, whoever guesses the rest.
-        past = charts.weights(day - 1, self.isp_number, noisy=False)
+        # Releases of today and tomorrow are known to every forecast.
+        past = ranking.weights(day - 1, self.isp_number, noisy=False)
         for ahead, share in ((0, 1.0), (1, 0.4)):
             if kind == "oracle" and ahead == 0:
                 continue
-            new = charts.released == day + ahead
-            weights = charts.weights(day + ahead, self.isp_number, noisy=False)
+            new = ranking.released == day + ahead
+            weights = ranking.weights(day + ahead, self.isp_number, noisy=False)
             expected = forecasting.releases(yesterday, objects.segments, past, weights, new, self.seed)
             views = views + share * expected
-        for _, _, title, extra in self.ground.premieres:
+        for _, _, title, extra in self.inputs.premieres:
             planned = any(
                 event.premiere is not None and event.premiere.planned
                 for event in self.scenario.events
                 if event.premiere is not None
             )
-            if planned and charts.released[title] == day and kind != "oracle":
+            if planned and ranking.released[title] == day and kind != "oracle":
                 crowd = extra * self.isp.share * objects.segments[title]
                 views[title] = views[title] + crowd * forecasting.mix(yesterday)
         return np.asarray(views)
 
     def _make_room(self, new: Array) -> None:
-        """Give the planned part its bytes: the reactive part drops what is planned, and shrinks."""
+        """Remove newly planned objects from the reactive part, and shrink it to the remaining bytes."""
         caches, sizes = self.caches, self.titles.sizes
         for edge in range(self.isp.edges):
             planned = caches.planned_ms[edge] != NEVER
@@ -494,12 +494,12 @@ class Site:
             )
             policy = int(caches.policy[edge])
             pairs = np.argwhere(new[edge]).astype(np.int64)
-            _drop(policy, pairs, self.bases, self.ground.objects.segments, sizes, *state)
+            _drop(policy, pairs, self.bases, self.inputs.objects.segments, sizes, *state)
             make_room(policy, sizes, int(caches.room[edge]), *state)
 
     def tally(self, cpu_s: float) -> Tally:
-        """What was counted so far."""
-        span = self.links.fill * BIN_MS
+        """The counts so far."""
+        fill_bytes = self.links.fill * BIN_MS
         return Tally(
             self.isp.name,
             self.seed,
@@ -508,21 +508,21 @@ class Site:
             self.counts.requests,
             self.counts.sent,
             self.counts.traffic,
-            span,
+            fill_bytes,
             self.counts.seen,
             tuple(self.fills),
             int(self.cursor[PEAK]),
             int(self.cursor[ACTIVE]),
             self.counts.tail,
             float(self.counts.away[0]),
-            self.ground.objects.library_bytes,
-            len(self.ground.objects.sizes),
+            self.inputs.objects.library_bytes,
+            len(self.inputs.objects.sizes),
             cpu_s,
         )
 
 
 def _spread(row: Array, start_ms: float, end_ms: float, rate: float) -> None:
-    """Add a rate to the bins that it lasts in, in part to the first and the last."""
+    """Add a rate to the bins from start to end, proportionally in the first and the last."""
     for place in range(int(start_ms // BIN_MS), min(len(row), int(end_ms // BIN_MS) + 1)):
         inside = min(end_ms, (place + 1) * BIN_MS) - max(start_ms, place * BIN_MS)
         row[place] += rate * inside / BIN_MS
@@ -541,7 +541,7 @@ def _drop(
     worth: Array,
     clocks: Array,
 ) -> None:
-    """Take all objects of some titles' renditions out of a reactive part."""
+    """Remove all objects of some titles' renditions from a cache's reactive part."""
     for row in range(len(pairs)):
         title, rendition = pairs[row, 0], pairs[row, 1]
         first = bases[title] + rendition * segments[title]

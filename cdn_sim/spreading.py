@@ -1,8 +1,8 @@
-"""Runs on many processes: a task is an alternative, a seed and a provider; its result is a tally.
+"""Runs simulations in parallel: a task is an alternative, a seed and a provider; its result is a `Tally`.
 
-Tasks are independent and draw their random numbers by position, so results don't depend on where or in which order
-they run. With one worker everything happens in this process. Several are processes of this machine (`cdn_sim.crew`), or
-a Dask cluster that runs already; only scenarios (kilobytes) and tallies (hundreds of kilobytes) move.
+Tasks are independent and draw random numbers by position, so results don't depend on where or in which order they run.
+One worker runs in this process; several are processes on this machine (`cdn_sim.crew`) or a running Dask cluster. Only
+scenarios (kilobytes) and tallies (hundreds of kilobytes) are transferred.
 """
 
 import queue
@@ -21,12 +21,12 @@ from headend.core.errors import ConfigError, HeadendError
 
 CONNECT_S = 10
 HEARTBEAT_S = 20.0
-"""How often the caller hears that work goes on."""
+"""Maximum time between progress reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One provider with one seed in one alternative."""
+    """One run: an alternative, a seed and a provider."""
 
     alternative: str
     scenario: Scenario
@@ -35,7 +35,7 @@ class Task:
 
 
 def tasks(variants: Mapping[str, Scenario]) -> tuple[Task, ...]:
-    """All tasks, the given scenario's first; all providers of a run stand together."""
+    """All tasks, the base scenario's first; the providers of a run are adjacent."""
     return tuple(
         Task(name, scenario, seed, isp)
         for name, scenario in variants.items()
@@ -50,7 +50,7 @@ def perform(
     traces: Mapping[str, Sequence[float]] | None = None,
     on_day: Callable[[int], None] = lambda _: None,
 ) -> Tally:
-    """Do a task."""
+    """Run a task."""
     return simulation.run(task.scenario, task.isp, task.seed, releases=releases, traces=traces, on_day=on_day)
 
 
@@ -63,19 +63,19 @@ def run(
     traces: Mapping[str, Sequence[float]] | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Task, Tally]]:
-    """Do tasks, and hand over each result as it comes.
+    """Run tasks, and yield each result when it is ready.
 
     Args:
         todo: The tasks.
-        workers: Processes of this machine, if no scheduler is given.
+        workers: Number of processes on this machine, if there is no scheduler.
         scheduler: Address of a running Dask scheduler.
-        releases: Of a store, if the scenario names one.
-        traces: Relative rates of access, by file name.
-        on_progress: Called with a short status text, at least every half minute.
+        releases: Releases of the store, if the scenario names one.
+        traces: Relative access rates, by file name.
+        on_progress: Called with a status line at least every half minute.
 
     Raises:
         ConfigError: The scheduler can't be reached.
-        HeadendError: A task has failed.
+        HeadendError: A task failed.
     """
     if scheduler is None and (workers == 1 or len(todo) == 1):
         for number, task in enumerate(todo, 1):
@@ -90,16 +90,16 @@ def run(
         return
     if scheduler is None:
         work = partial(perform, releases=tuple(releases), traces=dict(traces or {}))
-        silent = partial(_tell, on_progress, len(todo))
-        for done, found in enumerate(crew.work(todo, work, workers, on_silence=silent, silence_s=HEARTBEAT_S), 1):
-            _tell(on_progress, len(todo), done)
-            yield found
+        silent = partial(_report, on_progress, len(todo))
+        for done, result in enumerate(crew.work(todo, work, workers, on_silence=silent, silence_s=HEARTBEAT_S), 1):
+            _report(on_progress, len(todo), done)
+            yield result
         return
     with _client(scheduler) as client:
         yield from _collect(client, todo, releases, traces, on_progress)
 
 
-def _tell(on_progress: Callable[[str], None], runs: int, done: int) -> None:
+def _report(on_progress: Callable[[str], None], runs: int, done: int) -> None:
     on_progress(f"{done} of {runs} runs done")
 
 
@@ -120,7 +120,7 @@ def _collect(
         try:
             future = done.get(timeout=HEARTBEAT_S)
         except queue.Empty:
-            _tell(on_progress, len(todo), len(todo) - left)
+            _report(on_progress, len(todo), len(todo) - left)
             continue
         left -= 1
         task = futures[future]
@@ -129,10 +129,10 @@ def _collect(
             if isinstance(error, HeadendError):
                 raise error
             raise HeadendError(
-                f"{task.alternative}, seed {task.seed}, failed on the cluster: {error or 'its workers are gone'}; "
-                "look at the workers' logs, or give them more memory"
+                f"{task.alternative}, seed {task.seed}, failed on the cluster: {error or 'its workers died'}; "
+                "check the workers' logs, or give them more memory"
             )
-        _tell(on_progress, len(todo), len(todo) - left)
+        _report(on_progress, len(todo), len(todo) - left)
         yield task, future.result()
 
 

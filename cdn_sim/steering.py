@@ -1,4 +1,4 @@
-"""Steering: which edge a viewer is sent to. Pure; simulation and a live steering server use the same functions."""
+"""Steering: chooses a viewer's edge. The simulation and the live steering server use the same pure functions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,28 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL = 0.98
-"""Share of an edge's rate from which it takes no new viewers."""
+"""Load from which an edge gets no new viewers, as a share of its rate."""
 LEAVE = 0.995
-"""Share of an edge's rate from which viewers who are there are sent away; above `FULL`, so that nobody swings."""
+"""Load from which an edge's viewers are moved; above `FULL`, so that viewers don't oscillate between edges."""
 AWAY = -1
-"""No edge is up: the viewer is served from the shield."""
+"""No edge is up; the shield serves the viewer."""
 
 
 def pick(
     order: NDArray[Any], replicas: int, draw: int, up: NDArray[Any], load: NDArray[Any], current: int
 ) -> tuple[int, bool]:
-    """Choose the edge for a viewer; the simulation compiles it, a steering server calls it as it is.
+    """Choose the edge for a viewer; the simulation compiles this function.
 
     Args:
         order: The title's edges, the preferred one first.
-        replicas: How many of the first ones hold the title and share its viewers.
-        draw: A number of the viewer's own, which spreads viewers over replicas.
-        up: Whether each edge works.
-        load: Share of each edge's rate that is taken.
-        current: The edge that the viewer uses now, or -1.
+        replicas: Number of first edges that hold the title and share its viewers.
+        draw: The viewer's random number, which spreads viewers over replicas.
+        up: Whether each edge is up.
+        load: Load of each edge, as a share of its rate.
+        current: The viewer's current edge, or -1.
 
     Returns:
-        The edge, or `AWAY`, and whether it is another one than those that hold the title.
+        The edge, or `AWAY`, and whether the edge is none of those that hold the title.
     """
     edges = order.shape[0]
     home = draw % replicas
@@ -49,7 +49,7 @@ def pick(
                 diverted = place >= replicas
                 break
         if chosen < 0:
-            # All are full or away: the preferred one that works, and its link is shared.
+            # All edges are full or down: overload the first one that is up.
             for place in range(edges):
                 turn = (home + place) % replicas if place < replicas else place
                 if up[order[turn]]:
@@ -70,15 +70,15 @@ def rank(
     load: Sequence[float],
     current: int | None = None,
 ) -> tuple[int, ...]:
-    """All edges that work, best first, as a steering manifest lists pathways.
+    """All edges that are up, best first, as a steering manifest lists pathways.
 
     Args:
         order: The title's edges, the preferred one first.
-        replicas: How many of the first ones hold the title, at least 1.
-        draw: A number of the viewer's own, not negative.
-        up: Whether each edge works, by edge.
-        load: Share of each edge's rate that is taken, by edge.
-        current: The edge that the viewer uses now, if any.
+        replicas: Number of first edges that hold the title, at least 1.
+        draw: The viewer's random number, not negative.
+        up: Whether each edge is up.
+        load: Load of each edge, as a share of its rate.
+        current: The viewer's current edge, if any.
     """
     works = np.array(up, dtype=np.uint8)
     loads = np.array(load, dtype=np.float64)

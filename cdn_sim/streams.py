@@ -1,6 +1,6 @@
-"""Random numbers by position: value ``number`` of stream ``(seed, purpose)`` never depends on what was drawn before.
+"""Random numbers by position: a value depends only on its stream ``(seed, purpose)`` and its number.
 
-So a run gives the same bytes whatever the number of workers and whatever order they work in.
+So a run gives the same bytes for any number of workers and any order of their work.
 
 Source:
     Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014 (SplitMix64).
@@ -31,11 +31,11 @@ def draw(stream: int, numbers: Any) -> NDArray[np.uint64]:
     """Values of a stream.
 
     Args:
-        stream: Which stream, 0 to 2**64 - 1.
-        numbers: Positions, from 0; an array or anything that becomes one.
+        stream: The stream, 0 to 2**64 - 1.
+        numbers: Positions, from 0; array-like.
 
     Returns:
-        One value from 0 to 2**64 - 1 for each position.
+        One value from 0 to 2**64 - 1 per position.
     """
     start = splitmix64(np.asarray([stream], dtype=np.uint64))[0]
     return splitmix64(start ^ np.asarray(numbers, dtype=np.uint64))
@@ -47,7 +47,7 @@ def stream_of(seed: int, purpose: str) -> int:
 
 
 def uniform(stream: int, numbers: Any) -> NDArray[np.float64]:
-    """Values of a stream, evenly spread from 0 (included) to 1 (excluded)."""
+    """Values of a stream, uniformly distributed in [0, 1)."""
     return np.asarray((draw(stream, numbers) >> _S11).astype(np.float64) * 2.0**-53)
 
 

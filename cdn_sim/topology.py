@@ -1,4 +1,4 @@
-"""Map titles to the edges of a site."""
+"""Maps titles to the edges of a site."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -11,15 +11,15 @@ from cdn_sim.streams import draw, stream_of
 
 
 def order(titles: int, edges: int, site: str) -> NDArray[Any]:
-    """Edges of each title, the preferred one first, by rendezvous hashing: losing an edge moves only its own titles.
+    """Rank the edges for each title by rendezvous hashing, so that losing an edge moves only its own titles.
 
     Args:
-        titles: How many.
-        edges: How many.
-        site: Name of the site, so that sites spread differently.
+        titles: Number of titles.
+        edges: Number of edges.
+        site: Name of the site, so that sites rank differently.
 
     Returns:
-        int64, a row for each title.
+        int64, one row of edge numbers per title, the preferred edge first.
 
     Source:
         Thaler, Ravishankar: Using name-based mappings to increase hit rates, IEEE/ACM ToN 6(1), 1998.
@@ -29,10 +29,10 @@ def order(titles: int, edges: int, site: str) -> NDArray[Any]:
 
 
 def rendezvous(title: str, edges: Sequence[str]) -> tuple[str, ...]:
-    """Edges by name in the order in which they are responsible for a title; what live edges, steering and fill use.
+    """Rank a site's edges for a title; used by live edges, steering and fill plans.
 
     Args:
-        title: Its slug.
+        title: The title's slug.
         edges: Names of a site's edges, such as ``north/1``.
     """
     return tuple(sorted(edges, key=lambda edge: blake2b(f"{edge}\n{title}".encode(), digest_size=8).digest()))

@@ -1,4 +1,4 @@
-"""Sessions of one day at one provider: who watches what, when, for how long and on which device."""
+"""Generates the sessions of one day at one provider: start, title, length, device, player and access."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Columns, one entry per session, in order of the start; see `cdn_sim.engine.Viewers`."""
+    """Columns with one entry per session, ordered by start; see `cdn_sim.engine.Viewers`."""
 
     start_ms: Array
     title: Array
@@ -40,16 +40,16 @@ def sessions(
     segments: Array,
     premieres: tuple[tuple[float, float, int, float], ...] = (),
 ) -> Sessions:
-    """All sessions that begin on a day at a provider.
+    """All sessions that start on a day at a provider.
 
     Args:
-        scenario: What the scenario says.
-        isp_number: Which provider.
-        day: From 0.
-        seed: Of the run.
+        scenario: The scenario.
+        isp_number: Number of the provider.
+        day: Day, from 0.
+        seed: Seed of the run.
         weights: Weight of each title on this day.
         segments: Segments of each title.
-        premieres: Start in ms since the run's beginning, length in ms, title and sessions of each premiere of the day.
+        premieres: Start in ms of the run, length in ms, title and sessions of each premiere of the day.
     """
     viewers, isp = scenario.viewers, scenario.isps[isp_number]
     count = _count(scenario, isp, day)
@@ -113,6 +113,6 @@ def most_sessions(scenario: Scenario, isp: Isp) -> int:
 
 
 def _count(scenario: Scenario, isp: Isp, day: int) -> int:
-    """Days 6 and 7 of each week are the weekend."""
+    """Number of sessions; days 6 and 7 of each week are the weekend."""
     weekend = scenario.viewers.weekend if day % 7 >= 5 else 1.0
     return round(scenario.viewers.sessions_per_day * isp.share * weekend)

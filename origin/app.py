@@ -157,12 +157,12 @@ class Origin:
             self._leases.close()
 
     def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
-        """The response of `respond`, if it is a small cached file that nothing else has to be known for."""
+        """The response of `respond` if it is a small cached file and needs no read or write; otherwise None."""
         token, path = (None, request.path) if self._access is None else split_token(request.path)
         file = self.library.peek(layout.TITLES + path)
         if file is None or file.kind == "segment":  # segments are large
             return None
-        response = self._recalled(request, token, path, file)
+        response = self._cached_response(request, token, path, file)
         if response is None or not response.head or isinstance(response.body, Blob):
             return None
         self.library.count_hit()

@@ -238,7 +238,7 @@ def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list
     """Who comes in the slice: the sessions of the scenario's simulation at this time, of the titles that there are."""
     scenario = wanted.scenario
     day = wanted.starts_ms // DAY_MS
-    chart = popularity.charts(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
+    chart = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
     segments = np.array([title.segments for title in titles])
     weights = chart.weights(day, isp_number)[: len(titles)]
     found = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)

@@ -1,4 +1,4 @@
-"""Giving up a download that takes too long, in favour of a lower quality."""
+"""Abandons slow downloads in favour of a lower quality."""
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola_abandons
@@ -9,7 +9,7 @@ from cdn_sim.players.throughput import SHARE
 
 GRACE_MS = 500.0
 PATIENCE = 1.8
-"""Segment lengths that a download may take before the throughput rule gives it up."""
+"""Segment lengths that a download may take before the throughput rule abandons it."""
 
 
 @inlined
@@ -24,7 +24,7 @@ def throughput_abandons(
     count: int,
     segment_ms: float,
 ) -> int:
-    """The quality to start over with, or -1 to go on."""
+    """The quality to restart with, or -1 to continue."""
     transfer_ms = time_ms - latency_ms
     if time_ms < GRACE_MS or transfer_ms <= 0 or done_bits <= 0:
         return -1
@@ -55,21 +55,21 @@ def abandons(
     segment_ms: float,
     most_ms: float,
 ) -> int:
-    """Look at a running download: the quality to start over with, or -1 to go on.
+    """Check a running download: the quality to restart with, or -1 to continue.
 
     Args:
-        rule: A number of `cdn_sim.players.state`.
+        rule: Number of the rule in `cdn_sim.players.state`.
         row: The player's state.
-        quality: What is being downloaded.
-        size_bits: Its size.
-        done_bits: What has arrived.
-        time_ms: How long it has taken, latency included.
+        quality: Quality being downloaded.
+        size_bits: Size of the segment.
+        done_bits: Bits received so far.
+        time_ms: Time since the request, latency included.
         latency_ms: Time to the first byte.
-        buffer_ms: What is buffered now.
-        vp: BOLA's scale at the time of the choice.
-        rates: Bit rates of the ladder in kbit/s.
-        utilities: Their utilities.
-        count: Rungs of the ladder.
+        buffer_ms: Buffer level.
+        vp: BOLA's V p when the quality was chosen.
+        rates: Bitrates of the ladder in kbit/s.
+        utilities: Utilities of these bitrates.
+        count: Number of rungs.
         segment_ms: Length of a segment.
         most_ms: Size of the buffer.
     """

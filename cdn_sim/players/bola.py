@@ -1,4 +1,4 @@
-"""BOLA: the buffer alone decides, by Lyapunov optimisation; variants differ in how they treat steps up.
+"""BOLA: chooses by buffer level alone, with Lyapunov optimisation; variants differ in switching up.
 
 Source:
     Spiteri, Urgaonkar, Sitaraman: BOLA: near-optimal bitrate adaptation for online videos, INFOCOM 2016.
@@ -9,7 +9,7 @@ from cdn_sim.players.estimates import affordable
 from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK
 
 GAMMA_P = 5.0
-"""How much stalls weigh against quality."""
+"""Weight of stalls relative to quality."""
 
 
 @inlined
@@ -28,7 +28,7 @@ def best_by_buffer(level_ms: float, vp: float, gp: float, rates: Array, utilitie
 def scale(
     rule: int, row: Array, segment: int, segments: int, utilities: Array, count: int, segment_ms: float, most_ms: float
 ) -> float:
-    """BOLA's V p: smaller near the beginning and the end, where the buffer can't be full, but for the basic variant."""
+    """BOLA's V p; except in the basic variant, smaller near the start and the end, where the buffer can't be full."""
     if rule != BOLA_BASIC:
         near = max(min(segment - row[SEEK], segments - segment) / 2, 3.0)
         most_ms = min(most_ms, near * segment_ms)
@@ -49,7 +49,7 @@ def bola(
     segment_ms: float,
     most_ms: float,
 ) -> tuple[int, float]:
-    """Choose the next segment's quality, and how long to wait before asking for it (variant O only)."""
+    """Choose the next segment's quality, and how long to wait before requesting it (variant O only)."""
     vp = scale(rule, row, segment, segments, utilities, count, segment_ms, most_ms)
     quality = best_by_buffer(buffer_ms, vp, GAMMA_P, rates, utilities, count)
     delay_ms = 0.0
@@ -81,7 +81,7 @@ def bola_abandons(
     rates: Array,
     utilities: Array,
 ) -> int:
-    """The quality to start over with, or -1 to go on."""
+    """The quality to restart with, or -1 to continue."""
     left_bits = size_bits - done_bits
     if rule == BOLA_BASIC or done_bits <= 0 or left_bits <= 0:
         return -1

@@ -1,6 +1,6 @@
 """BOLA-E: BOLA with a placeholder buffer, so that it starts fast, recovers after seeks and needs no full buffer.
 
-Utilities begin at 1 here, which is the buffer scale's doing; callers hand over those of `bola`, which begin at 0.
+BOLA-E's utilities start at 1; callers pass those of `bola`, which start at 0, and `weights` adds the difference.
 
 Source:
     Spiteri, Sitaraman, Sparacio: From theory to practice: improving bitrate adaptation in the DASH reference player,
@@ -19,7 +19,7 @@ MINIMUM_PER_LEVEL_MS = 2_000.0
 
 @inlined
 def weights(utilities: Array, count: int, most_ms: float) -> tuple[float, float]:
-    """BOLA-E's V p and gamma p; 1 is added to gamma p, since utilities begin at 0 here."""
+    """BOLA-E's V p and gamma p; gamma p includes 1, because the passed utilities start at 0."""
     buffer_ms = max(MINIMUM_MS + MINIMUM_PER_LEVEL_MS * count, most_ms)
     gp = utilities[count - 1] / (buffer_ms / MINIMUM_MS - 1)
     if gp <= 0.0:
@@ -49,7 +49,7 @@ def bola_e(
     segment_ms: float,
     most_ms: float,
 ) -> tuple[int, float]:
-    """Choose the next segment's quality, and how long to wait before asking for it."""
+    """Choose the next segment's quality, and how long to wait before requesting it."""
     vp, gp = weights(utilities, count, most_ms)
     carried = affordable(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
     if row[MODE] == 0.0:
@@ -88,17 +88,17 @@ def bola_e_downloaded(
     count: int,
     most_ms: float,
 ) -> None:
-    """Keep the placeholder within what a finished or abandoned download justifies.
+    """Limit the placeholder buffer after a finished or abandoned download.
 
     Args:
         row: The player's state.
-        quality: What was downloaded.
-        abandoned_to: The quality to start over with, or -1 if the segment is complete.
-        buffer_ms: Buffer level now, the new segment included.
-        took_ms: How long it took, latency included.
-        rates: Bit rates of the ladder.
-        utilities: Their utilities, from 0.
-        count: Rungs of the ladder.
+        quality: Downloaded quality.
+        abandoned_to: The quality to restart with, or -1 if the segment is complete.
+        buffer_ms: Buffer level, including the new segment.
+        took_ms: Time of the download, latency included.
+        rates: Bitrates of the ladder.
+        utilities: Utilities of these bitrates, from 0.
+        count: Number of rungs.
         most_ms: Size of the buffer.
     """
     vp, gp = weights(utilities, count, most_ms)
@@ -127,7 +127,7 @@ def bola_e_abandons(
     count: int,
     most_ms: float,
 ) -> int:
-    """The quality to start over with, or -1 to go on."""
+    """The quality to restart with, or -1 to continue."""
     left_bits = size_bits - done_bits
     if done_bits <= 0 or left_bits <= 0:
         return -1

@@ -1,4 +1,4 @@
-"""Dispatch to a player's rule by its number."""
+"""Calls a player's ABR rule by its number."""
 
 from cdn_sim.compiling import Array, called, inlined
 from cdn_sim.players.bola import bola
@@ -26,19 +26,19 @@ def choose(
     """Choose the next segment's quality.
 
     Args:
-        rule: A number of `cdn_sim.players.state`.
+        rule: Number of the rule in `cdn_sim.players.state`.
         row: The player's state.
-        buffer_ms: What is buffered.
+        buffer_ms: Buffer level.
         segment: Number of the segment, from 0.
-        segments: Segments of the title.
-        rates: Bit rates of the ladder in kbit/s, ascending.
-        utilities: Logarithms of the rates over the lowest one.
-        count: Rungs of the ladder.
+        segments: Number of segments of the title.
+        rates: Bitrates of the ladder in kbit/s, ascending.
+        utilities: Logarithms of the bitrates relative to the lowest.
+        count: Number of rungs.
         segment_ms: Length of a segment.
         most_ms: Size of the buffer.
 
     Returns:
-        The quality from 0, and how long to wait before asking for it, in ms.
+        The quality, from 0, and how long to wait before requesting it, in ms.
     """
     quality, delay_ms = 0, 0.0
     if row[ESTIMATE] == 0.0:
@@ -73,7 +73,7 @@ def downloaded(
     segment_ms: float,
     most_ms: float,
 ) -> None:
-    """Take in a finished download; ``buffer_ms`` includes the new segment."""
+    """Update the state after a download; ``buffer_ms`` includes the new segment."""
     if rule == BOLA_E and row[ESTIMATE] > 0.0:
         bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, rates, utilities, count, most_ms)
     kbps = size_bits / transfer_ms
@@ -84,6 +84,6 @@ def downloaded(
 
 @inlined
 def waited(rule: int, row: Array, wait_ms: float) -> None:
-    """Note that the buffer was full for a while."""
+    """Update the state after a pause because the buffer was full."""
     if rule == BOLA_E:
         row[PLACEHOLDER] += wait_ms

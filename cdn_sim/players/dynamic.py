@@ -1,4 +1,4 @@
-"""Dynamic, dash.js's default: throughput while the buffer is low, BOLA once that asks for at least as much."""
+"""Dynamic, dash.js's default: the throughput rule while the buffer is low, BOLA once it chooses at least as much."""
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola

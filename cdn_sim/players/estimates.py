@@ -1,4 +1,4 @@
-"""Estimates of throughput and latency: two exponentially weighted averages, of which the more careful one counts."""
+"""Estimates of throughput and latency: the more pessimistic of two exponentially weighted averages."""
 
 import math
 
@@ -21,14 +21,14 @@ SLOW_MS = 8000.0
 
 @inlined
 def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segment_ms: float) -> None:
-    """Take in one download.
+    """Update the averages with a download.
 
     Args:
         row: The player's state.
-        download_ms: How long the bytes took, latency excluded; above 0.
-        kbps: Their rate.
+        download_ms: Transfer time without latency; above 0.
+        kbps: Rate of the transfer.
         latency_ms: Time to the first byte.
-        segment_ms: Length of a segment, by which latencies are weighted.
+        segment_ms: Length of a segment, the weight of a latency.
     """
     fast, slow = math.pow(0.5, download_ms / FAST_MS), math.pow(0.5, download_ms / SLOW_MS)
     row[FAST] = fast * row[FAST] + (1 - fast) * kbps
@@ -49,7 +49,7 @@ def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segm
 
 @inlined
 def affordable(kbps: float, latency_ms: float, rates: Array, count: int, segment_ms: float) -> int:
-    """The highest quality whose average segment arrives within its own length."""
+    """The highest quality whose average segment downloads in at most its duration."""
     quality = 0
     while quality + 1 < count and latency_ms + segment_ms * rates[quality + 1] / kbps <= segment_ms:
         quality += 1

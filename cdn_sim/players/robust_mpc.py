@@ -1,6 +1,6 @@
-"""Robust MPC: try all sequences of qualities over the next segments against a careful forecast of throughput.
+"""Robust MPC: tries all sequences of qualities for the next segments with a conservative throughput forecast.
 
-Some hundred times slower than the other rules, so it is offered but never a default.
+About a hundred times slower than the other rules, so it is never a default.
 
 Source:
     Yin, Jindal, Sekar, Sinopoli: A control-theoretic approach for dynamic adaptive video streaming over HTTP,
@@ -12,12 +12,12 @@ from cdn_sim.players.state import LAST, RECENT, RECENT_COUNT
 
 HORIZON = 5
 STALL_WEIGHT = 4.3
-"""Mb/s of quality that one second of stalling costs."""
+"""Penalty of one second of stalling, in Mb/s of quality."""
 
 
 @inlined
 def forecast(row: Array) -> float:
-    """Harmonic mean of the last throughputs over one plus their largest recent error, in kbit/s."""
+    """Harmonic mean of the last throughputs divided by one plus the largest recent error, in kbit/s."""
     inverse, count, error = 0.0, 0, 0.0
     for place in range(RECENT, RECENT + RECENT_COUNT):
         if row[place] > 0.0:
@@ -31,7 +31,7 @@ def forecast(row: Array) -> float:
 
 @inlined
 def mpc_observe(row: Array, kbps: float) -> None:
-    """Take in the throughput of one download."""
+    """Record the throughput of a download."""
     last = RECENT + 2 * RECENT_COUNT
     for place in range(RECENT, RECENT + RECENT_COUNT - 1):
         row[place] = row[place + 1]
@@ -43,7 +43,7 @@ def mpc_observe(row: Array, kbps: float) -> None:
 
 @inlined
 def robust_mpc(row: Array, buffer_ms: float, rates: Array, count: int, segment_ms: float, left: int) -> int:
-    """Choose the next segment's quality; ``left`` segments are to come."""
+    """Choose the next segment's quality; ``left`` is the number of segments to come."""
     kbps = forecast(row)
     last = int(row[LAST])
     horizon = min(HORIZON, left)

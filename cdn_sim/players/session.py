@@ -1,7 +1,7 @@
-"""One viewer on one link: a player's rule against a network whose capacity is given period by period.
+"""Simulates one viewer on one link whose capacity is given by periods.
 
-This is what other players' simulators do, and what the rules are checked with. The engine drives the same rules with
-throughput that its links and caches cause.
+Other ABR simulators do the same, so the rules can be verified against them. The engine runs the same rules with the
+throughput of its own links and caches.
 """
 
 import math
@@ -18,12 +18,12 @@ from cdn_sim.players.state import BOLA_E, ESTIMATE, fresh
 
 PROGRESS_BITS = 12_000.0
 PROGRESS_MS = 50.0
-"""A download is looked at after so many bits and so much time, whichever takes longer."""
+"""The abandon check runs after this many bits and this much time, whichever takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A link by periods, which repeat from the first one after the last.
+    """A link as a repeating list of periods.
 
     Attributes:
         periods: Rows of length in ms, capacity in kbit/s and latency in ms.
@@ -33,17 +33,17 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """What a viewer saw.
+class Playback:
+    """Statistics of a viewer's session.
 
     Attributes:
-        utility: Mean of log(bit rate / lowest bit rate) per segment length of play time, stalls counted as zero.
-        kbps: Mean bit rate in the same way.
-        play_ms: From the start to the end of the last segment, stalls and start included.
-        stall_ms: Time without picture after the start.
-        stalls: How many times the buffer ran empty.
-        change_kbps: Sum of all changes of bit rate.
-        qualities: Quality of every segment.
+        utility: Mean of log(bitrate / lowest bitrate) over the play time; stalls count as zero.
+        kbps: Mean bitrate, likewise.
+        play_ms: Time from the start to the end of the last segment, including startup and stalls.
+        stall_ms: Time stalled after startup.
+        stalls: Number of stalls.
+        change_kbps: Sum of all bitrate changes.
+        qualities: Quality of each segment.
     """
 
     utility: float
@@ -56,7 +56,7 @@ class Watched:
 
 
 def utilities_of(rates: Array) -> Array:
-    """Logarithms of bit rates over the lowest one."""
+    """Logarithms of bitrates relative to the lowest."""
     return np.array([math.log(rate) - math.log(rates[0]) for rate in rates])
 
 
@@ -69,17 +69,17 @@ def watch(
     buffer_ms: float,
     *,
     may_abandon: bool,
-) -> Watched:
+) -> Playback:
     """Play a title to its end.
 
     Args:
-        rule: A number of `cdn_sim.players.state`.
+        rule: Number of the rule in `cdn_sim.players.state`.
         network: The link.
         sizes_bits: Size of each segment (rows) at each quality (columns).
-        rates_kbps: Bit rates of the ladder, ascending.
+        rates_kbps: Bitrates of the ladder, ascending.
         segment_ms: Length of a segment.
         buffer_ms: Size of the player's buffer.
-        may_abandon: Whether the player may give up downloads.
+        may_abandon: Whether the player may abandon downloads.
     """
     rates = np.asarray(rates_kbps, dtype=np.float64)
     utilities = utilities_of(rates)
@@ -98,22 +98,22 @@ def watch(
         np.zeros(2),
         qualities,
     )
-    seen = rates[qualities]
+    bitrates = rates[qualities]
     share = segment_ms / play_ms
-    return Watched(
+    return Playback(
         utility=float(utilities[qualities].sum() * share),
-        kbps=float(seen.sum() * share),
+        kbps=float(bitrates.sum() * share),
         play_ms=play_ms,
         stall_ms=stall_ms,
         stalls=stalls,
-        change_kbps=float(np.abs(np.diff(seen)).sum()),
+        change_kbps=float(np.abs(np.diff(bitrates)).sum()),
         qualities=qualities,
     )
 
 
 @inlined
 def _wait(link: Array, periods: Array, time_ms: float) -> None:
-    """Let time pass on a link; ``link`` holds the period and what is left of it in ms."""
+    """Advance a link by some time; ``link`` is the current period and its remaining ms."""
     while time_ms > link[1]:
         time_ms -= link[1]
         _next(link, periods)
@@ -128,7 +128,7 @@ def _next(link: Array, periods: Array) -> None:
 
 @inlined
 def _latency(link: Array, periods: Array) -> float:
-    """Pass one round trip; a trip that spans periods takes its share of each."""
+    """Advance a link by one round trip; a trip across periods takes a proportional part of each latency."""
     total_ms, left = 0.0, 1.0
     while left > 0:
         latency_ms = periods[int(link[0]), 2]
@@ -146,7 +146,7 @@ def _latency(link: Array, periods: Array) -> float:
 
 @inlined
 def _transfer(link: Array, periods: Array, bits: float, least_bits: float, least_ms: float) -> tuple[float, float]:
-    """Receive at least so many bits and for at least so long, but no more than ``bits``; returns bits and ms."""
+    """Receive at least ``least_bits`` and for at least ``least_ms``, but at most ``bits``; returns bits and ms."""
     done_bits, done_ms = 0.0, 0.0
     while bits > 0 and (least_bits > 0 or least_ms > 0):
         kbps = periods[int(link[0]), 1]

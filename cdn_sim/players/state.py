@@ -1,4 +1,4 @@
-"""What a player remembers between segments: one row of float64 per session."""
+"""State of ABR rules between segments: one row of float64 per session."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ RULES = {
     "dynamic": DYNAMIC,
     "robust-mpc": ROBUST_MPC,
 }
-"""Rules that scenarios name. `BOLA_BASIC` and `BOLA_O` are variants for comparison with other simulators."""
+"""Rules in scenarios. `BOLA_BASIC` and `BOLA_O` are variants for comparison with other simulators."""
 
 (
     FAST,
@@ -30,11 +30,11 @@ RULES = {
     MODE,
     SEEK,
 ) = range(13)
-"""Columns: two averages of throughput and two of latency with their weights; the estimate of throughput in kbit/s and
-of latency in ms that follow from them; last quality; BOLA-E's placeholder buffer in ms; safety factor of the rule
-against low buffers; whether BOLA-E has started, or dynamic uses BOLA; segment of the last seek."""
+"""Columns: two averages each of throughput and latency, with their weights; the resulting estimates of throughput in
+kbit/s and latency in ms; last quality; BOLA-E's placeholder buffer in ms; safety factor of the insufficient buffer
+rule; whether BOLA-E has started, or dynamic uses BOLA; segment of the last seek."""
 RECENT = 13
-"""First of robust MPC's columns: five throughputs, five errors, and the last forecast."""
+"""First column of robust MPC: five throughputs, five errors, and the last forecast."""
 RECENT_COUNT = 5
 COLUMNS = RECENT
 COLUMNS_WITH_MPC = RECENT + 2 * RECENT_COUNT + 1
@@ -43,7 +43,7 @@ SAFETY_AT_LEAST = 0.5
 
 
 def fresh(sessions: int, *, with_mpc: bool = False) -> Array:
-    """Rows for players that have not begun."""
+    """Rows of players before their first segment."""
     rows = np.zeros((sessions, COLUMNS_WITH_MPC if with_mpc else COLUMNS))
     rows[:, SAFETY] = SAFETY_AT_START
     return rows
@@ -51,6 +51,6 @@ def fresh(sessions: int, *, with_mpc: bool = False) -> Array:
 
 @inlined
 def reset(row: Array, seek_segment: int) -> None:
-    """Note a seek: rules that plan by position start over from this segment."""
+    """Reset the state after a seek to a segment."""
     row[SEEK] = seek_segment
     row[MODE] = 0.0

@@ -1,16 +1,16 @@
-"""The throughput rule: the highest quality that nine tenths of the estimate can carry."""
+"""The throughput rule: the highest quality that fits into nine tenths of the estimated throughput."""
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.estimates import affordable
 from cdn_sim.players.state import ESTIMATE, LATENCY, SAFETY, SAFETY_AT_LEAST, SAFETY_AT_START
 
 SHARE = 0.9
-"""How much of the estimate may be used."""
+"""Usable share of the estimated throughput."""
 
 
 @inlined
 def safe_quality(row: Array, quality: int, buffer_ms: float, rates: Array, segment_ms: float) -> int:
-    """The insufficient buffer rule: lower the quality until a segment fits into what the buffer can bridge."""
+    """The insufficient buffer rule: lower the quality until a segment downloads before the buffer runs empty."""
     safe_bits = row[SAFETY] * (buffer_ms - row[LATENCY]) * row[ESTIMATE]
     row[SAFETY] = max(row[SAFETY] * SAFETY_AT_START, SAFETY_AT_LEAST)
     lowered = 0

@@ -1,7 +1,7 @@
-"""Cache policies as readable classes: their definition, and what live edges and `replay` use.
+"""Cache policies as classes, used by live edges and `replay`.
 
-`cdn_sim.kernels` has the same policies for compiled simulation; a contract test holds both to equal decisions. Nothing
-here imports numpy or numba, so an edge starts fast and stays small.
+`cdn_sim.kernels` has the same policies for compiled simulation; a contract test checks that both decide alike. Nothing
+here imports numpy or numba, so that edges start fast and use little memory.
 """
 
 from cdn_sim.admission import Admission
@@ -16,7 +16,7 @@ from cdn_sim.policies.slru import Slru
 from headend.core.errors import ConfigError
 
 POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Slru, Lru, Fifo, Sieve, S3Fifo, Gdsf, Lfuda)}
-"""The policies that can run live, by name; the default first."""
+"""Policies for live edges, by name; the default first."""
 DEFAULT_POLICY = Slru.name
 
 
@@ -25,8 +25,8 @@ def make(name: str, budget_bytes: int, admission: Admission | None = None) -> Po
 
     Args:
         name: One of `POLICIES`.
-        budget_bytes: Its size.
-        admission: Which missed objects it stores; all unless given.
+        budget_bytes: Size of the cache.
+        admission: Rule for storing missed objects; None stores all.
 
     Raises:
         ConfigError: There is no such policy.

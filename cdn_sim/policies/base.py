@@ -1,8 +1,8 @@
-"""What every cache policy has in common: a budget, a planned part, and decisions made at the request.
+"""Base of all cache policies: a budget, a planned part, and a decision per request.
 
-A policy decides when an object is asked for, not when its bytes have arrived: sizes are known from the track index. So
-a request for an object that is still on its way is a hit for the policy, and a live edge and a simulation decide alike
-whatever the timing. When a fetch fails, the caller removes the object.
+A policy decides when an object is requested, not when its bytes have arrived, because sizes are known from the track
+index. So a request for an object that is still being fetched is a hit, and decisions don't depend on timing: a live
+edge and a simulation decide alike. If a fetch fails, the caller removes the object.
 """
 
 from abc import ABC, abstractmethod
@@ -17,12 +17,12 @@ Key = Hashable
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a policy decides about one request.
+    """A policy's decision on a request.
 
     Attributes:
-        hit: The object is in the cache, or on its way into it.
-        admitted: It was not, and is stored now.
-        evicted: What leaves the cache to make room, in this order.
+        hit: The object is in the cache, or being fetched into it.
+        admitted: The object was missed and is stored now.
+        evicted: Objects evicted to make room, in order.
     """
 
     hit: bool
@@ -32,18 +32,18 @@ class Verdict:
 
 HIT = Verdict(hit=True, admitted=False)
 PASSED = Verdict(hit=False, admitted=False)
-"""A miss that is not stored: too large, or turned away by admission."""
+"""A miss that is not stored: too large, or refused by admission."""
 
 
 class Policy(ABC):
     """A cache of objects of different sizes within a budget.
 
-    The pinned (planned) part is never evicted by requests and takes its bytes out of the budget; the policy proper
-    rules over the rest. An object keeps the size it was stored with. Not for use from several threads.
+    Requests never evict the pinned (planned) part, whose bytes count towards the budget; the policy manages the rest.
+    An object keeps the size it was stored with. Not thread-safe.
 
     Args:
-        budget_bytes: Size of the cache, pinned part included; at least 1.
-        admission: Which missed objects may be stored.
+        budget_bytes: Size of the cache, including the pinned part; at least 1.
+        admission: Rule for storing missed objects; None stores all.
 
     Raises:
         ValueError: The budget is not positive.
@@ -63,7 +63,7 @@ class Policy(ABC):
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of everything that is stored, at most `budget_bytes`."""
+        """Bytes of all stored objects, at most `budget_bytes`."""
         return self._reactive_bytes + self._pinned_bytes
 
     @property
@@ -73,7 +73,7 @@ class Policy(ABC):
 
     @property
     def pinned(self) -> tuple[Key, ...]:
-        """Objects of the planned part, in the order in which they joined it."""
+        """Objects of the planned part, in the order they were pinned."""
         return tuple(self._pinned)
 
     def is_pinned(self, key: Key) -> bool:
@@ -92,14 +92,14 @@ class Policy(ABC):
         return len(self._sizes) + len(self._pinned)
 
     def request(self, key: Key, size_bytes: int) -> Verdict:
-        """Decide about a request, and remember it.
+        """Decide on a request and record it.
 
         Args:
-            key: Which object.
-            size_bytes: Its whole size, at least 0; of a stored object the size at admission counts.
+            key: The object.
+            size_bytes: Its full size, at least 0; ignored if the object is stored.
 
         Returns:
-            Whether it is a hit, and otherwise whether it is stored and what has to go for it.
+            Whether it is a hit; if not, whether it is stored and which objects are evicted for it.
         """
         if key in self._pinned:
             return HIT
@@ -115,7 +115,7 @@ class Policy(ABC):
         return Verdict(hit=False, admitted=True, evicted=evicted)
 
     def remove(self, key: Key) -> None:
-        """Forget an object, if it is there: its fetch failed, or it was purged."""
+        """Remove an object if it is stored, because its fetch failed or it was purged."""
         if key in self._pinned:
             self._pinned_bytes -= self._pinned.pop(key)
         elif key in self._sizes:
@@ -123,18 +123,16 @@ class Policy(ABC):
             self._reactive_bytes -= self._sizes.pop(key)
 
     def pin(self, items: Iterable[tuple[Key, int]]) -> tuple[Key, ...]:
-        """Add objects to the planned part.
-
-        Objects of the reactive part that are pinned now just change sides.
+        """Add objects to the planned part; objects of the reactive part move over.
 
         Args:
             items: Keys and sizes in bytes.
 
         Returns:
-            Objects of the reactive part that leave the cache to make room.
+            Objects evicted from the reactive part to make room.
 
         Raises:
-            ValueError: The planned part would be larger than the budget; nothing was pinned.
+            ValueError: The planned part would exceed the budget; nothing was pinned.
         """
         wanted = {key: size for key, size in items if key not in self._pinned}
         if self._pinned_bytes + sum(wanted.values()) > self.budget_bytes:
@@ -146,11 +144,11 @@ class Policy(ABC):
         return self._make_room(0)
 
     def unpin(self, keys: Iterable[Key]) -> tuple[Key, ...]:
-        """Remove objects from the planned part, and so from the cache; returns those that were pinned."""
-        gone = tuple(key for key in dict.fromkeys(keys) if key in self._pinned)
-        for key in gone:
+        """Remove objects of the planned part from the cache; returns those that were pinned."""
+        removed = tuple(key for key in dict.fromkeys(keys) if key in self._pinned)
+        for key in removed:
             self.remove(key)
-        return gone
+        return removed
 
     def _make_room(self, size_bytes: int) -> tuple[Key, ...]:
         evicted: list[Key] = []
@@ -165,16 +163,16 @@ class Policy(ABC):
 
     @abstractmethod
     def _hit(self, key: Key) -> bool:
-        """Note a request; says whether the object is stored."""
+        """Record a request; returns whether the object is stored."""
 
     @abstractmethod
     def _store(self, key: Key, size_bytes: int) -> None:
-        """Take in an object for which there is room."""
+        """Store an object; there is room for it."""
 
     @abstractmethod
     def _evict(self) -> Key:
-        """Choose a victim and forget it; called only while something is stored."""
+        """Choose a victim and remove it; called only if objects are stored."""
 
     @abstractmethod
     def _drop(self, key: Key) -> None:
-        """Forget a stored object."""
+        """Remove a stored object."""

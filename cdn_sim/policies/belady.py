@@ -1,4 +1,4 @@
-"""Belady's policy, which knows the future: a bound for all others when sizes are equal, and close to one otherwise."""
+"""Belady's policy, which knows the future: optimal if sizes are equal, and nearly so otherwise."""
 
 import heapq
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from cdn_sim.policies.base import Key, Policy, Verdict
 
 
 class Belady(Policy):
-    """Evict what is asked for again the latest; what is never asked for again goes first.
+    """Evict the object whose next request is furthest away; objects without another request go first.
 
     Args:
         budget_bytes: Size of the cache.
-        admission: Which missed objects may be stored.
+        admission: Rule for storing missed objects; None stores all.
         future: The keys of all requests to come, in order.
 
     Source:
@@ -31,10 +31,10 @@ class Belady(Policy):
             coming[future[number]] = number
         self._number = -1
         self._next_use: dict[Key, int] = {}
-        self._heap: list[tuple[int, int, Key]] = []  # farthest first; entries that no longer hold are skipped
+        self._heap: list[tuple[int, int, Key]] = []  # furthest first; outdated entries are skipped
 
     def request(self, key: Key, size_bytes: int) -> Verdict:
-        """Decide about the next request of the future that was given."""
+        """Decide on the next request of the given future."""
         self._number += 1
         return super().request(key, size_bytes)
 

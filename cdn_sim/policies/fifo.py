@@ -5,7 +5,7 @@ from cdn_sim.policies.lru import Lru
 
 
 class Fifo(Lru):
-    """Evict what was stored the longest ago, however often it is asked for."""
+    """Evict the object that was stored first, regardless of requests."""
 
     name = "fifo"
 

@@ -1,4 +1,4 @@
-"""Policies that rank objects by worth: greedy-dual by size and frequency, and LFU with dynamic ageing."""
+"""Policies that rank objects by worth: greedy-dual size frequency (GDSF), and LFU with dynamic aging (LFUDA)."""
 
 import heapq
 
@@ -7,10 +7,10 @@ from cdn_sim.policies.base import Key, Policy
 
 
 class Gdsf(Policy):
-    """Evict what is worth least, where worth is uses per byte plus an inflation that ages old worth.
+    """Evict the object with the lowest worth: requests per byte, plus an inflation that ages older objects.
 
-    ``worth = inflation + uses * 1e6 / size``; the inflation is the worth of the last victim. Of equals, the one
-    that was used longest ago goes.
+    ``worth = inflation + uses * 1e6 / size``; the inflation is the worth of the last victim. Ties evict the least
+    recently used object.
 
     Source:
         Cherkasova: Improving WWW proxies performance with greedy-dual-size-frequency caching policy, HP, 1998.
@@ -24,7 +24,7 @@ class Gdsf(Policy):
         self._clock = 0
         self._uses: dict[Key, int] = {}
         self._ranks: dict[Key, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, Key]] = []  # entries whose rank is no longer the key's are skipped
+        self._heap: list[tuple[float, int, Key]] = []  # outdated entries are skipped
 
     def _worth(self, uses: int, size_bytes: int) -> float:
         return self._inflation + uses * 1e6 / max(size_bytes, 1)
@@ -62,7 +62,7 @@ class Gdsf(Policy):
 
 
 class Lfuda(Gdsf):
-    """Evict what was used least, with ageing: ``worth = inflation + uses``.
+    """Evict the least frequently used object, with aging: ``worth = inflation + uses``.
 
     Source:
         Arlitt et al.: Evaluating content management techniques for web proxy caches, SIGMETRICS PER 27(4), 2000.

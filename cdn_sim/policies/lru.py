@@ -7,7 +7,7 @@ from cdn_sim.policies.base import Key, Policy
 
 
 class Lru(Policy):
-    """Evict what was not asked for the longest."""
+    """Evict the least recently requested object."""
 
     name = "lru"
 

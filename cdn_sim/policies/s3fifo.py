@@ -1,4 +1,4 @@
-"""S3-FIFO: a small queue that filters, a main queue, and a ghost queue that remembers."""
+"""S3-FIFO: a small queue as a filter, a main queue, and a ghost queue of evicted keys."""
 
 from collections import OrderedDict
 
@@ -8,19 +8,19 @@ from cdn_sim.policies.base import Key, Policy
 SMALL_SHARE = 0.1
 """Share of the budget for the small queue, in whole bytes."""
 GHOST_SHARE = 0.9
-"""Bytes of evicted objects that the ghost queue remembers, as a share of the budget."""
+"""Size of the ghost queue, in bytes of evicted objects, as a share of the budget."""
 PROMOTED_AFTER = 2
-"""Hits in the small queue that move an object to the main queue."""
+"""Hits that move an object from the small to the main queue."""
 MOST_USES = 3
-"""Uses that count when the main queue decides whether an object goes round again."""
+"""Maximum uses counted in the main queue; each use saves an object from one eviction."""
 
 
 class S3Fifo(Policy):
-    """Let objects that are asked for only once pass through a small queue, and give others rounds in the main queue.
+    """Filter objects that are requested only once with a small queue, and keep the others in a main queue.
 
-    As libCacheSim has it since 2025: two hits move an object from the small to the main queue; an evicted object of the
-    small queue is remembered and enters the main queue when it returns; before the first eviction, objects enter the
-    main queue while the small one is full. Objects that are not smaller than the small queue are not stored.
+    Follows libCacheSim since 2025: two hits move an object from the small to the main queue; objects evicted from the
+    small queue are remembered, and enter the main queue when they return; before the first eviction, objects enter the
+    main queue while the small one is full. Objects as large as the small queue or larger are not stored.
 
     Source:
         Yang et al.: FIFO queues are all you need for cache eviction, SOSP 2023.

@@ -17,7 +17,7 @@ class _Node:
 
 
 class Sieve(Policy):
-    """Evict the first object that was not asked for since the hand last passed it.
+    """Evict the first object that was not requested since the hand last passed it.
 
     New objects enter at the head. The hand walks from the tail to the head, clears the bits of visited objects, evicts
     the first unvisited one and stays there; past the head it starts at the tail again.

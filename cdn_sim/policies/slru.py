@@ -1,4 +1,4 @@
-"""Segmented LRU: the default, and what the origin's memory uses."""
+"""Segmented LRU: the default, also used by the origin's memory cache."""
 
 from collections import OrderedDict
 
@@ -6,14 +6,14 @@ from cdn_sim.admission import Admission
 from cdn_sim.policies.base import Key, Policy
 
 PROTECTED_SHARE = 0.8
-"""Share of the budget for objects that were asked for more than once."""
+"""Share of the budget for objects that were requested more than once."""
 
 
 class Slru(Policy):
-    """Keep what was asked for twice apart from what was asked for once, so that rare titles don't flush popular ones.
+    """Protect objects that were requested twice, so that rare titles don't evict popular ones.
 
-    A new object enters probation. A hit moves it to the protected part; what the protected part can't hold returns to
-    the head of probation. Victims come from probation while it holds any.
+    A new object enters probation. A hit moves it to the protected part, whose overflow returns to the head of
+    probation. Victims come from probation unless it is empty.
 
     Source:
         Karedla, Love, Wherry: Caching strategies to improve disk system performance, IEEE Computer 27(3), 1994.

@@ -341,7 +341,7 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
     with _drawing((HALF[0], 0.9 + 0.42 * len(names)), made) as axes:
         for place, name in enumerate(names):
             mean, half = results.mean(name, key)
-            values = [results.figures(run)[key] for run in results.of(name)]
+            values = [results.metrics(run)[key] for run in results.of(name)]
             colour = EDGE if place == 0 else INK
             axes.plot(values, [place] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
             axes.errorbar(mean, place, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from cdn_sim.engine import DECISIONS, SEEN
-from cdn_sim.results import FIGURES, Results, bills_of, transit_bins
+from cdn_sim.results import METRICS, Results, bills_of, transit_bins
 
 VERSION = 1
 
@@ -20,8 +20,8 @@ def document(results: Results) -> dict[str, Any]:
         "runs_missing": results.missing,
         "played_live_s": results.played_s,
         "figures": {
-            figure.key: {"title": figure.title, "unit": figure.unit, "higher_is_better": figure.higher_is_better}
-            for figure in FIGURES
+            metric.key: {"title": metric.title, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
+            for metric in METRICS
         },
         "alternatives": {name: _alternative(results, name) for name in results.alternatives},
     }
@@ -36,22 +36,22 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
     runs = results.of(name)
     scenario = results.variants[name]
     summary = {}
-    for figure in FIGURES:
-        mean, half = results.mean(name, figure.key)
-        difference = results.difference(name, figure.key)
-        summary[figure.key] = {"mean": mean, "interval_95": half}
+    for metric in METRICS:
+        mean, half = results.mean(name, metric.key)
+        difference = results.difference(name, metric.key)
+        summary[metric.key] = {"mean": mean, "interval_95": half}
         if difference is not None and name != results.alternatives[0]:
-            summary[figure.key] |= {"difference": difference[0], "difference_interval_95": difference[1]}
+            summary[metric.key] |= {"difference": difference[0], "difference_interval_95": difference[1]}
     return {
         "summary": summary,
         "runs": [
             {
                 "seed": run.seed,
-                "figures": results.figures(run),
+                "figures": results.metrics(run),
                 "isps": [
                     {
                         "name": tally.isp,
-                        "figures": results.figures(run, number),
+                        "figures": results.metrics(run, number),
                         "bill_month": msgspec.to_builtins(bills_of(scenario, [tally])[0]),
                         "peak_sessions": tally.peak_sessions,
                         "objects": tally.objects,

@@ -8,7 +8,7 @@ import msgspec
 from cdn_sim.accounting import hit_ratio
 from cdn_sim.engine import DECISIONS
 from cdn_sim.report import charts
-from cdn_sim.results import FIGURES, Figure, Results
+from cdn_sim.results import METRICS, Metric, Results
 
 _CSS = """
 :root { --ink: #1f2933; --faint: #616e7c; --line: #e4e7eb; --good: #2b8a3e; --bad: #c2255c; --edge: #0b7285; }
@@ -52,8 +52,8 @@ _TILES = (
 )
 _OF_WHOLE_DAYS = frozenset({"cost_month", "fill_bytes", "fill_share_of_misses", "late_bytes"})
 """Figures that a slice of some seconds has not."""
-_BYTES = Figure("", "", "bytes", None)
-_SHARE = Figure("", "", "share", None)
+_BYTES = Metric("", "", "bytes", None)
+_SHARE = Metric("", "", "share", None)
 
 
 def page(results: Results) -> str:
@@ -188,7 +188,7 @@ def _figure(title: str, svg: str, note: str = "") -> str:
 
 
 def _tiles(results: Results) -> str:
-    known = {figure.key: figure for figure in FIGURES}
+    known = {metric.key: metric for metric in METRICS}
     name = results.alternatives[0]
     tiles = []
     for key in _TILES:
@@ -204,17 +204,17 @@ def _table(results: Results) -> str:
     names = results.alternatives
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     rows = []
-    for figure in FIGURES:
-        if results.played_s is not None and figure.key in _OF_WHOLE_DAYS:
+    for metric in METRICS:
+        if results.played_s is not None and metric.key in _OF_WHOLE_DAYS:
             continue
         cells = []
         for place, name in enumerate(names):
-            mean, half = results.mean(name, figure.key)
-            own = f" <small>± {value_text(figure, half)}</small>" if half else ""
+            mean, half = results.mean(name, metric.key)
+            own = f" <small>± {value_text(metric, half)}</small>" if half else ""
             cells.append(
-                f"<td>{value_text(figure, mean)}{own}{_difference(results, figure, name) if place else ''}</td>"
+                f"<td>{value_text(metric, mean)}{own}{_difference(results, metric, name) if place else ''}</td>"
             )
-        rows.append(f"<tr><td>{escape(figure.title)}</td>{''.join(cells)}</tr>")
+        rows.append(f"<tr><td>{escape(metric.title)}</td>{''.join(cells)}</tr>")
     note = (
         '<p class="faint">Coloured: difference from the first column, paired by seed, where its 95 % interval leaves '
         "out zero.</p>"
@@ -228,29 +228,29 @@ def _table(results: Results) -> str:
     )
 
 
-def _difference(results: Results, figure: Figure, name: str) -> str:
-    found = results.difference(name, figure.key)
-    if found is None or figure.higher_is_better is None:
+def _difference(results: Results, metric: Metric, name: str) -> str:
+    found = results.difference(name, metric.key)
+    if found is None or metric.higher_is_better is None:
         return ""
     mean, half = found
     several = len(results.of(name)) > 1
     if not several or abs(mean) <= half or mean == 0:
         return ""
-    kind = "good" if (mean > 0) == figure.higher_is_better else "bad"
+    kind = "good" if (mean > 0) == metric.higher_is_better else "bad"
     sign = "+" if mean > 0 else "−"
-    text = f"{abs(mean) * 100:.2f} points" if figure.unit == "share" else value_text(figure, abs(mean))
+    text = f"{abs(mean) * 100:.2f} points" if metric.unit == "share" else value_text(metric, abs(mean))
     return f'<br><small class="{kind}">{sign}{text}</small>'
 
 
-def value_text(figure: Figure, value: float) -> str:
+def value_text(metric: Metric, value: float) -> str:
     """A value with its unit."""
-    if figure.unit == "share":
+    if metric.unit == "share":
         return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
-    if figure.unit == "bytes":
+    if metric.unit == "bytes":
         for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
             if value >= unit:
                 return f"{value / unit:,.3g} {name}" if value < 1000 * unit else f"{value / unit:,.0f} {name}"
         return f"{value:,.0f} B"
-    if figure.unit in ("Mb/s", "ms", "kb/s"):
-        return f"{value:,.3g} {figure.unit}" if value < 1000 else f"{value:,.0f} {figure.unit}"
+    if metric.unit in ("Mb/s", "ms", "kb/s"):
+        return f"{value:,.3g} {metric.unit}" if value < 1000 else f"{value:,.0f} {metric.unit}"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.3g}"

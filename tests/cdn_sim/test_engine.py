@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 def site(given: Scenario, *, recorded: int = 0, seed: int = 1) -> simulation.Site:
-    made = simulation.Site(given, 0, seed, simulation.ground(given, seed), recorded=recorded)
+    made = simulation.Site(given, 0, seed, simulation.shared_inputs(given, seed), recorded=recorded)
     for day in range(given.days.all):
         made.pass_day(day)
     return made
@@ -51,7 +51,7 @@ def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
         edge__disk="1K",
     )
     made = site(given)
-    objects = made.ground.objects
+    objects = made.inputs.objects
     sizes = objects.sizes.reshape(objects.renditions, -1).T.astype(np.float64) * 8
     alone = watch(
         RULES[rule],
@@ -76,7 +76,7 @@ def test_an_edge_decides_as_the_batch_kernel_does(policy: str) -> None:
     made = site(given, recorded=100_000)
     rows = made.counts.recorded[: made.cursor[4]]
     assert len(rows) == made.counts.seen[:, SEGMENTS].sum() > 390 * 50
-    hits = batch.play(policy, rows[:, 0], made.ground.objects.sizes, 700_000_000)
+    hits = batch.play(policy, rows[:, 0], made.inputs.objects.sizes, 700_000_000)
     assert 0.2 < hits.mean() < 0.95
     assert (hits == rows[:, 1]).all()
 
@@ -115,7 +115,7 @@ def test_flows_share_a_link_evenly_and_never_exceed_it(mbps: float, load: float)
         viewers__access=[{"share": 1.0, "mbps": mbps, "spread": 0, "rtt_ms": 0}],
         edge={"disk": "1T", "gbps": 0.128},
     )
-    made = simulation.Site(given, 0, 1, simulation.ground(given, 1))
+    made = simulation.Site(given, 0, 1, simulation.shared_inputs(given, 1))
     arrivals = made._sessions(0)
     arrivals.start_ms[:] = np.linspace(0, 900, viewers)
     made._admit(arrivals)
@@ -183,7 +183,7 @@ def test_totals_balance_when_everything_fails_in_turn() -> None:
 def test_wrong_totals_are_a_defect() -> None:
     tally = simulation.run(scenario(), 0, 1)
     tally.sent[0, CONTENT_MISS, 5] += 1_000_000
-    with pytest.raises(HeadendError, match="books of north don't balance"):
+    with pytest.raises(HeadendError, match="counts of north don't balance"):
         tally.check()
 
 

@@ -95,7 +95,7 @@ def test_a_plan_reports_what_does_not_fit_into_the_window(site: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "edges", "text", "message"),
     [
-        ([], EDGES, "time,key,size\n1,/other,5\n", "no request of these logs is for a segment"),
+        ([], EDGES, "time,key,size\n1,/other,5\n", "these logs have no request for a segment"),
         ([], EDGES.replace("pinned = 0.5", "pinned = 0"), None, "edge.pinned is 0"),
         (["--expect", "nowhere=5"], EDGES, None, "--expect nowhere: the title has no track"),
         (["--expect", "film"], EDGES, None, "'film' is not a title with its expected views"),

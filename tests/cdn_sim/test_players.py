@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cdn_sim.players.session import Network, Watched, watch
+from cdn_sim.players.session import Network, Playback, watch
 from cdn_sim.players.state import BOLA, BOLA_BASIC, BOLA_E, BOLA_O, DYNAMIC, FIXED, ROBUST_MPC, THROUGHPUT
 from cdn_sim.streams import draw
 
@@ -50,7 +50,7 @@ def network(number: int) -> Network:
     return Network(np.array(periods, dtype=np.float64))
 
 
-def played(rule: int, number: int, *, may_abandon: bool) -> Watched:
+def played(rule: int, number: int, *, may_abandon: bool) -> Playback:
     return watch(rule, network(number), sizes_bits(), RATES_KBPS, SEGMENT_MS, 25_000.0, may_abandon=may_abandon)
 
 

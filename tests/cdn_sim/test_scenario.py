@@ -28,10 +28,10 @@ def changed(old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (changed("gbps = 2\n", "gpbs = 2\n"), "edge.gpbs is no key; did you mean 'gbps'?"),
-        (changed("sessions_per_day = 600", "sesions_per_day = 600"), "viewers.sesions_per_day is no key; did you mean"),
+        (changed("gbps = 2\n", "gpbs = 2\n"), "edge.gpbs is not a key; did you mean 'gbps'?"),
+        (changed("sessions_per_day = 600", "sesions_per_day = 600"), "viewers.sesions_per_day is not a key; did you mean"),
         (changed("edges = 2", "edges = 0"), "isps, 'north', edges: 0 is not from 1 to 64"),
-        (changed('disk = "15G"', 'disk = "15 potatoes"'), "edge.disk: '15 potatoes' is no size"),
+        (changed('disk = "15G"', 'disk = "15 potatoes"'), "edge.disk: '15 potatoes' is not a size"),
         (changed("pinned = 0.5", "pinned = 1.5"), "edge.pinned: 1.5 is a share of the disk, from 0 to 1"),
         (changed("pinned = 0.5", "pinned = nan"), "edge.pinned: nan"),
         (changed("pinned = 0.5", 'pinned = "half"'), "edge.pinned: expected `float`, got `str`"),
@@ -46,19 +46,19 @@ def changed(old: str, new: str) -> str:
         (SMOKE + "".join(f"a{number} = {{ edge.pinned = 0.1 }}\n" for number in range(200)), "give at most 100"),
         (f"{SMOKE}#{'x' * 1_000_000}", "too many for a scenario"),
         (changed('name = "smoke"', 'name = "Smoke!"'), "name: 'Smoke!'"),
-        (changed('name = "north"', 'nam = "north"'), "isps[0].nam is no key; did you mean 'name'?"),
+        (changed('name = "north"', 'nam = "north"'), "isps[0].nam is not a key; did you mean 'name'?"),
         (changed("minutes = [10, 40]", "minutes = [40, 10]"), "catalogue.minutes: give the shortest"),
         (changed("titles = 60", 'titles = 60\nladder = "nope"'), "catalogue.ladder: 'nope' is not known; use one of"),
         (
             changed("reactive = {", "bad = { edge.polcy = 'lru' }\nreactive = {"),
-            "alternative bad: edge.polcy is no key",
+            "alternative bad: edge.polcy is not a key",
         ),
         (changed("reactive = {", "bad = { edge.policy = 'arc' }\nreactive = {"), "alternative bad: edge.policy: "),
         (
             SMOKE + '\n[[events]]\nat = "day 9 20:30"\nrepublish = { top = 3 }\n',
             "events, number 1, at: 'day 9 20:30' is after",
         ),
-        (SMOKE + '\n[[events]]\nat = "tomorrow"\nrepublish = { top = 3 }\n', "'tomorrow' is no moment"),
+        (SMOKE + '\n[[events]]\nat = "tomorrow"\nrepublish = { top = 3 }\n', "'tomorrow' is not a time"),
         (SMOKE + '\n[[events]]\nat = "day 2 20:30"\n', "give exactly one of lost, slow"),
         (
             SMOKE + '\n[[events]]\nat = "day 2 20:30"\nlost = { edge = "north/7", minutes = 5 }\n',
@@ -68,7 +68,7 @@ def changed(old: str, new: str) -> str:
             SMOKE + '\n[[events]]\nat = "day 2 20:30"\nwindow_missed = { isp = "south" }\n',
             "there is no provider 'south'; use one of north",
         ),
-        ("name = ", "is no TOML"),
+        ("name = ", "is not valid TOML"),
         ('name = "x"', "viewers is missing; add it"),
         (changed("edges = 2", "edges = 2\nshare = 0.4"), "isps: the shares must add up to 1, not 0.4"),
         (

@@ -188,14 +188,14 @@ def test_a_server_that_trickles_is_given_up(day: BadDay, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("day")
 def test_all_reads_share_one_request_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    look = bucket.Bucket._look
+    new_signer = bucket.Bucket._new_signer
 
-    def slow_look(self: bucket.Bucket) -> Signer:
+    def slow_new_signer(self: bucket.Bucket) -> Signer:
         asked.append(time.monotonic())
         time.sleep(0.2)
-        return look(self)
+        return new_signer(self)
 
-    monkeypatch.setattr(bucket.Bucket, "_look", slow_look)
+    monkeypatch.setattr(bucket.Bucket, "_new_signer", slow_new_signer)
     store = MemoryStore()
     put_release(store, segments=tuple(bytes([number]) * 1000 for number in range(64)))
     with bad_day(store) as busy, running(StoreSettings(f"s3://{BUCKET}", busy.url)) as url:

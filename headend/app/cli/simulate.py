@@ -17,7 +17,7 @@ from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
 from cdn_sim.report import charts, document, exposition, page
-from cdn_sim.results import FIGURES, Results, Run
+from cdn_sim.results import METRICS, Results, Run
 from cdn_sim.scenario import BASE
 from headend.app.cli import options
 from headend.app.cli.exits import status_of
@@ -297,7 +297,7 @@ def _write(results: Results, folder: Path, *, pictures: bool) -> None:
 
 
 def _show(results: Results, folder: Path) -> None:
-    known = {figure.key: figure for figure in FIGURES}
+    known = {metric.key: metric for metric in METRICS}
     rows: list[list[Any]] = []
     for key in _SHOWN:
         if results.played_s is not None and key in ("fill_share_of_misses", "cost_month"):
