@@ -1,6 +1,6 @@
-"""LRU, FIFO, SLRU and SIEVE as steps.
+"""LRU, FIFO, SLRU and SIEVE.
 
-Each ``*_step`` decides about one request and returns whether it is a hit; each ``*_evict`` chooses one victim, marks it
+Each ``*_step`` decides on one request and returns whether it is a hit; each ``*_evict`` chooses one victim, marks it
 absent and subtracts its bytes. ``room`` is the budget of the reactive part in bytes.
 """
 
@@ -35,7 +35,7 @@ def tail_evict(sizes: Array, nodes: Array, totals: Array) -> None:
 
 @inlined
 def lru_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """LRU: a hit moves to the head."""
+    """LRU: a hit moves the object to the head."""
     ring = nodes.shape[0] - RINGS
     if nodes[number, MARK] != ABSENT:
         if nodes[ring, OLDER] != number:
@@ -54,7 +54,7 @@ def lru_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, to
 
 @inlined
 def fifo_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """FIFO: a hit moves nothing."""
+    """FIFO: a hit changes nothing."""
     if nodes[number, MARK] != ABSENT:
         return True
     size = sizes[number]
@@ -83,7 +83,7 @@ def slru_evict(sizes: Array, nodes: Array, totals: Array) -> None:
 
 @inlined
 def slru_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """SLRU: a hit moves to the protected queue, whose overflow returns to probation."""
+    """SLRU: a hit moves the object to the protected queue, whose overflow returns to probation."""
     probation = nodes.shape[0] - RINGS
     protected = probation + 1
     place = nodes[number, MARK]

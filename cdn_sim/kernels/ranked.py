@@ -1,7 +1,7 @@
-"""GDSF, LFUDA and Belady as steps over an indexed binary heap.
+"""GDSF, LFUDA and Belady on an indexed binary heap.
 
-The heap's root is the next victim. An object's position in the heap stands in its row, so a hit moves it in place.
-Belady uses the same heap with the next use, negated, as the worth.
+The heap's root is the next victim. An object's row has its heap position, so a hit moves it in place. For Belady, the
+worth is the negated next use.
 """
 
 from cdn_sim.compiling import Array, inlined
@@ -57,7 +57,7 @@ def rise(position: int, nodes: Array, heap: Array, worth: Array, clocks: Array) 
 
 @inlined
 def take_out(number: int, sizes: Array, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array) -> None:
-    """Forget a stored object."""
+    """Remove a stored object."""
     totals[COUNT] -= 1
     totals[USED] -= sizes[number]
     nodes[number, MARK] = ABSENT
@@ -100,7 +100,7 @@ def ranked_step(
     worth: Array,
     clocks: Array,
 ) -> bool:
-    """Decide about one request; ``next_use`` counts for Belady only. Returns whether it is a hit."""
+    """Decide on one request; ``next_use`` is for Belady only. Returns whether it is a hit."""
     size = sizes[number]
     hit: bool = nodes[number, MARK] != ABSENT
     if not hit:

@@ -1,4 +1,4 @@
-"""S3-FIFO as a step; see `cdn_sim.policies.s3fifo` for the definition."""
+"""S3-FIFO; see `cdn_sim.policies.s3fifo` for the definition."""
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.kernels.state import (
@@ -22,7 +22,7 @@ from cdn_sim.policies.s3fifo import GHOST_SHARE, MOST_USES, PROMOTED_AFTER, SMAL
 
 @inlined
 def s3fifo_evict(sizes: Array, room: int, nodes: Array, totals: Array) -> None:
-    """Evict from the small queue, or from the main one when that is over its share or the small one runs empty."""
+    """Evict from the small queue, or from the main one if that exceeds its share or the small one is empty."""
     small = nodes.shape[0] - RINGS
     main, ghost = small + 1, small + 2
     totals[HAS_EVICTED] = 1
@@ -67,11 +67,11 @@ def s3fifo_evict(sizes: Array, room: int, nodes: Array, totals: Array) -> None:
 
 @inlined
 def s3fifo_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """Decide about one request; returns whether it is a hit."""
+    """Decide on one request; returns whether it is a hit."""
     mark = nodes[number, MARK]
     place = mark & 3
     if place in (FIRST, SECOND):
-        if mark < 4 * MOST_USES:  # more uses change nothing
+        if mark < 4 * MOST_USES:  # further uses have no effect
             nodes[number, MARK] = mark + 4
         return True
     returning = place == GHOST

@@ -1,7 +1,7 @@
-"""The arrays that hold a cache, and operations on its queues.
+"""The arrays of a cache, and operations on its queues.
 
-A queue is a ring of objects through a sentinel row that lies behind the rows of all objects. From the sentinel, the
-newer neighbour is the tail (oldest) and the older neighbour is the head (newest).
+A queue is a ring of objects through a sentinel row; sentinels follow the rows of all objects. The sentinel's newer
+neighbour is the tail (oldest), and its older neighbour is the head (newest).
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ NUMBERS = {
     "lfuda": LFUDA,
     "belady": BELADY,
 }
-"""The number by which a compiled loop chooses a policy."""
+"""Numbers of the policies in compiled code."""
 
 OLDER, NEWER, MARK, SPARE = range(4)
-"""Columns of a row. The mark is the place plus four times the uses. Ranked policies keep their heap position in the
-first column. The spare one belongs to the caller."""
+"""Columns of a row. The mark is the place plus four times the uses. Ranked policies store the heap position in the
+first column. The spare column is for the caller."""
 ABSENT, FIRST, SECOND, GHOST = range(4)
-"""Places: not there; the only queue, probation or the small queue; the protected or main queue; remembered only."""
+"""Places: not stored; the only queue, probation or the small queue; the protected or main queue; the ghost queue."""
 RINGS = 3
-"""Sentinel rows behind the objects."""
+"""Number of sentinel rows, after the objects."""
 
 USED, SECOND_BYTES, GHOST_BYTES, HAND, HAS_EVICTED, CLOCK, COUNT, EVICTIONS = range(8)
-"""Totals: bytes stored, bytes of the second queue, bytes remembered, SIEVE's hand, whether S3-FIFO has evicted,
-requests so far and objects in the heap (ranked policies), evictions since the state was made."""
+"""Totals: stored bytes, bytes of the second queue, bytes of the ghost queue, SIEVE's hand, whether S3-FIFO has evicted,
+requests so far and objects in the heap (ranked policies), evictions since the state was created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class State:
     """One cache's arrays, changed in place by kernels.
 
     Attributes:
-        nodes: Rows of int32, one per object and then the sentinels; see the columns.
-        totals: int64; see the totals.
+        nodes: int32, one row per object and then the sentinels; see `OLDER` for the columns.
+        totals: int64; see `USED`.
         heap: Object numbers as a binary heap, for ranked policies; empty otherwise.
         worth: Worth (or next use) by object, for ranked policies; the last entry is the inflation.
-        clocks: When each object was last used, in requests, for ranked policies.
+        clocks: Number of the last request by object, for ranked policies.
     """
 
     nodes: Array
@@ -56,11 +56,11 @@ class State:
 
 
 def empty(policy: str, objects: int) -> State:
-    """A cache that holds nothing.
+    """An empty cache.
 
     Args:
-        policy: A name of `NUMBERS`.
-        objects: How many different objects may be asked for.
+        policy: A name in `NUMBERS`.
+        objects: Number of different objects that may be requested.
     """
     nodes = np.zeros((objects + RINGS, 4), dtype=np.int32)
     for ring in range(RINGS):
@@ -79,7 +79,7 @@ def empty(policy: str, objects: int) -> State:
 
 @inlined
 def unlink(nodes: Array, row: int) -> None:
-    """Take a row out of its queue."""
+    """Remove a row from its queue."""
     older, newer = nodes[row, OLDER], nodes[row, NEWER]
     nodes[older, NEWER] = newer
     nodes[newer, OLDER] = older

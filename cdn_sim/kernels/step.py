@@ -1,4 +1,4 @@
-"""One step for all policies, chosen by number: one compiled loop then serves every mix of policies."""
+"""Dispatches to a policy by its number, so that one compiled loop serves every mix of policies."""
 
 from cdn_sim.compiling import Array, called, compiled
 from cdn_sim.kernels.queues import (
@@ -45,20 +45,20 @@ def step(
     worth: Array,
     clocks: Array,
 ) -> bool:
-    """Decide about one request.
+    """Decide on one request.
 
     Args:
-        policy: A number of `cdn_sim.kernels.state.NUMBERS`.
+        policy: A number in `cdn_sim.kernels.state.NUMBERS`.
         number: The object.
-        admit: Whether it may be stored if it is a miss.
-        next_use: For Belady: number of the request that asks for it again.
+        admit: Whether the object may be stored if it is a miss.
+        next_use: For Belady: number of the object's next request.
         sizes: Bytes by object.
         room: Budget of the reactive part in bytes.
         nodes: As in `cdn_sim.kernels.state.State`.
-        totals: As there.
-        heap: As there.
-        worth: As there.
-        clocks: As there.
+        totals: As in `cdn_sim.kernels.state.State`.
+        heap: As in `cdn_sim.kernels.state.State`.
+        worth: As in `cdn_sim.kernels.state.State`.
+        clocks: As in `cdn_sim.kernels.state.State`.
 
     Returns:
         Whether it is a hit.
@@ -82,7 +82,7 @@ def step(
 def make_room(
     policy: int, sizes: Array, room: int, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array
 ) -> None:
-    """Evict until the reactive part fits into its room, which a larger planned part has made smaller."""
+    """Evict until the reactive part fits into its room, after the planned part has grown."""
     while totals[USED] > room:
         if policy == SLRU:
             slru_evict(sizes, nodes, totals)
@@ -107,7 +107,7 @@ def remove(
     worth: Array,
     clocks: Array,
 ) -> None:
-    """Forget an object if it is stored: its fetch failed, it was purged, or it is pinned from now on."""
+    """Remove an object if it is stored, because its fetch failed, it was purged, or it is now pinned."""
     place = nodes[number, MARK] & 3
     if place in (ABSENT, GHOST):
         return

@@ -1,5 +1,5 @@
-"""Live edges: real caching HTTP servers between players and the origin, which decide as the simulation does.
+"""Live edges: caching HTTP servers between players and the origin that use the simulation's cache policies.
 
-Comes in: requests of players and of other edges. Goes out: segments, manifests and errors, and a decision log that
-`headend replay` puts through the same policies offline. This package alone of `cdn_sim` may use sockets and aiohttp.
+In: requests from players and other edges. Out: segments, manifests and errors, and a decision log that
+`headend replay` verifies offline. Only this package of `cdn_sim` may use sockets and aiohttp.
 """

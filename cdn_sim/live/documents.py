@@ -1,4 +1,4 @@
-"""Manifests and other small documents: kept in memory by the rules of HTTP caching, outside the policy.
+"""A memory cache for manifests and other small documents, which follows the rules of HTTP caching.
 
 Source: RFC 9111 (freshness, validation, negative responses) and RFC 5861 (stale-while-revalidate, stale-if-error).
 """
@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from aiohttp import hdrs
 
-from cdn_sim.live.upstream import Answered, Unreachable, Upstreams
+from cdn_sim.live.upstream import Unreachable, UpstreamResponse, Upstreams
 from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.caching.single_flight import SingleFlight
 from headend.core.http import responses
@@ -24,7 +24,7 @@ WAIT_S = 20.0
 FLIGHTS = 256
 FLIGHTS_PER_CLIENT = 32
 IF_ERROR_S = 3600.0
-"""How long a document is served although nobody upstream answers, unless the origin says otherwise."""
+"""Default of ``stale-if-error``: how long a stale document is served while no upstream server responds."""
 LONGEST_S = 365 * 86400.0
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([0-9]{1,10})"?)?')
 PAGE_POLICY = "Content-Security-Policy"
@@ -37,11 +37,11 @@ class Freshness:
     """What Cache-Control allows a shared cache.
 
     Attributes:
-        fresh_s: How long it may be used without asking.
-        revalidate_s: How much longer it may be used while it is asked for.
-        error_s: How much longer it may be used where nobody answers.
-        stored: Whether it may be kept at all.
-        is_private: Whether it is for one client only.
+        fresh_s: Freshness lifetime.
+        revalidate_s: Additional time for serving it stale while revalidating.
+        error_s: Additional time for serving it stale if revalidation fails.
+        stored: Whether it may be stored at all.
+        is_private: Whether it is for a single client.
     """
 
     fresh_s: float
@@ -52,7 +52,7 @@ class Freshness:
 
 
 def freshness(header: str) -> Freshness:
-    """Read Cache-Control in time linear in its length; what is not understood is passed over."""
+    """Parse Cache-Control, in linear time; unknown directives are ignored."""
     found: dict[str, str] = dict(_DIRECTIVE.findall(header[:1024].lower()))
 
     def seconds(name: str, default: float) -> float:
@@ -72,16 +72,16 @@ def freshness(header: str) -> Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A response from upstream, ready for any number of clients.
+    """A cached response.
 
     Attributes:
         status: HTTP status.
-        file: What a 200 holds; None for others.
-        other: The response of any other status.
-        etag: As upstream names it, for revalidation.
+        file: The file of a 200 response; None for other statuses.
+        other: The response for other statuses.
+        etag: The upstream server's ETag, for revalidation.
         allowed: What Cache-Control allows.
-        at_s: When it came or was found valid; monotonic.
-        age_s: How old it was then.
+        at_s: When it was received or revalidated, on the monotonic clock.
+        age_s: Its age at that time.
     """
 
     status: int
@@ -94,17 +94,17 @@ class Document:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes."""
+        """Approximate memory."""
         return 1024 + (self.file.size_bytes if self.file else 0)
 
     def response(self, method: str, headers: Headers, now_s: float, *, is_personal: bool = False) -> Response:
-        """The response to one client, with its age.
+        """The response to one client, with ``Age``.
 
         Args:
             method: ``GET`` or ``HEAD``.
-            headers: The client's.
-            now_s: The clock.
-            is_personal: Whether it was reached by a token, so that no cache may share it from here on.
+            headers: The request's headers.
+            now_s: Current time on the monotonic clock.
+            is_personal: Whether the request had a token, so that downstream caches must not share the response.
         """
         if self.file is None:
             assert self.other is not None
@@ -117,13 +117,13 @@ class Document:
 
 
 class Documents:
-    """All documents that are kept; belongs to one event loop.
+    """The cache of documents; belongs to one event loop.
 
     Args:
-        upstreams: Where they come from.
-        budget_bytes: Memory for them.
-        count: Called with how a request was answered.
-        clock: Seconds, monotonic.
+        upstreams: The upstream servers.
+        budget_bytes: Memory for documents.
+        count: Called with the result of each request: ``hit``, ``stale`` or ``miss``.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -142,28 +142,28 @@ class Documents:
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken."""
+        """Memory of all documents."""
         return self._kept.size_bytes
 
     async def get(
         self, key: tuple[str, ...], target: str, *, client: str, loops: str, accept: str
     ) -> tuple[Document, float]:
-        """Get a document; from memory if it may be used, or from upstream.
+        """Get a document from memory if it is fresh enough, otherwise from upstream.
 
         Args:
-            key: All that decides what the document is.
-            target: How upstream is asked for it.
+            key: Everything that the document depends on.
+            target: Path and query for upstream servers.
             client: The client's name or address.
-            loops: The client's ``CDN-Loop``.
-            accept: Which form is wanted.
+            loops: The client's ``CDN-Loop`` header.
+            accept: Accept header for upstream servers.
 
         Returns:
-            The document, and the clock.
+            The document, and the current time on the monotonic clock.
 
         Raises:
-            Unreachable: It is not here, and nobody upstream answers.
-            TooMany: Too many are being asked for.
-            TookTooLong: Upstream takes too long.
+            Unreachable: The document is not cached, and no upstream server responds.
+            TooMany: Too many documents are being read.
+            TookTooLong: The upstream server takes too long.
         """
         now_s = self._clock()
         kept = self._kept.get(key)
@@ -189,7 +189,7 @@ class Documents:
         return found, self._clock()
 
     def is_fresh(self, key: tuple[str, ...], document: Document, now_s: float) -> bool:
-        """Whether this is still what is kept for a key, and may be used without asking; counts as a use."""
+        """Whether a document is still cached under a key and fresh; counts as a use."""
         return document.age_s + now_s - document.at_s < document.allowed.fresh_s and self._kept.get(key) is document
 
     def _refresh(self, key: tuple[str, ...], target: str, kept: Document, loops: str, accept: str) -> None:
@@ -200,7 +200,7 @@ class Documents:
             try:
                 await self._flights.do(key, lambda: self._fetch(key, target, kept, loops, accept), wait_s=WAIT_S)
             except Exception:
-                return  # what is here is used until it may not be any more
+                return  # keep serving the stale document as long as Cache-Control allows
 
         task = asyncio.get_running_loop().create_task(refresh())
         self._background.add(task)
@@ -209,24 +209,24 @@ class Documents:
     async def _fetch(
         self, key: tuple[str, ...], target: str, kept: Document | None, loops: str, accept: str
     ) -> Document:
-        answered = await self._upstreams.document(target, etag=kept.etag if kept else None, loops=loops, accept=accept)
+        response = await self._upstreams.document(target, etag=kept.etag if kept else None, loops=loops, accept=accept)
         now_s = self._clock()
-        allowed = freshness(answered.headers.get(hdrs.CACHE_CONTROL, ""))
-        if answered.status == HTTPStatus.NOT_MODIFIED and kept is not None:
-            found = replace(kept, allowed=allowed, at_s=now_s, age_s=_age(answered.headers))
+        allowed = freshness(response.headers.get(hdrs.CACHE_CONTROL, ""))
+        if response.status == HTTPStatus.NOT_MODIFIED and kept is not None:
+            found = replace(kept, allowed=allowed, at_s=now_s, age_s=_age(response.headers))
         else:
             try:
-                found = _document(answered, allowed, now_s)
-            except ValueError as error:  # a header holds what can't be sent
+                found = _document(response, allowed, now_s)
+            except ValueError as error:  # a header has characters that can't be sent
                 raise Unreachable from error
-        if allowed.stored and found.status in _CACHEABLE and _varies_as_keyed(answered.headers):
+        if allowed.stored and found.status in _CACHEABLE and _varies_as_keyed(response.headers):
             self._kept.put(key, found, found.size_bytes)
         else:
             self._kept.drop(key)
         return found
 
     def cancel(self) -> None:
-        """End all reads."""
+        """Cancel all reads."""
         self._flights.cancel()
 
 
@@ -238,41 +238,41 @@ def with_age(response: Response, age_s: float) -> Response:
     return replace(response, headers={**response.headers, hdrs.AGE: str(max(0, int(age_s)))})
 
 
-def _document(answered: Answered, allowed: Freshness, now_s: float) -> Document:
-    age_s = _age(answered.headers)
-    etag = answered.headers.get(hdrs.ETAG)
-    headers: dict[str, str] = {name: answered.headers[name] for name in _KEPT if name in answered.headers}
-    if answered.status != HTTPStatus.OK:
-        length = str(len(answered.body))
+def _document(response: UpstreamResponse, allowed: Freshness, now_s: float) -> Document:
+    age_s = _age(response.headers)
+    etag = response.headers.get(hdrs.ETAG)
+    headers: dict[str, str] = {name: response.headers[name] for name in _KEPT if name in response.headers}
+    if response.status != HTTPStatus.OK:
+        length = str(len(response.body))
         sent: dict[str, str] = {**EVERYWHERE, **headers, hdrs.CONTENT_LENGTH: length}
-        other = Response(answered.status, sent, answered.body, 0, len(answered.body))
-        return Document(answered.status, None, other, None, allowed, now_s, age_s)
+        other = Response(response.status, sent, response.body, 0, len(response.body))
+        return Document(response.status, None, other, None, allowed, now_s, age_s)
     kind = headers.pop(hdrs.CONTENT_TYPE, "application/octet-stream")
     caching: dict[str, str] = {hdrs.CACHE_CONTROL: headers.get(hdrs.CACHE_CONTROL, responses.NO_STORE)}
     if PAGE_POLICY in headers:
         caching[PAGE_POLICY] = headers[PAGE_POLICY]
     plain = Representation(
-        answered.body if len(answered.body) <= responses.INLINE_BYTES else in_memory(answered.body),
-        etag or f'"{len(answered.body)}"',
-        answered.modified,
+        response.body if len(response.body) <= responses.INLINE_BYTES else in_memory(response.body),
+        etag or f'"{len(response.body)}"',
+        response.modified,
         {hdrs.CONTENT_TYPE: kind, **caching},
     )
     file = File("document", plain)
     if _is_text(kind):
-        # Compressed here, once for all clients; the tags of compressed forms are the edge's own.
-        made = responses.text_file("document", answered.body, answered.modified, kind)
-        coded = {coding: _recached(each, caching) for coding, each in made.coded.items()}
-        file = File("document", _recached(made.plain, caching), coded)
+        # Compress once for all clients; the compressed representations get the edge's own ETags.
+        text = responses.text_file("document", response.body, response.modified, kind)
+        coded = {coding: _recached(each, caching) for coding, each in text.coded.items()}
+        file = File("document", _recached(text.plain, caching), coded)
     return Document(HTTPStatus.OK, file, None, etag, allowed, now_s, age_s)
 
 
-def _recached(made: Representation, caching: Mapping[str, str]) -> Representation:
+def _recached(form: Representation, caching: Mapping[str, str]) -> Representation:
     headers = {
         name: value
-        for name, value in made.whole.headers.items()
+        for name, value in form.whole.headers.items()
         if name in (hdrs.CONTENT_TYPE, hdrs.CONTENT_ENCODING, hdrs.VARY)
     }
-    return Representation(made.body, made.etag, made.modified, {**headers, **caching})
+    return Representation(form.body, form.etag, form.modified, {**headers, **caching})
 
 
 def _is_text(kind: str) -> bool:
@@ -285,7 +285,7 @@ def _is_text(kind: str) -> bool:
 
 
 def _varies_as_keyed(headers: Mapping[str, str]) -> bool:
-    """Whether a response depends on nothing that keys leave out (RFC 9111, section 4.1)."""
+    """Whether a response varies only by headers that the cache key covers (RFC 9111, section 4.1)."""
     names = {name.strip().lower() for name in headers.get(hdrs.VARY, "")[:1024].split(",")}
     return names <= {"", "accept", "accept-encoding", "origin"}
 

@@ -1,8 +1,8 @@
-"""A caching edge: what it answers, and how it decides.
+"""A caching edge: answers requests from its disk, its memory and its upstream servers.
 
-Every request for an object of a track goes through the policy, at the moment it is made: its size and digest are known
-from the track index, so whether its bytes have arrived yet makes no difference. So the log of all decisions, replayed
-offline, gives the same hits and misses.
+Each request for an object of a track goes to the policy at once: the track index has its size and digest, so the
+decision does not depend on whether its bytes have arrived. So an offline replay of the decision log gives the same
+hits.
 """
 
 import asyncio
@@ -59,27 +59,27 @@ HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 LONGEST_PATH = 512
 LOOPS = re.compile(r"[A-Za-z0-9._:;=, -]{0,512}")
 OPEN_FILES = 2048
-"""Files that are held open, ready to be sent."""
+"""Maximum number of open files of cached objects."""
 WAIT_S = 30.0
 FLIGHTS = 1024
 FLIGHTS_PER_CLIENT = 64
 ORIGIN_TERMS = frozenset({"after", "steering"})
-"""Terms of a query that the origin's documents depend on, beside those of a filter.
+"""Query parameters that the origin's documents depend on, besides filters.
 
-All others are dropped, so that nobody can fill the memory with copies, or have upstream asked for what is here.
+Others are dropped, so that clients can't fill the memory with copies or bypass the cache.
 """
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 PREPARED = 4096
-"""Ways of asking for documents whose answers are prepared."""
+"""Maximum number of prepared responses to requests for documents."""
 PREPARED_CHARACTERS = 2048
-"""Longer ways are answered without that, so that keys take little memory."""
-PLAIN = (LOOP, *(name for name in CONDITIONS if name != hdrs.IF_NONE_MATCH))
-"""Headers on which an answer depends that is not prepared."""
+"""Maximum length of a prepared response's key; requests with longer keys are not prepared."""
+UNPREPARED = (LOOP, *(name for name in CONDITIONS if name != hdrs.IF_NONE_MATCH))
+"""Requests with any of these headers never use a prepared response."""
 _NONE: tuple[str | None] = (None,)
 _LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
 _GATEWAY_TIMEOUT = responses.error(HTTPStatus.GATEWAY_TIMEOUT)
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)
-_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this edge is about to stop")
+_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this edge is stopping")
 _OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
 
 
@@ -88,8 +88,8 @@ class _Ready:
     """An object that can be sent.
 
     Attributes:
-        file: With its open blob.
-        since_s: When it came from upstream; monotonic.
+        file: The file, with its open blob.
+        since_s: When it came from upstream, on the monotonic clock.
     """
 
     file: File
@@ -98,14 +98,14 @@ class _Ready:
 
 @dataclass(slots=True)
 class _Prepared:
-    """The answer to one way of asking for a document.
+    """A prepared response to a request for a document.
 
     Attributes:
-        key: The document's.
-        document: What is answered with.
-        response: Without its age.
-        age: In whole seconds, as in ``aged``.
-        aged: The response with its age.
+        key: Key of the document.
+        document: The document.
+        response: The response without ``Age``.
+        age: Age in ``aged``, in whole seconds.
+        aged: The response with ``Age``.
     """
 
     key: tuple[str, ...]
@@ -116,7 +116,7 @@ class _Prepared:
 
 
 class EdgeCounts:
-    """What an edge counts; the names are those of the simulation's report."""
+    """An edge's counters; their names are those of the simulation's report."""
 
     def __init__(self, registry: Registry, tier: str, name: str) -> None:
         self._tier, self._name = tier, name
@@ -124,17 +124,17 @@ class EdgeCounts:
         self._requests = registry.counter("decisions", "Requests by decision.", "tier", "edge", "decision")
         self._fetched = registry.counter("fetched_bytes", "Bytes from upstream.", "from")
         self._filled = registry.counter("fill_bytes", "Bytes of planned fill by result.", "result")
-        self.damaged = registry.counter("damaged", "Bodies from upstream whose digest was wrong.")
-        self.no_room = registry.counter("no_room", "Objects that the disk had no room for.")
-        self.denied = registry.counter("denied", "Requests that a token does not cover.", "reason")
-        self.players = registry.counter("players_starved", "Requests whose player says that its buffer ran empty.")
+        self.damaged = registry.counter("damaged", "Bodies from upstream with a wrong digest.")
+        self.no_room = registry.counter("no_room", "Objects that did not fit on the disk.")
+        self.denied = registry.counter("denied", "Requests that their tokens don't cover.", "reason")
+        self.starved = registry.counter("players_starved", "Requests of players whose buffer ran empty (CMCD).")
 
     def decided(self, decision: str) -> None:
-        """Count a request."""
-        known = self._decisions.get(decision)
-        if known is None:
-            known = self._decisions[decision] = self._requests.labels(self._tier, self._name, decision)
-        known.value += 1
+        """Count a request by its decision."""
+        counter = self._decisions.get(decision)
+        if counter is None:
+            counter = self._decisions[decision] = self._requests.labels(self._tier, self._name, decision)
+        counter.value += 1
 
     def fetched(self, role: str, size_bytes: int) -> None:
         """Count bytes from upstream."""
@@ -146,27 +146,32 @@ class EdgeCounts:
 
 
 Pace = Callable[[int], Awaitable[None]]
-"""Waits until so many bytes may have arrived."""
+"""Waits until a number of bytes fit the rate of fill."""
 
 
 class Edge:
-    """Answers requests from its disk and its upstreams; belongs to one event loop.
+    """Answers requests from its disk and its upstream servers; belongs to one event loop.
 
     Args:
-        name: Unique among the edges of a plant.
-        upstreams: Where objects come from.
+        name: Name, unique among all edges.
+        upstreams: The upstream servers.
         folder: The disk.
-        policy: Decides what stays there.
+        policy: Cache policy of the disk.
         documents_bytes: Memory for manifests.
-        registry: Where metrics are exported.
+        registry: Registry for metrics.
         tier: ``edge`` or ``shield``.
-        checker: Checks tokens; None serves everything to everyone.
-        territory: Where the edge is, ISO 3166-1 alpha-2; empty if that is not known.
-        peers: Addresses of the cluster's other edges, under which they are upstreams.
-        itself: The edge's own address among them; empty without peers.
-        access_log: Where requests are logged; None for nowhere.
-        rate_bps: What the edge may send, which ``/readyz`` tells its load by.
-        clock: Seconds, monotonic.
+        checker: Checks tokens; None serves everyone without tokens.
+        territory: Territory of the edge, ISO 3166-1 alpha-2; empty if unknown.
+        peers: Addresses of the other edges of the cluster, as in ``upstreams``.
+        itself: This edge's own address among its peers; empty without peers.
+        access_log: Log of requests; None for no log.
+        rate_bps: Maximum rate, used for the load in ``/readyz``.
+        clock: Monotonic clock, in seconds.
+
+    Attributes:
+        name: Name of the edge.
+        is_draining: Whether the edge is stopping; then it is not ready.
+        counts: Counters.
     """
 
     def __init__(
@@ -189,7 +194,7 @@ class Edge:
     ) -> None:
         self.name = name
         self.is_draining = False
-        self.figures = EdgeCounts(registry, tier, name)
+        self.counts = EdgeCounts(registry, tier, name)
         self._registry = registry
         self._upstreams = upstreams
         self._folder = folder
@@ -209,14 +214,14 @@ class Edge:
         self._tasks: set[asyncio.Task[None]] = set()
         self._paced: set[str] = set()
         self._prepared: dict[tuple[object, ...], _Prepared] = {}
-        registry.gauge("disk_bytes", "Bytes that the policy keeps on the disk.", lambda: policy.policy.used_bytes)
+        registry.gauge("disk_bytes", "Bytes of cached objects on the disk.", lambda: policy.policy.used_bytes)
         registry.gauge("pinned_bytes", "Bytes of the planned part.", lambda: policy.policy.pinned_bytes)
-        registry.gauge("load", "Share of the edge's rate that is taken.", lambda: self._meter.load)
-        registry.gauge("inflight", "Objects that are arriving.", lambda: len(self._arriving))
+        registry.gauge("load", "Load as a share of the edge's rate.", lambda: self._meter.load)
+        registry.gauge("inflight", "Objects being fetched.", lambda: len(self._arriving))
         registry.gauge("document_bytes", "Memory for manifests.", lambda: self._documents.size_bytes)
 
     async def close(self) -> None:
-        """End all reads, and close all connections upstream."""
+        """Cancel all reads, and close all connections to upstream servers."""
         for task in self._tasks:
             task.cancel()
         self._flights.cancel()
@@ -227,11 +232,11 @@ class Edge:
     # --- requests ---
 
     def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
-        """The response that was given to the same question before, if it still holds: most hits of manifests."""
+        """The prepared response to an equal request, if it is still fresh; the fast path of most manifest hits."""
         headers = request.headers
-        question = _question(request)
-        found = self._prepared.get(question) if question is not None else None
-        if found is None or not headers.keys().isdisjoint(PLAIN):
+        key = _prepared_key(request)
+        found = self._prepared.get(key) if key is not None else None
+        if found is None or not headers.keys().isdisjoint(UNPREPARED):
             return None
         document = found.document
         now_s = self._clock()
@@ -240,11 +245,11 @@ class Edge:
         age = int(document.age_s + now_s - document.at_s)
         if age != found.age:
             found.age, found.aged = age, with_age(found.response, age)
-        self.figures.decided("document hit")
+        self.counts.decided("document hit")
         return "document", found.aged
 
     async def respond(self, request: Request) -> tuple[str, Response]:
-        """The name of the request's route, and the response."""
+        """Return the name of the request's route, and the response."""
         path = request.path
         if path in HEALTH:
             return "health", self._health(path)
@@ -261,20 +266,20 @@ class Edge:
         found = OBJECT.fullmatch(rest)
         if found is not None:
             return "segment", await self._guarded(self._object(request, found, token, loops))
-        # Of a track, only its index is a document: another cache in front of this one asks for it.
+        # A track's only document is its index, which other edges request.
         if not DOCUMENT.fullmatch(rest) or ("/tracks/" in rest and not rest.endswith(f"/{layout.INDEX}")):
             return NO_ROUTE, responses.NOT_FOUND
         return "document", await self._guarded(self._document(request, rest, token, loops))
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Count what was sent and what the player reports, and log the request."""
+        """Count sent bytes and the player's CMCD report, and log the request."""
         self._meter.add(sent_bytes)
         if request is None:
             return
         if (cmcd.MARK in request.target or cmcd.REQUEST in request.headers) and cmcd.read(
             request.target, request.headers
         ).starved:
-            self.figures.players.inc()
+            self.counts.starved.inc()
         if self._access_log is not None:
             self._access_log.add(request.client, request.method, request.target, route, status, sent_bytes, seconds)
 
@@ -289,7 +294,7 @@ class Edge:
         try:
             return await answer
         except Denied as denied:
-            self.figures.denied.inc(denied.reason.name.lower())
+            self.counts.denied.inc(denied.reason.name.lower())
             return responses.forbidden(denied.reason, denied.retry_s)
         except Absent:
             return responses.NOT_FOUND
@@ -298,10 +303,10 @@ class Edge:
         except TookTooLong:
             return _GATEWAY_TIMEOUT
         except (Unreachable, Mismatch):
-            self.figures.decided("failed")
+            self.counts.decided("failed")
             return _BAD_GATEWAY
         except Exception:
-            log.exception("a request could not be answered")
+            log.exception("a request failed")
             return responses.FAILED
 
     def _metrics(self, request: Request) -> Response:
@@ -328,7 +333,7 @@ class Edge:
         accept = "text/html" if wants_page else "*/*"
         plan = "" if grant is None or grant.max_height_px is None else str(grant.max_height_px)
         target = f"{prefix}{rest}{'?' + query if query else ''}"
-        # A document depends on the plan at most, which is part of the key, never on the token itself.
+        # A document may depend on the token's plan, which is part of the key, but not on the token itself.
         key = (rest, query, accept, plan, "" if self._checker is not None else prefix)
         found, now_s = await self._documents.get(
             key, target, client=client_key(request.client), loops=loops, accept=accept
@@ -338,19 +343,19 @@ class Edge:
         return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
 
     def _prepare(self, request: Request, key: tuple[str, ...], document: Document, file: File) -> None:
-        """Keep the response to a question, if it is small and asked in few words."""
-        question = _question(request)
-        if question is None or len(repr(question)) > PREPARED_CHARACTERS or request.method != hdrs.METH_GET:
+        """Keep the response to a request for later, if both are small."""
+        prepared_key = _prepared_key(request)
+        if prepared_key is None or len(repr(prepared_key)) > PREPARED_CHARACTERS or request.method != hdrs.METH_GET:
             return
-        if request.headers.keys().isdisjoint(PLAIN):
+        if request.headers.keys().isdisjoint(UNPREPARED):
             response = responses.for_file(request.method, request.headers, file)
             if response.head and isinstance(response.body, bytes):
                 if len(self._prepared) >= PREPARED:
                     self._prepared.clear()
-                self._prepared[question] = _Prepared(key, document, response, -1, response)
+                self._prepared[prepared_key] = _Prepared(key, document, response, -1, response)
 
     def _count_document(self, decision: str) -> None:
-        self.figures.decided(f"document {decision}")
+        self.counts.decided(f"document {decision}")
 
     # --- objects of tracks ---
 
@@ -373,22 +378,22 @@ class Edge:
         return with_age(found, self._clock() - ready.since_s)
 
     async def _ready(self, wanted: Wanted, target: str, client: str, loops: str) -> _Ready:
-        """Let the policy decide, and give the object from where it is."""
+        """Let the policy decide, and return the object from the disk, a running fetch or a new one."""
         key = wanted.key
         arriving = self._arriving.get(key)
-        under_way = arriving is not None or key in self._flights
-        self._paced.discard(key)  # somebody waits for it now
-        verdict = self._request(wanted, delayed=under_way)
-        if verdict.hit and not under_way:
+        is_arriving = arriving is not None or key in self._flights
+        self._paced.discard(key)  # a client waits for it, so fetch it at full rate
+        verdict = self._request(wanted, delayed=is_arriving)
+        if verdict.hit and not is_arriving:
             ready = self._open.get(key) or self._opened(wanted)
             if ready is not None:
-                self.figures.decided("hit")
+                self.counts.decided("hit")
                 return ready
-            # The file is missing or damaged: the policy must not count on it.
+            # The file is missing or damaged: remove it from the policy, too.
             self._policy.remove(key)
             self._forget(key)
             verdict = self._request(wanted, delayed=False)
-        self.figures.decided("delayed" if verdict.hit else "miss" if verdict.admitted else "passed")
+        self.counts.decided("delayed" if verdict.hit else "miss" if verdict.admitted else "passed")
         if arriving is not None:
             return arriving
         try:
@@ -400,8 +405,8 @@ class Edge:
 
     def _request(self, wanted: Wanted, *, delayed: bool) -> Verdict:
         verdict = self._policy.request(wanted.key, wanted.size_bytes, delayed=delayed)
-        for gone in verdict.evicted:
-            self._forget(str(gone))
+        for evicted in verdict.evicted:
+            self._forget(str(evicted))
         return verdict
 
     def _opened(self, wanted: Wanted) -> _Ready | None:
@@ -414,27 +419,27 @@ class Edge:
         return ready
 
     def _forget(self, key: str) -> None:
-        """Remove an object from the disk; what is being sent from it goes on."""
+        """Remove an object from the disk; responses that are being sent from it continue."""
         self._open.drop(key)
         self._folder.remove(key)
 
     async def _begin(
         self, wanted: Wanted, target: str, loops: str, peers: Sequence[str] | None = None, pace: Pace | None = None
     ) -> _Ready:
-        """Start to fetch an object; returns when its first bytes are here."""
+        """Start to fetch an object; returns when its first bytes have arrived."""
         first: asyncio.Future[_Ready] = asyncio.get_running_loop().create_future()
         facts = ObjectFacts()
-        asked = self._ranked(wanted.key) if peers is None else peers
-        pieces: Pieces = self._upstreams.body(target, wanted.size_bytes, peers=asked, loops=loops, facts=facts)
+        asked_peers = self._ranked(wanted.key) if peers is None else peers
+        pieces: Pieces = self._upstreams.body(target, wanted.size_bytes, peers=asked_peers, loops=loops, facts=facts)
         if pace is not None:
-            pieces = self._slowly(wanted.key, pieces, pace)
+            pieces = self._throttled(wanted.key, pieces, pace)
         task = asyncio.get_running_loop().create_task(self._fetch(wanted, pieces, facts, first))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await first
 
-    async def _slowly(self, key: str, pieces: Pieces, pace: Pace) -> Pieces:
-        """Pass fill on at its rate, until somebody waits for it."""
+    async def _throttled(self, key: str, pieces: Pieces, pace: Pace) -> Pieces:
+        """Limit the rate of fill, until a client waits for the object."""
         self._paced.add(key)
         try:
             async with aclosing(pieces):
@@ -467,7 +472,7 @@ class Edge:
                 place.finish(facts.modified.timestamp())
                 self._open.put(key, first.result())
             elif place is not None:
-                place.discard()  # evicted while it arrived
+                place.discard()  # evicted during the fetch
         except BaseException as error:
             if place is not None:
                 place.discard()
@@ -478,17 +483,17 @@ class Edge:
                 raise
         finally:
             self._arriving.pop(key, None)
-            self.figures.fetched(str(facts.role or "nobody"), facts.bytes)
+            self.counts.fetched(str(facts.role or "nobody"), facts.bytes)
 
     def _placed(self, wanted: Wanted) -> ArrivingFile | None:
-        """Room on the disk for an object that the policy keeps; None if it keeps it not, or there is none."""
+        """A file for an object that the policy stores; None if it is not stored or the disk is full."""
         if wanted.key not in self._policy.policy:
             return None
         try:
             return self._folder.create(wanted.key, wanted.size_bytes)
         except NoRoom as error:
-            self.figures.no_room.inc()
-            log.warning("%s can't be kept: %s", wanted.key, error)
+            self.counts.no_room.inc()
+            log.warning("can't store %s: %s", wanted.key, error)
             self._policy.failed(wanted.key)
             return None
 
@@ -496,8 +501,8 @@ class Edge:
         if key in self._policy.policy:
             self._policy.failed(key)
         if isinstance(error, Mismatch):
-            self.figures.damaged.inc()
-            log.warning("%s came damaged from the %s", key, facts.role)
+            self.counts.damaged.inc()
+            log.warning("%s from the %s is damaged", key, facts.role)
             if facts.role is not None:
                 self._upstreams.blame(facts.role)
 
@@ -505,7 +510,7 @@ class Edge:
 
     @property
     def budget_bytes(self) -> int:
-        """Size of the cache, the planned part included."""
+        """Size of the cache, including the planned part."""
         return self._policy.policy.budget_bytes
 
     @property
@@ -518,20 +523,20 @@ class Edge:
         return self._policy.policy.is_pinned(wanted.key)
 
     async def track(self, title: str, track: str, prefix: str) -> tuple[Wanted, ...]:
-        """All objects of a track; raises as `Tracks.find`."""
+        """All objects of a track; raises like `Tracks.find`."""
         return await self._tracks.all(title, track, prefix=prefix)
 
     async def pin(self, wanted: Wanted, target: str, pace: Pace, *, from_peers: bool) -> bool:
-        """Have an object in the planned part: take it over from the reactive part, or fetch it.
+        """Add an object to the planned part: move it from the reactive part, or fetch it.
 
         Args:
             wanted: The object.
-            target: How upstream is asked for it.
-            pace: Fill's rate.
-            from_peers: Whether another edge of the site pulls it from above, so that peers are asked first.
+            target: Its path for upstream servers.
+            pace: Limits the rate of fill.
+            from_peers: Whether another edge of the site pulls it from the origin, so that peers are asked first.
 
         Returns:
-            Whether it is there now, with all its bytes; False while it passes by without being kept.
+            Whether it is complete on the disk; False while a client's fetch of it is not stored.
 
         Raises:
             Absent, Unreachable, Mismatch, Incomplete, TooMany, TookTooLong: It can't be fetched.
@@ -541,8 +546,8 @@ class Edge:
         if not held and (key in self._arriving or key in self._flights):
             return False
         if not self.has_pinned(wanted):
-            for gone in self._policy.pin(key, wanted.size_bytes):
-                self._forget(str(gone))
+            for evicted in self._policy.pin(key, wanted.size_bytes):
+                self._forget(str(evicted))
         if held and (key in self._arriving or key in self._flights or self._open.get(key) or self._opened(wanted)):
             return True
         peers = self._all_ranked(key) if from_peers else ()
@@ -552,31 +557,31 @@ class Edge:
         body = ready.file.plain.body
         if isinstance(body, Blob) and wanted.size_bytes:
             await body.wait_beyond(wanted.size_bytes - 1)
-        self.figures.filled("arrived", wanted.size_bytes)
+        self.counts.filled("arrived", wanted.size_bytes)
         return self.has_pinned(wanted)
 
     def unpin_others(self, tracks: Collection[str]) -> None:
-        """Remove from the planned part, and from the disk, what belongs to none of these tracks."""
+        """Remove objects of all other tracks from the planned part and from the disk."""
         for key in self._policy.policy.pinned:
             name = str(key)
             if name.rpartition("/")[0] not in tracks:
                 before = self.pinned_bytes
                 if self._policy.unpin(name):
                     self._forget(name)
-                    self.figures.filled("replaced", before - self.pinned_bytes)
+                    self.counts.filled("replaced", before - self.pinned_bytes)
 
     def _all_ranked(self, key: str) -> tuple[str, ...]:
-        """All peers, the likeliest to have an object first."""
+        """All peers, ranked for an object by rendezvous hashing."""
         return tuple(sorted(self._peers, key=lambda url: _weight(url, key), reverse=True))
 
     def _ranked(self, key: str) -> tuple[str, ...]:
-        """Peers that are likelier to have an object than this edge: by rendezvous hashing."""
+        """The best peer for an object, if it ranks above this edge by rendezvous hashing."""
         ranked = sorted((*self._peers, self._itself), key=lambda url: _weight(url, key), reverse=True)
         return tuple(ranked[: ranked.index(self._itself)])[:1]
 
 
-def _question(request: Request) -> tuple[str | None, ...] | None:
-    """All that a prepared response depends on; None where a header is repeated."""
+def _prepared_key(request: Request) -> tuple[str | None, ...] | None:
+    """Everything that a prepared response depends on; None if a header is repeated."""
     headers = request.headers
     path, mark, query = request.target.partition("?")
     codings, known = headers.getall(hdrs.ACCEPT_ENCODING, _NONE), headers.getall(hdrs.IF_NONE_MATCH, _NONE)
@@ -590,5 +595,5 @@ def _weight(url: str, key: str) -> bytes:
 
 
 def _file(wanted: Wanted, blob: Blob, modified: datetime) -> File:
-    """Describe an object as the origin does: the same type, tag and lifetime."""
+    """The file with the same media type, ETag and lifetime as at the origin."""
     return responses.media_file("segment", blob, wanted.sha256.hex(), modified, wanted.content_type)

@@ -1,7 +1,7 @@
-"""Fill of a live edge: what a plan names is pulled in its window, at its rate, and stays whatever viewers ask for.
+"""Fill of a live edge: pulls the plan's tracks during the window, at the plan's rate, and pins them.
 
-The window is looked up on the wall clock before each object, so a clock that is set does no harm. What has not arrived
-when the window closes is late: it is pulled in the next one. The plan is read again whenever a window opens.
+The wall clock is checked before each object, so changes of the clock do no harm. Objects that have not arrived when the
+window closes are late and are pulled in the next one. The plan is read again whenever a window opens.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ log = logging.getLogger("headend.edge")
 
 DAY_S = 86_400.0
 IDLE_S = 30.0
-"""How often the clock is looked at while there is nothing to do, at most."""
+"""Pause between checks of the clock when idle."""
 AGAIN_S = 60.0
-"""How long after a pass in which something failed the next one begins."""
+"""Pause after a pass with failures."""
 TOKEN_S = 3600
 BURST_S = 0.1
 
@@ -37,7 +37,7 @@ def read_plan(path: Path) -> FillPlan:
     """Read a plan that ``headend fill plan`` wrote.
 
     Raises:
-        ConfigError: There is none, or it is impossible.
+        ConfigError: The file is no plan, or its values are invalid.
     """
     try:
         plan = documents.read(FillPlan, path.read_bytes(), key=str(path))
@@ -45,15 +45,15 @@ def read_plan(path: Path) -> FillPlan:
     except (OSError, StorageError, ValueError) as error:
         raise ConfigError(f"--fill {path} is not a fill plan; make one with 'headend fill plan': {error}") from error
     if not (0 < plan.hours <= 24 and plan.mbps > 0 and plan.budget_bytes >= 0):
-        raise ConfigError(f"--fill {path}: its hours, mbps or budget_bytes are impossible; make it again")
+        raise ConfigError(f"--fill {path}: its hours, mbps or budget_bytes are invalid; make it again")
     return plan
 
 
 def left_s(plan: FillPlan, now: datetime) -> float:
-    """Seconds for which a plan's window stays open; 0 while it is closed.
+    """Seconds until a plan's window closes; 0 while it is closed.
 
     Args:
-        plan: Its window is in local time.
+        plan: A plan; its window is in local time.
         now: Local time.
     """
     since_s = (now.hour * 3600 + now.minute * 60 + now.second - _starts_s(plan)) % DAY_S
@@ -61,15 +61,15 @@ def left_s(plan: FillPlan, now: datetime) -> float:
 
 
 def _starts_s(plan: FillPlan) -> int:
-    """Seconds from midnight to the window; `ValueError` if the plan says no time of day."""
+    """Seconds from midnight to the window; raises `ValueError` if the plan's time is malformed."""
     found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", plan.starts)
     if found is None:
-        raise ValueError(f"{plan.starts!r} is no time of day")
+        raise ValueError(f"{plan.starts!r} is not a time of day")
     return int(found[1]) * 3600 + int(found[2]) * 60
 
 
 class Pace:
-    """A rate for bytes of fill: whoever calls waits until they may have arrived."""
+    """Limits the rate of fill: callers wait for their bytes."""
 
     def __init__(self, mbps: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._bytes_per_s = mbps * 1e6 / 8
@@ -77,7 +77,7 @@ class Pace:
         self._free_s = clock()
 
     async def __call__(self, size_bytes: int) -> None:
-        """Wait for so many bytes."""
+        """Wait until ``size_bytes`` fit the rate."""
         now_s = self._clock()
         self._free_s = max(self._free_s, now_s - BURST_S) + size_bytes / self._bytes_per_s
         if self._free_s > now_s:
@@ -85,12 +85,12 @@ class Pace:
 
 
 class Filler:
-    """Follows a plan; belongs to one event loop.
+    """Fills an edge according to a plan; belongs to one event loop.
 
     Args:
-        edge: The edge, which pulls, pins and unpins.
-        path: The plan.
-        keys: What tokens are signed with, where upstream checks them.
+        edge: The edge, which pulls, pins and unpins objects.
+        path: File of the plan.
+        keys: Keys to sign tokens; None if upstream servers don't check tokens.
         local: Returns local time.
     """
 
@@ -108,7 +108,7 @@ class Filler:
             )
 
     async def run(self) -> None:
-        """Fill, window after window; never returns."""
+        """Fill in every window; never returns."""
         while True:
             open_s = left_s(self._plan, self._local())
             if not open_s:
@@ -120,7 +120,7 @@ class Filler:
                 await asyncio.sleep(IDLE_S)
 
     async def _window(self) -> None:
-        """Pull until everything is here or the window closes."""
+        """Pull until all objects have arrived or the window closes."""
         plan = self._plan
         pace = Pace(plan.mbps)
         self._edge.unpin_others({f"{item.title}/{item.track}" for item in plan.items})
@@ -130,14 +130,14 @@ class Filler:
             for item in plan.items:
                 late_bytes += await self._item(item, plan, pace)
             if not late_bytes:
-                log.info("all that is planned for %s is here", plan.edge)
+                log.info("the fill of %s is complete", plan.edge)
                 return
             await asyncio.sleep(min(AGAIN_S, left_s(plan, self._local())))
-        self._edge.figures.filled("late", late_bytes)
-        log.warning("the window of %s closed with %s bytes missing; they are late", plan.edge, f"{late_bytes:,}")
+        self._edge.counts.filled("late", late_bytes)
+        log.warning("the fill window of %s closed with %s bytes missing", plan.edge, f"{late_bytes:,}")
 
     async def _item(self, item: FillItem, plan: FillPlan, pace: Pace) -> int:
-        """Pull one track; returns how much of it is not here yet, at least 1 if that is not known."""
+        """Pull one track; returns the missing bytes, at least 1 if the number is unknown."""
         prefix = f"/t/{self._token(item.title)}" if self._keys is not None else ""
         missing_bytes = 0
         try:
@@ -147,12 +147,12 @@ class Filler:
                 if self._edge.pinned_bytes + wanted.size_bytes > plan.budget_bytes and not self._edge.has_pinned(
                     wanted
                 ):
-                    continue  # tracks are larger than the plan knew: the last ones stay out
+                    continue  # tracks are larger than planned: leave out the last ones
                 target = f"{prefix}/{item.title}/tracks/{wanted.key.partition('/')[2]}"
                 if not await self._edge.pin(wanted, target, pace, from_peers=item.pulled_by != plan.edge):
                     missing_bytes += wanted.size_bytes
         except (Absent, Unreachable, Mismatch, Incomplete, TooMany, TookTooLong) as error:
-            log.warning("%s of %s could not be filled: %s", item.track, item.title, type(error).__name__)
+            log.warning("can't fill %s of %s: %s", item.track, item.title, type(error).__name__)
             return missing_bytes + 1
         return missing_bytes
 
@@ -160,7 +160,7 @@ class Filler:
         try:
             found = read_plan(self._path)
         except ConfigError as error:
-            log.error("the plan stays as it was: %s", error)
+            log.error("can't reload the fill plan, so the old one stays in use: %s", error)
             return
         if found.budget_bytes <= self._edge.budget_bytes:
             self._plan = found

@@ -1,4 +1,4 @@
-"""The servers of a live run: the commands that people use, as children that end with this process."""
+"""The servers of a live run: ``headend`` commands as child processes that exit with this process."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,17 @@ from headend.core.errors import ConfigError
 from headend.core.process import leashed
 
 START_S = 60.0
-"""How long a server may take to say where it is."""
+"""Timeout for a server to start and print its address."""
 STOP_S = 10.0
-"""How long it may take to finish when it is told to stop."""
+"""Timeout for a server to stop after SIGTERM."""
 
 
 class Child:
     """One server.
 
     Args:
-        words: The command and its arguments, without ``headend``; it must print one JSON object with its ``url``.
-        log: File for what it writes to standard error.
+        words: The command and its arguments, without ``headend``; it must print a JSON object with its ``url``.
+        log: File for its standard error.
     """
 
     def __init__(self, words: Sequence[str], log: Path) -> None:
@@ -31,14 +31,14 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> str:
-        """Start it; returns its base URL.
+        """Start the server; returns its base URL.
 
         Raises:
-            ConfigError: It ends, or does not say where it is.
+            ConfigError: The server exits, or does not print its address.
         """
         argv = [sys.executable, "-m", "headend", *self.words]
         with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C is for this process, which then ends its children in order.
+            # A separate session, so that Ctrl-C reaches only this process, which stops its children in order.
             self._process = await asyncio.create_subprocess_exec(
                 *leashed(argv), stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True
             )
@@ -59,14 +59,14 @@ class Child:
             ) from error
 
     async def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the server, like a power cut."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
 
     async def stop(self) -> None:
-        """Tell it to stop, and see that it does."""
+        """Stop the server; kill it if it takes too long."""
         if self._process is None or self._process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -79,5 +79,5 @@ class Child:
 
 
 def empty(folder: Path) -> None:
-    """Remove what a cache holds, as a machine that comes back with a new disk."""
+    """Remove a cache's files, as if the machine had a new disk."""
     shutil.rmtree(folder, ignore_errors=True)

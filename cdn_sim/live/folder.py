@@ -1,7 +1,7 @@
-"""The edge's disk: one file per object, written in the place where it will stay.
+"""The edge's disk: one file per object.
 
-An object arrives in a hidden file beside its place and is moved there when its digest is right, so that no path ever
-holds half an object. Files that an earlier process left are taken over oldest first, and hashed before they are served.
+An object is written to a hidden file in the same folder and renamed once its digest is verified, so no path ever has
+half an object. Files of an earlier process are kept, oldest first, and hashed before they are served.
 """
 
 import errno
@@ -21,14 +21,14 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class NoRoom(Exception):
-    """The disk is full, or can't be written."""
+    """The disk is full or not writable."""
 
 
 class Folder:
     """Objects by key, a path of two or three parts such as ``film/avc-1080p-6000k-3f9c2ab1d0/7.m4s``.
 
     Args:
-        root: Where the files are; made if it is missing.
+        root: Folder of the files; created if it is missing.
 
     Raises:
         ConfigError: The folder can't be used.
@@ -43,15 +43,15 @@ class Folder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise ConfigError(f"{root} can't hold a cache ({error.strerror}): choose another with --disk") from error
+            raise ConfigError(f"{root} can't be used as a cache ({error.strerror}): choose another --disk") from error
 
     @property
     def free_bytes(self) -> int:
-        """Room on the disk."""
+        """Free space on the disk."""
         return shutil.disk_usage(self._root).free
 
     def found(self) -> Iterator[tuple[str, int]]:
-        """Keys and sizes of what an earlier process left, oldest first; what it left half is removed."""
+        """Keys and sizes of an earlier process's objects, oldest first; incomplete files are removed."""
         files = []
         for folder, _, names in os.walk(self._root):
             for name in names:
@@ -68,7 +68,7 @@ class Folder:
             yield key, size_bytes
 
     def open(self, key: str, size_bytes: int, sha256: bytes) -> Blob | None:
-        """Open an object, hashed unless this process wrote or hashed it before; None if it is missing or damaged."""
+        """Open an object, hashed at its first use by this process; None if it is missing or damaged."""
         try:
             fd = os.open(self._root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -89,7 +89,7 @@ class Folder:
         return in_file(fd, size_bytes)
 
     def create(self, key: str, size_bytes: int) -> "ArrivingFile":
-        """Reserve room for an object; raises `NoRoom` before anything was received if there is none."""
+        """Create a file and reserve space for an object; raises `NoRoom` if the disk is full."""
         path = self._root / key
         temporary = path.with_name(f"{_ARRIVING}{path.name}")
         try:
@@ -108,7 +108,7 @@ class Folder:
         return ArrivingFile(self, key, temporary, path, Blob(fd, size_bytes, memory_bytes=0, ready_bytes=0))
 
     def remove(self, key: str) -> None:
-        """Remove an object, if it is there; what is being sent from it goes on."""
+        """Remove an object if it exists; responses that are being sent from it continue."""
         self._verified.discard(key)
         path = self._root / key
         with suppress(OSError):
@@ -116,7 +116,7 @@ class Folder:
             path.parent.rmdir()
 
     def keep(self, key: str) -> None:
-        """Note that an object was verified."""
+        """Remember that an object was verified."""
         self._verified.add(key)
 
 
@@ -135,10 +135,10 @@ class ArrivingFile:
         self.blob = blob
 
     def finish(self, modified_s: float) -> None:
-        """Move it to its place, with the time at which the origin says that it was written.
+        """Rename the complete file to its final name, and set the origin's Last-Modified as its time.
 
         Raises:
-            NoRoom: The disk refuses.
+            NoRoom: The disk is full or not writable.
         """
         try:
             os.utime(self.blob.fd, (modified_s, modified_s))
@@ -149,5 +149,5 @@ class ArrivingFile:
         self._folder.keep(self._key)
 
     def discard(self) -> None:
-        """Remove it."""
+        """Remove the file."""
         self._temporary.unlink(missing_ok=True)

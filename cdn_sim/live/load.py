@@ -1,21 +1,21 @@
-"""How much of its rate an edge sends, as it tells the steering server."""
+"""Measures an edge's load, which it reports to the steering server."""
 
 import math
 import time
 from collections.abc import Callable
 
 HEADER = "Headend-Load"
-"""Of the response to ``/readyz``: share of the edge's rate that is taken, such as ``0.42``."""
+"""Header of the response to ``/readyz``: load as a share of the edge's rate, such as ``0.42``."""
 SPAN_S = 10
-"""Over how many seconds it is averaged."""
+"""Averaging period in seconds."""
 
 
 class LoadMeter:
-    """Counts bytes by second, over the last few.
+    """Counts sent bytes over the last `SPAN_S` seconds.
 
     Args:
-        rate_bps: What the edge may send; infinite if nobody said.
-        clock: Seconds, monotonic.
+        rate_bps: The edge's maximum rate; infinite if not configured.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, rate_bps: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,19 +25,19 @@ class LoadMeter:
         self._second = int(clock())
 
     def add(self, size_bytes: int) -> None:
-        """Count what was sent."""
+        """Count sent bytes."""
         if self._rate_bps == math.inf:
-            return  # the load is 0, whatever is sent
-        self._pass()
+            return  # the load is always 0
+        self._advance()
         self._bytes[self._second % SPAN_S] += size_bytes
 
     @property
     def load(self) -> float:
-        """Share of the rate that was taken."""
-        self._pass()
+        """Mean rate as a share of the maximum rate."""
+        self._advance()
         return sum(self._bytes) * 8 / SPAN_S / self._rate_bps
 
-    def _pass(self) -> None:
+    def _advance(self) -> None:
         now = int(self._clock())
         if now == self._second:
             return

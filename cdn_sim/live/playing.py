@@ -1,4 +1,4 @@
-"""A slice of a scenario in real time: its servers as processes, its links shaped, its viewers as real HTTP clients."""
+"""Plays part of a scenario in real time: servers are processes, links are shaped, and viewers are HTTP clients."""
 
 import asyncio
 import signal
@@ -36,15 +36,15 @@ LIVE_EVENTS = ("lost", "slow", "origin")
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What is played.
+    """The part of a scenario to play.
 
     Attributes:
-        scenario: One variant.
-        store: Where the releases are that are watched.
-        endpoint_url: Its S3 endpoint; None for AWS or a folder.
-        seed: Of the viewers.
-        seconds: How long.
-        folder: For decision logs; made if it is missing.
+        scenario: The scenario.
+        store: Store with the releases to watch.
+        endpoint_url: The store's S3 endpoint; None for AWS or a folder.
+        seed: Seed of the viewers.
+        seconds: Length in seconds.
+        folder: Folder for decision logs; created if it is missing.
     """
 
     scenario: Scenario
@@ -56,7 +56,7 @@ class Slice:
 
     @property
     def starts_ms(self) -> int:
-        """When it begins: with the first event that can be played live, or in the busiest hour of the first day."""
+        """Start: the first event that can be played live, or else the busiest hour of the first day."""
         first_ms = self.scenario.days.warm_up * DAY_MS
         at = [time_ms(event.at) for event in self.scenario.events if event.kind in LIVE_EVENTS]
         if at and min(at) >= first_ms:
@@ -66,7 +66,7 @@ class Slice:
 
 
 def play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
-    """Play it; returns what came out, and whether it was stopped before its end by SIGINT or SIGTERM.
+    """Play a slice; returns the results, and whether SIGINT or SIGTERM stopped it early.
 
     Raises:
         ConfigError: A server does not start, or the store has no release.
@@ -89,17 +89,17 @@ class _Site:
         self.logs: list[Path] = []
 
     def host(self, edge: int) -> str:
-        """Where viewers reach an edge, from 0; all of 127.0.0.0/8 is this machine."""
+        """Address of an edge, from 0; all of 127.0.0.0/8 is this machine."""
         return f"127.{10 + self.number}.0.{edge + 1}"
 
     @property
     def network(self) -> str:
-        """Addresses of its viewers."""
+        """Network of the provider's viewers."""
         return f"127.{10 + self.number}.0.0/16"
 
     @property
     def viewers(self) -> str:
-        """Where its viewers' connections come from."""
+        """Source address of the viewers' connections."""
         return f"127.{10 + self.number}.1.1"
 
 
@@ -131,12 +131,12 @@ async def _play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Re
 
 
 async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
-    """Start all servers at once; they only need to know each other's addresses."""
+    """Start all servers concurrently; their addresses are fixed in advance."""
     scenario = wanted.scenario
     children: list[Child] = []
 
     def child(name: str, *words: str) -> tuple[Child, tuple[str, int]]:
-        # A port of its own from the beginning, so that a server that was killed can come back to the same place.
+        # Fix the port in advance, so that a killed server can restart at the same address.
         place = "127.0.0.1", _reserve_port("127.0.0.1", held)
         children.append(Child((*words, "--port", str(place[1]), "--json"), scratch / f"{name}.err"))
         held.push_async_callback(children[-1].stop)
@@ -157,24 +157,24 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
     for site in sites:
         isp, edge = site.isp, scenario.edge_of(site.isp)
         site.origin_link = Link(max(scenario.origin.link.gbps * isp.share * 1e9, 1e3), scenario.origin.link.rtt_ms)
-        above = await held.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
+        upstream = await held.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
         site.shield, shield = cache(
-            site, "shield", isp.shield.policy, isp.shield.disk, "--origin", above, "--tier", "shield"
+            site, "shield", isp.shield.policy, isp.shield.disk, "--origin", upstream, "--tier", "shield"
         )
         site.transit = Link(isp.transit.gbps * 1e9, isp.transit.rtt_ms)
         transit = await held.enter_async_context(site.transit.proxy("127.0.0.1", 0, shield))
         for number in range(isp.edges):
-            words = ("--origin", above, "--shield", transit, "--admission", edge.admission)
+            words = ("--origin", upstream, "--shield", transit, "--admission", edge.admission)
             rate = ("--mbps", str(edge.gbps * 1000))
-            made, place = cache(site, str(number + 1), edge.policy, edge.disk, *words, *rate)
+            server, place = cache(site, str(number + 1), edge.policy, edge.disk, *words, *rate)
             link = Link(edge.gbps * 1e9)
             url = await held.enter_async_context(link.proxy(site.host(number), port, place))
-            site.edges.append(made)
+            site.edges.append(server)
             site.edge_links.append(link)
             steered += ["--edge", f"{_slug(isp.name)}/{number + 1}={url}"]
         steered += ["--network", f"{_slug(isp.name)}={site.network}"]
-    often = ("--replicas", str(max(isp.replicas_of_top for isp in scenario.isps)), "--check", str(CHECK_S))
-    _, steering = child("steering", "steer", *steered, *often, "--ttl", str(TTL_S))
+    options = ("--replicas", str(max(isp.replicas_of_top for isp in scenario.isps)), "--check", str(CHECK_S))
+    _, steering = child("steering", "steer", *steered, *options, "--ttl", str(TTL_S))
     for site in sites:
         site.audience = Audience(f"http://{steering[0]}:{steering[1]}", site.viewers)
         held.push_async_callback(site.audience.close)
@@ -186,7 +186,7 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
 
 
 async def _until_steered(sites: Sequence[_Site]) -> None:
-    """Wait until the steering server has heard of all edges; on a busy machine that takes a moment."""
+    """Wait until the steering server has found all edges to be up."""
     edges = sum(len(site.edges) for site in sites)
     deadline_s = asyncio.get_running_loop().time() + STEERED_S
     while asyncio.get_running_loop().time() < deadline_s:
@@ -194,7 +194,7 @@ async def _until_steered(sites: Sequence[_Site]) -> None:
         if len(pathways) == edges:
             return
         await asyncio.sleep(CHECK_S)
-    raise ConfigError("the edges don't answer in time: play a smaller scenario, or on a machine that is less busy")
+    raise ConfigError("the edges did not start in time: play a smaller scenario, or use a less busy machine")
 
 
 async def _slice(
@@ -204,30 +204,30 @@ async def _slice(
     stop: asyncio.Event,
     on_progress: Callable[[str], object],
 ) -> float:
-    """Let viewers come, and events happen; returns for how long."""
+    """Run the viewers and the events; returns the seconds played."""
     loop = asyncio.get_running_loop()
-    began_s = loop.time()
+    started_s = loop.time()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def come(site: _Site, viewer: Viewer) -> None:
-        await asyncio.sleep(max(0.0, began_s + viewer.starts_s - loop.time()))
+    async def start(site: _Site, viewer: Viewer) -> None:
+        await asyncio.sleep(max(0.0, started_s + viewer.starts_s - loop.time()))
         await site.audience.watch(viewer)
 
     for site in sites:
-        tasks |= {loop.create_task(come(site, viewer)) for viewer in viewers(wanted, site.number, titles)}
+        tasks |= {loop.create_task(start(site, viewer)) for viewer in viewers(wanted, site.number, titles)}
     expected = len(tasks)
     for event in wanted.scenario.events:
         after_s = (time_ms(event.at) - wanted.starts_ms) / 1000
         if event.kind in LIVE_EVENTS and 0 <= after_s < wanted.seconds:
-            tasks.add(loop.create_task(_happen(event, began_s + after_s, sites)))
+            tasks.add(loop.create_task(_apply(event, started_s + after_s, sites)))
     try:
-        while not stop.is_set() and (left_s := began_s + wanted.seconds - loop.time()) > 0:
+        while not stop.is_set() and (left_s := started_s + wanted.seconds - loop.time()) > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), min(PROGRESS_S, left_s))
             active = sum(site.audience.active for site in sites)
-            came = int(sum(site.audience.seen[0] for site in sites))
-            on_progress(f"{active} of {came} viewers play; {expected} come in all")
-        return min(wanted.seconds, loop.time() - began_s)
+            started = int(sum(site.audience.seen[0] for site in sites))
+            on_progress(f"{active} viewers playing; {started} of {expected} sessions started")
+        return min(wanted.seconds, loop.time() - started_s)
     finally:
         for task in tasks:
             task.cancel()
@@ -235,12 +235,12 @@ async def _slice(
 
 
 def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list[Viewer]:
-    """Who comes in the slice: the sessions of the scenario's simulation at this time, of the titles that there are."""
+    """The sessions that start in the slice: those of the simulation, with the titles of the store."""
     scenario = wanted.scenario
     day = wanted.starts_ms // DAY_MS
-    chart = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
+    ranking = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
     segments = np.array([title.segments for title in titles])
-    weights = chart.weights(day, isp_number)[: len(titles)]
+    weights = ranking.weights(day, isp_number)[: len(titles)]
     found = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)
     inside = np.flatnonzero(
         (found.start_ms >= wanted.starts_ms) & (found.start_ms < wanted.starts_ms + wanted.seconds * 1000)
@@ -263,8 +263,8 @@ def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list
     ]
 
 
-async def _happen(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
-    """Do to servers and links what an event says, and undo it when it is over."""
+async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
+    """Apply an event to servers and links at its time, and undo it at its end."""
     await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
     if event.lost is not None:
         isp, _, number = (event.lost.edge or event.lost.shield).partition("/")
@@ -321,7 +321,7 @@ def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, p
     isp = site.isp
     requests = np.zeros((isp.edges + 1, len(DECISIONS), DAY_HOURS))
     sent = np.zeros_like(requests)
-    # The first log is the shield's, which the tables have last.
+    # The shield's log is first, but its row in the arrays is last.
     for cache, log in enumerate((*site.logs[1:], site.logs[0])):
         counts, sizes = _decisions(log)
         requests[cache, :, hour], sent[cache, :, hour] = counts, sizes
@@ -330,7 +330,7 @@ def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, p
     for row, link in enumerate((*site.edge_links, site.transit, site.origin_link)):
         for number, size in link.carried.items():
             traffic[row, min(number, bins - 1)] += size
-    # Rates are of whole bins, so the last one is counted as if it went on as it began.
+    # Rates are per whole bin, so extrapolate the last, partial one.
     traffic[:, -1] *= BIN_S / max(1.0, played_s - BIN_S * (bins - 1))
     seen = np.zeros((DAY_HOURS, len(site.audience.seen)))
     seen[hour] = site.audience.seen
@@ -343,7 +343,7 @@ def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, p
 
 
 def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Requests and bytes by decision, from a log; a fetch that failed turns its miss into a failure."""
+    """Requests and bytes by decision, from a log; a failed fetch turns its miss into a failure."""
     counts, sizes = np.zeros(len(DECISIONS)), np.zeros(len(DECISIONS))
     known: dict[str, int] = {}
     with suppress(FileNotFoundError), log.open(encoding="ascii") as lines:
@@ -360,7 +360,7 @@ def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reserve_port(host: str, held: AsyncExitStack) -> int:
-    """Find a port that nobody else gets while ``held`` is open: bound without listening, so that a server still may."""
+    """Reserve a port while ``held`` is open: bound without listening, so that a server can still listen on it."""
     reserved = held.enter_context(socket.socket())
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((host, 0))
@@ -368,5 +368,5 @@ def _reserve_port(host: str, held: AsyncExitStack) -> int:
 
 
 def _slug(name: str) -> str:
-    """A provider's name as steering takes it."""
+    """A provider's name in the form that ``headend steer`` accepts."""
     return "".join(each if each.isalnum() else "-" for each in name.lower())

@@ -1,4 +1,4 @@
-"""Running a server: as a program until it is told to stop, or beside something else for a while."""
+"""Runs a server: as a program until a signal, or in a thread of another program."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ Work = Callable[[socket.socket, asyncio.Event, Callable[[], object]], Awaitable[
 
 
 def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], object]) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve until SIGTERM or SIGINT, then finish pending requests.
 
     Args:
-        work: Serves.
+        work: Runs the server.
         host: Address or name to listen on.
-        port: To listen on; 0 for a free one.
-        on_ready: Called with the base URL, without a slash at its end, once connections are accepted.
+        port: Port to listen on; 0 for any free port.
+        on_ready: Called with the base URL, without a trailing slash, once connections are accepted.
 
     Raises:
-        ConfigError: The port or host can't be listened on.
+        ConfigError: The address can't be listened on.
     """
     [listener] = listen(host, port, 1)
     with contextlib.closing(listener):
@@ -43,16 +43,16 @@ def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], 
 
 @contextmanager
 def in_thread(work: Work, name: str, host: str, port: int = 0) -> Iterator[str]:
-    """Serve from a thread of this process until the block is left; yields the base URL, without a slash at its end.
+    """Serve from a thread of this process until the ``with`` block ends; yields the base URL, without a trailing slash.
 
     Args:
-        work: Serves.
-        name: Of the thread.
+        work: Runs the server.
+        name: Name of the thread.
         host: Address or name to listen on.
-        port: To listen on; 0 for a free one.
+        port: Port to listen on; 0 for any free port.
 
     Raises:
-        ConfigError: The port or host can't be listened on.
+        ConfigError: The address can't be listened on.
     """
     [listener] = listen(host, port, 1)
     url = url_of(host, listener)

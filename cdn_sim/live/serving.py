@@ -1,4 +1,4 @@
-"""Running an edge: as a program until it is told to stop, or beside something else for a while."""
+"""Runs an edge: as a program until a signal, or in a thread of another program."""
 
 import asyncio
 import contextlib
@@ -41,28 +41,28 @@ log = logging.getLogger("headend.edge")
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
-    """How an edge runs.
+    """Settings of an edge.
 
     Attributes:
-        origin: The origin's address.
+        origin: Address of the origin.
         disk: Folder for objects.
-        disk_bytes: Room for them.
-        name: Unique among the edges of a plant; the host's name and port by default.
+        disk_bytes: Maximum size of the objects.
+        name: Name, unique among all edges; by default the host's name and the port.
         tier: ``edge`` or ``shield``.
-        shield: Address of the shield that is asked before the origin; None for none.
-        peers: Addresses of the cluster's other edges.
-        itself: Under which address peers know this edge; needed with peers.
-        policy: A name of `cdn_sim.policies.POLICIES`.
-        admission: A name of `cdn_sim.admission.RULES`.
+        shield: Address of the shield, which is tried before the origin; None for no shield.
+        peers: Addresses of the other edges of the cluster.
+        itself: This edge's own address among its peers; required with ``peers``.
+        policy: A name in `cdn_sim.policies.POLICIES`.
+        admission: A name in `cdn_sim.admission.RULES`.
         memory_bytes: Memory for manifests.
-        decisions: File of the decision log; None for none.
-        keys: What tokens are signed with; None serves everything to everyone.
-        state_dir: Where screens are counted; needed with keys.
-        territory: Where the edge is, ISO 3166-1 alpha-2; empty if that is not known.
-        access_log: Whether each request is written to standard output, as a line of JSON.
-        rate_bps: What the edge may send; the steering server sends no more viewers to an edge that is full.
-        fill: A plan that ``headend fill plan`` wrote; None for none.
-        linger_s: How long the edge goes on after it is told to stop, while it says that it is not ready.
+        decisions: File of the decision log; None for no log.
+        keys: Keys that sign tokens; None serves everyone without tokens.
+        state_dir: Folder for leases of screens; required with ``keys``.
+        territory: Territory of the edge, ISO 3166-1 alpha-2; empty if unknown.
+        access_log: Whether to write each request to standard output, as a line of JSON.
+        rate_bps: Maximum rate, used to report the load; the steering server sends no new viewers to a full edge.
+        fill: Fill plan written by ``headend fill plan``; None for no fill.
+        linger_s: How long the edge still serves after a signal to stop; meanwhile it is not ready.
     """
 
     origin: str
@@ -93,10 +93,10 @@ def serve(
     port: int = DEFAULT_PORT,
     on_ready: Callable[[str], None] = lambda _url: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve until SIGTERM or SIGINT, then finish pending requests.
 
     Raises:
-        ConfigError: An address is malformed, the port can't be listened on, or the folder can't be used.
+        ConfigError: An address is malformed, it can't be listened on, or the folder can't be used.
     """
     until_signalled(partial(_run, settings), host, port, on_ready)
 
@@ -104,7 +104,7 @@ def serve(
 def running(
     settings: EdgeSettings, *, host: str = DEFAULT_HOST, port: int = 0
 ) -> contextlib.AbstractContextManager[str]:
-    """Serve from a thread of this process until the block is left; yields the base URL, without a slash at its end."""
+    """Serve from a thread of this process until the ``with`` block ends; yields the base URL without trailing slash."""
     return in_thread(partial(_run, settings), "edge", host, port)
 
 
@@ -175,7 +175,7 @@ async def _run(
 
 def _upstreams(settings: EdgeSettings) -> list[Upstream]:
     if settings.peers and not settings.itself:
-        raise ConfigError("with --peer the edge needs --self URL, its own address among them")
+        raise ConfigError("--peer needs --self URL: the edge's own address among its peers")
     named = [
         *((peer, Role.PEER) for peer in settings.peers),
         *([(settings.shield, Role.SHIELD)] if settings.shield else []),
@@ -185,17 +185,17 @@ def _upstreams(settings: EdgeSettings) -> list[Upstream]:
 
 
 def _vouched(settings: EdgeSettings) -> dict[str, str]:
-    """What the edge says of itself to the origin."""
+    """Headers that vouch for the edge's territory."""
     if settings.keys is None:
         return {}
     try:
         return {EDGE: vouch(settings.territory or "ZZ", int(time.time()), settings.keys)}
     except ConfigError:
-        return {}  # there is no key for edges: the origin knows nothing of territories then
+        return {}  # no key for edges, so the origin ignores territories
 
 
 def _decisions(path: Path | None) -> tuple[TextIO | None, DecisionLog | None]:
-    """Open the decision log for appending; a line that a killed process cut is ended first."""
+    """Open the decision log for appending; ends an incomplete last line of a killed process."""
     if path is None:
         return None, None
     try:
@@ -204,7 +204,7 @@ def _decisions(path: Path | None) -> tuple[TextIO | None, DecisionLog | None]:
         if not fresh:
             with path.open("rb") as file:
                 if file.read(len(MAGIC)).decode("ascii", "replace") != MAGIC:
-                    raise ConfigError(f"{path} is there and is no decision log: choose another with --decisions")
+                    raise ConfigError(f"{path} exists and is not a decision log: choose another with --decisions")
                 file.seek(-1, 2)
                 if file.read(1) != b"\n":
                     stream.write("\n")
@@ -217,7 +217,7 @@ def _check_room(folder: Folder, settings: EdgeSettings, kept_bytes: int) -> None
     room = folder.free_bytes + kept_bytes - KEEP_FREE_BYTES
     if settings.disk_bytes > room:
         log.warning(
-            "%s has room for %.1f GB, less than --disk-bytes: what does not fit is passed on without being kept",
+            "%s has only %.1f GB free, less than --disk-bytes; objects that don't fit are not cached",
             settings.disk,
             max(0, room) / 1e9,
         )

@@ -1,7 +1,7 @@
-"""Shaped links on loopback: proxies that carry so many bytes a second and take so long to pass them on.
+"""Shaped links on loopback: TCP proxies with limited rate and added delay.
 
-In user space, without any rights: a token bucket for all connections of a link together, and half a round trip of delay
-each way. TCP does the rest, since a proxy that does not read slows its sender down.
+They need no privileges: all connections of a link share a token bucket, and data is delayed by half a round trip each
+way. TCP's flow control slows the senders down when a proxy stops reading.
 """
 
 import asyncio
@@ -11,26 +11,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 BURST_S = 0.02
-"""How much of its rate an idle link lets pass at once."""
+"""Maximum burst of an idle link, in seconds of its rate."""
 PIECE_BYTES = 16 << 10
 QUEUED = 64
-"""Pieces that are on their way over a connection, each direction."""
+"""Maximum pieces in flight per connection and direction."""
 BIN_S = 300
-"""Length of the bins in which bytes are counted, as transit is billed."""
+"""Length of a traffic bin, as in transit billing."""
 
 
 class Link:
-    """What all connections over one link share; belongs to one event loop.
+    """A link that any number of connections share; belongs to one event loop.
 
     Args:
-        bps: Rate from servers to clients; requests are too small to matter.
+        bps: Rate from servers to clients; requests are small and not limited.
         rtt_ms: Round trip.
 
     Attributes:
-        bps: As given; may be changed at any time.
-        delay_s: One way; may be changed.
-        is_cut: Whether nothing passes.
-        carried: Bytes by bin since the link was made.
+        bps: The rate; may be changed at any time.
+        delay_s: One-way delay; may be changed at any time.
+        is_cut: Whether the link is down.
+        carried: Bytes by bin since the link was created.
     """
 
     def __init__(self, bps: float, rtt_ms: float = 0.0) -> None:
@@ -43,7 +43,7 @@ class Link:
         self._open: set[asyncio.Task[None]] = set()
 
     async def carry(self, size_bytes: int) -> None:
-        """Wait until so many bytes have passed."""
+        """Wait until the link has carried ``size_bytes``."""
         now_s = self._loop.time()
         self.carried[int((now_s - self._began_s) // BIN_S)] += size_bytes
         self._free_s = max(self._free_s, now_s - BURST_S) + size_bytes * 8 / self.bps
@@ -51,22 +51,22 @@ class Link:
             await asyncio.sleep(self._free_s - now_s)
 
     def cut(self) -> None:
-        """Break all connections, and let none be made."""
+        """Abort all connections and refuse new ones."""
         self.is_cut = True
         for task in tuple(self._open):
             task.cancel()
 
     def mend(self) -> None:
-        """Let connections be made again."""
+        """Accept connections again."""
         self.is_cut = False
 
     @asynccontextmanager
     async def proxy(self, host: str, port: int, target: tuple[str, int]) -> AsyncIterator[str]:
-        """Listen, and pass every connection on over this link; yields the proxy's base URL.
+        """Run a proxy whose connections use this link; yields its base URL.
 
         Args:
-            host: To listen on.
-            port: To listen on; 0 for a free one.
+            host: Address to listen on.
+            port: Port to listen on; 0 for any free port.
             target: Host and port of the server.
         """
         server = await asyncio.start_server(lambda reader, writer: self._serve(reader, writer, target), host, port)
@@ -84,26 +84,26 @@ class Link:
         try:
             if self.is_cut:
                 return
-            there_reader, there_writer = await asyncio.open_connection(*target)
+            server_reader, server_writer = await asyncio.open_connection(*target)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._pass(reader, there_writer, is_down=False))
-                    both.create_task(self._pass(there_reader, writer, is_down=True))
+                    both.create_task(self._forward(reader, server_writer, is_down=False))
+                    both.create_task(self._forward(server_reader, writer, is_down=True))
             finally:
-                there_writer.transport.abort()
+                server_writer.transport.abort()
         except (OSError, asyncio.CancelledError, ExceptionGroup):
-            pass  # one side is gone, or the link was cut: the other side finds its connection closed
+            pass  # one side disconnected or the link was cut: close the other side, too
         finally:
             self._open.discard(task)
             writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_down: bool) -> None:
-        """Pass one direction on, until its sender ends it."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUED)
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_down: bool) -> None:
+        """Forward one direction until its sender ends it."""
+        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUED)
 
         async def send() -> None:
             while True:
-                due_s, piece = await under_way.get()
+                due_s, piece = await in_flight.get()
                 if (wait_s := due_s - self._loop.time()) > 0:
                     await asyncio.sleep(wait_s)
                 if not piece:
@@ -120,4 +120,4 @@ class Link:
                 piece = await reader.read(PIECE_BYTES)
                 if is_down and piece:
                     await self.carry(len(piece))
-                await under_way.put((self._loop.time() + self.delay_s, piece))
+                await in_flight.put((self._loop.time() + self.delay_s, piece))

@@ -1,7 +1,7 @@
-"""The steering server: tells players which edges to use, from what the edges say of themselves.
+"""The steering server: sends players steering manifests, based on the health and load of the edges.
 
-Answers hold no state: a viewer's number, which spreads viewers over replicas, stands in the address that the answer
-names for the next time. So any number of steering servers with the same options give the same answers.
+It is stateless: a viewer's random number, which spreads viewers over replicas, is in the address of the next request.
+So any number of steering servers with the same options return the same manifests.
 """
 
 import asyncio
@@ -36,29 +36,29 @@ log = logging.getLogger("headend.steering")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8083
 CHECK_S = 2.0
-"""How often each edge is asked whether it takes requests."""
+"""Time between health checks of an edge."""
 PATIENCE_S = 2.0
-"""How long an edge may take to say so."""
+"""Timeout of a health check."""
 RISES = 2
-"""How often in a row an edge that was away must say that it is there, so that nobody swings."""
+"""Consecutive successful checks before an edge that was down gets viewers again."""
 PATHWAY = re.compile(r"(?:^|&)_(?:HLS|DASH)_pathway=(?:%22|\")?([A-Za-z0-9._-]{1,96})")
 TITLE = re.compile(r"/([a-z0-9-]{1,64})")
 VIEWER = re.compile(r"(?:^|&)viewer=([0-9]{1,10})(?=&|$)")
 LONGEST_QUERY = 2048
 HOPS = 512
-"""Longest X-Forwarded-For that is read."""
+"""Maximum number of characters of X-Forwarded-For that are read."""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
 
 
 @dataclass(frozen=True, slots=True)
 class SteeringSettings:
-    """How a steering server runs.
+    """Settings of a steering server.
 
     Attributes:
-        plan: The edges, and who belongs to them.
-        proxies: Networks of the proxies in front, whose X-Forwarded-For is believed.
-        check_s: How often each edge is asked how it is.
+        plan: The edges and their providers' networks.
+        proxies: Networks of trusted reverse proxies, whose X-Forwarded-For is used.
+        check_s: Time between health checks of an edge.
     """
 
     plan: Plan
@@ -73,23 +73,23 @@ def serve(
     port: int = DEFAULT_PORT,
     on_ready: Callable[[str], object] = lambda _url: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises `ConfigError` if the port can't be listened on."""
+    """Serve until SIGTERM or SIGINT; raises `ConfigError` if the address can't be listened on."""
     until_signalled(partial(_run, settings), host, port, on_ready)
 
 
 def running(
     settings: SteeringSettings, *, host: str = DEFAULT_HOST, port: int = 0
 ) -> contextlib.AbstractContextManager[str]:
-    """Serve from a thread of this process until the block is left; yields the base URL."""
+    """Serve from a thread of this process until the ``with`` block ends; yields the base URL."""
     return in_thread(partial(_run, settings), "steering", host, port)
 
 
 class Steering:
-    """Answers players; belongs to one event loop.
+    """Answers players' requests; belongs to one event loop.
 
     Args:
-        settings: How.
-        registry: Where metrics are exported.
+        settings: Settings.
+        registry: Registry for metrics.
     """
 
     def __init__(self, settings: SteeringSettings, registry: Registry) -> None:
@@ -97,14 +97,14 @@ class Steering:
         self._registry = registry
         self._health = {edge.name: Health() for edge in settings.plan.edges}
         self._rises = dict.fromkeys(self._health, 0)
-        self._replies = registry.counter("replies", "Answers by the edge that stands first.", "edge")
-        self._changes = registry.counter("changes", "How often an edge went away or came back.", "edge")
+        self._replies = registry.counter("replies", "Steering manifests by their first edge.", "edge")
+        self._changes = registry.counter("changes", "How often an edge went down or came up.", "edge")
         registry.gauge(
             "edges_up", "Edges that take requests.", lambda: sum(each.is_up for each in self._health.values())
         )
 
     async def respond(self, request: Request) -> tuple[str, Response]:
-        """The name of the request's route, and the response."""
+        """Return the name of the request's route, and the response."""
         path = request.path
         if path in ("/healthz", "/livez", "/readyz"):
             return "health", _OK
@@ -132,20 +132,20 @@ class Steering:
         return "steering", responses.document(body.encode(), responses.JSON_TYPE, responses.NO_STORE)
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Nothing more is counted than the server does."""
+        """Nothing to do: the server counts responses."""
 
     def note(self, name: str, health: Health) -> None:
-        """Take in what an edge said of itself, or that it printed nothing."""
+        """Record the result of an edge's health check."""
         known = self._health[name]
         self._rises[name] = self._rises[name] + 1 if health.is_up else 0
         is_up = health.is_up and (known.is_up or self._rises[name] >= RISES)
         if is_up != known.is_up:
             self._changes.inc(name)
-            log.warning("%s %s", name, "is back" if is_up else "is away")
+            log.warning("edge %s is %s", name, "up" if is_up else "down")
         self._health[name] = replace(health, is_up=is_up)
 
     def _viewer(self, request: Request) -> Address | None:
-        """The viewer's address: the connection's, or the last one that a proxy of ours did not add."""
+        """The viewer's address: the connection's, or the last in X-Forwarded-For that is not a trusted proxy."""
         address = _address(request.client)
         if address is None or not any(_holds(network, address) for network in self._settings.proxies):
             return address
@@ -160,18 +160,18 @@ class Steering:
 
 
 async def check(steering: Steering, edges: Sequence[SteeredEdge], every_s: float) -> None:
-    """Ask each edge how it is, again and again; never returns."""
+    """Check the health of all edges periodically; never returns."""
     timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
 
-        async def ask(edge: SteeredEdge) -> None:
+        async def watch(edge: SteeredEdge) -> None:
             while True:
                 steering.note(edge.name, await _health(session, edge))
                 await asyncio.sleep(every_s)
 
         async with asyncio.TaskGroup() as group:
             for edge in edges:
-                group.create_task(ask(edge))
+                group.create_task(watch(edge))
 
 
 async def _health(session: aiohttp.ClientSession, edge: SteeredEdge) -> Health:

@@ -1,4 +1,4 @@
-"""What a live viewer knows of a title: its HLS playlists, read once as a player reads them."""
+"""Reads titles from an origin's HLS playlists, as live viewers need them."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -9,7 +9,7 @@ import m3u8
 from headend.core.errors import ConfigError
 
 CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": "av1"}
-"""By the first part of RFC 6381's names. VP9 is not in HLS."""
+"""Codecs by the first part of their RFC 6381 name. HLS has no VP9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Level:
     """One quality of a title.
 
     Attributes:
-        kbps: Mean bit rate.
-        paths: Addresses of its segments, without the server.
+        kbps: Mean bitrate.
+        paths: Paths of its segments.
     """
 
     kbps: float
@@ -30,11 +30,11 @@ class LiveTitle:
     """A title.
 
     Attributes:
-        name: Its slug.
-        manifest: Path of its multivariant playlist.
-        segment_ms: Length of its segments.
+        name: The title's slug.
+        manifest: Path of the multivariant playlist.
+        segment_ms: Length of a segment.
         levels: Qualities by codec, the lowest first.
-        sound: Addresses of the segments of its sound; empty if it has none.
+        sound: Paths of the sound's segments; empty if there is no sound.
     """
 
     name: str
@@ -45,7 +45,7 @@ class LiveTitle:
 
     @property
     def segments(self) -> int:
-        """How many segments the picture has."""
+        """Number of video segments."""
         return len(next(iter(self.levels.values()))[0].paths)
 
 
@@ -53,11 +53,11 @@ async def read_titles(origin: str, most: int) -> tuple[LiveTitle, ...]:
     """Read the titles of an origin.
 
     Args:
-        origin: Its base URL.
-        most: How many are read at most.
+        origin: Base URL of the origin.
+        most: Maximum number of titles.
 
     Raises:
-        ConfigError: It has none that plays as HLS.
+        ConfigError: No title can be played with HLS.
     """
     found = []
     async with aiohttp.ClientSession() as session:
@@ -68,7 +68,7 @@ async def read_titles(origin: str, most: int) -> tuple[LiveTitle, ...]:
             if title is not None:
                 found.append(title)
     if not found:
-        raise ConfigError("the store has no release that plays as HLS; publish a title first")
+        raise ConfigError("the store has no release for HLS; publish a title first")
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""What the edge knows of tracks before it is asked: sizes, digests and heights, from their compact indexes."""
+"""Sizes, digests and heights of tracks' objects, from the compact track indexes."""
 
 import asyncio
 import re
@@ -15,9 +15,9 @@ from headend.core.errors import StorageError
 from headend.core.track_index import TrackIndex
 
 MEMORY_BYTES = 32 << 20
-"""Memory for indexes: those of some 700 tracks of two hours."""
+"""Memory for indexes: about 700 tracks of two hours."""
 ABSENT_S = 5.0
-"""How long a track that is not there is taken for absent."""
+"""How long a missing track is remembered as missing."""
 WAIT_S = 20.0
 FLIGHTS = 256
 FLIGHTS_PER_CLIENT = 32
@@ -29,10 +29,10 @@ class Wanted:
     """An object of a track.
 
     Attributes:
-        key: What the policy and the disk call it.
-        size_bytes: Its size.
-        sha256: Its digest.
-        content_type: Its media type.
+        key: Key of the object for the policy and the disk.
+        size_bytes: Size.
+        sha256: Digest.
+        content_type: Media type.
         height_px: Shorter side of the track's pictures; 0 for sound and text.
         segment_s: Length of the track's first segment.
         is_segment: Whether it is a media segment.
@@ -48,11 +48,11 @@ class Wanted:
 
 
 class Tracks:
-    """Indexes of tracks, read when they are asked for; belongs to one event loop.
+    """A cache of track indexes; belongs to one event loop.
 
     Args:
-        upstreams: Where they come from.
-        clock: Seconds, monotonic.
+        upstreams: Servers to read them from.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, upstreams: Upstreams, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,27 +63,27 @@ class Tracks:
         self._flights: SingleFlight[str, TrackIndex | None] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
 
     async def find(self, title: str, track: str, name: str, *, prefix: str, client: str, loops: str) -> Wanted | None:
-        """Look an object up; None if there is no such track or object.
+        """Look up an object; None if there is no such track or object.
 
         Args:
-            title: Catalogue entry.
-            track: The track.
-            name: The object's name in it.
-            prefix: What the client's token puts before paths.
+            title: The title.
+            track: The track's id.
+            name: The object's name in the track.
+            prefix: Prefix of the path with the client's token.
             client: The client's name or address.
-            loops: The client's ``CDN-Loop``.
+            loops: The client's ``CDN-Loop`` header.
 
         Raises:
-            Unreachable: The index is not here, and nobody upstream gives it.
-            TooMany: Too many are being asked for.
-            TookTooLong: Upstream takes too long.
+            Unreachable: The index is not cached, and no upstream returns it.
+            TooMany: Too many indexes are being read.
+            TookTooLong: The upstream takes too long.
         """
         place = f"{title}/{track}"
         index = await self._index(place, prefix, client, loops)
         return wanted(place, name, index) if index is not None else None
 
     async def all(self, title: str, track: str, *, prefix: str) -> tuple[Wanted, ...]:
-        """All objects of a track, in the order in which they are played; none if there is no such track.
+        """All objects of a track, in playback order; empty if there is no such track.
 
         Raises:
             Unreachable, TooMany, TookTooLong: As `find`.
@@ -125,7 +125,7 @@ class Tracks:
         return index
 
     def cancel(self) -> None:
-        """End all reads."""
+        """Cancel all reads."""
         self._flights.cancel()
 
 

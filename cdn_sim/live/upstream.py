@@ -1,7 +1,7 @@
-"""Where an edge gets what it does not have: peers, a shield and the origin, in this order, each with a circuit breaker.
+"""Upstream servers of an edge: peers, a shield and the origin, tried in this order, each with a circuit breaker.
 
-A body that breaks off is asked for from where it ended, of the next upstream. Nothing that a client says goes upstream
-but the path, a checked query and its token.
+If a transfer breaks off, the next server is asked for the rest. The only parts of a client's request that are forwarded
+are the path, a checked query and the token.
 """
 
 import re
@@ -22,20 +22,20 @@ from headend.core.errors import ConfigError
 LOOP = "CDN-Loop"
 """RFC 8586."""
 LOOP_MARK = "peer"
-"""Parameter of `LOOP` that says that a peer asks: it is not asked back."""
+"""Parameter of `LOOP` in a peer's request, which is never sent to another peer."""
 CONNECT_S = 5.0
 READ_S = 15.0
-"""How long an upstream may send nothing."""
+"""Timeout for the next bytes of a response."""
 TOTAL_S = 120.0
 DOCUMENT_BYTES = 32 << 20
 DOCUMENT_STATUSES = frozenset({200, 301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 429, 431})
-"""What an upstream may say of a document; 304 too, if it was asked so."""
+"""Accepted statuses of a document; 304, too, for revalidation."""
 PIECE_BYTES = 256 << 10
 _ADDRESS = re.compile(r"https?://[^/?#\s@]+(/[A-Za-z0-9._~/-]*)?")
 
 
 class Role(StrEnum):
-    """What an upstream is."""
+    """Kind of an upstream server."""
 
     PEER = "peer"
     SHIELD = "shield"
@@ -43,22 +43,22 @@ class Role(StrEnum):
 
 
 class Unreachable(Exception):
-    """No upstream gave what was asked for, though it may exist."""
+    """No upstream server returned the object, although it may exist."""
 
 
 class Absent(Exception):
-    """An upstream says that there is no such object."""
+    """The object does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A document from upstream.
+class UpstreamResponse:
+    """A document from an upstream server.
 
     Attributes:
         status: HTTP status.
-        headers: As they came.
-        body: All of it.
-        role: Who gave it.
+        headers: Headers.
+        body: Complete body.
+        role: Kind of the server.
     """
 
     status: int
@@ -68,20 +68,20 @@ class Answered:
 
     @property
     def modified(self) -> datetime:
-        """When it was written, as the origin says; now if it does not."""
+        """The response's Last-Modified; now if it has none."""
         return modified_of(self.headers)
 
 
 class Upstream:
-    """One server.
+    """One upstream server.
 
     Args:
-        url: Its address, without a query.
-        role: What it is.
-        clock: Seconds, monotonic.
+        url: Address, without a query.
+        role: Kind of the server.
+        clock: Monotonic clock, in seconds.
 
     Raises:
-        ConfigError: The address is not http:// or https://, or has a password or a query in it.
+        ConfigError: The address is not http:// or https://, or has a password or a query.
     """
 
     def __init__(self, url: str, role: Role, clock: Any) -> None:
@@ -94,12 +94,12 @@ class Upstream:
 
 
 class Upstreams:
-    """All upstreams of an edge; belongs to one event loop.
+    """All upstream servers of an edge; belongs to one event loop.
 
     Args:
-        upstreams: In the order in which they are asked.
-        name: The edge's own name, for `LOOP`.
-        headers: Sent with every request, such as what the edge vouches for.
+        upstreams: The servers, in the order they are tried.
+        name: Name of this edge, for `LOOP`.
+        headers: Returns headers for every request, such as the edge's territory.
     """
 
     def __init__(self, upstreams: Sequence[Upstream], name: str, headers: Any = dict) -> None:
@@ -113,38 +113,40 @@ class Upstreams:
         if self._session is not None:
             await self._session.close()
 
-    async def document(self, target: str, *, etag: str | None = None, loops: str = "", accept: str = "*/*") -> Answered:
+    async def document(
+        self, target: str, *, etag: str | None = None, loops: str = "", accept: str = "*/*"
+    ) -> UpstreamResponse:
         """Get a small document from the shield or the origin.
 
         Args:
             target: Path and query, with the client's token.
-            etag: Of the copy that the edge has, to be revalidated.
-            loops: The client's `LOOP`.
-            accept: Which form is wanted.
+            etag: ETag of the cached copy, for revalidation.
+            loops: The client's `LOOP` header.
+            accept: Accept header.
 
         Raises:
-            Unreachable: Nobody answers, or everybody has a fault.
+            Unreachable: No server returned an acceptable response.
         """
         headers: dict[str, str] = {hdrs.ACCEPT: accept, **({hdrs.IF_NONE_MATCH: etag} if etag else {})}
-        sensible = DOCUMENT_STATUSES | ({HTTPStatus.NOT_MODIFIED} if etag else frozenset())
-        last: Answered | None = None
+        accepted = DOCUMENT_STATUSES | ({HTTPStatus.NOT_MODIFIED} if etag else frozenset())
+        last: UpstreamResponse | None = None
         for upstream in self._chosen(loops, peers=False):
             try:
                 async with self._get(upstream, target, headers, loops) as answer:
                     body = await answer.content.read(DOCUMENT_BYTES + 1)
                     while len(body) <= DOCUMENT_BYTES and (more := await answer.content.read(DOCUMENT_BYTES + 1)):
                         body += more
-                    found = Answered(answer.status, answer.headers, body, upstream.role)
+                    response = UpstreamResponse(answer.status, answer.headers, body, upstream.role)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 upstream.breaker.note(failed=True)
                 continue
-            # A part, or a coding that nobody asked for, must not be kept as the document.
-            failed = answer.status not in sensible or len(body) > DOCUMENT_BYTES or _is_coded(answer.headers)
+            # A partial or unexpectedly compressed body must not be cached as the document.
+            failed = answer.status not in accepted or len(body) > DOCUMENT_BYTES or _is_coded(answer.headers)
             upstream.breaker.note(failed=failed)
             if not failed:
                 upstream.retries.earn()
-                return found
-            last = found
+                return response
+            last = response
         if last is not None and last.status == 508:
             return last
         raise Unreachable
@@ -158,18 +160,18 @@ class Upstreams:
         loops: str = "",
         facts: "ObjectFacts | None" = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Get an object of a known size, from whoever gives it, and from the next one where one breaks off.
+        """Get an object of a known size from the first server that has it; the next one continues a broken transfer.
 
         Args:
             target: Path, with the client's token.
             size_bytes: Size of the whole object.
-            peers: Addresses of the peers that may have it, the likeliest first.
-            loops: The client's `LOOP`.
-            facts: Gets where bytes came from and when the object was written.
+            peers: Addresses of the peers to try, best first.
+            loops: The client's `LOOP` header.
+            facts: Records the source of the bytes and the object's Last-Modified.
 
         Raises:
-            Absent: An upstream says that there is no such object.
-            Unreachable: Nobody gives it.
+            Absent: The object does not exist.
+            Unreachable: No server returned the complete object.
         """
         at = 0
         missing = False
@@ -202,14 +204,14 @@ class Upstreams:
         raise Absent if missing and not at else Unreachable
 
     def blame(self, role: Role) -> None:
-        """An upstream gave damaged bytes: count that as a failure."""
+        """Count damaged bytes from a kind of server as a failure of its circuit breaker."""
         for upstream in self._upstreams:
             if upstream.role is role:
                 upstream.breaker.note(failed=True)
 
     def _chosen(self, loops: str, *, peers: bool, wanted: Sequence[str] = ()) -> list[Upstream]:
-        """Who is asked, in order; each origin-side upstream once more, while its retry budget lasts."""
-        mine = [
+        """Servers to try, in order; the shield and the origin are tried twice if their retry budget allows it."""
+        allowed_peers = [
             upstream
             for url in (wanted if peers and LOOP_MARK not in loops else ())
             for upstream in self._upstreams
@@ -218,7 +220,7 @@ class Upstreams:
         others = [upstream for upstream in self._upstreams if upstream.role is not Role.PEER]
         first = [upstream for upstream in others if upstream.breaker.allows()] or others[-1:]
         again = [upstream for upstream in first if upstream.retries.spend()]
-        return [*mine, *first, *again]
+        return [*allowed_peers, *first, *again]
 
     def _get(self, upstream: Upstream, target: str, headers: dict[str, str], loops: str) -> Any:
         if self._session is None:
@@ -240,12 +242,12 @@ class Upstreams:
 
 
 class ObjectFacts:
-    """What became known of an object while it arrived.
+    """Facts about an object, collected during its transfer.
 
     Attributes:
-        role: Who gave it last.
-        modified: When it was written, as the origin says.
-        bytes: How much arrived.
+        role: Kind of the server that sent the last bytes.
+        modified: The object's Last-Modified.
+        bytes: Bytes received so far.
     """
 
     def __init__(self) -> None:
@@ -254,7 +256,7 @@ class ObjectFacts:
         self.bytes = 0
 
     def begin(self, role: Role, headers: Mapping[str, str]) -> None:
-        """An upstream begins to send."""
+        """Record the start of a server's response."""
         self.role = role
         self.modified = modified_of(headers)
 

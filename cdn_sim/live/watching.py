@@ -1,4 +1,4 @@
-"""Viewers of a live run: each asks as a player does, over an access line of its own, in real time."""
+"""Viewers of a live run: real-time HTTP clients, each with its own player and shaped access link."""
 
 import asyncio
 import time
@@ -34,20 +34,20 @@ READ_BYTES = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who watches.
+    """A viewer's session.
 
     Attributes:
-        starts_s: When, since the run's beginning.
-        title: What.
-        codec: Which switching set the device plays.
-        most_kbps: The device's highest rate; None for any.
-        left: How many segments are watched.
-        rule: A number of `cdn_sim.players.state`.
-        quality: For the rule ``fixed``.
+        starts_s: Start, in seconds from the start of the run.
+        title: The title.
+        codec: Codec of the device, which determines the switching set.
+        most_kbps: Maximum bitrate of the device; None for no limit.
+        left: Number of segments to play.
+        rule: Number of the ABR rule in `cdn_sim.players.state`.
+        quality: Quality for the rule ``fixed``.
         most_ms: Size of the player's buffer.
-        kbps: Rate of the access line.
-        rtt_ms: Its round trip.
-        draw: A number of the viewer's own.
+        kbps: Rate of the access link.
+        rtt_ms: Round trip of the access link.
+        draw: The viewer's random number.
     """
 
     starts_s: float
@@ -64,16 +64,16 @@ class Viewer:
 
 
 class Audience:
-    """What the viewers of one provider have seen; belongs to one event loop.
+    """The viewers of one provider, and statistics of their sessions; belongs to one event loop.
 
     Args:
         steering: Base URL of the steering server.
-        address: Where these viewers' connections come from.
+        address: Source address of the viewers' connections.
 
     Attributes:
-        seen: Sums, in the order of `cdn_sim.engine.SEEN`.
-        active: Viewers who play at this moment.
-        peak: The most who ever did at once.
+        seen: Sums of the viewers' experience; columns as in `cdn_sim.engine.SEEN`.
+        active: Number of viewers playing now.
+        peak: Maximum of ``active``.
     """
 
     def __init__(self, steering: str, address: str) -> None:
@@ -102,7 +102,7 @@ class Audience:
             self.active -= 1
 
     async def order(self, title: str, draw: int, current: str) -> tuple[tuple[str, ...], dict[str, str], float]:
-        """Ask the steering server: pathways, the host of each, and for how long that holds."""
+        """Request a steering manifest: pathways in order, host of each pathway, and TTL in seconds."""
         query = f"viewer={draw}&_DASH_pathway=%22{current}%22" if current else f"viewer={draw}"
         async with self._session.get(f"{self._steering}/{title}?{query}") as answer:
             document = await answer.json()
@@ -110,12 +110,12 @@ class Audience:
         return tuple(each for each in document["PATHWAY-PRIORITY"] if each in hosts), hosts, float(document["TTL"])
 
     async def get(self, url: str, line: Link) -> tuple[int, float, float]:
-        """Read something over an access line; returns its size, and ms to the first byte and from there to the last.
+        """Download over an access link; returns the bytes, ms to the first byte, and ms from the first to the last.
 
         Raises:
-            aiohttp.ClientError: It does not come; also `TimeoutError` and `OSError`.
+            aiohttp.ClientError: The download failed; also `TimeoutError` and `OSError`.
         """
-        began_s = time.monotonic()
+        started_s = time.monotonic()
         await asyncio.sleep(2 * line.delay_s)
         async with self._session.get(url) as answer:
             answer.raise_for_status()
@@ -124,11 +124,11 @@ class Audience:
             while piece := await answer.content.read(READ_BYTES):
                 size += len(piece)
                 await line.carry(len(piece))
-        return size, (first_s - began_s) * 1000, (time.monotonic() - first_s) * 1000
+        return size, (first_s - started_s) * 1000, (time.monotonic() - first_s) * 1000
 
 
 class _GaveUp(Exception):
-    """A viewer has seen nothing for too long."""
+    """A viewer gave up after too many failed requests."""
 
 
 class _Playing:
@@ -195,7 +195,7 @@ class _Playing:
         await asyncio.sleep(max(0.0, dry_s - time.monotonic()))
 
     async def _fetch(self, path: str) -> tuple[int, float, float]:
-        """Read something from the first edge that gives it."""
+        """Download from the first edge that responds."""
         for _ in range(MOST_RETRIES):
             await self._steer()
             for pathway in self._pathways:
@@ -203,7 +203,7 @@ class _Playing:
                     found = await self._audience.get(f"http://{self._hosts[pathway]}{path}", self._line)
                 except (aiohttp.ClientError, TimeoutError, OSError):
                     continue
-                if pathway != self._pathways[0]:  # stay there until steering says otherwise
+                if pathway != self._pathways[0]:  # stay with this edge until the next steering manifest
                     others = (each for each in self._pathways if each != pathway)
                     self._pathways = (pathway, *others)
                 return found
@@ -218,17 +218,17 @@ class _Playing:
             found = await self._audience.order(self._viewer.title.name, self._viewer.draw, current)
             self._pathways, self._hosts, self._ttl_s = found
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            self._ttl_s = 5.0  # the last order holds
+            self._ttl_s = 5.0  # keep the last order
         self._asked_s = time.monotonic()
 
 
 def levels_of(title: LiveTitle, codec: str, most_kbps: float | None) -> Sequence[Level]:
-    """What a device plays of a title: its codec up to its rate, or H.264 where the title has not that codec."""
+    """The qualities that a device plays: its codec up to its maximum bitrate; H.264 if the title lacks the codec."""
     levels = title.levels.get(codec) or title.levels.get("avc") or next(iter(title.levels.values()))
     return [level for level in levels if most_kbps is None or level.kbps <= most_kbps] or levels[:1]
 
 
-# The players' rules, compiled once for this machine.
+# Entry points of the ABR rules that are compiled and cached on disk.
 
 
 @compiled
@@ -244,7 +244,7 @@ def next_quality(
     segment_ms: float,
     most_ms: float,
 ) -> tuple[int, float]:
-    """As `cdn_sim.players.choosing.choose`."""
+    """Compiled `cdn_sim.players.choosing.choose`."""
     return choose(rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
 
 
@@ -263,7 +263,7 @@ def note_download(
     segment_ms: float,
     most_ms: float,
 ) -> None:
-    """As `cdn_sim.players.choosing.downloaded`."""
+    """Compiled `cdn_sim.players.choosing.downloaded`."""
     downloaded(
         rule, row, quality, buffer_ms, size_bits, latency_ms, transfer_ms, rates, utilities, count, segment_ms, most_ms
     )
@@ -271,12 +271,12 @@ def note_download(
 
 @compiled
 def note_wait(rule: int, row: Array, wait_ms: float) -> None:
-    """As `cdn_sim.players.choosing.waited`."""
+    """Compiled `cdn_sim.players.choosing.waited`."""
     waited(rule, row, wait_ms)
 
 
 def warm_up() -> None:
-    """Have the rules compiled before somebody waits for them."""
+    """Compile the rules before the run starts."""
     rates, row = np.array([100.0, 200.0]), fresh(1, with_mpc=True)[0]
     utilities = utilities_of(rates)
     next_quality(0, row, 0.0, 0, 9, rates, utilities, 2, 1000.0, 9000.0)

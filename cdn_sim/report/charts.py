@@ -1,4 +1,4 @@
-"""The report's pictures, each an SVG as text. Needs matplotlib, which the extra ``sim`` brings."""
+"""The report's charts, as SVG text. Needs matplotlib, from the extra ``sim``."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ DECISION_NAMES = {
     CONTENT_MISS: "content miss",
     LATE_FILL: "late fill",
     HEALTH_MISS: "health miss",
-    PASSED: "passed by",
+    PASSED: "not stored",
     FAILED: "failed",
 }
 WIDE, HALF = (10.6, 3.3), (5.2, 3.3)
@@ -63,7 +63,7 @@ _STYLE = {
 
 
 def ready() -> None:
-    """Say at once if pictures can't be drawn.
+    """Check that charts can be drawn.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -75,12 +75,12 @@ def _library() -> Any:
     try:
         return import_module("matplotlib")
     except ImportError:
-        raise ConfigError("the report's pictures need matplotlib: pip install 'headend[sim]', or give --json") from None
+        raise ConfigError("the report's charts need matplotlib: pip install 'headend[sim]', or use --json") from None
 
 
 @contextmanager
 def _drawing(size: tuple[float, float], into: list[str]) -> Iterator[Any]:
-    """Give one pair of axes, and put the finished SVG into a list."""
+    """Yield axes, then append the SVG to a list."""
     matplotlib = _library()
     with matplotlib.rc_context(_STYLE):
         figure = import_module("matplotlib.figure").Figure(figsize=size, layout="constrained")
@@ -93,7 +93,7 @@ def _drawing(size: tuple[float, float], into: list[str]) -> Iterator[Any]:
 
 
 def _hours(results: Results) -> Array:
-    """Hours of the counted days, as days counted from the run's beginning."""
+    """The hours after the warm-up, in days from the start of the run."""
     days = results.scenario.days
     return np.asarray(np.arange(days.warm_up * DAY_HOURS, days.all * DAY_HOURS) / DAY_HOURS + 1)
 
@@ -135,16 +135,16 @@ def _ratio(run: Run, tier: str) -> Array:
     for number, tally in enumerate(run.tallies):
         rows = tally.sent[: tally.edges].sum(axis=0) if tier == "edge" else tally.sent[tally.edges]
         rows = tally.counted(rows)
-        served, asked = rows[HIT] + rows[DELAYED], rows[:FAILED].sum(axis=0)
-        hits, total = (hits + served, total + asked) if number else (served, asked)
+        served, requested = rows[HIT] + rows[DELAYED], rows[:FAILED].sum(axis=0)
+        hits, total = (hits + served, total + requested) if number else (served, requested)
     return np.asarray(hits / np.maximum(total, 1))
 
 
 def hit_ratios(results: Results) -> str:
     """Byte hit ratio by hour of edges and shields."""
-    made: list[str] = []
+    svgs: list[str] = []
     name = results.alternatives[0]
-    with _drawing(WIDE, made) as axes:
+    with _drawing(WIDE, svgs) as axes:
         hours = _hours(results)
         for tier, colour in (("edge", EDGE), ("shield", SHIELD)):
             values = np.array([_ratio(run, tier) for run in results.of(name)])
@@ -155,12 +155,12 @@ def hit_ratios(results: Results) -> str:
         _percent(axes)
         _day_axis(axes, results)
         axes.legend(loc="lower right", ncols=2)
-    return made[0]
+    return svgs[0]
 
 
 def decisions(results: Results) -> str:
-    """Bytes by decision and hour, stacked."""
-    made: list[str] = []
+    """Rate by decision and hour, stacked."""
+    svgs: list[str] = []
     name = results.alternatives[0]
 
     def rows(run: Run) -> Array:
@@ -170,7 +170,7 @@ def decisions(results: Results) -> str:
         return np.asarray(sum(tally.counted(tally.requests[: tally.edges].sum(axis=0)) for tally in run.tallies))
 
     sent, asked = results.over_seeds(name, rows) * 8 / 3600 / 1e9, results.over_seeds(name, requests)
-    with _drawing(WIDE, made) as axes:
+    with _drawing(WIDE, svgs) as axes:
         shown = [number for number in DECISION_COLOURS if number != FAILED and sent[number].sum() > 0]
         axes.stackplot(
             _hours(results),
@@ -182,7 +182,7 @@ def decisions(results: Results) -> str:
         if asked[FAILED].sum():
             failed = axes.twinx()
             failed.plot(_hours(results), asked[FAILED], color=DECISION_COLOURS[FAILED], label="failed requests, right")
-            failed.set_ylabel("failed requests an hour")
+            failed.set_ylabel("failed requests per hour")
             failed.grid(visible=False)
             failed.spines["right"].set_visible(True)
             failed.legend(loc="upper right")
@@ -190,12 +190,12 @@ def decisions(results: Results) -> str:
         _day_axis(axes, results)
         axes.set_ylim(0, max(float(sent[shown].sum(axis=0).max()), 1e-9) * 1.2)
         axes.legend(loc="upper left", ncols=7)
-    return made[0]
+    return svgs[0]
 
 
 def transit(results: Results, isp: int, *, wide: bool = False) -> str:
-    """Transit of a provider by five minutes, with fill apart and the billed rate."""
-    made: list[str] = []
+    """A provider's transit by five minutes: misses, fill, and the billed rate."""
+    svgs: list[str] = []
     name = results.alternatives[0]
 
     def reactive(run: Run) -> Array:
@@ -211,18 +211,18 @@ def transit(results: Results, isp: int, *, wide: bool = False) -> str:
     misses, fills = results.over_seeds(name, reactive)[first:] * scale, results.over_seeds(name, fill)[first:] * scale
     bins = np.arange(first, first + len(misses)) / BINS_PER_DAY + 1
     billed = float(np.mean([p95_mbps(transit_bins(run.tallies[isp])) for run in results.of(name)]))
-    with _drawing(WIDE if wide else HALF, made) as axes:
+    with _drawing(WIDE if wide else HALF, svgs) as axes:
         axes.stackplot(bins, misses, fills, colors=[SHIELD, EDGE], labels=["misses", "fill"], linewidth=0)
         axes.axhline(billed, color=ORIGIN, linewidth=1.2, label=f"95th percentile: {billed:,.0f} Mb/s")
         axes.set_ylabel("Mb/s")
         _day_axis(axes, results)
         axes.legend(loc="upper left", fontsize=8)
         axes.set_ylim(0, max(float((misses + fills).max()), billed, 1e-9) * 1.3)
-    return made[0]
+    return svgs[0]
 
 
 def fill_nights(results: Results) -> str | None:
-    """Each night's fill against what the window could bring; None if nothing was filled."""
+    """Fill of each night, compared with the capacity of the window; None if there was no fill."""
     name = results.alternatives[0]
     scenario = results.variants[name]
     nights: dict[int, list[Array]] = {}
@@ -237,7 +237,7 @@ def fill_nights(results: Results) -> str | None:
             nights.setdefault(day, []).append(row)
     if not nights:
         return None
-    made: list[str] = []
+    svgs: list[str] = []
     days = sorted(nights)
     rows = np.array([np.mean(nights[day], axis=0) for day in days]) / 1e12
     room = sum(
@@ -251,7 +251,7 @@ def fill_nights(results: Results) -> str | None:
         )
         for isp in scenario.isps
     )
-    with _drawing(HALF, made) as axes:
+    with _drawing(HALF, svgs) as axes:
         places = np.arange(len(days))
         axes.bar(places, rows[:, 0], width=0.55, color=EDGE, label="arrived")
         if rows[:, 1].any():
@@ -259,23 +259,23 @@ def fill_nights(results: Results) -> str | None:
         axes.plot(places, rows[:, 2], "o", color=INK, markersize=4, label="replaced")
         most = float((rows[:, 0] + rows[:, 1]).max())
         if room / 1e12 < 3 * most:
-            axes.axhline(room / 1e12, color=FAINT, linewidth=1, linestyle="--", label="what the windows can bring")
+            axes.axhline(room / 1e12, color=FAINT, linewidth=1, linestyle="--", label="capacity of the windows")
         else:
             axes.set_title(
-                f"the windows could bring {room / 1e12:,.1f} TB a night", fontsize=8.5, color=FAINT, loc="left"
+                f"capacity of the windows: {room / 1e12:,.1f} TB per night", fontsize=8.5, color=FAINT, loc="left"
             )
         axes.set_xticks(places, [f"day {day + 1}" for day in days])
         axes.set_ylabel("TB, all edges")
         axes.set_ylim(0, max(most, 1e-9) * 1.35)
         axes.legend(loc="upper right", ncols=3, fontsize=8)
-    return made[0]
+    return svgs[0]
 
 
 def viewing(results: Results, what: str) -> str:
-    """``bitrate`` or ``stalls`` by hour and provider."""
-    made: list[str] = []
+    """``bitrate`` or ``stalls``, by hour and provider."""
+    svgs: list[str] = []
     name = results.alternatives[0]
-    with _drawing(HALF, made) as axes:
+    with _drawing(HALF, svgs) as axes:
         for number, isp in enumerate(results.scenario.isps):
 
             def series(run: Run, number: int = number) -> Array:
@@ -293,15 +293,15 @@ def viewing(results: Results, what: str) -> str:
             axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=2))
         _day_axis(axes, results)
         axes.legend(loc="lower right" if what == "bitrate" else "upper right", ncols=3)
-    return made[0]
+    return svgs[0]
 
 
 def money(results: Results) -> str:
-    """A month's costs by alternative."""
-    made: list[str] = []
+    """Monthly costs by alternative."""
+    svgs: list[str] = []
     names = results.alternatives
     parts = ("transit", "egress", "gets", "edges")
-    with _drawing((WIDE[0], 1.0 + 0.36 * len(names)), made) as axes:
+    with _drawing((WIDE[0], 1.0 + 0.36 * len(names)), svgs) as axes:
         left = np.zeros(len(names))
         for part, colour in zip(parts, (SHIELD, ORIGIN, "#5f3dc4", FAINT), strict=True):
             values = np.array(
@@ -326,7 +326,7 @@ def money(results: Results) -> str:
         axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
         axes.grid(axis="y", visible=False)
         figure_legend(axes, 4)
-    return made[0]
+    return svgs[0]
 
 
 def figure_legend(axes: Any, columns: int) -> None:
@@ -335,10 +335,10 @@ def figure_legend(axes: Any, columns: int) -> None:
 
 
 def alternatives(results: Results, key: str, title: str, *, percent: bool) -> str:
-    """A figure of all alternatives, with its 95 % interval over seeds and the seeds themselves."""
-    made: list[str] = []
+    """A metric of all alternatives: mean, 95 % confidence interval over seeds, and single seeds."""
+    svgs: list[str] = []
     names = results.alternatives
-    with _drawing((HALF[0], 0.9 + 0.42 * len(names)), made) as axes:
+    with _drawing((HALF[0], 0.9 + 0.42 * len(names)), svgs) as axes:
         for place, name in enumerate(names):
             mean, half = results.mean(name, key)
             values = [results.metrics(run)[key] for run in results.of(name)]
@@ -349,7 +349,7 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
             axes.annotate(text, (mean, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.7)
-        # Differences below a thousandth are none that a picture should magnify.
+        # Don't magnify differences below a thousandth.
         low, high = axes.get_xlim()
         span = max((high - low) * 1.3, abs(high) * 2e-3, 1e-4)
         axes.set_xlim((low + high - span) / 2, (low + high + span) / 2)
@@ -360,19 +360,19 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
             axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.locator_params(axis="x", nbins=5)
-    return made[0]
+    return svgs[0]
 
 
 def topology(results: Results) -> str:
-    """Viewers, edges, shields and the origin; lines are as thick as what flows."""
-    made: list[str] = []
+    """Viewers, edges, shields and the origin; line widths are proportional to rates."""
+    svgs: list[str] = []
     name = results.alternatives[0]
     scenario = results.variants[name]
     runs = results.of(name)
     seconds = results.played_s or scenario.days.counted * 86_400
     rows = sum(isp.edges for isp in scenario.isps)
     height = max(2.6, 0.62 * rows + 0.7 * len(scenario.isps) + 0.4)
-    with _drawing((WIDE[0], height), made) as axes:
+    with _drawing((WIDE[0], height), svgs) as axes:
         axes.set_axis_off()
         axes.set_xlim(-0.4, 10.4)
         top, middles = 0.0, []
@@ -401,12 +401,12 @@ def topology(results: Results) -> str:
                 flows.append((4.6, y, 6.0, middle, missed, SHIELD))
                 widest = max(widest, total)
                 _box(axes, 3.8, y, f"{isp.name} edge {place + 1}", f"{ratio:.1%} of {_rate(total)}", EDGE)
-            asked = float(sent[isp.edges].sum())
-            gone = float(sent[isp.edges][list(MISSES)].sum())
-            ratio = 1 - gone / asked if asked else 0.0
-            flows.append((7.6, middle, 9.0, None, gone + float(pulled), ORIGIN))
+            total = float(sent[isp.edges].sum())
+            missed = float(sent[isp.edges][list(MISSES)].sum())
+            ratio = 1 - missed / total if total else 0.0
+            flows.append((7.6, middle, 9.0, None, missed + float(pulled), ORIGIN))
             _box(axes, 0.75, middle, f"{isp.name} viewers", f"{isp.share:.0%}", FAINT)
-            note = f"{ratio:.1%} of {_rate(asked)}"
+            note = f"{ratio:.1%} of {_rate(total)}"
             _box(axes, 6.8, middle, f"{isp.name} shield", note, SHIELD)
             if pulled:
                 axes.annotate(
@@ -436,7 +436,7 @@ def topology(results: Results) -> str:
                 zorder=0,
             )
         axes.set_ylim(top + 0.85, 0.65)
-    return made[0]
+    return svgs[0]
 
 
 def _rate(gbps: float) -> str:
@@ -461,11 +461,11 @@ def _box(axes: Any, x: float, y: float, title: str, note: str, colour: str) -> N
 
 
 def wanted_differences(results: Results) -> Sequence[tuple[str, str, bool]]:
-    """Figures that alternatives are compared by: key, title, whether it is a share."""
+    """Metrics in the comparison of alternatives: key, title, whether it is a share."""
     found = [
         ("byte_hit_ratio", "bytes from edges", True),
         ("transit_p95_mbps", "transit, 95th percentile, Mb/s", False),
-        ("stall_ratio", "time without picture", True),
-        ("mean_kbps", "mean bit rate, kb/s", False),
+        ("stall_ratio", "time stalled", True),
+        ("mean_kbps", "mean bitrate, kb/s", False),
     ]
     return found if len(results.alternatives) > 1 else ()

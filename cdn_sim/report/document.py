@@ -12,7 +12,7 @@ VERSION = 1
 
 
 def document(results: Results) -> dict[str, Any]:
-    """All figures and series as plain data; the same results give the same data."""
+    """All metrics and time series as plain data; deterministic."""
     return {
         "kind": "SimulationReport",
         "version": VERSION,

@@ -1,4 +1,4 @@
-"""The totals of a simulation in Prometheus' text format, by the names that live edges use."""
+"""The totals of a simulation in Prometheus' text format, with the same names as live edges."""
 
 from collections.abc import Iterator
 
@@ -19,10 +19,10 @@ def text(results: Results) -> str:
                 for metric, labels, value in _samples(tally, sizes):
                     samples[metric].append(f"{metric}{_labels({**base, **labels})} {value:.10g}")
     lines = []
-    for metric, found in samples.items():
-        if found:
+    for metric, sample_lines in samples.items():
+        if sample_lines:
             kind = "counter" if metric.endswith("_total") else "gauge"
-            lines += [f"# HELP {metric} {names.HELP[metric]}", f"# TYPE {metric} {kind}", *found]
+            lines += [f"# HELP {metric} {names.HELP[metric]}", f"# TYPE {metric} {kind}", *sample_lines]
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no script, nothing from elsewhere."""
+"""The report as one self-contained HTML page, without scripts."""
 
 from collections.abc import Sequence
 from html import escape
@@ -51,16 +51,16 @@ _TILES = (
     "cost_month",
 )
 _OF_WHOLE_DAYS = frozenset({"cost_month", "fill_bytes", "fill_share_of_misses", "late_bytes"})
-"""Figures that a slice of some seconds has not."""
+"""Metrics that need whole days, so that a live run of some seconds doesn't have them."""
 _BYTES = Metric("", "", "bytes", None)
 _SHARE = Metric("", "", "share", None)
 
 
 def page(results: Results) -> str:
-    """The whole page.
+    """Render the page.
 
     Args:
-        results: At least one complete run.
+        results: Results with at least one complete run.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -68,22 +68,22 @@ def page(results: Results) -> str:
     scenario = results.scenario
     parts = [
         f"<header><h1>{escape(scenario.name)}</h1><p>{escape(scenario.summary)}</p>",
-        f'<p class="faint">{_what(results)}</p></header>',
+        f'<p class="faint">{_scope(results)}</p></header>',
     ]
     if results.missing and results.played_s is None:
         parts.append(
-            f'<p class="warning">The simulation was stopped: {_count(results.missing, "run")} of it '
-            f"{'is' if results.missing == 1 else 'are'} missing here.</p>"
+            f'<p class="warning">The simulation was stopped early: {_count(results.missing, "run")} '
+            f"{'is' if results.missing == 1 else 'are'} missing from this report.</p>"
         )
     elif results.missing:
-        parts.append('<p class="warning">It was stopped before its end: these are the figures up to then.</p>')
+        parts.append('<p class="warning">The live run was stopped early: the metrics cover the time until then.</p>')
     parts += [_tiles(results), _events(results)]
-    parts += ["<h2>Where bytes come from</h2>", _figure("Topology", charts.topology(results))]
+    parts += ["<h2>Caches</h2>", _figure("Topology and mean rates", charts.topology(results))]
     if results.played_s is not None:
-        parts += ["<h2>Who answered</h2>", _caches(results), "<h2>Figures</h2>", _table(results)]
+        parts += ["<h2>Requests by cache</h2>", _caches(results), "<h2>Metrics</h2>", _table(results)]
         return _document(scenario.name, parts)
-    parts.append(_figure("Bytes answered out of the cache", charts.hit_ratios(results), _range_note(results)))
-    parts.append(_figure("What became of requests at edges", charts.decisions(results)))
+    parts.append(_figure("Byte hit ratio", charts.hit_ratios(results), _range_note(results)))
+    parts.append(_figure("Edge traffic by cache decision", charts.decisions(results), "by hour"))
     parts.append("<h2>Transit and fill</h2>")
     fill = charts.fill_nights(results)
     alone = len(scenario.isps) == 1 and fill is None
@@ -92,24 +92,24 @@ def page(results: Results) -> str:
         for number, isp in enumerate(scenario.isps)
     ]
     if fill:
-        panels.append(_figure("Fill", fill, "each night"))
+        panels.append(_figure("Fill", fill, "by night"))
     parts.append(panels[0] if alone else f'<div class="pair">{"".join(panels)}</div>')
-    parts.append("<h2>What viewers saw</h2>")
+    parts.append("<h2>Viewer experience</h2>")
     rows = [
-        _figure("Mean bit rate", charts.viewing(results, "bitrate"), "by hour and provider"),
-        _figure("Time without picture", charts.viewing(results, "stalls"), "by hour and provider"),
+        _figure("Mean bitrate", charts.viewing(results, "bitrate"), "by hour and provider"),
+        _figure("Time stalled", charts.viewing(results, "stalls"), "by hour and provider"),
     ]
     parts.append(f'<div class="pair">{"".join(rows)}</div>')
-    parts.append("<h2>Alternatives</h2>" if len(results.alternatives) > 1 else "<h2>Figures</h2>")
+    parts.append("<h2>Alternatives</h2>" if len(results.alternatives) > 1 else "<h2>Metrics</h2>")
     if len(results.alternatives) > 1:
         compared = [
             _figure("", charts.alternatives(results, key, title, percent=percent))
             for key, title, percent in charts.wanted_differences(results)
         ]
         parts.append(f'<div class="pair">{"".join(compared)}</div>')
-        parts.append('<p class="faint">Dots are means, bars 95 % intervals over seeds, ticks the seeds.</p>')
-    parts += [_table(results), "<h2>Money</h2>"]
-    parts.append(_figure("Cost of a month", charts.money(results), "by the prices given"))
+        parts.append('<p class="faint">Dots: means. Bars: 95 % confidence intervals. Ticks: single seeds.</p>')
+    parts += [_table(results), "<h2>Cost</h2>"]
+    parts.append(_figure("Cost per month", charts.money(results), "at the scenario's prices"))
     return _document(scenario.name, parts)
 
 
@@ -122,16 +122,16 @@ def _document(name: str, parts: Sequence[str]) -> str:
     )
 
 
-def _what(results: Results) -> str:
-    """What the figures are of, in one line."""
+def _scope(results: Results) -> str:
+    """Days, seeds and providers of the results, in one line."""
     providers = _count(len(results.scenario.isps), "provider")
     if results.played_s is not None:
-        return f"{results.played_s:.0f} seconds played live by headend, over loopback · {providers}"
+        return f"{results.played_s:.0f} seconds played live by headend over loopback · {providers}"
     days = results.scenario.days
     return (
-        f"{_count(days.counted, 'day')} counted after {_count(days.warm_up, 'day')} of warm-up · "
+        f"{_count(days.counted, 'day')} after {_count(days.warm_up, 'day')} of warm-up · "
         f"{_count(len(results.of(results.alternatives[0])), 'seed')} · {providers} · "
-        "a simulation by headend: no traffic of real viewers"
+        "simulated by headend, not measured on real viewers"
     )
 
 
@@ -161,7 +161,7 @@ def _count(count: int, noun: str) -> str:
 
 
 def _events(results: Results) -> str:
-    """The events by the numbers that mark them in the pictures."""
+    """The list of events, with the numbers that mark them in the charts."""
     if not results.scenario.events:
         return ""
     rows = []
@@ -195,7 +195,7 @@ def _tiles(results: Results) -> str:
         if results.played_s is not None and key in _OF_WHOLE_DAYS:
             continue
         mean, _ = results.mean(name, key)
-        note = known[key].title + (" a day" if key == "sessions" and results.played_s is None else "")
+        note = known[key].title + (" per day" if key == "sessions" and results.played_s is None else "")
         tiles.append(f'<div class="tile"><b>{value_text(known[key], mean)}</b><span>{escape(note)}</span></div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -216,8 +216,8 @@ def _table(results: Results) -> str:
             )
         rows.append(f"<tr><td>{escape(metric.title)}</td>{''.join(cells)}</tr>")
     note = (
-        '<p class="faint">Coloured: difference from the first column, paired by seed, where its 95 % interval leaves '
-        "out zero.</p>"
+        '<p class="faint">Coloured: difference from the first column, paired by seed; shown if its 95 % confidence '
+        "interval excludes zero.</p>"
         if len(names) > 1
         else ""
     )

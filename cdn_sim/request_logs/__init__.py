@@ -1,1 +1,1 @@
-"""Logs of requests, in and out: the decision log of an edge, access logs, oracleGeneral traces and CSV."""
+"""Logs of requests: decision logs of edges (read and written), access logs, oracleGeneral traces and CSV (read)."""

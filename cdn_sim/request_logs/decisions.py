@@ -1,22 +1,22 @@
-"""The decision log: everything that a cache policy was asked and what it decided, so that it can be replayed exactly.
+"""The decision log: all requests to a cache policy and its decisions, so that they can be replayed exactly.
 
-A text file. The first line is `MAGIC`; then one record per line, seven fields with tabs between:
+It is a text file. The first line is `MAGIC`; each other line is a record of seven fields separated by tabs:
 
 ========  ============  =========  ==========  =======================  ======================
 number    time_ms       record     key         size_bytes               verdict, evicted
 ========  ============  =========  ==========  =======================  ======================
 from 0    since 1970    start      policy      budget                   admission rule, empty
 +1        …             kept       object      its size                 empty
-+1        …             request    object      its size                 verdict, keys that went
++1        …             request    object      its size                 verdict, evicted keys
 +1        …             failed     object      empty                    empty
 +1        …             removed    object      empty                    empty
-+1        …             pinned     object      its size                 empty, keys that went
++1        …             pinned     object      its size                 empty, evicted keys
 +1        …             unpinned   object      empty                    empty
 ========  ============  =========  ==========  =======================  ======================
 
-``start`` stands where a process began with an empty policy, so a restarted edge goes on in the same file; ``kept`` are
-the objects that it took over from its folder, oldest first. ``failed`` says that a fetch failed, ``removed`` that an
-object was purged or found damaged: the policy forgets both. Evicted keys have spaces between them.
+``start`` marks a process that starts with an empty policy, so a restarted edge appends to the same file; ``kept`` lists
+the objects that it found in its folder, oldest first. ``failed`` is a failed fetch, ``removed`` an object that was
+purged or damaged; the policy removes both. Evicted keys are separated by spaces.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +36,7 @@ MOST = 1 << 62
 
 
 class Kind(StrEnum):
-    """What a record is about."""
+    """Kind of a record."""
 
     START = "start"
     KEPT = "kept"
@@ -48,15 +48,15 @@ class Kind(StrEnum):
 
 
 class Answer(StrEnum):
-    """What became of a request: the last two are both misses."""
+    """Result of a request; the last two are misses."""
 
     HIT = "hit"
     DELAYED = "delayed"
-    """A hit whose bytes were still on their way."""
+    """A hit on an object that was still being fetched."""
     MISS = "miss"
     """A miss whose object is stored."""
     PASSED = "passed"
-    """A miss whose object is not stored: too large, or turned away."""
+    """A miss whose object is not stored: too large, or refused by admission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Record:
     """One line of the log.
 
     Attributes:
-        kind: What it is about.
-        time_ms: When, in milliseconds since 1970 or since a simulation began.
+        kind: Kind of the record.
+        time_ms: Milliseconds since 1970 or since the start of a simulation.
         key: The object; for `Kind.START` the policy's name.
-        size_bytes: The object's size; for `Kind.START` the budget; 0 where it has none.
-        answer: For `Kind.REQUEST`: what became of it.
-        evicted: What left the cache to make room.
+        size_bytes: The object's size; for `Kind.START` the budget; 0 for kinds without a size.
+        answer: For `Kind.REQUEST`: the result.
+        evicted: Objects evicted to make room.
         admission: For `Kind.START`: name of the admission rule.
     """
 
@@ -87,8 +87,8 @@ class DecisionLog:
 
     Args:
         stream: A text stream opened for appending, with newline="" or "\n".
-        fresh: The file is new, so `MAGIC` comes first. When going on with a file whose last line was cut, write a
-            newline first.
+        fresh: Whether the file is new and needs `MAGIC`. Before appending to a file whose last line is incomplete,
+            write a newline.
     """
 
     def __init__(self, stream: TextIO, *, fresh: bool = True) -> None:
@@ -98,16 +98,16 @@ class DecisionLog:
             stream.write(f"{MAGIC}\n")
 
     def start(self, time_ms: int, policy: str, budget_bytes: int, admission: str = "all") -> None:
-        """A policy begins, empty."""
+        """An empty policy starts."""
         self._number = 0
         self._put(time_ms, Kind.START, policy, str(budget_bytes), admission)
 
     def kept(self, time_ms: int, key: str, size_bytes: int) -> None:
-        """An object is taken over from the folder of an earlier process."""
+        """An object was found in the folder of an earlier process."""
         self._put(time_ms, Kind.KEPT, key, str(size_bytes))
 
     def request(self, time_ms: int, key: str, size_bytes: int, verdict: Verdict, *, delayed: bool = False) -> None:
-        """A request was decided; ``delayed`` marks a hit on an object whose bytes are still on their way."""
+        """A request was decided; ``delayed`` marks a hit on an object that is still being fetched."""
         if verdict.hit:
             answer = Answer.DELAYED if delayed else Answer.HIT
         else:
@@ -115,11 +115,11 @@ class DecisionLog:
         self._put(time_ms, Kind.REQUEST, key, str(size_bytes), answer, verdict.evicted)
 
     def failed(self, time_ms: int, key: str) -> None:
-        """A fetch failed; the policy has forgotten the object."""
+        """A fetch failed, and the policy removed the object."""
         self._put(time_ms, Kind.FAILED, key)
 
     def removed(self, time_ms: int, key: str) -> None:
-        """An object was purged or damaged; the policy has forgotten it."""
+        """An object was purged or damaged, and the policy removed it."""
         self._put(time_ms, Kind.REMOVED, key)
 
     def pinned(self, time_ms: int, key: str, size_bytes: int, evicted: tuple[object, ...] = ()) -> None:
@@ -134,22 +134,22 @@ class DecisionLog:
         self, time_ms: int, kind: Kind, key: str, size: str = "", word: str = "", evicted: tuple[object, ...] = ()
     ) -> None:
         if key.split() != [key]:
-            raise ValueError(f"{key!r} can't stand in a decision log: keys hold no white space and are not empty")
-        went = " ".join(map(str, evicted))
-        self._stream.write(f"{self._number}\t{time_ms}\t{kind}\t{key}\t{size}\t{word}\t{went}\n")
+            raise ValueError(f"{key!r} can't be a key in a decision log: it is empty or has white space")
+        evicted_keys = " ".join(map(str, evicted))
+        self._stream.write(f"{self._number}\t{time_ms}\t{kind}\t{key}\t{size}\t{word}\t{evicted_keys}\n")
         self._number += 1
 
 
 class LoggedPolicy:
-    """A policy that writes down everything it is asked, so that no caller can forget to.
+    """A policy that logs all its calls.
 
     Args:
-        name: A name of `cdn_sim.policies.POLICIES`.
+        name: A name in `cdn_sim.policies.POLICIES`.
         budget_bytes: Size of the cache.
-        log: Where to write; None writes nothing.
+        log: The log; None for no log.
         clock_ms: Returns the time.
-        admission: A name of `cdn_sim.admission.RULES`.
-        kept: Objects and sizes to take over, oldest first.
+        admission: A name in `cdn_sim.admission.RULES`.
+        kept: Keys and sizes of objects that are already on disk, oldest first.
 
     Raises:
         ConfigError: There is no such policy.
@@ -176,57 +176,57 @@ class LoggedPolicy:
                 log.kept(clock_ms(), key, size_bytes)
 
     def request(self, key: str, size_bytes: int, *, delayed: bool = False) -> Verdict:
-        """As `Policy.request`; ``delayed`` says that the object is on its way at this moment."""
+        """Like `Policy.request`; ``delayed`` says that the object is being fetched."""
         verdict = self.policy.request(key, size_bytes)
         if self._log:
             self._log.request(self._clock_ms(), key, size_bytes, verdict, delayed=delayed)
         return verdict
 
     def failed(self, key: str) -> None:
-        """The object's fetch failed: forget it."""
+        """Remove an object whose fetch failed."""
         self.policy.remove(key)
         if self._log:
             self._log.failed(self._clock_ms(), key)
 
     def remove(self, key: str) -> None:
-        """The object was purged or found damaged: forget it."""
+        """Remove an object that was purged or is damaged."""
         self.policy.remove(key)
         if self._log:
             self._log.removed(self._clock_ms(), key)
 
     def pin(self, key: str, size_bytes: int) -> tuple[object, ...]:
-        """Add one object to the planned part; returns what has to go."""
+        """Add an object to the planned part; returns the evicted objects."""
         evicted = self.policy.pin([(key, size_bytes)])
         if self._log:
             self._log.pinned(self._clock_ms(), key, size_bytes, evicted)
         return evicted
 
     def unpin(self, key: str) -> bool:
-        """Remove one object from the planned part; says whether it was there and has to go."""
-        gone = bool(self.policy.unpin([key]))
-        if gone and self._log:
+        """Remove an object from the planned part, and so from the cache; returns whether it was pinned."""
+        removed = bool(self.policy.unpin([key]))
+        if removed and self._log:
             self._log.unpinned(self._clock_ms(), key)
-        return gone
+        return removed
 
 
 def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
-    """Read records back.
+    """Parse a decision log.
 
-    A line that is cut is skipped where a process ended: at the end of the log, or before a ``start``.
+    An incomplete line is skipped where a process may have been killed: at the end of the log, or before a ``start``.
 
     Args:
-        lines: The log, `MAGIC` included.
-        name: What to call it in errors.
+        lines: The log, including `MAGIC`.
+        name: Name of the log in errors.
 
     Raises:
-        ConfigError: It is no decision log, a line is damaged, or lines are missing.
+        ConfigError: The text is not a decision log, a line is damaged, or lines are missing.
     """
     expected = -1
     damaged = 0
     for line_number, line in enumerate(lines, 1):
         if line_number == 1:
             if line.rstrip("\n") != MAGIC:
-                raise ConfigError(f"{name} is no decision log: its first line is not {MAGIC!r}")
+                raise ConfigError(f"{name} is not a decision log: its first line is not {MAGIC!r}")
             continue
         record = _record(line)
         if record is None:
@@ -236,12 +236,12 @@ def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
         if record.kind is Kind.START:
             damaged = 0
         elif damaged:
-            raise ConfigError(f"{name}, line {damaged}, is damaged: repair or remove it, or cut the log before it")
+            raise ConfigError(f"{name}, line {damaged}, is damaged: repair it, or truncate the log before it")
         elif expected < 0:
-            raise ConfigError(f"{name} does not begin with a 'start' record: its policy is not known")
+            raise ConfigError(f"{name} does not begin with a 'start' record, so its policy is unknown")
         elif number != expected:
             raise ConfigError(
-                f"{name}, line {line_number}: record {expected} is missing, so nothing after it can be held"
+                f"{name}, line {line_number}: record {expected} is missing, so later ones can't be verified"
             )
         expected = number + 1
         yield record
@@ -272,13 +272,13 @@ def _record(line: str) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A decision that is another one offline.
+    """A decision that differs between the log and the replay.
 
     Attributes:
-        number: Which request of the log, from 1.
-        key: Its object.
-        live: What the log says.
-        offline: What the policy says now.
+        number: Number of the request in the log, from 1.
+        key: The object.
+        live: Decision in the log.
+        offline: Decision in the replay.
     """
 
     number: int
@@ -289,16 +289,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of a replay with the log's own policies.
+    """Result of a replay with the log's own policies.
 
     Attributes:
-        requests: How many requests were decided anew.
-        hits: How many of them were hits, delayed ones included.
-        delayed: How many hits were on objects still on their way.
-        starts: How many times a process began.
-        failed: How many fetches failed.
-        different: How many decisions differ, in their verdict or in what was evicted.
-        first: The first of those, at most ten.
+        requests: Number of replayed requests.
+        hits: Number of hits, delayed ones included.
+        delayed: Number of hits on objects that were still being fetched.
+        starts: Number of process starts.
+        failed: Number of failed fetches.
+        different: Number of decisions that differ in their result or their evictions.
+        first: The first of these, at most ten.
     """
 
     requests: int
@@ -311,14 +311,14 @@ class Verification:
 
 
 def verify(records: Iterable[Record], name: str) -> Verification:
-    """Put a log's requests through the log's own policies and compare every decision.
+    """Replay a log with its own policies and compare every decision.
 
     Args:
         records: The log.
-        name: What to call it in errors.
+        name: Name of the log in errors.
 
     Raises:
-        ConfigError: It holds no request, or begins without saying which policy it is of.
+        ConfigError: The log has no requests, or does not begin with a ``start`` record.
     """
     policy: Policy | None = None
     counts = dict.fromkeys(("requests", "hits", "delayed", "starts", "failed", "different"), 0)
@@ -329,7 +329,7 @@ def verify(records: Iterable[Record], name: str) -> Verification:
             counts["starts"] += 1
             continue
         if policy is None:
-            raise ConfigError(f"{name} does not begin with a 'start' record: its policy is not known")
+            raise ConfigError(f"{name} does not begin with a 'start' record, so its policy is unknown")
         live, offline = _decide(policy, record)
         if record.kind is Kind.REQUEST:
             counts["requests"] += 1
@@ -341,17 +341,17 @@ def verify(records: Iterable[Record], name: str) -> Verification:
             if len(first) < 10:
                 first.append(Difference(counts["requests"], record.key, live, offline))
     if not counts["requests"]:
-        raise ConfigError(f"{name} holds no request: give the log of an edge that has served some")
+        raise ConfigError(f"{name} has no requests: give the log of an edge that has served some")
     return Verification(**counts, first=tuple(first))
 
 
 def _decide(policy: Policy, record: Record) -> tuple[str, str]:
-    """Do what a record says; returns the live and the offline decision, as text."""
+    """Replay a record; returns the logged and the replayed decision, as text."""
     if record.kind is Kind.REQUEST:
         verdict = policy.request(record.key, record.size_bytes)
         answer = "hit" if verdict.hit else "miss" if verdict.admitted else "passed"
-        lived = Answer.HIT if record.answer is Answer.DELAYED else record.answer
-        return _text(str(lived), record.evicted), _text(answer, verdict.evicted)
+        logged = Answer.HIT if record.answer is Answer.DELAYED else record.answer
+        return _text(str(logged), record.evicted), _text(answer, verdict.evicted)
     if record.kind is Kind.PINNED:
         return _text("pinned", record.evicted), _text("pinned", policy.pin([(record.key, record.size_bytes)]))
     if record.kind is Kind.KEPT:

@@ -1,13 +1,13 @@
-"""Requests out of any log that is understood: object, size and time of each.
+"""Reads requests (object, size and time) from a log in any known format.
 
-Which format a file has is seen from its first bytes; files that gzip has packed are read as they are.
+The format is detected from the first bytes; gzip files are unpacked.
 
-==================  =================================================================================
+==================  ================================================================================
 decision log        of an edge; see `cdn_sim.request_logs.decisions`
-access log          of the origin or an edge: a JSON object per line; answers 200 and 206 to GET count
+access log          of the origin or an edge: a JSON object per line; GET with status 200 or 206
 CSV                 the first line names the columns; time, key (or id, url, …) and size are used
 oracleGeneral       libCacheSim's binary records: time, object, size and next use, 24 bytes each
-==================  =================================================================================
+==================  ================================================================================
 """
 
 import csv
@@ -37,15 +37,15 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What was asked for, in order.
+    """Requests, in order.
 
     Attributes:
-        numbers: int32, the object of each request: dense, from 0, in order of first appearance.
+        numbers: int32, object of each request, numbered from 0 in order of first appearance.
         sizes: int64, bytes of each object.
-        times_ms: int64, when each request came.
-        keys: Name of each object; empty where the log has numbers only.
-        format: What the log was.
-        note: What a person should know of how it was read; empty if nothing.
+        times_ms: int64, time of each request.
+        keys: Name of each object; empty if the log has only numbers.
+        format: Format of the log.
+        note: Remark for the user about the reading; empty if none.
     """
 
     numbers: Array
@@ -57,7 +57,7 @@ class Requests:
 
     @property
     def bytes(self) -> int:
-        """Bytes asked for."""
+        """Requested bytes."""
         return int(self.sizes[self.numbers].sum())
 
     @property
@@ -67,10 +67,10 @@ class Requests:
 
 
 def is_decision_log(path: Path) -> bool:
-    """Whether a file begins as a decision log does.
+    """Whether a file starts like a decision log.
 
     Raises:
-        ConfigError: It can't be read.
+        ConfigError: The file can't be read.
     """
     with _opened(path) as stream:
         return stream.read(len(MAGIC)) == MAGIC.encode()
@@ -78,10 +78,10 @@ def is_decision_log(path: Path) -> bool:
 
 @contextmanager
 def decision_records(path: Path) -> Iterator[Iterator[Record]]:
-    """The records of a decision log.
+    """Open a decision log; yields its records.
 
     Raises:
-        ConfigError: It can't be read, or is damaged.
+        ConfigError: The log can't be read, or is damaged.
     """
     with _opened(path) as stream:
         yield parse(_text(stream), path.name)
@@ -94,15 +94,15 @@ def read(path: Path) -> Requests:
         path: The file.
 
     Raises:
-        ConfigError: It can't be read, is of no known format, is damaged, or holds no request.
+        ConfigError: The file can't be read, its format is unknown, it is damaged, or it has no requests.
     """
     with _opened(path) as stream:
         head = stream.peek(1 << 12)[: 1 << 12]
         if not head:
-            raise ConfigError(f"{path.name} is empty: give a log that holds requests")
+            raise ConfigError(f"{path.name} is empty: give a log with requests")
         requests = _reader(head)(stream, path.name)
     if not len(requests.numbers):
-        raise ConfigError(f"{path.name} holds no request that counts: {requests.format} was read to its end")
+        raise ConfigError(f"{path.name} ({requests.format}) has no usable requests: give a log with requests")
     return requests
 
 
@@ -121,11 +121,13 @@ def _reader(head: bytes) -> "Callable[[io.BufferedReader, str], Requests]":
 def _opened(path: Path) -> Iterator[io.BufferedReader]:
     try:
         with path.open("rb") as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
-            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
+            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ConfigError(f"{path.name} can't be unpacked: {error}. Copy it again, or unpack what is whole") from error
+        raise ConfigError(
+            f"{path.name} can't be unpacked: {error}. Copy it again, or unpack the intact part"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
 
@@ -137,7 +139,7 @@ def _text(stream: IO[bytes]) -> Iterator[str]:
 def _dense(
     rows: Iterable[tuple[int, str, int]], name: str, kind: str, note: Callable[[], str] = lambda: ""
 ) -> Requests:
-    """Number the objects of requests (time in ms, key, size); an object's largest size counts."""
+    """Number the objects of requests (time in ms, key, size); an object's size is the largest one seen."""
     known: dict[str, int] = {}
     numbers: list[int] = []
     times: list[int] = []
@@ -197,14 +199,16 @@ def _access_log(stream: io.BufferedReader, name: str) -> Requests:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 bad.append(line_number)
                 if len(bad) > 100:
-                    raise ConfigError(f"{name} is no access log: line {bad[0]} and many others are no JSON") from None
+                    raise ConfigError(
+                        f"{name} is not an access log: line {bad[0]} and many others aren't JSON"
+                    ) from None
                 continue
             if found.path and found.method == "GET" and found.status in (200, 206):
                 time_ms = int(found.at_s * 1000) if abs(found.at_s) < MOST else MOST
                 yield time_ms, found.path, found.sent_bytes
 
     def note() -> str:
-        return f"{len(bad)} damaged lines were left out, the first is line {bad[0]}" if bad else ""
+        return f"skipped {len(bad)} damaged lines, the first is line {bad[0]}" if bad else ""
 
     return _dense(rows(), name, "access log", note)
 
@@ -238,7 +242,7 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
                 if not row:
                     continue
                 raise ConfigError(
-                    f"{name}, line {line_number}: time or size is no number; correct or remove it"
+                    f"{name}, line {line_number}: time or size is not a number; correct or remove it"
                 ) from None
             if not 0 <= size_bytes < MOST:
                 raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; correct or remove it")
@@ -253,11 +257,11 @@ def _oracle_general(stream: io.BufferedReader, name: str) -> Requests:
     table = np.frombuffer(data, dtype=_ORACLE, count=whole)
     times = table["time_s"].astype(np.int64)
     if not whole or (np.diff(times) < 0).any():
-        raise ConfigError(f"{name} is no log that is understood: give a decision log, access log, CSV or oracleGeneral")
+        raise ConfigError(f"{name} has an unknown format: give a decision log, access log, CSV or oracleGeneral trace")
     _, first, inverse = np.unique(table["object"], return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))  # numbers in order of first appearance
     sizes = np.zeros(len(first), dtype=np.int64)
     numbers = order[inverse].astype(np.int32)
     sizes[order] = table["size"][first]
-    note = f"the file ends inside record {whole + 1}: it was cut, and the {whole:,} before it are used" if rest else ""
+    note = f"the file is truncated in record {whole + 1}; the {whole:,} records before it are used" if rest else ""
     return Requests(numbers, sizes, times * 1000, (), "oracleGeneral", note)

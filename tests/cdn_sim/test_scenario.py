@@ -29,7 +29,7 @@ def changed(old: str, new: str) -> str:
     ("text", "message"),
     [
         (changed("gbps = 2\n", "gpbs = 2\n"), "edge.gpbs is not a key; did you mean 'gbps'?"),
-        (changed("sessions_per_day = 600", "sesions_per_day = 600"), "viewers.sesions_per_day is not a key; did you mean"),
+        (changed("sessions_per_day = 600", "sesions_per_day = 600"), "viewers.sesions_per_day is not a key; did you"),
         (changed("edges = 2", "edges = 0"), "isps, 'north', edges: 0 is not from 1 to 64"),
         (changed('disk = "15G"', 'disk = "15 potatoes"'), "edge.disk: '15 potatoes' is not a size"),
         (changed("pinned = 0.5", "pinned = 1.5"), "edge.pinned: 1.5 is a share of the disk, from 0 to 1"),
