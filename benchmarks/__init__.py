@@ -1,5 +1,5 @@
-"""Benchmarks: what headend costs, measured on the machine at hand.
+"""Benchmarks: measure headend's cost on this machine.
 
-Comes in: a benchmark's name. Goes out: a table for people and a JSON document with the machine's facts.
-``python -m benchmarks`` lists them.
+In: the name of a benchmark. Out: a table, and a JSON document that also describes the machine. ``python -m benchmarks``
+lists the benchmarks.
 """

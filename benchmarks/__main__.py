@@ -25,37 +25,46 @@ class _Benchmarks(click.Group):
 
 
 def _in_a_folder(_context: click.Context, _option: click.Parameter, out: Path | None) -> Path | None:
-    """Say so at once, and not when there is a result to write."""
+    """Check the folder before the benchmark runs, not when the result is written."""
     if out is not None and not out.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {out.parent}: make it first")
+        raise click.BadParameter(f"there is no folder {out.parent}: create it first")
     return out
 
 
 @click.group(cls=_Benchmarks, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Measure what headend costs on this machine. Without NAME, list the benchmarks."""
+    """Measure headend's cost on this machine. Without a command, list the benchmarks.
+
+    Example: python -m benchmarks packaging --out packaging.json
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 ORIGIN_PARTS = ("segments", "manifests", "titles", "cold", "workers", "stalled", "start")
 SIMULATION_PARTS = ("kernels", "players", "engine", "workers", "fill")
-"""Spelled here, so that help imports no benchmark."""
+"""Repeated here, so that --help imports no benchmark."""
 
 _out = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_in_a_folder,
-    help="Write the result as JSON, with the machine's facts.",
+    help="Also write the result as JSON, with a description of the machine.",
 )
 
 
 @main.command()
 @_out
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True, max=24), default=2.0, show_default=True)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True, max=24),
+    default=2.0,
+    show_default=True,
+    help="Length of the film.",
+)
 def packaging(out: Path | None, hours: float) -> None:
-    """Publish a synthetic film of 57 renditions: receipts to manifests."""
+    """Publish a synthetic film with 57 renditions, from receipts to manifests."""
     from benchmarks.packaging import measure
 
     report = measure(hours)
@@ -73,9 +82,9 @@ def packaging(out: Path | None, hours: float) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="Few titles and short films: shows that all works, not what it costs.")
+@click.option("--quick", is_flag=True, help="Few titles and short films: a functional check, not a measurement.")
 def store(out: Path | None, quick: bool) -> None:
-    """List, collect garbage and publish among ten thousand titles; cut long text and sound; plan a long film."""
+    """List, publish and collect garbage in a store of 10,000 titles; segment long text and sound; plan a long film."""
     from benchmarks.store import measure, rows
 
     report = measure(quick=quick, on_step=Console(stderr=True).print)
@@ -89,12 +98,12 @@ def store(out: Path | None, quick: bool) -> None:
 @main.command()
 @_out
 @click.option(
-    "--case", "names", type=click.Choice(["prores", "h264", "codecs"]), multiple=True, help="Only this; repeatable."
+    "--case", "names", type=click.Choice(["prores", "h264", "codecs"]), multiple=True, help="Run this case; repeatable."
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Turns of every way.  [default: 3 of prores, else 2]")
-@click.option("--quick", is_flag=True, help="Half the frames: shows that all works, not what it costs.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of all methods.  [default: 3 for prores, else 2]")
+@click.option("--quick", is_flag=True, help="Half the frames: a functional check, not a measurement.")
 def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick: bool) -> None:
-    """Encode a ladder as headend does, as its peers do, and at the least cost possible."""
+    """Encode a ladder with headend and other methods, and compare their CPU time with the minimum possible."""
     from benchmarks.encoding import CASES, Report, draw, measure
 
     console = Console()
@@ -112,18 +121,22 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
             verdict = "reached" if ratio.met else "missed"
             console.print(f"  {ratio.measure} {ratio.ratio:.2f} × {ratio.peer}: target {ratio.target:.2f} {verdict}")
         for way, why in case.left_out.items():
-            console.print(f"  {way} left out: {why}", markup=False)
+            console.print(f"  {way} skipped: {why}", markup=False)
         _write(out, "encoding", report, draw)
 
 
 @main.command()
 @_out
 @click.option(
-    "--part", "parts", type=click.Choice(["ladder", "cascade", "joins", "measuring"]), multiple=True, help="Only this."
+    "--part",
+    "parts",
+    type=click.Choice(["ladder", "cascade", "joins", "measuring"]),
+    multiple=True,
+    help="Run this part; repeatable.",
 )
-@click.option("--quick", is_flag=True, help="Shorter films.")
+@click.option("--quick", is_flag=True, help="Shorter films: a functional check, not a measurement.")
 def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Score by VMAF: ladders beside those of peers, scaling in steps, films in chunks; and what measuring costs."""
+    """Compare VMAF: headend's ladders with others, scaling in steps, films in chunks; and the cost of measuring."""
     from benchmarks.quality import PARTS, Report, draw, measure
 
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
@@ -134,7 +147,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         for rung in ladder.rungs:
             cells = (f"{each.bytes / 1000:.0f}, {each.vmaf:.2f}" for each in rung.results.values())
             table.add_row(rung.rendition, *cells)
-        table.add_row("headend's beside it", "", *(_gain(ladder.gain(way)) for way in names[1:]))
+        table.add_row("headend compared with it", "", *(_gain(ladder.gain(way)) for way in names[1:]))
         console.print(table)
     table = Table("film", "size", "directly", "step by step", "difference", "")
     for scaled in report.cascade:
@@ -148,9 +161,9 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         differences = (f"{-row.loss:+.2f}", f"{-row.join_loss:+.2f}", f"{row.growth:+.1%}")
         table.add_row(row.rendition, str(row.chunk_s), *whole, *differences, "reached" if row.met else "missed")
     console.print(table)
-    table = Table("measured", "encoding, CPU s", "measuring", "share", "a tenth", "8 on one decode", "")
+    table = Table("renditions", "encoding, CPU s", "measuring, CPU s", "share", "share for 10 %", "8 per process", "")
     for cost in report.measuring:
-        values = (f"{cost.full:.0%}", f"{cost.sampled:.1%}", f"{cost.share_of_apart:.2f} of a process each")
+        values = (f"{cost.full:.0%}", f"{cost.sampled:.1%}", f"{cost.share_of_apart:.2f} × one each")
         what = f"{cost.renditions} renditions of {cost.frames} frames, {cost.effort}"
         costs = (f"{cost.encoded_s:,.0f}", f"{cost.together_s:,.0f}")
         table.add_row(what, *costs, *values, "reached" if cost.met else "missed")
@@ -160,13 +173,19 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="Clips of a second.")
+@click.option("--quick", is_flag=True, help="Clips of one second: a functional check, not a measurement.")
 @click.option(
-    "--codec", "codecs", type=click.Choice(["avc", "hevc", "av1", "vp9"]), multiple=True, help="Only this; repeatable."
+    "--codec",
+    "codecs",
+    type=click.Choice(["avc", "hevc", "av1", "vp9"]),
+    multiple=True,
+    help="Use this codec; repeatable.",
 )
-@click.option("--clip", "only", multiple=True, help="Only this clip; repeatable. Others are kept from the earlier run.")
+@click.option(
+    "--clip", "only", multiple=True, help="Run this clip; repeatable. Results of other clips are kept from --out."
+)
 def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[str, ...]) -> None:
-    """Fit ladders to titles, and compare them with the preset at equal VMAF."""
+    """Compare per-title ladders with the preset at equal VMAF."""
     from benchmarks.titles import CLIPS, DEFAULT_CODECS, Report, draw, findings, measure
     from headend.core.media import Codec
 
@@ -186,7 +205,7 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
             f"{row.vmaf_error:.2f}",
         )  # fmt: skip
     Console().print(table)
-    table = Table("what", "found", "wanted", "")
+    table = Table("target", "measured", "required", "")
     for finding in findings(report):
         table.add_row(finding.what, finding.found, finding.wanted, "reached" if finding.met else "missed")
     Console().print(table)
@@ -201,12 +220,16 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="A third of a second of each clip: shows that all works.")
+@click.option("--quick", is_flag=True, help="A third of a second per clip: a functional check, not a measurement.")
 @click.option(
-    "--codec", "codecs", type=click.Choice(["avc", "hevc", "av1", "vp9"]), multiple=True, help="Only this; repeatable."
+    "--codec",
+    "codecs",
+    type=click.Choice(["avc", "hevc", "av1", "vp9"]),
+    multiple=True,
+    help="Use this codec; repeatable.",
 )
 def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
-    """Compare the presets of every video encoder: CPU per frame against bits at equal VMAF."""
+    """Compare the presets of each video encoder: CPU per frame and size at equal VMAF."""
     from benchmarks.presets import PRESETS, Report, draw, measure
 
     chosen = [codec for codec in PRESETS if not codecs or codec in codecs]
@@ -223,10 +246,16 @@ def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="A short film, few tasks: shows that all works, not what it costs.")
-@click.option("--part", "parts", type=click.Choice(["simulated", "dask", "local"]), multiple=True, help="Only this.")
+@click.option("--quick", is_flag=True, help="A short film, few tasks: a functional check, not a measurement.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(["simulated", "dask", "local"]),
+    multiple=True,
+    help="Run this part; repeatable.",
+)
 def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Spread a film over workers: two real ones, a thousand simulated ones, and Dask's own cost."""
+    """Encode a film on two real workers and on a thousand simulated ones, and measure Dask's overhead."""
     from benchmarks.scaling import PARTS, Report, draw, findings, measure
 
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
@@ -244,15 +273,17 @@ def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="A few frames: shows that all works, not what it costs.")
-@click.option("--part", "parts", type=click.Choice(["coefficients", "jobs"]), multiple=True, help="Only this.")
-@click.option("--keep", is_flag=True, help="Plan by these coefficients from now on: write encoder/costs.json.")
+@click.option("--quick", is_flag=True, help="A few frames: a functional check, not a measurement.")
+@click.option(
+    "--part", "parts", type=click.Choice(["coefficients", "jobs"]), multiple=True, help="Run this part; repeatable."
+)
+@click.option("--keep", is_flag=True, help="Use these coefficients for planning: write them to encoder/costs.json.")
 def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> None:
-    """Measure what encoders and filters take, from which tasks are priced; and how well that predicts whole jobs."""
+    """Measure the cost model's coefficients, and compare its predictions with whole jobs."""
     from benchmarks.costs import JOB_TARGET, PARTS, Report, keep_as_installed, measure
 
     if keep and "coefficients" not in (parts or PARTS):
-        raise click.BadParameter("there are no new coefficients to keep: leave out --part jobs", param_hint="--keep")
+        raise click.BadParameter("--part jobs measures no coefficients: leave it out", param_hint="--keep")
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
     console = Console()
     if report.runs:
@@ -262,10 +293,10 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
         console.print(table)
     for check in report.checks:
         console.print(
-            f"  a task of 2160p, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} reserved"
+            f"  a 2160p task, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} MB reserved"
         )
     if report.jobs:
-        table = Table("job", "renditions", "CPU s", "in a new store", "after one job", f"wanted: {JOB_TARGET:.0%}")
+        table = Table("job", "renditions", "CPU s", "predicted in a new store", "after one job", f"target: ±{JOB_TARGET:.0%}")
         for job in report.jobs:
             predictions = (f"{job.predicted_s:,.1f} ({job.first_off:+.0%})", f"{job.learned_s:,.1f} ({job.off:+.0%})")
             outcome = "reached" if job.met else "missed"
@@ -278,10 +309,10 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
 
 @main.command()
 @_out
-@click.option("--part", "parts", type=click.Choice(ORIGIN_PARTS), multiple=True, help="Only this; repeatable.")
-@click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
+@click.option("--part", "parts", type=click.Choice(ORIGIN_PARTS), multiple=True, help="Run this part; repeatable.")
+@click.option("--quick", is_flag=True, help="One short round: a functional check, not a measurement.")
 def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Serve a title beside nginx, on the same files: segments, manifests, a store in S3, slow readers, two workers."""
+    """Compare the origin with nginx: segments, manifests, S3, stalled clients, two workers, startup."""
     from benchmarks.origin import Report, draw, measure
 
     earlier = _earlier(out, Report)
@@ -301,9 +332,9 @@ def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="Short films, once: shows that all works, not what it costs.")
+@click.option("--quick", is_flag=True, help="Short films, one round: a functional check, not a measurement.")
 def overheads(out: Path | None, quick: bool) -> None:
-    """Run whole jobs, and tell what is not encoding: storing results, starting tasks, scratch files, Dask."""
+    """Run whole jobs, and measure everything but encoding: uploads, task starts, scratch files, Dask."""
     from benchmarks.overheads import draw, findings, measure, parts
 
     report = measure(quick=quick, on_step=Console(stderr=True).print)
@@ -319,9 +350,9 @@ def overheads(out: Path | None, quick: bool) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="A short film, once: shows that all works, not what it costs.")
+@click.option("--quick", is_flag=True, help="A short film, one round: a functional check, not a measurement.")
 def protection(out: Path | None, quick: bool) -> None:
-    """Encrypt a ladder in cbcs and cenc: what workers, samples of each codec, and headend protect take."""
+    """Measure encryption in cbcs and cenc: workers, samples of each codec, headend protect, licences, serving."""
     from benchmarks.protection import findings, measure
 
     report = measure(quick=quick, on_step=Console(stderr=True).print)
@@ -342,7 +373,7 @@ def protection(out: Path | None, quick: bool) -> None:
 @_out
 @click.option("--titles", type=click.IntRange(min=5), default=20, show_default=True, help="Titles in the queue.")
 def jobs(out: Path | None, titles: int) -> None:
-    """Run a night's queue in small: makespan, an urgent title, takeover, and what the dispatcher takes itself."""
+    """Run a small job queue: makespan, an urgent title, takeover, and the dispatcher's own CPU."""
     from benchmarks.queueing import findings, measure
 
     report = measure(Console(stderr=True).print, titles)
@@ -354,9 +385,9 @@ def jobs(out: Path | None, titles: int) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
+@click.option("--quick", is_flag=True, help="One short round: a functional check, not a measurement.")
 def edges(out: Path | None, quick: bool) -> None:
-    """Cache a title beside nginx's proxy_cache: hits, misses, a crowd on a cold segment, and the log's replay."""
+    """Compare an edge with nginx's proxy_cache: hits, misses, many clients on a cold segment; replay the log."""
     from benchmarks.edges import draw, findings, measure
 
     report = measure(quick=quick, on_step=Console(stderr=True).print)
@@ -380,21 +411,21 @@ PIECES = (
     *(f"origin --part {part}" for part in ORIGIN_PARTS),
     *(f"simulation --part {part}" for part in SIMULATION_PARTS),
 )
-"""All there is, each piece at most some six minutes on two idle cores."""
+"""All benchmarks, in pieces of at most about six minutes on two idle cores."""
 
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="Small cases: shows that all works, not what it costs.")
+@click.option("--quick", is_flag=True, help="Small cases: a functional check, not a measurement.")
 @click.option(
     "--part",
     "parts",
     type=click.Choice(SIMULATION_PARTS),
     multiple=True,
-    help="Only this; repeatable.",
+    help="Run this part; repeatable.",
 )
 def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Simulate caches: kernels beside libcachesim, players, a day of a country, two workers, planned fill."""
+    """Measure the CDN simulation: kernels compared with libcachesim, players, one day, two workers, planned fill."""
     from benchmarks.simulation import Report, draw, findings, measure
 
     earlier = _earlier(out, Report)
@@ -427,7 +458,7 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 @main.command("all")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def everything(folder: Path) -> None:
-    """Run all benchmarks, one after the other, and leave their results and pictures in FOLDER."""
+    """Run all benchmarks one after another, and write their results and charts to FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     for piece in PIECES:
         click.echo(piece, err=True)
@@ -440,14 +471,14 @@ def _gain(gain: tuple[float, float] | None) -> str:
 
 
 def _earlier(out: Path | None, kind: type[R]) -> R | None:
-    """What an earlier run has written there: a benchmark that is run in parts completes it."""
+    """The result of an earlier run in the same file, which a run of some parts completes."""
     if out is None or not out.exists():
         return None
     try:
         return msgspec.convert(msgspec.json.decode(out.read_bytes(), type=dict[str, Any]).get("result"), kind)
     except msgspec.DecodeError:
         raise click.BadParameter(
-            f"{out} is no result of this benchmark, or one of another version: choose another file", param_hint="--out"
+            f"{out} is not a result of this version of the benchmark: choose another file", param_hint="--out"
         ) from None
 
 
@@ -459,14 +490,14 @@ def _write(
     *,
     parts: Sequence[str] = (),
 ) -> None:
-    """Keep a result, and its picture beside it.
+    """Write a result, and its chart next to it.
 
     Args:
-        out: Where to; None for nowhere.
-        name: The benchmark.
-        result: All of it.
-        draw: Draws it.
-        parts: What was measured now; the file tells for each part which machine made it, and when.
+        out: File; None writes nothing.
+        name: Name of the benchmark.
+        result: The result.
+        draw: Draws the chart; None for no chart.
+        parts: Parts measured in this run; the file records the machine and the time of each part.
     """
     if out is None:
         return

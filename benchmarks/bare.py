@@ -1,6 +1,6 @@
-"""A server with a handler that does nothing, on aiohttp: what no server that stands on it can go below by much.
+"""An aiohttp server with a trivial handler: a lower bound for servers on aiohttp.
 
-``python -m benchmarks.bare`` writes its address to standard output.
+``python -m benchmarks.bare`` prints its address.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _HEAD = (
 
 
 class _Constant(web.StreamResponse):
-    """Writes the same bytes to everyone, in one piece, without anything that aiohttp does for its own responses."""
+    """Writes constant bytes, bypassing aiohttp's own response handling."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._to = transport

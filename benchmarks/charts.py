@@ -1,4 +1,4 @@
-"""Pictures of results; needs matplotlib, which the extra ``bench`` brings."""
+"""Charts of results; needs matplotlib, from the extra ``bench``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def panels(path: Path, titles: Sequence[str], headline: str) -> Iterator[list[Ax
     """Draw panels in two columns and save them as a PNG.
 
     Args:
-        path: Where to.
-        titles: One per panel.
-        headline: Above all of them.
+        path: File of the chart.
+        titles: One title per panel.
+        headline: Title of the whole chart.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -33,7 +33,7 @@ def panels(path: Path, titles: Sequence[str], headline: str) -> Iterator[list[Ax
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ConfigError("pictures need matplotlib: get it with 'pip install matplotlib'") from None
+        raise ConfigError("charts need matplotlib: install it with 'pip install matplotlib'") from None
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     width, height = PANEL_INCHES
@@ -50,14 +50,14 @@ def panels(path: Path, titles: Sequence[str], headline: str) -> Iterator[list[Ax
 
 
 def bars(axis: Axes, values: Mapping[str, float], *, ours: str, bound: str, unit: str) -> None:
-    """Draw one bar per name, the first on top, with its value beside it.
+    """Draw one bar per name, the first on top, labelled with its value.
 
     Args:
-        axis: A panel.
-        values: In order.
-        ours: Name of the bar that the picture is about.
-        bound: Name of the bar that nothing can beat; a line marks its value.
-        unit: Of the values.
+        axis: The panel.
+        values: Values by name, in order.
+        ours: Name of headend's bar, which is highlighted.
+        bound: Name of the reference bar; a line marks its value.
+        unit: Unit of the values.
     """
     names = list(values)
     colours = [OURS if name == ours else BOUND if name == bound else OTHERS for name in names]

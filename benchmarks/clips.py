@@ -1,4 +1,4 @@
-"""Real pictures to measure with: films that a package carries, made into masters as studios deliver them."""
+"""Masters for benchmarks, made from real films in a Python package."""
 
 import re
 from enum import StrEnum
@@ -15,16 +15,16 @@ FILM_PX = (1280, 720)
 STREET = "bikes.mp4"
 """Ten seconds of people on bicycles in a street, 640x272, 25 frames/s, shot by a camera."""
 GRAIN = "noise=alls=3:allf=t:all_seed=1"
-"""What an upscaled picture lacks: detail that changes from frame to frame, as sensors and film leave it."""
+"""Grain added to upscaled pictures, because real ones have detail that changes from frame to frame."""
 
 FRAME_RATE = 24
-"""Frames per second of every master, whatever the film's own: that of film."""
+"""Frame rate of all masters, regardless of the film's own."""
 STALL_S = 3600
-"""Peers say nothing while they work."""
+"""Timeout without output; other encoders' tools print nothing while they run."""
 
 
 class Mezzanine(StrEnum):
-    """How a master is delivered."""
+    """Codec of a master."""
 
     PRORES = "ProRes"
     H264 = "H.264"
@@ -33,14 +33,14 @@ class Mezzanine(StrEnum):
 ENCODERS = {
     # 4:2:2, 10 bits, only key frames: some 190 Mb/s at 1080p.
     Mezzanine.PRORES: ("-pix_fmt", "yuv422p10le", "-c:v", "prores_aw", "-profile:v", "3"),
-    # What a camera or an editor exports: some 48 Mb/s, with B-frames and a key frame every second.
+    # A typical export of a camera or an editor: some 48 Mb/s, with B-frames and a key frame every second.
     Mezzanine.H264: ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-g", "24"),
 }
 SUFFIXES = {Mezzanine.PRORES: ".mov", Mezzanine.H264: ".mp4"}
 
 
 def locate(name: str = FILM) -> Path:
-    """Find a film that the package carries.
+    """Find a film of the package.
 
     Raises:
         ConfigError: The package is not installed.
@@ -51,14 +51,14 @@ def locate(name: str = FILM) -> Path:
 
 
 def make_master(kind: Mezzanine, film: Path, folder: Path, frames: int, size_px: tuple[int, int] | None) -> Path:
-    """Make a master of a film's first frames, repeated when it is too short, at `FRAME_RATE`.
+    """Make a master of a film's first frames at `FRAME_RATE`; a short film is repeated.
 
     Args:
-        kind: How it is delivered.
-        film: The pictures.
-        folder: Where to.
-        frames: How many.
-        size_px: Width and height to enlarge to, with grain; None leaves the pictures as they are.
+        kind: Codec of the master.
+        film: The film.
+        folder: Destination folder.
+        frames: Number of frames.
+        size_px: Width and height to upscale to, with grain; None keeps the film's size.
     """
     path = folder / f"{re.sub('[^a-z0-9]', '', kind.lower())}-{film.stem}{SUFFIXES[kind]}"
     enlarged = ("-vf", f"scale={size_px[0]}:{size_px[1]}:flags=lanczos,{GRAIN}") if size_px else ()
@@ -71,7 +71,7 @@ def make_master(kind: Mezzanine, film: Path, folder: Path, frames: int, size_px:
 
 
 def with_sound(film: Path, path: Path) -> Path:
-    """Put a tone beside a film's picture, as long as it."""
+    """Add a tone as long as the picture."""
     ffmpeg(
         *("-i", str(film), "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-map", "1:a"),
         *("-c:v", "copy", "-c:a", "aac", "-b:a", "96k", "-shortest", str(path)),
@@ -80,6 +80,6 @@ def with_sound(film: Path, path: Path) -> Path:
 
 
 def ffmpeg(*args: str) -> Finished:
-    """Run the FFmpeg that encodes."""
+    """Run headend's FFmpeg."""
     argv = [ffmpeg_path(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *args]
     return run(argv, environment=QUIET, watch=Watch(stall_s=STALL_S))

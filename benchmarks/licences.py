@@ -1,43 +1,40 @@
-"""What serving protected titles costs: licences, and encrypted segments beside clear ones.
+"""Measures the cost of serving protected titles: licences, and encrypted segments compared with clear ones.
 
-Load comes from wrk, on the same machine. Of the origin, its own CPU time per request is compared; clear and encrypted
-segments take turns.
+wrk generates the load on the same machine. The origin's own CPU time per request is compared; clear and encrypted
+segments alternate.
 """
 
 import base64
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmarks import origin
 from benchmarks.load import run_wrk
-from benchmarks.servers import Server
+from benchmarks.servers import run_program
 from headend.core import layout
 from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys
-from headend.core.errors import ToolFailed
 from headend.core.media import AnyTrack, Presentation, Scheme
 from headend.core.media.protection import key_names
 
 CONNECTIONS = 4
 SESSIONS = 64
-"""Viewers who ask for licences, each with a token of his own."""
+"""Number of viewers that request licences, each with its own token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Licences:
-    """What licences cost, each for all keys of a title.
+    """Cost of a licence with all keys of a title; medians over rounds.
 
     Attributes:
-        cpu_us: CPU microseconds of the service per licence, median over rounds.
-        requests_per_s: On the clock, with the load beside it on the same cores.
-        p50_ms: Median of latency.
-        p99_ms: 99th percentile of latency, median over rounds.
+        cpu_us: CPU microseconds of the service per licence.
+        requests_per_s: Licences per second, with the load generator on the same cores.
+        p50_ms: Median latency.
+        p99_ms: 99th percentile of latency.
     """
 
     cpu_us: float
@@ -48,11 +45,11 @@ class Licences:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What the origin takes for a segment, in CPU microseconds; median over rounds.
+    """The origin's CPU microseconds per segment; medians over rounds.
 
     Attributes:
-        clear_us: Of a clear track.
-        encrypted_us: Of the same track, encrypted.
+        clear_us: Segments of a clear track.
+        encrypted_us: Segments of the same track, encrypted.
     """
 
     clear_us: float
@@ -60,12 +57,12 @@ class Segments:
 
     @property
     def change(self) -> float:
-        """By how much encrypted segments cost more, as a share."""
+        """Additional cost of encrypted segments, as a share."""
         return self.encrypted_us / self.clear_us - 1
 
 
 def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int) -> Licences:
-    """Ask a licence service, as people run it, for the keys of a title."""
+    """Request licences for a title from ``headend keys serve``."""
     tokens = folder / "tokens"
     tokens.write_text(f"{make_key(Use.PLAYBACK).line}\n")
     tokens.chmod(0o600)
@@ -77,7 +74,8 @@ def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int)
     named = [base64.urlsafe_b64encode(kid).rstrip(b"=").decode() for kid in kids]
     body = json.dumps({"kids": named, "type": "temporary"})
     runs = []
-    with _service(keys, tokens) as server:
+    serve = [sys.executable, "-m", "headend", "keys", "serve", "--keys", str(keys), "--token-keys", str(tokens)]
+    with run_program([*serve, "--port", "0", "--json"]) as server:
         for _ in range(1 + rounds):
             before_s = sum(server.cpu_s().values())
             load = run_wrk(
@@ -85,13 +83,13 @@ def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int)
             )
             spent_s = sum(server.cpu_s().values()) - before_s
             runs.append((1e6 * spent_s / load.requests, load.requests / load.seconds, load.p50_ms, load.p99_ms))
-    return Licences(*(median(column) for column in zip(*runs[1:], strict=True)))  # the first one fills caches
+    return Licences(*(median(column) for column in zip(*runs[1:], strict=True)))  # the first round warms the caches
 
 
 def segments(
     store: str, clear: Presentation, encrypted: Presentation, folder: Path, *, rounds: int, seconds: int
 ) -> Segments:
-    """Ask the origin for the segments of a clear track and of the same track encrypted, in turns."""
+    """Request the segments of a clear track and of the same track encrypted from the origin, alternating."""
     costs: dict[bool, list[float]] = {False: [], True: []}
     with origin.headend(store) as server:
         for number in range(1 + rounds):
@@ -99,7 +97,7 @@ def segments(
                 paths = _paths(release.title, [*release.video, *release.audio])
                 before_s = sum(server.cpu_s().values())
                 load = run_wrk(server.url, paths, headers={}, connections=CONNECTIONS, seconds=seconds, folder=folder)
-                if number:  # the first round fills caches
+                if number:  # the first round warms the caches
                     costs[is_encrypted].append(1e6 * (sum(server.cpu_s().values()) - before_s) / load.requests)
     return Segments(median(costs[False]), median(costs[True]))
 
@@ -110,21 +108,3 @@ def _paths(title: str, tracks: Sequence[AnyTrack]) -> list[str]:
         for track in tracks
         for name in (layout.INIT, *(layout.segment_name(track.id, segment.number) for segment in track.segments))
     ]
-
-
-@contextmanager
-def _service(keys: Path, tokens: Path) -> Iterator[Server]:
-    words = ["keys", "serve", "--keys", str(keys), "--token-keys", str(tokens), "--port", "0", "--json"]
-    argv = [sys.executable, "-m", "headend", *words]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            said = ""
-            while child.stdout is not None and not said.endswith("}\n"):
-                line = child.stdout.readline()
-                if not line:
-                    raise ToolFailed("headend keys serve does not start: see what it wrote above", argv=argv)
-                said += line
-            yield Server(json.loads(said)["url"], child.pid)
-        finally:
-            child.terminate()
-            child.wait()

@@ -1,4 +1,4 @@
-"""Load on a server, by wrk."""
+"""Puts load on a server with wrk."""
 
 import re
 import shutil
@@ -27,14 +27,14 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came back.
+    """Result of a load test.
 
     Attributes:
-        requests: How many were answered.
-        seconds: In which time.
-        received_bytes: With headers.
-        p50_ms: Median of the time to an answer's end.
-        p99_ms: 99th percentile.
+        requests: Number of completed requests.
+        seconds: Duration.
+        received_bytes: Received bytes, with headers.
+        p50_ms: Median time to the end of the response.
+        p99_ms: 99th percentile of that time.
     """
 
     requests: int
@@ -54,23 +54,23 @@ def run_wrk(
     folder: Path,
     body: str = "",
 ) -> Load:
-    """Ask for paths in turn, each client as soon as it has its last answer.
+    """Request paths in turn; each client sends its next request when the last response is complete.
 
     Args:
-        url: Of the server, without a slash at its end.
-        paths: Undecoded.
-        headers: Sent with each request.
-        connections: How many clients there are.
-        seconds: For how long.
-        folder: For a script.
-        body: What is posted with each request; empty to get.
+        url: Base URL of the server, without a trailing slash.
+        paths: Percent-encoded paths.
+        headers: Headers of each request.
+        connections: Number of clients.
+        seconds: Duration.
+        folder: Folder for wrk's script.
+        body: Body of POST requests; empty for GET.
 
     Raises:
         ConfigError: wrk is not installed.
-        ToolFailed: It fails, or an answer is no success.
+        ToolFailed: wrk failed, or a response was an error.
     """
     if shutil.which("wrk") is None:
-        raise ConfigError("wrk is not installed: get it with 'apt-get install wrk'")
+        raise ConfigError("wrk is not installed: install it with 'apt-get install wrk'")
     script = folder / "wrk.lua"
     script.write_text(
         _SCRIPT.format(
@@ -85,7 +85,7 @@ def run_wrk(
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", ended.stdout, re.MULTILINE)
     if found is None or int(found[6]):
         raise ToolFailed(
-            f"wrk did not get what it asked for from {url}; see --verbose",
+            f"wrk failed, or got errors from {url}; see --verbose",
             argv=argv,
             status=ended.returncode,
             stderr=(ended.stdout + ended.stderr)[-2000:],

@@ -1,4 +1,4 @@
-"""The facts of a machine that a result means nothing without."""
+"""Describes the machine on which a benchmark ran."""
 
 import os
 import platform
@@ -11,21 +11,21 @@ from pathlib import Path
 import headend
 
 PACKAGES = ("headend", "msgspec", "m3u8", "imageio-ffmpeg")
-"""What decides how fast the measured code is, beside Python."""
+"""Packages whose versions affect the results, besides Python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when something was measured.
+    """Machine and time of a measurement.
 
     Attributes:
-        processor: The CPU's name.
-        cores: CPUs that this process may use.
+        processor: Name of the CPU.
+        cores: Number of CPUs that this process may use.
         memory_bytes: Memory of the machine.
         system: Operating system and its release.
-        python: Version and implementation.
-        packages: Versions of what is measured and what it stands on.
-        measured_at: UTC, ISO 8601.
+        python: Implementation and version.
+        packages: Versions of `PACKAGES`.
+        measured_at: Time in UTC, ISO 8601.
     """
 
     processor: str
@@ -38,7 +38,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """Look at this machine."""
+    """Describe this machine."""
     return Machine(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)),
@@ -61,5 +61,5 @@ def _processor() -> str:
 
 def _version(package: str) -> str:
     if package == "headend":
-        return headend.__version__  # right in a checkout too, where nothing is installed
+        return headend.__version__  # also correct in a checkout that is not installed
     return version(package)

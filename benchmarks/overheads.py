@@ -1,7 +1,7 @@
-"""What a job costs beside encoding: storing results, starting tasks, scratch files, Dask.
+"""Measures the costs of a job besides encoding: uploads, task starts, scratch files, Dask.
 
-Real jobs, as ``headend submit`` does them: local cluster, two workers, H.264 at the lowest effort, where all that is
-not encoding weighs most.
+Runs real jobs like ``headend submit``: a local cluster with two workers, and H.264 at the lowest effort, for which
+overheads are the largest share.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,29 +24,29 @@ WORKERS = 2
 FRAMES, QUICK_FRAMES = 384, 192
 ROUNDS, QUICK_ROUNDS = 3, 1
 CHUNK_S = Fraction(2)
-"""Short, so that a short film has many: what is hidden at each counts, but for the last."""
+"""Short, so that a short film has many chunks: the upload of each but the last can overlap with encoding."""
 LONG_FRAMES, QUICK_LONG_FRAMES = 14_400, 96
 """Ten minutes, with sound: twenty chunks of the default length."""
 UPLOAD_SHARE = 0.5
-"""How long storing a task's results takes at least, as a share of encoding them."""
+"""Minimum upload time of a task's results, as a share of its encoding time."""
 BUCKET = "films"
 START_GOAL, SCRATCH_GOAL, HIDDEN_GOAL = 0.02, 2.0, 0.8
-"""Most of a job's CPU that may go into starting tasks; most copies of a chunk for each slot, of which one is encoded
-and one is on its way; least part of what can be hidden of uploads that must be."""
+"""Targets: maximum share of a job's CPU for starting tasks; maximum chunks in scratch space per slot, one being encoded
+and one being uploaded; minimum share of the overlap that is possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The same job into a folder, and over a slow line into an S3 server.
+    """The same job with a folder, and with an S3 server over a slow link.
 
     Attributes:
-        folder_s: Seconds from the first task's start to the last receipt, of each run.
-        s3_s: The same over the slow line.
-        upload_s: Seconds of a worker that storing takes longer than into a folder; median over runs.
-        apart_s: What the job would take if nothing were encoded while results are stored.
-        hidden: The part of ``upload_s`` that the job does not wait for.
-        hidden_at_best: The same, were all hidden but each worker's last.
-        bytes_per_s: What each connection carries.
+        folder_s: Seconds from the first task's start to the last receipt, per run.
+        s3_s: The same over the slow link.
+        upload_s: Additional worker seconds for storing over the slow link; median over runs.
+        apart_s: Duration of the job without overlap of encoding and uploads.
+        hidden: Share of ``upload_s`` that overlaps with encoding.
+        hidden_at_best: Maximum of ``hidden``: all uploads but each worker's last.
+        bytes_per_s: Rate of each connection.
     """
 
     folder_s: tuple[float, ...]
@@ -60,12 +60,12 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """What lies in scratch folders.
+    """Use of scratch folders.
 
     Attributes:
-        peak_bytes: At most, of all workers at once, with the slow store.
-        task_bytes: What the largest task makes.
-        copies: The former over the latter, for each slot.
+        peak_bytes: Peak of all workers together, with the slow store.
+        task_bytes: Results of the largest task.
+        copies: Peak divided by the largest task, per slot.
     """
 
     peak_bytes: int
@@ -75,18 +75,18 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """Result of the benchmark.
 
     Attributes:
-        effort: How much work the encoders do.
-        renditions: How many there are.
-        uploads: What storing results costs.
-        scratch: What lies in scratch folders.
-        chunk_s: Length of the chunks of the job that follows.
-        job: It: two chunks of the default length into a folder.
-        start_s: CPU seconds that starting a task takes at most: FFmpeg and its encoders for a single frame.
-        start_share: That, for all tasks, as a share of the job's CPU.
-        dask_share: Dask's scheduler and client, likewise.
+        effort: Effort of the encoders.
+        renditions: Number of renditions.
+        uploads: Cost of uploads.
+        scratch: Use of scratch folders.
+        chunk_s: Length of the chunks of ``job``.
+        job: A job with chunks of the default length, stored in a folder.
+        start_s: CPU seconds to start a task, at most: FFmpeg and its encoders for a single frame.
+        start_share: Share of the job's CPU for starting all tasks.
+        dask_share: Share of the job's CPU for Dask's scheduler and client.
     """
 
     effort: Effort
@@ -104,12 +104,12 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
     """Run the jobs.
 
     Args:
-        quick: Short films, once: shows that all works, not what it costs.
-        on_step: Told what runs.
+        quick: Use short films and one round: a functional check, not a measurement.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: The film or the S3 server is not installed.
-        HeadendError: A job has failed.
+        HeadendError: A job failed.
     """
     with TemporaryDirectory(prefix="headend-bench-") as name:
         folder = Path(name)
@@ -145,9 +145,9 @@ def _uploads(folder: Path, quick: bool, on_step: Callable[[str], None]) -> tuple
             on_step(f"storing into a folder, round {number + 1}")
             job = job_of(master, folder / f"store-{number}", chunk_s=CHUNK_S)
             local.append(watch(job, cores=WORKERS))
-            # A task's segments go over so many connections at once.
+            # A task uploads its segments over UPLOADS connections.
             rate = rate or local[0].output_bytes / (UPLOADS * UPLOAD_SHARE * local[0].task_s)
-            on_step(f"storing over a line of {rate / 1e3:.0f} kB/s for each connection, round {number + 1}")
+            on_step(f"storing over a link of {rate / 1e3:.0f} kB/s per connection, round {number + 1}")
             with slowed(server.endpoint_url, rate) as endpoint_url:
                 store = StoreSettings(f"s3://{BUCKET}/{number}", endpoint_url)
                 environment = {**server.environment(), "AWS_DEFAULT_REGION": "us-east-1"}
@@ -181,14 +181,14 @@ def _start_s(job: ways.Job, scratch: Path) -> float:
 
 
 def findings(report: Report) -> Iterator[str]:
-    """What the figures say, one line each."""
+    """The conclusions, one line each."""
     uploads, scratch, job = report.uploads, report.scratch, report.job
     folder_s, s3_s = median(uploads.folder_s), median(uploads.s3_s)
-    walls = f"{s3_s:.1f} s over a slow line, {folder_s:.1f} s into a folder, {uploads.apart_s:.1f} s without overlap"
-    hidden = f"{uploads.hidden:.0%} of uploads hidden, {uploads.hidden_at_best:.0%} at best"
+    walls = f"{s3_s:.1f} s over a slow link, {folder_s:.1f} s to a folder, {uploads.apart_s:.1f} s without overlap"
+    hidden = f"{uploads.hidden:.0%} of uploads overlap with encoding, {uploads.hidden_at_best:.0%} at best"
     yield f"{walls}: {hidden}, {_verdict(uploads.hidden >= HIDDEN_GOAL * uploads.hidden_at_best)}"
     copies = (
-        f"scratch holds {scratch.peak_bytes / 1e6:.2f} MB at most, {scratch.copies:.2f} × a task's results per slot"
+        f"peak scratch space is {scratch.peak_bytes / 1e6:.2f} MB, {scratch.copies:.2f} × a task's results per slot"
     )
     yield f"{copies}: {_verdict(scratch.copies <= SCRATCH_GOAL)}"
     start = f"starting {job.tasks} tasks takes {report.start_share:.2%} of a job with chunks of {report.chunk_s:.0f} s"
@@ -197,7 +197,7 @@ def findings(report: Report) -> Iterator[str]:
 
 
 def parts(job: Watched) -> dict[str, float]:
-    """A job's CPU seconds, by what for."""
+    """A job's CPU seconds by activity."""
     return {
         "FFmpeg": job.encoder_cpu_s,
         "cluster's start": job.start_cpu_s,
@@ -212,19 +212,19 @@ def _verdict(met: bool) -> str:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw how long the jobs took, and what a job's CPU went into.
+    """Draw the durations of the jobs, and a job's CPU by activity.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
     uploads = report.uploads
     titles = ["seconds from the first task to the last receipt", f"CPU seconds, chunks of {report.chunk_s:.0f} s"]
-    headline = f"what is not encoding: {report.renditions} × H.264 of 720p, {report.effort} effort, two workers"
+    headline = f"overheads of a job: {report.renditions} × H.264 of 720p, {report.effort} effort, two workers"
     with charts.panels(path, titles, headline) as (walls, shares):
         times = {
-            "into a folder": median(uploads.folder_s),
-            "into S3 over a slow line": median(uploads.s3_s),
+            "folder": median(uploads.folder_s),
+            "S3 over a slow link": median(uploads.s3_s),
             "the same without overlap": uploads.apart_s,
         }
-        charts.bars(walls, times, ours="into S3 over a slow line", bound="into a folder", unit="s (median)")
+        charts.bars(walls, times, ours="S3 over a slow link", bound="folder", unit="s (median)")
         charts.bars(shares, parts(report.job), ours="", bound="FFmpeg", unit="CPU s")

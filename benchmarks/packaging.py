@@ -1,6 +1,6 @@
-"""What it takes to publish a film: receipts to presentation to manifests, in a store in memory.
+"""Measures publishing a film, from receipts to manifests, in a store in memory.
 
-The title is synthetic, so no media is read; publishing moves none either. The store answers at once: on S3, add a
+The title is synthetic and has no media, which publishing doesn't read anyway. The store has no latency: on S3, add a
 listing of all objects, a read per receipt and init segment, and a write per manifest.
 """
 
@@ -49,10 +49,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step took.
+    """Cost of a step.
 
     Attributes:
-        name: The step.
+        name: Name of the step.
         wall_s: Seconds from start to end.
         cpu_s: CPU seconds of this process.
     """
@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What packaging a title took.
+    """Cost of packaging a title.
 
     Attributes:
         hours: Length of the title.
@@ -73,8 +73,8 @@ class Report:
         objects: Objects in the store after publishing.
         index_bytes: Size of the indexes of all tracks.
         manifest_bytes: Size of all playlists and the MPD.
-        steps: In order.
-        peak_memory_bytes: Peak resident memory of this process, the synthetic title included.
+        steps: The steps, in order.
+        peak_memory_bytes: Peak resident memory of this process, including the synthetic title.
     """
 
     hours: float
@@ -89,10 +89,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class HollowStore(MemoryStore):
-    """A store that knows media segments by their size alone; everything else is really there.
+    """A store in memory that has only the sizes of media segments; it has all other objects.
 
     Attributes:
-        sizes: Size of each segment by its key, for each folder of a track.
+        sizes: Segment sizes by key, by folder of the track.
     """
 
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -153,9 +153,9 @@ def film(hours: float) -> EncodePlan:
 
 
 def measure(hours: float) -> Report:
-    """Publish a synthetic film and say what each step took.
+    """Publish a synthetic film and measure each step.
 
-    The steps are taken one by one first; ``publish`` is all of them at once.
+    First the steps run one by one; the step ``publish`` then runs all of them.
     """
     plan = film(hours)
     inits = inits_of(plan)
@@ -168,7 +168,7 @@ def measure(hours: float) -> Report:
         steps.append(Step(name, time.perf_counter() - wall, time.process_time() - cpu))
         return result
 
-    stock = timed("look what is there", lambda: take(store, plan))
+    stock = timed("list objects", lambda: take(store, plan))
     tracks = timed("merge receipts into indexes", lambda: merge_parts(store, stock, plan.tracks))
     presentation = present(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
@@ -196,7 +196,7 @@ def measure(hours: float) -> Report:
 
 
 def stored(plan: EncodePlan, inits: dict[str, bytes]) -> HollowStore:
-    """What the workers would have left."""
+    """A store with the objects that workers would have written."""
     store, title = HollowStore(), plan.title
     for rendition, init in inits.items():
         store.put(layout.track_init(title, plan.tracks[rendition]), init)

@@ -1,4 +1,4 @@
-"""The renditions that benchmarks encode: one maker, so that all of them take the studio ladder's rungs."""
+"""Renditions for benchmarks, made from the rungs of the studio ladder."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -11,7 +11,7 @@ from ladders.ladder import RungRange, VideoRung
 from ladders.levels import smallest_level
 
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
-"""Of all clips."""
+"""Colour of all clips."""
 
 
 def pixel_format_of(codec: Codec) -> str:
@@ -21,13 +21,13 @@ def pixel_format_of(codec: Codec) -> str:
 
 
 def rendition(codec: Codec, size_px: tuple[int, int], frame_rate: Fraction, crf: float | None = None) -> VideoRendition:
-    """The studio ladder's best rung near a size, for a picture that fills it.
+    """A rendition from the studio ladder's best rung near a size.
 
     Args:
-        codec: One of the video codecs.
+        codec: A video codec.
         size_px: Width and height.
         frame_rate: Frames per second.
-        crf: Constant rate factor in the place of the rung's own.
+        crf: Constant rate factor; None for the rung's own.
     """
     studio = loading.load("studio")
     rungs = [one for one in studio.video if one.codec is codec and one.range is RungRange.SDR]
@@ -53,10 +53,10 @@ def rendition(codec: Codec, size_px: tuple[int, int], frame_rate: Fraction, crf:
 
 
 def options(rendition: VideoRendition, effort: Effort, gop_frames: int) -> Options:
-    """The encoder's options for a rendition, as headend gives them."""
+    """headend's encoder options for a rendition."""
     return VIDEO[rendition.codec](rendition, Style(effort, gop_frames, COLOUR))
 
 
 def words(options: Mapping[str, str | int | float]) -> list[str]:
-    """Options as arguments of a command."""
+    """Options as command-line arguments."""
     return [word for name, value in options.items() for word in (f"-{name}", str(value))]

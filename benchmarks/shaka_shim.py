@@ -1,8 +1,8 @@
-"""Stands before FFmpeg for shaka-streamer, so that it encodes with the same options as the others.
+"""A wrapper of FFmpeg for shaka-streamer, so that it encodes with the same options as the other methods.
 
 ``python -I shaka_shim.py OPTIONS.json FFMPEG ARG ...``: shaka-streamer has no settings for presets, rate control or
-threads. Of each of its video outputs, the encoder's options are replaced by those that the JSON file has for
-``codec:height``; how it maps, scales, fragments and pipes stays its own.
+threads. The wrapper replaces the encoder options of each video output by those for ``codec:height`` in the JSON file;
+mapping, scaling, fragmenting and piping stay unchanged.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 KEPT = {"-map": 2, "-an": 1, "-f": 2, "-movflags": 2, "-frag_duration": 2, "-vf": 2}
-"""Words of an output that stay, with how many they are."""
+"""Options of an output that are kept, with their number of words."""
 
 
 def replaced(words: list[str], options: dict[str, list[str]]) -> Iterator[str]:
@@ -29,7 +29,7 @@ def replaced(words: list[str], options: dict[str, list[str]]) -> Iterator[str]:
 
 
 def rewrite(argv: list[str], options: dict[str, list[str]]) -> list[str]:
-    """Rewrite a whole command; one without video outputs, such as ``-version``, stays as it is."""
+    """Rewrite a whole command; commands without video outputs, such as ``-version``, stay unchanged."""
     starts = [place for place, word in enumerate(argv) if word == "-map"]
     if not starts:
         return argv

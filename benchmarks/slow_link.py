@@ -1,4 +1,4 @@
-"""A slow line to a server on this machine: each connection passes on so many bytes a second, and no more."""
+"""A slow link to a local server: a proxy with a rate limit per connection."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 _PIECE_S = 0.02
-"""How long a piece takes: short, so that small files are slowed as large ones are."""
+"""Time per piece; short, so that small files are slowed down like large ones."""
 _LARGEST_PIECE_BYTES = 1 << 16
 
 
 @contextmanager
 def slowed(server_url: str, upload_bytes_per_s: float) -> Iterator[str]:
-    """Put a slow line before an HTTP server; what it answers is not slowed.
+    """Run a proxy that slows down uploads to an HTTP server; downloads run at full speed.
 
     Args:
-        server_url: The server's, such as ``http://127.0.0.1:8080``.
-        upload_bytes_per_s: Of each connection.
+        server_url: Address of the server, such as ``http://127.0.0.1:8080``.
+        upload_bytes_per_s: Rate per connection.
 
     Yields:
-        Where to connect instead.
+        Address of the proxy.
     """
     target = urlsplit(server_url)
     piece_bytes = max(1, min(_LARGEST_PIECE_BYTES, round(upload_bytes_per_s * _PIECE_S)))
@@ -44,7 +44,7 @@ def slowed(server_url: str, upload_bytes_per_s: float) -> Iterator[str]:
             await asyncio.gather(upload(client_reads, writes), download(reads, client_writes))
 
     loop = asyncio.new_event_loop()
-    # Little is read ahead: what a sender is rid of has nearly arrived.
+    # Buffer little, so that a sender's progress is close to the receiver's.
     listening = asyncio.start_server(connect, "127.0.0.1", 0, limit=piece_bytes)
     server = loop.run_until_complete(listening)
     thread = Thread(target=loop.run_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""How good a picture is, by VMAF: what benchmarks ask of `encoder.measuring`."""
+"""VMAF scores for benchmarks, computed with `encoder.measuring`."""
 
 import os
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from encoder.measuring import Picture, Shown
 from headend.core.media.quality import HD
 
 MODEL = HD.model
-"""For a television of 1080 lines, seen from three times its height."""
+"""VMAF model for a 1080p television at a distance of three times its height."""
 GOP_FRAMES = 48
-"""Of every master: two seconds."""
+"""GOP length of all masters: two seconds."""
 EVERY = measuring.spacing(GOP_FRAMES)
-"""One frame in so many is scored: VMAF costs more than encoding."""
+"""Score one frame in this many, because VMAF costs more than encoding."""
 
 
 def raw_input(path: Path, size_px: tuple[int, int], pixel_format: str) -> list[str]:
@@ -34,20 +34,20 @@ def scores(
     *,
     every: int = 1,
 ) -> list[float]:
-    """Score frames on a screen of 1080 lines.
+    """Score frames on a 1080p screen.
 
     Args:
-        shown: Input options of what is judged; several inputs follow each other in time.
-        reference: Input options of what it was made from.
-        size_px: Of what is judged, as it was encoded.
-        frames: How many there are.
-        every: Score every n-th frame only, from the first on.
+        shown: Input options of the encoded picture; several inputs are concatenated.
+        reference: Input options of the reference.
+        size_px: Encoded size of the picture.
+        frames: Number of frames.
+        every: Score only every n-th frame, starting with the first.
 
     Returns:
-        One score for each frame that is scored.
+        One score per scored frame.
 
     Raises:
-        ToolFailed: FFmpeg failed, or what is judged is shorter.
+        ToolFailed: FFmpeg failed, or the encoded picture is shorter than ``frames``.
     """
     picture = Picture(tuple(tuple(part) for part in shown))
     measured = measuring.measure(

@@ -1,6 +1,6 @@
-"""The ways to encode a master into a ladder that are compared: headend's, its peers', and the limit of them all.
+"""Methods of encoding a master into a ladder: headend's, two plain FFmpeg methods, and the minimum cost.
 
-All run the same FFmpeg with the same encoder options: the peers' commands are made from headend's own.
+All use the same FFmpeg with the same encoder options, which are taken from headend's commands.
 """
 
 import shutil
@@ -25,7 +25,7 @@ from ladders import loading
 from ladders.ladder import VideoRung
 
 GOP_S = 2
-"""Distance of sync frames and length of segments."""
+"""Length of GOPs and segments."""
 MUXER_OPTIONS = frozenset(
     {"-f", "-movflags", "-write_btrt", "-map_metadata", "-map_chapters", "-fflags", "-video_track_timescale"}
     | {"-use_editlist", "-fps_mode"}
@@ -35,11 +35,11 @@ TWO_PASSES = frozenset({"pass", "passlogfile"})
 
 @dataclass(frozen=True)
 class Job:
-    """What every way is given.
+    """A master and its plan, the input of all methods.
 
     Attributes:
         path: The master.
-        plan: Headend's plan of it.
+        plan: headend's plan.
     """
 
     path: Path
@@ -47,14 +47,14 @@ class Job:
 
     @property
     def renditions(self) -> tuple[VideoRendition, ...]:
-        """What the master becomes."""
+        """Video renditions of the plan."""
         return self.plan.video
 
     @cached_property
     def options(self) -> dict[str, list[str]]:
-        """What each rendition's encoder and muxer are told, by the rendition's id, taken from headend's command."""
+        """Encoder and muxer options by rendition id, taken from headend's command."""
         return {
-            # Others run each encoder once.
+            # Other methods encode in one pass.
             output.id: [
                 word
                 for name, value in output.options.items()
@@ -66,7 +66,7 @@ class Job:
 
     @cached_property
     def encoder_options(self) -> dict[str, list[str]]:
-        """As `options`, without what only concerns the file that is written: shaka-streamer pipes its own."""
+        """`options` without muxer options, because shaka-streamer pipes the encoders' output itself."""
         return {name: list(_without(words, MUXER_OPTIONS)) for name, words in self.options.items()}
 
 
@@ -79,22 +79,22 @@ def job_for(
     keep: Callable[[VideoRendition], bool] = lambda _: True,
     costs: Costs | None = None,
 ) -> Job:
-    """Fit some rungs of a ladder to a master, and plan them.
+    """Fit rungs of a ladder to a master, and plan the job.
 
     Segments have one GOP, so that short films have several chunks.
 
     Args:
         path: The master.
-        ladder: Name of a preset.
-        choose: Whether to keep a rung.
-        effort: The encoders' presets.
+        ladder: Name of a preset ladder.
+        choose: Whether to use a rung.
+        effort: Effort of the encoders.
         chunk_s: Length of headend's chunks.
-        keep: Whether to make a rendition that a rung has become.
-        costs: What tasks are priced by; None for the costs of the installation.
+        keep: Whether to make a rendition.
+        costs: Coefficients of the cost model; None for the installed ones.
     """
     whole = loading.load(ladder)
     rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
-    # No way beside ours makes thumbnails.
+    # The other methods make no thumbnails.
     settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort, thumbnails=False)
     request = Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
     probe = deciding.inspect(request.master, request.store)
@@ -112,14 +112,14 @@ def job_for(
         tool_digest=tool.digest(),
         costs=costs,
     )
-    # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
+    # One task per chunk, as in a long film, whose chunks keep all workers busy.
     return Job(path, draft.with_tasks(workers=1))
 
 
 def headend(job: Job, folder: Path, slots: int) -> Finished:
-    """Headend's engine: chunk by chunk, as many side by side as there are slots; no cluster, no store.
+    """headend's encoder: chunks in parallel on all slots, without a cluster or a store.
 
-    Chunk n leaves its renditions in the folder n.
+    Chunk n writes its renditions to the folder n.
     """
     return _side_by_side([partial(headend_task, job, task, folder) for task in job.plan.tasks], slots)
 
@@ -134,17 +134,17 @@ def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
 
 
 def apart(job: Job, folder: Path, slots: int) -> Finished:
-    """One FFmpeg per rendition: each decodes and scales for itself."""
+    """One FFmpeg process per rendition; each decodes and scales separately."""
     return _side_by_side([partial(_from_master, job, [r], folder) for r in job.renditions], slots)
 
 
 def together(job: Job, folder: Path) -> Finished:
-    """One FFmpeg for all renditions: decoded once, each scaled from the master."""
+    """One FFmpeg process for all renditions: decodes once, and scales each rendition from the master."""
     return _from_master(job, job.renditions, folder)
 
 
 def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
-    """Prepare the very frames that headend's encoders take; by the rendition's id."""
+    """Write the frames that headend's encoders get to raw files, by rendition id."""
     paths = {r.id: folder / f"{r.width_px}x{r.height_px}-{r.pixel_format}-{r.rate_divisor}.yuv" for r in job.renditions}
     users = {path: next(id for id in paths if paths[id] == path) for path in paths.values()}
     for task in sorted(job.plan.tasks, key=lambda task: task.chunk.number):
@@ -166,12 +166,12 @@ def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
 
 
 def decode(job: Job) -> Finished:
-    """Decode the master and throw the frames away."""
+    """Decode the master and discard the frames."""
     return ffmpeg("-threads", "1", "-i", str(job.path), "-map", "0:v", "-f", "null", "-")
 
 
 def encode_ready(job: Job, ready: dict[str, Path], folder: Path) -> Finished:
-    """The bare encoders, on frames that lie ready: with `decode`, what no way can go below."""
+    """Encode ready frames; together with `decode`, this is the minimum cost of any method."""
     inputs = list(dict.fromkeys(ready.values()))
     by_path = {ready[r.id]: r for r in job.renditions}
     words: list[str] = []
