@@ -1,7 +1,7 @@
-"""What an edge costs: beside nginx with `proxy_cache`, in front of the same upstream, one worker each.
+"""Compares an edge with nginx's `proxy_cache` in front of the same upstream server, with one worker each.
 
-Servers take turns; what is compared is their own CPU time, which depends less than the clock on what else runs. nginx
-checks no digest of what it fetches.
+The servers alternate, and their own CPU time is compared, because it depends less on other processes than wall time.
+nginx does not verify digests.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ NGINX, HEADEND = "nginx proxy_cache", "headend edge"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a kind of request cost a server.
+    """A server's cost of a kind of request.
 
     Attributes:
-        case: The kind.
-        server: Its name.
-        cpu_us: CPU microseconds per request; of misses, per MiB; median of ``runs``.
-        runs: Of each run.
+        case: Kind of request.
+        server: Name of the server.
+        cpu_us: CPU microseconds per request, for misses per MiB; median of ``runs``.
+        runs: The same for each run.
     """
 
     case: str
@@ -59,15 +59,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured.
+    """Result of the benchmark.
 
     Attributes:
         rows: Costs.
-        ratios: headend's cost over nginx's, by case.
-        memory_bytes: Resident memory of the edge's process after all of it.
-        crowd_requests: How often upstream was asked by `CROWD` clients on one cold segment.
-        decisions_differ: Decisions of the run's log that are different offline.
-        decisions: How many there were.
+        ratios: headend's cost relative to nginx's, by case.
+        memory_bytes: Resident memory of the edge's process at the end.
+        crowd_requests: Upstream requests caused by `CROWD` clients that request one cold segment.
+        decisions_differ: Number of decisions in the log that differ in an offline replay.
+        decisions: Number of decisions in the log.
     """
 
     rows: tuple[Row, ...]
@@ -129,25 +129,25 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
 
 
 def findings(report: Report) -> list[str]:
-    """What a person should know."""
+    """The conclusions, one line each."""
     limits = {"hits, segments": 1.5, "hits, manifests": 1.5, "misses, per MiB": 3.0}
     return [
-        *(f"{case}: CPU {ratio:.2f} x nginx's; {limits[case]:g} asked" for case, ratio in report.ratios.items()),
-        f"process {report.memory_bytes / 1e6:.0f} MB; 80 asked",
-        f"{CROWD} clients on one cold segment: {report.crowd_requests} upstream request",
-        f"{report.decisions_differ} of {report.decisions:,} decisions differ offline",
+        *(f"{case}: {ratio:.2f} × nginx's CPU; target: {limits[case]:g}" for case, ratio in report.ratios.items()),
+        f"memory of the process: {report.memory_bytes / 1e6:.0f} MB; target: 80 MB",
+        f"upstream requests for {CROWD} clients on one cold segment: {report.crowd_requests}",
+        f"{report.decisions_differ} of {report.decisions:,} decisions differ in the offline replay",
     ]
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw what was measured.
+    """Draw the costs of each case.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
     cases = list(report.ratios)
     with charts.panels(
-        path, [f"{case}: CPU" for case in cases], "headend's edge beside nginx with proxy_cache"
+        path, [f"{case}: CPU" for case in cases], "headend's edge compared with nginx's proxy_cache"
     ) as axes:
         for axis, case in zip(axes, cases, strict=True):
             costs = {row.server: row.cpu_us for row in report.rows if row.case == case}
@@ -155,7 +155,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def publish(root: Path) -> None:
-    """Write titles of one track each, as an origin would give them."""
+    """Write titles with one track each, like an origin's responses."""
     random_bytes = random.Random(1)
     titles = ("film", "crowd", *(f"cold-{turn}" for turn in range(1 + ROUNDS)))
     for title in titles:
@@ -185,7 +185,7 @@ def publish(root: Path) -> None:
 
 @contextmanager
 def static(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
-    """The upstream: nginx over files, with a log of what it was asked for."""
+    """Run the upstream server: nginx with files, and its access log."""
     log = folder / "upstream.log"
     config = f"""
         access_log {log}; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
@@ -201,7 +201,7 @@ def static(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
 
 @contextmanager
 def proxy_cache(upstream: str, folder: Path) -> Iterator[Server]:
-    """Run nginx as a cache, with all that makes it fast."""
+    """Run nginx as a cache, tuned for speed."""
     config = f"""
         access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
         proxy_cache_path {folder}/nginx-cache levels=1:2 keys_zone=edge:10m max_size=10g inactive=1d use_temp_path=off;
@@ -220,7 +220,7 @@ def proxy_cache(upstream: str, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def headend(upstream: str, folder: Path) -> Iterator[Server]:
-    """Run an edge as people do."""
+    """Run ``headend edge``."""
     argv = [
         *(sys.executable, "-m", "headend", "edge", "--origin", upstream, "--disk", str(folder / "edge")),
         *("--disk-bytes", "10G", "--decisions", str(folder / "decisions.log"), "--port", "0", "--json"),
@@ -241,7 +241,7 @@ def _load(server: Server, paths: Sequence[str], seconds: int, folder: Path) -> f
 
 
 def _miss(server: Server, title: str) -> float:
-    """CPU microseconds per MiB of segments that nobody has asked for yet."""
+    """CPU microseconds per MiB of segments that are not cached."""
     paths = [_path(title, number) for number in range(1, COUNT + 1)]
     before = sum(server.cpu_s().values())
     size_bytes = asyncio.run(_fetch([server.url + path for path in paths]))

@@ -1,8 +1,7 @@
-"""What encoding a ladder costs: headend against its peers and against the limit.
+"""Compares methods of encoding a ladder: headend, plain FFmpeg, shaka-streamer, and the minimum cost.
 
-The same master, rungs, frames, FFmpeg and encoder options for all. The ways take turns (A B C A B C ...), so that a
-noisy neighbour hurts them alike, and the median of the rounds' ratios is told. CPU seconds are those of all processes
-of a way.
+All methods use the same master, rungs, frames, FFmpeg and encoder options. They alternate (A B C A B C ...), so that
+other load affects them alike; the results are medians of the rounds' ratios. CPU seconds include all processes.
 """
 
 import os
@@ -25,23 +24,23 @@ from ladders.ladder import RungRange, VideoRung
 HEADEND, LIMIT = "headend", "limit"
 APART, TOGETHER, SHAKA = "one FFmpeg per rendition", "one FFmpeg, all outputs", "shaka-streamer"
 TARGETS = {LIMIT: 1.05, TOGETHER: 0.85, APART: 0.40}
-"""What headend's CPU seconds may be, as a share of the others'."""
+"""Maximum CPU seconds of headend relative to other methods."""
 WALL_TARGETS = {SHAKA: 0.90}
 MIXED_HEIGHTS = (720, 540, 360)
-"""Sizes of the ladder of four codecs."""
+"""Heights in the ladder with four codecs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a way cost.
+    """Cost of a method.
 
     Attributes:
-        way: Its name.
+        way: Name of the method.
         cpu_s: Median of ``cpu_runs_s``.
         wall_s: Median of ``wall_runs_s``.
         cpu_runs_s: CPU seconds of each run.
-        wall_runs_s: Seconds from start to end of each run; of the limit, of its two parts one after the other.
-        bytes: Size of all that it has made; 0 where that is not comparable.
+        wall_runs_s: Wall seconds of each run; for the limit, the sum of its two parts.
+        bytes: Size of its output; 0 if not comparable.
     """
 
     way: str
@@ -54,15 +53,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Headend's cost as a share of a peer's: the median of the rounds' shares.
+    """headend's cost relative to another method's: the median of the rounds' ratios.
 
-    A machine may get slower from round to round; ways that take turns in one round meet the same machine.
+    Ratios are taken within a round, because the machine may get slower from round to round.
 
     Attributes:
-        peer: The other way.
+        peer: The other method.
         measure: ``cpu`` or ``wall``.
-        ratio: Headend's over the peer's; below 1 headend is cheaper.
-        target: What it is to be at most.
+        ratio: headend's cost divided by the other's.
+        target: Maximum of the ratio.
     """
 
     peer: str
@@ -81,15 +80,15 @@ class Case:
     """A master and a ladder.
 
     Attributes:
-        name: For people.
-        measured_at: UTC, ISO 8601.
+        name: Name for people.
+        measured_at: Time in UTC, ISO 8601.
         frames: Frames of the master.
-        renditions: Ids.
-        rows: One per way.
-        ratios: One per target.
-        left_out: Ways that could not run, with the reason.
-        load: The machine's load average over a minute, before and after. This benchmark itself makes about one per
-            core; where it is far above that, others were at work, and seconds mean little.
+        renditions: Ids of the renditions.
+        rows: One row per method.
+        ratios: One ratio per target.
+        left_out: Methods that could not run, with the reason.
+        load: One-minute load average before and after. The benchmark itself causes about one per core; if it is far
+            above that, other processes were running and wall seconds are unreliable.
     """
 
     name: str
@@ -104,12 +103,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All cases.
+    """Result of the benchmark.
 
     Attributes:
-        effort: The encoders' presets.
-        slots: How many processes ran side by side where a way has several.
-        cases: In order.
+        effort: Effort of the encoders.
+        slots: Number of parallel processes, for methods with several.
+        cases: The cases, in order.
     """
 
     effort: Effort
@@ -125,14 +124,14 @@ def measure(
     earlier: Report | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Report]:
-    """Run some cases, and report after each, since all take long.
+    """Run some cases, and report after each one, because all take long.
 
     Args:
         names: Keys of `CASES`.
-        rounds: How often every way has its turn; None for what each case is worth.
-        quick: Half the frames: shows that all works, not what it costs.
-        earlier: What an earlier run has found; its other cases are kept.
-        on_step: Told what runs.
+        rounds: Number of rounds; None for each case's default.
+        quick: Use half the frames: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other cases are kept.
+        on_step: Called with a description of each step.
 
     Yields:
         The report so far.
@@ -160,13 +159,13 @@ def _six_avc(path: Path, chunk_s: int = ways.GOP_S) -> ways.Job:
 
 
 def _four_codecs(path: Path) -> ways.Job:
-    """The lowest rung of each codec at each of some sizes: shaka-streamer has one for each pair."""
-    seen: set[tuple[Codec, int]] = set()
+    """One rung per codec and size, because shaka-streamer allows only one."""
+    taken: set[tuple[Codec, int]] = set()
 
     def first_of_size(rung: VideoRung) -> bool:
         key = (rung.codec, rung.height_px)
-        wanted = rung.height_px in MIXED_HEIGHTS and rung.range is RungRange.SDR and key not in seen
-        seen.add(key)
+        wanted = rung.height_px in MIXED_HEIGHTS and rung.range is RungRange.SDR and key not in taken
+        taken.add(key)
         return wanted
 
     return ways.job_for(path, "studio", first_of_size, Effort.DRAFT)
@@ -174,15 +173,15 @@ def _four_codecs(path: Path) -> ways.Job:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a case is made; none takes longer than six minutes on two cores.
+    """Settings of a case; each case takes at most six minutes on two cores.
 
     Attributes:
-        name: For people.
-        master: How it is delivered.
-        size_px: What the film is enlarged to; None leaves it at 1280x720.
+        name: Name for people.
+        master: Codec of the master.
+        size_px: Size to upscale the film to; None keeps 1280x720.
         frames: Frames of the master.
-        job: Plans its ladder.
-        rounds: How often every way has its turn.
+        job: Plans the ladder.
+        rounds: Default number of rounds.
     """
 
     name: str
@@ -198,20 +197,20 @@ class Setup:
         return self.size_px or clips.FILM_PX
 
     def prepare(self, folder: Path, *, quick: bool) -> ways.Job:
-        """Make the master, of half the frames if it has to be quick, and plan it."""
+        """Make the master, with half the frames if ``quick``, and plan the job."""
         frames = self.frames // 2 if quick else self.frames
         return self.job(clips.make_master(self.master, clips.locate(), folder, frames, self.size_px))
 
 
 CASES = {
     "prores": Setup("ProRes 1080p, 6 × H.264", Mezzanine.PRORES, (1920, 1080), 96, _six_avc, 3),
-    # Longer chunks: what lies between a key frame and a chunk's start is decoded for nothing.
+    # Longer chunks, because frames between a key frame and the start of a chunk are decoded in vain.
     "h264": Setup(
         "H.264 1080p at 48 Mb/s, 6 × H.264", Mezzanine.H264, (1920, 1080), 192, partial(_six_avc, chunk_s=4), 2
     ),
     "codecs": Setup("ProRes 720p, 4 codecs × 3 sizes", Mezzanine.PRORES, None, 96, _four_codecs, 2),
 }
-"""By the names that they are asked for with."""
+"""Cases by their names on the command line."""
 
 
 def _case(
@@ -294,7 +293,7 @@ def _over(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw CPU seconds as bars, a panel for each case.
+    """Draw CPU seconds as bars, with a panel per case.
 
     Raises:
         ConfigError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""A real job, as ``headend submit`` does it, in a process of its own, watched while it runs."""
+"""Runs a real job like ``headend submit`` in a separate process, and monitors it."""
 
 import os
 import re
@@ -23,29 +23,29 @@ from headend.core.media import Effort, Receipt
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 
-LOOK_S = 0.1
-"""How often a job is looked at."""
+SAMPLE_S = 0.1
+"""Sampling interval of the monitor."""
 DASK_THREAD = "IO loop"
-"""The thread in which Dask's scheduler and client run."""
+"""Name of the thread that runs Dask's scheduler and client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a job took.
+    """Cost of a job.
 
     Attributes:
-        encode_s: From the start of the first task to the last receipt.
-        end_s: From the last receipt to the release: the cluster is taken down, manifests are made and written.
-        tasks: How many there were.
-        task_s: Seconds of all tasks, with the storing of their results.
-        encoder_cpu_s: CPU seconds of all FFmpegs of tasks.
-        start_cpu_s: Of the cluster until the first task begins: interpreters that start and import.
-        worker_cpu_s: Of the workers' processes from then on: cutting, digests, storing.
-        dask_cpu_s: Of Dask's scheduler and client from then on.
-        own_cpu_s: Of all else in the submitting process and its probes: reading the master, planning, publishing.
-        output_bytes: Of all segments and sheets.
-        task_bytes: Of those of the largest task.
-        scratch_bytes: What lay in the workers' scratch folders at most, at once.
+        encode_s: Seconds from the start of the first task to the last receipt.
+        end_s: Seconds from the last receipt to the release: stopping the cluster, making and writing manifests.
+        tasks: Number of tasks.
+        task_s: Seconds of all tasks, including the storing of results.
+        encoder_cpu_s: CPU seconds of the tasks' FFmpeg processes.
+        start_cpu_s: CPU seconds of the cluster until the first task starts: interpreters and imports.
+        worker_cpu_s: CPU seconds of the worker processes after that: segmenting, hashing, storing.
+        dask_cpu_s: CPU seconds of Dask's scheduler and client after that.
+        own_cpu_s: Other CPU seconds of the submitting process and its probes: indexing, planning, publishing.
+        output_bytes: Bytes of all segments and thumbnail sheets.
+        task_bytes: Bytes of the largest task's results.
+        scratch_bytes: Peak size of the workers' scratch folders.
     """
 
     encode_s: float
@@ -63,12 +63,12 @@ class Watched:
 
     @property
     def cpu_s(self) -> float:
-        """All of it."""
+        """All CPU seconds."""
         return self.encoder_cpu_s + self.start_cpu_s + self.worker_cpu_s + self.dask_cpu_s + self.own_cpu_s
 
 
 def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> Request:
-    """Six H.264 renditions at the lowest effort: what is not encoding weighs most there."""
+    """A job of six H.264 renditions at the lowest effort, for which overheads are the largest share."""
     return Request(
         master=str(master),
         title="film",
@@ -82,15 +82,15 @@ def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> Req
 
 
 def watch(request: Request, *, cores: int, environment: Mapping[str, str] | None = None) -> Watched:
-    """Run a job on a local cluster and watch it.
+    """Run a job on a local cluster and monitor it.
 
     Args:
-        request: The job; nothing of it may be done already.
-        cores: On how many of this machine's cores: an FFmpeg alone would use all, since it has many threads.
-        environment: Variables beside those of this process.
+        request: The job; none of its tasks may be done already.
+        cores: Number of this machine's cores to use; without a limit, a single FFmpeg would use all.
+        environment: Additional environment variables.
 
     Raises:
-        HeadendError: The job fails.
+        HeadendError: The job failed.
     """
     chosen = sorted(os.sched_getaffinity(0))[:cores]
     with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, chosen)) as pool:
@@ -100,35 +100,35 @@ def watch(request: Request, *, cores: int, environment: Mapping[str, str] | None
 def _run(request: Request, environment: Mapping[str, str]) -> Watched:
     os.environ.update(environment)
     with TemporaryDirectory(prefix="headend-bench-") as scratch, dask.config.set({"temporary-directory": scratch}):
-        eye = _Eye(Path(scratch))
-        looking = threading.Thread(target=eye.look_on)
-        looking.start()
+        monitor = _Monitor(Path(scratch))
+        sampling = threading.Thread(target=monitor.sample)
+        sampling.start()
         try:
-            pipeline.submit(request, eye.note)
+            pipeline.submit(request, monitor.note)
         finally:
-            eye.ended.set()
-            looking.join()
-    return eye.sum_up()
+            monitor.ended.set()
+            sampling.join()
+    return monitor.sum_up()
 
 
 @dataclass
-class _Eye:
-    """Sees what a job in this process does."""
+class _Monitor:
+    """Monitors a job in this process."""
 
     scratch: Path
     ended: threading.Event = field(default_factory=threading.Event)
     planned: bool = False
-    """From then on, the only other Pythons are workers."""
+    """After planning, the only other Python processes are workers."""
     started: bool = False
-    began_s: list[float] = field(default_factory=list)
+    started_s: list[float] = field(default_factory=list)
     stored_s: float = 0.0
     receipts: list[Receipt] = field(default_factory=list)
     probes_cpu_s: float = 0.0
-    looking_cpu_s: float = 0.0
+    sampling_cpu_s: float = 0.0
     worker_cpu_s: dict[int, float] = field(default_factory=dict)
     dask_cpu_s: dict[int, float] = field(default_factory=dict)
-    looks: list[tuple[float, float, float]] = field(default_factory=list)
-    """When, and what workers and Dask had taken till then."""
+    samples: list[tuple[float, float, float]] = field(default_factory=list)
+    """Time, and CPU seconds of workers and of Dask so far."""
     scratch_bytes: int = 0
 
     def note(self, event: Event) -> None:
@@ -138,16 +138,16 @@ class _Eye:
             self.started = True
         if isinstance(event, cluster.Done):
             self.stored_s = time.monotonic()
-            self.began_s.append(self.stored_s - event.receipt.wall_s)
+            self.started_s.append(self.stored_s - event.receipt.wall_s)
             self.receipts.append(event.receipt)
 
-    def look_on(self) -> None:
-        here, workers = psutil.Process(), dict[int, psutil.Process]()
-        while not self.ended.wait(LOOK_S):
+    def sample(self) -> None:
+        own, workers = psutil.Process(), dict[int, psutil.Process]()
+        while not self.ended.wait(SAMPLE_S):
             if self.planned and not self.started:
-                workers |= {child.pid: child for child in _workers_of(here)}
+                workers |= {child.pid: child for child in _workers_of(own)}
             loops = {thread.native_id for thread in threading.enumerate() if thread.name == DASK_THREAD}
-            for thread in here.threads():
+            for thread in own.threads():
                 if thread.id in loops:
                     self.dask_cpu_s[thread.id] = thread.user_time + thread.system_time
             for worker in list(workers.values()):
@@ -157,19 +157,19 @@ class _Eye:
                     del workers[worker.pid]
                     continue
                 self.worker_cpu_s[worker.pid] = used.user + used.system
-            so_far_s = sum(self.worker_cpu_s.values()), sum(self.dask_cpu_s.values())
-            self.looks.append((time.monotonic(), *so_far_s))
+            cpu_s = sum(self.worker_cpu_s.values()), sum(self.dask_cpu_s.values())
+            self.samples.append((time.monotonic(), *cpu_s))
             self.scratch_bytes = max(self.scratch_bytes, _bytes_in(self.scratch, workers))
-        self.looking_cpu_s = time.thread_time()
+        self.sampling_cpu_s = time.thread_time()
 
     def sum_up(self) -> Watched:
         ended_s = time.monotonic()
-        before = (look for look in self.looks if look[0] <= min(self.began_s))
+        before = (sample for sample in self.samples if sample[0] <= min(self.started_s))
         _, worker_start_s, dask_start_s = max(before, default=(0.0, 0.0, 0.0))
         dask_cpu_s = sum(self.dask_cpu_s.values())
-        made = [_bytes_of(receipt) for receipt in self.receipts]
+        sizes = [_bytes_of(receipt) for receipt in self.receipts]
         return Watched(
-            encode_s=self.stored_s - min(self.began_s),
+            encode_s=self.stored_s - min(self.started_s),
             end_s=ended_s - self.stored_s,
             tasks=len(self.receipts),
             task_s=sum(receipt.wall_s for receipt in self.receipts),
@@ -177,9 +177,9 @@ class _Eye:
             start_cpu_s=worker_start_s + dask_start_s,
             worker_cpu_s=sum(self.worker_cpu_s.values()) - worker_start_s,
             dask_cpu_s=dask_cpu_s - dask_start_s,
-            own_cpu_s=_cpu_s(resource.RUSAGE_SELF) - dask_cpu_s - self.looking_cpu_s + self.probes_cpu_s,
-            output_bytes=sum(made),
-            task_bytes=max(made),
+            own_cpu_s=_cpu_s(resource.RUSAGE_SELF) - dask_cpu_s - self.sampling_cpu_s + self.probes_cpu_s,
+            output_bytes=sum(sizes),
+            task_bytes=max(sizes),
             scratch_bytes=self.scratch_bytes,
         )
 
@@ -203,14 +203,14 @@ def _bytes_of(receipt: Receipt) -> int:
 
 
 def _bytes_in(folder: Path, pids: Iterable[int]) -> int:
-    """What lies in a folder, and what has been removed there but is still read."""
+    """Bytes of a folder's files, including deleted ones that are still mapped."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
             try:
                 total += (Path(root) / name).stat().st_size
             except FileNotFoundError:
-                continue  # it went this very moment
+                continue  # deleted in the meantime
     mapped = re.compile(rf"^([0-9a-f]+)-([0-9a-f]+) .* {re.escape(str(folder))}/.* \(deleted\)$", re.MULTILINE)
     for pid in pids:
         try:

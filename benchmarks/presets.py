@@ -1,8 +1,8 @@
-"""What an encoder's presets cost, and what they give for it: CPU per frame against bits at equal VMAF.
+"""Compares encoder presets: CPU per frame and size at equal VMAF.
 
-Each preset encodes ready frames of real clips at several constant rate factors, without a cap. Two presets are compared
-over the range of VMAF that both reach: the mean of the log of the ratio of their sizes, between straight lines through
-the points (log of size over VMAF), as in G. Bjøntegaard, VCEG-M33, with lines for his cubics.
+Each preset encodes raw frames of real clips at several constant rate factors, without a cap. Two presets are compared
+over the range of VMAF that both reach: the mean log ratio of their sizes, interpolated linearly between the points (log
+of size over VMAF), as in G. Bjøntegaard, VCEG-M33, but with lines instead of cubics.
 """
 
 import math
@@ -24,9 +24,9 @@ from headend.core.media import Codec, Effort
 
 FRAMES, QUICK_FRAMES = 48, 8
 EVERY = vmaf.EVERY
-"""One frame in so many is scored."""
+"""Score one frame in this many."""
 CLIPS = {clips.FILM: (960, 540), clips.STREET: (640, 272)}
-"""Films and the sizes at which they are encoded."""
+"""Films and their encoded sizes."""
 CRFS: Mapping[Codec, tuple[int, ...]] = {
     Codec.AVC: (20, 25, 30),
     Codec.HEVC: (22, 27, 32),
@@ -48,9 +48,9 @@ PRESETS: Mapping[Codec, dict[str, Options]] = {
         **{f"good {speed}": {"deadline": "good", "cpu-used": speed} for speed in (5, 4, 3, 2)},
     },
 }
-"""What is tried, fastest first."""
+"""Compared presets, fastest first."""
 REFERENCE = {Codec.AVC: "medium", Codec.HEVC: "medium", Codec.AV1: "7", Codec.VP9: "good 4"}
-"""What the others of a codec are compared with."""
+"""Reference preset of each codec."""
 UNCAPPED = ("maxrate", "bufsize", "pass")
 FRAME_RATE = Fraction(clips.FRAME_RATE)
 
@@ -64,7 +64,7 @@ class Point:
         crf: Constant rate factor.
         cpu_s: CPU seconds.
         bytes: Size.
-        vmaf: Mean over time.
+        vmaf: Mean VMAF.
     """
 
     clip: str
@@ -76,17 +76,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A preset.
+    """Result of a preset.
 
     Attributes:
-        codec: Its codec.
-        preset: Its name.
-        efforts: Levels of effort that take it.
-        cpu_ms: CPU milliseconds for a frame and a million pixels, mean of all encodes.
-        size: Size at equal VMAF, as a multiple of the reference preset's; mean of the clips.
-        against_avc: The same, as a multiple of H.264's reference.
-        best: Whether no other preset of the codec is both cheaper and smaller.
-        points: Every encode.
+        codec: Codec.
+        preset: Name of the preset.
+        efforts: Efforts that use it.
+        cpu_ms: CPU milliseconds per frame and million pixels, mean of all encodes.
+        size: Size at equal VMAF relative to the reference preset; mean of the clips.
+        against_avc: Size at equal VMAF relative to H.264's reference preset.
+        best: Whether no other preset of the codec is both faster and smaller.
+        points: All encodes.
     """
 
     codec: Codec
@@ -104,9 +104,9 @@ class Report:
     """All presets.
 
     Attributes:
-        frames: Of each clip.
-        model: Of VMAF.
-        rows: By codec, fastest first.
+        frames: Frames per clip.
+        model: VMAF model.
+        rows: Presets by codec, fastest first.
     """
 
     frames: int
@@ -121,13 +121,13 @@ def measure(
     earlier: Report | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Encode and score every preset of some codecs, as many encodes side by side as there are cores.
+    """Encode and score all presets of some codecs, with one encode per core.
 
     Args:
-        codecs: At least one.
-        quick: A third of a second of each clip: shows that all works.
-        earlier: What an earlier run has found; its other codecs are kept.
-        on_step: Told what runs.
+        codecs: Codecs, at least one.
+        quick: Use a third of a second per clip: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other codecs are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: The clips are not installed.
@@ -138,7 +138,7 @@ def measure(
     points = {(row.codec, row.preset): row.points for row in kept if row.codec not in codecs}
     cores = len(os.sched_getaffinity(0))
     with TemporaryDirectory(prefix="headend-bench-") as name, ThreadPoolExecutor(cores) as pool:
-        # H.264's reference is what all are compared with.
+        # All presets are also compared with H.264's reference, so it always has to run.
         for codec in codecs if (Codec.AVC, REFERENCE[Codec.AVC]) in points else sorted({Codec.AVC, *codecs}):
             ready = {clip: _ready(clip, codec, frames, Path(name)) for clip in CLIPS}
             for preset, options in PRESETS[codec].items():
@@ -163,14 +163,14 @@ def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
 def _encode(codec: Codec, preset: Options, frames: int, clip: str, ready: Path, crf: int) -> Point:
     size_px, pixel_format = CLIPS[clip], renditions.pixel_format_of(codec)
     source = vmaf.raw_input(ready, size_px, pixel_format)
-    made = ready.with_suffix(f".{crf}.mp4")
+    encoded = ready.with_suffix(f".{crf}.mp4")
     chosen = renditions.options(renditions.rendition(codec, size_px, FRAME_RATE, crf), Effort.STANDARD, vmaf.GOP_FRAMES)
     uncapped = {name: value for name, value in chosen.items() if name not in UNCAPPED} | preset
     if codec is Codec.VP9:
         uncapped["b:v"] = 0
-    done = clips.ffmpeg("-r", str(FRAME_RATE), *source, *renditions.words(uncapped), str(made))
-    told = vmaf.scores([vmaf.file_input(made)], source, size_px, frames, every=EVERY)
-    return Point(clip, crf, done.cpu_s, made.stat().st_size, mean(told))
+    done = clips.ffmpeg("-r", str(FRAME_RATE), *source, *renditions.words(uncapped), str(encoded))
+    scores = vmaf.scores([vmaf.file_input(encoded)], source, size_px, frames, every=EVERY)
+    return Point(clip, crf, done.cpu_s, encoded.stat().st_size, mean(scores))
 
 
 def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) -> list[Row]:
@@ -201,9 +201,9 @@ def _beats(other: Row, row: Row) -> bool:
 
 
 def relative_size(mine: Sequence[Point], theirs: Sequence[Point]) -> float:
-    """Size at equal VMAF, as a multiple of another's; the mean of the clips that both have.
+    """Size at equal VMAF relative to another preset; the mean of the clips that both have.
 
-    A clip on which the two share no range of VMAF does not count; 1 if none counts.
+    Clips without a common range of VMAF are skipped; the result is 1 if all are.
     """
     logs = [
         ratio
@@ -230,7 +230,7 @@ def _log_ratio(mine: Sequence[Point], theirs: Sequence[Point]) -> float | None:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw each codec's presets, and the frontier between them.
+    """Draw each codec's presets and their Pareto frontier.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -238,7 +238,7 @@ def draw(report: Report, path: Path) -> None:
     codecs = list(dict.fromkeys(row.codec for row in report.rows))
     names = {Codec.AVC: "H.264", Codec.HEVC: "H.265", Codec.AV1: "AV1", Codec.VP9: "VP9"}
     titles = [f"{names[codec]}: size at equal VMAF over CPU" for codec in codecs]
-    with charts.panels(path, titles, "What presets cost and give") as axes:
+    with charts.panels(path, titles, "Cost and size of encoder presets") as axes:
         for axis, codec in zip(axes, codecs, strict=True):
             rows = [row for row in report.rows if row.codec is codec]
             best = sorted((row for row in rows if row.best), key=lambda row: row.cpu_ms)
@@ -247,7 +247,7 @@ def draw(report: Report, path: Path) -> None:
                 colour = charts.OURS if row.efforts else charts.OTHERS
                 axis.plot(row.cpu_ms, row.size, "o", color=colour)
                 label = row.preset + "".join(f" ({effort})" for effort in row.efforts)
-                # Neighbours' labels lie above and below in turn.
+                # Alternate labels above and below the points.
                 aside = (-5, -11) if place % 2 else (5, 4)
                 side = "right" if place % 2 else "left"
                 axis.annotate(label, (row.cpu_ms, row.size), aside, textcoords="offset points", fontsize=8, ha=side)

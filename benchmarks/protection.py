@@ -1,7 +1,7 @@
-"""What encryption costs: workers beside their encoders, samples of each codec, and encrypting a clear title.
+"""Measures the cost of encryption: for workers, for samples of each codec, and for encrypting a clear title.
 
-A worker's tasks are carried out in this process, one after the other, in the clear and encrypted in turn, so that the
-difference is all that encryption adds: opening keys, reading headers, AES, boxes, and the second pass of the upload.
+A worker's tasks run in this process one after another, alternating between clear and encrypted, so that the difference
+is the total cost of encryption: opening keys, parsing headers, AES, boxes, and the second pass of the upload.
 """
 
 import resource
@@ -36,23 +36,23 @@ from packager.publishing import current_presentation
 FRAMES, QUICK_FRAMES = 240, 48
 ROUNDS, QUICK_ROUNDS = 3, 1
 LONG_FRAMES, QUICK_LONG_FRAMES = 1440, 480
-"""A minute: what writing a track takes whatever its length weighs little then, as in films."""
+"""One minute, so that the fixed cost of writing a track is a small share, as in films."""
 RUNGS = ("avc-234p-*", "avc-720p-1850k", "hevc-234p-*", "hevc-720p-2400k", "av1-234p-*", "av1-720p-1270k", "vp9-234p-*",
          "vp9-720p-2540k", "aac-2.0-128k", "opus-2.0-128k", "ac3-2.0-*", "eac3-2.0-*")  # fmt: skip
-"""The smallest pictures of each codec, whose samples cost most for their size, and some of 1280x720."""
+"""The smallest pictures of each codec, whose samples cost most per byte, and some of 1280x720."""
 SAMPLE_ROUNDS = 9
-"""The least of these is told: they take little, and are disturbed easily."""
+"""The minimum of these rounds is reported, because they are short and easily disturbed."""
 LARGE_RUNGS = ("avc-720p-*",)
 LADDER = "studio"
 TITLE = "film"
 OVERHEAD_GOAL = 0.01
-"""Most that encryption may add to a worker's CPU time."""
+"""Maximum overhead of encryption, as a share of a worker's CPU time."""
 SAMPLE_GOALS_US = {"avc": 25, "hevc": 25, "vp9": 25, "av1": 50, "aac": 10, "opus": 10, "ac3": 10, "eac3": 10}
 RATE_GOAL_BYTES = 100e6
-"""Least that a core encrypts of a clear title in a second, of renditions of 2 Mb/s and more."""
+"""Minimum rate at which a core encrypts a clear title, for renditions of at least 2 Mb/s."""
 LEAST_BPS = 2_000_000
 LOAD_S, QUICK_LOAD_S = 4, 1
-"""Seconds of each run of load on a server."""
+"""Duration of a load test in seconds."""
 LICENCE_GOAL = 1000
 P99_GOAL_MS = 5
 ORIGIN_GOAL = 0.03
@@ -60,12 +60,12 @@ ORIGIN_GOAL = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker's CPU time, median over rounds.
+    """A worker's CPU seconds; medians over rounds.
 
     Attributes:
-        encoding_s: Of its encoders.
-        clear_s: Of itself, for clear tracks.
-        encrypted_s: Of itself, for encrypted tracks.
+        encoding_s: CPU seconds of its encoders.
+        clear_s: Its own CPU seconds for clear tracks.
+        encrypted_s: Its own CPU seconds for encrypted tracks.
     """
 
     encoding_s: float
@@ -74,21 +74,21 @@ class Worker:
 
     @property
     def overhead(self) -> float:
-        """What encryption adds, as a share of all."""
+        """Cost of encryption as a share of all CPU time."""
         return (self.encrypted_s - self.clear_s) / (self.encoding_s + self.clear_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What encrypting the samples of a rendition takes once, beside writing them in the clear.
+    """Additional cost of encrypting a rendition's samples, compared with writing them in the clear.
 
     Attributes:
-        rendition: Which.
-        scheme: The scheme.
-        samples: How many.
-        bytes_per_sample: Of the clear ones.
-        sample_us: CPU microseconds of each, least over rounds.
-        growth_bytes: What each grows by.
+        rendition: Id of the rendition.
+        scheme: Encryption scheme.
+        samples: Number of samples.
+        bytes_per_sample: Mean size of a clear sample.
+        sample_us: CPU microseconds per sample; minimum over rounds.
+        growth_bytes: Additional bytes per sample.
     """
 
     rendition: str
@@ -101,11 +101,11 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Encrypting a clear title.
+    """Cost of encrypting a clear title.
 
     Attributes:
-        clear_bytes: What was read.
-        cpu_s: CPU time, least over rounds.
+        clear_bytes: Bytes read.
+        cpu_s: CPU seconds; minimum over rounds.
     """
 
     clear_bytes: int
@@ -113,22 +113,22 @@ class Whole:
 
     @property
     def bytes_per_s(self) -> float:
-        """What a core encrypts in a second."""
+        """Bytes that a core encrypts per second."""
         return self.clear_bytes / self.cpu_s
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What encryption costs.
+    """Result of the benchmark.
 
     Attributes:
-        frames: Of the film.
-        renditions: How many it has.
-        worker: A worker's CPU time in ``cbcs``.
-        samples: Of each rendition and scheme.
-        whole: Encrypting all renditions of 2 Mb/s and more in ``cbcs``.
-        licences: Giving licences.
-        segments: Serving encrypted segments.
+        frames: Frames of the film.
+        renditions: Number of renditions.
+        worker: A worker's CPU seconds with ``cbcs``.
+        samples: Cost by rendition and scheme.
+        whole: Cost of encrypting all renditions of at least 2 Mb/s with ``cbcs``.
+        licences: Cost of licences.
+        segments: Cost of serving encrypted segments.
     """
 
     frames: int
@@ -141,13 +141,13 @@ class Report:
 
 
 def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
-    """Measure; takes some five minutes, or one if it is to be quick."""
+    """Run the benchmark; takes about five minutes, or one if ``quick``."""
     frames, rounds = (QUICK_FRAMES, QUICK_ROUNDS) if quick else (FRAMES, ROUNDS)
     with TemporaryDirectory(prefix="headend-") as name:
         folder = Path(name)
         master = _film(folder, frames)
         keys = _keys(folder / "keys")
-        on_step("carrying out a worker's tasks, in the clear and encrypted")
+        on_step("running a worker's tasks, clear and encrypted")
         worker = _worker(master, folder, keys, rounds)
         settings = StoreSettings(str(folder / "clear"))
         store = open_store(settings)
@@ -155,44 +155,44 @@ def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
         clear = current_presentation(store, TITLE)
         on_step("encrypting samples of each rendition")
         samples = tuple(_samples(store, clear))
-        on_step("asking for licences")
+        on_step("requesting licences")
         key_file = Path(keys.address)
         load_s = QUICK_LOAD_S if quick else LOAD_S
-        given = licences.licences(TITLE, key_file, folder, rounds=rounds, seconds=load_s)
+        licensed = licences.licences(TITLE, key_file, folder, rounds=rounds, seconds=load_s)
         on_step("serving clear and encrypted segments")
         encrypting.encrypt(settings, TITLE, ProtectionSettings((Scheme.CBCS,), keys))
         encrypted = current_presentation(store, TITLE)
         served = licences.segments(settings.url, clear, encrypted, folder, rounds=rounds, seconds=load_s)
         on_step("encrypting the clear title")
         whole = _whole(_film(folder, QUICK_LONG_FRAMES if quick else LONG_FRAMES), folder)
-    return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole, given, served)
+    return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole, licensed, served)
 
 
 def findings(report: Report) -> Iterator[str]:
-    """What was found, beside what was hoped for; a line each."""
+    """The conclusions with their targets, one line each."""
     worker = report.worker
     yield (
-        f"a worker's tasks take {worker.overhead:.2%} more CPU with encryption, at most {OVERHEAD_GOAL:.0%} hoped for: "
-        f"{worker.encrypted_s - worker.clear_s:.2f} s beside {worker.encoding_s:.1f} s of encoders"
+        f"encryption adds {worker.overhead:.2%} to the CPU of a worker's tasks (target: {OVERHEAD_GOAL:.0%}): "
+        f"{worker.encrypted_s - worker.clear_s:.2f} s, compared with {worker.encoding_s:.1f} s of encoders"
     )
     for codec, goal_us in SAMPLE_GOALS_US.items():
         mine = [one for one in report.samples if one.rendition.startswith(f"{codec}-") and one.scheme == "cbcs"]
         if mine:
             took_us = sum(one.sample_us * one.samples for one in mine) / sum(one.samples for one in mine)
-            yield f"a sample of {codec} takes {took_us:.1f} µs in cbcs, at most {goal_us} hoped for"
+            yield f"a sample of {codec} takes {took_us:.1f} µs with cbcs (target: {goal_us} µs)"
     yield (
-        f"headend protect encrypts {report.whole.bytes_per_s / 1e6:.0f} MB/s on a core, at least "
-        f"{RATE_GOAL_BYTES / 1e6:.0f} hoped for"
+        f"headend protect encrypts {report.whole.bytes_per_s / 1e6:.0f} MB/s on a core (target: at least "
+        f"{RATE_GOAL_BYTES / 1e6:.0f})"
     )
-    given, served = report.licences, report.segments
+    licensed, served = report.licences, report.segments
     yield (
-        f"the licence service gives {1e6 / given.cpu_us:,.0f} licences per CPU second, at least {LICENCE_GOAL:,} hoped "
-        f"for; {given.requests_per_s:,.0f} per second with its load on the same machine, 99 % of them within "
-        f"{given.p99_ms:.1f} ms, at most {P99_GOAL_MS} hoped for"
+        f"the licence service serves {1e6 / licensed.cpu_us:,.0f} licences per CPU second (target: at least "
+        f"{LICENCE_GOAL:,}); {licensed.requests_per_s:,.0f} per second with the load on the same machine, 99 % of them "
+        f"within {licensed.p99_ms:.1f} ms (target: {P99_GOAL_MS} ms)"
     )
     yield (
-        f"the origin takes {served.encrypted_us:.0f} µs of CPU for an encrypted segment and {served.clear_us:.0f} for "
-        f"a clear one: {served.change:+.1%}, at most {ORIGIN_GOAL:.0%} apart hoped for"
+        f"the origin takes {served.encrypted_us:.0f} µs of CPU for an encrypted segment and {served.clear_us:.0f} µs "
+        f"for a clear one: {served.change:+.1%} (target: at most {ORIGIN_GOAL:.0%})"
     )
 
 
@@ -217,10 +217,10 @@ def _run(
     **_others: object,
 ) -> None:
     for task in tasks:
-        on_event(Done(_carried_out(task, perform_task)))
+        on_event(Done(_perform(task, perform_task)))
 
 
-def _carried_out(task: EncodeTask, perform_task: Perform) -> Receipt:
+def _perform(task: EncodeTask, perform_task: Perform) -> Receipt:
     with TemporaryDirectory(prefix="headend-") as name:
         run = TaskRun(task, 1, "here", Path(name), lambda: False, lambda _: None, lambda: None)
         receipt: Receipt = perform_task(run)
@@ -245,7 +245,7 @@ def _worker(master: Path, folder: Path, keys: KeySettings, rounds: int) -> Worke
             context = context_of(plan, store, keys)
             own_s, children_s = time.process_time(), _children_s()
             for task in plan.tasks:
-                _carried_out(task, partial(perform, context))
+                _perform(task, partial(perform, context))
             spent[name].append((time.process_time() - own_s, _children_s() - children_s))
     encoding_s = median(children_s for runs in spent.values() for _, children_s in runs)
     clear_s, encrypted_s = (median(own_s for own_s, _ in spent[name]) for name in settings)
@@ -292,7 +292,7 @@ def _samples(store: Store, clear: Presentation) -> Iterator[Samples]:
 
 
 def _whole(master: Path, folder: Path) -> Whole:
-    """Encrypt pictures whose rate is worth it: what small samples cost shows above."""
+    """Encrypt pictures with high bitrates; `_samples` measures small samples."""
     settings = StoreSettings(str(folder / "long"))
     pipeline.submit(_request(master, settings, None, LARGE_RUNGS), run=_run)
     store = open_store(settings)

@@ -1,4 +1,4 @@
-"""A night's queue: how well a dispatcher uses a cluster, what it takes itself, how soon an urgent title begins."""
+"""Measures the job queue: use of the cluster, the dispatcher's own CPU, the wait of an urgent title, takeover."""
 
 import json
 import signal
@@ -30,9 +30,9 @@ from ladders import loading
 
 TITLES = 20
 MANY = 10_000
-LOOKS = 100
+POLLS = 100
 ASK_S = 10.0
-"""How often the console is asked: what that takes is on the dispatcher's account."""
+"""Interval of requests to the console; their cost counts as the dispatcher's."""
 WORKERS = 2
 REQUEST = Request(
     "/masters/film.mov", "film", loading.load("smoke"), StoreSettings("/x"), ClusterSettings(), EncodeSettings()
@@ -41,24 +41,24 @@ REQUEST = Request(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came out.
+    """Result of the benchmark.
 
     Attributes:
-        titles: Titles in the queue, the urgent one included.
-        makespan_s: From the first job's start to the last one's end.
+        titles: Titles in the queue, including the urgent one.
+        makespan_s: Seconds from the first job's start to the last one's end.
         work_s: Wall seconds of all tasks on their workers.
-        makespan_ratio: Makespan over work by workers; 1 is the bound.
-        urgent_wait_s: From the submission of an urgent title to its first task.
+        makespan_ratio: Makespan divided by work per worker; 1 is the minimum.
+        urgent_wait_s: Seconds from the submission of an urgent title to its first task.
         longest_task_s: Wall seconds of the longest task.
-        takeover_s: From the death of a dispatcher to the stand-by's first job.
+        takeover_s: Seconds from the death of a dispatcher to the stand-by's first job.
         encoder_cpu_s: CPU seconds of the jobs' tasks.
-        dispatcher_cpu_s: CPU seconds of the dispatching process itself, its start included.
-        start_cpu_s: What of that it takes until its first job runs: imports, and the start of the local cluster.
-        dispatcher_share: Dispatcher's over encoders'.
+        dispatcher_cpu_s: CPU seconds of the dispatcher process, including its start.
+        start_cpu_s: Part of these until its first job runs: imports, and the start of the local cluster.
+        dispatcher_share: Dispatcher's CPU divided by the encoders'.
         listed: Jobs in the long queue.
-        list_s: Seconds to list all of it in a folder.
-        load_cpu_s: CPU seconds in which a dispatcher takes in the long queue, once, from memory.
-        look_cpu_s: CPU seconds of a look at it from then on, in which one job is taken and another one heard of.
+        list_s: Seconds to list the long queue in a folder.
+        load_cpu_s: CPU seconds for a dispatcher to load the long queue once, from memory.
+        look_cpu_s: CPU seconds of a later poll, in which one job is started and a new one is found.
     """
 
     titles: int
@@ -79,13 +79,13 @@ class Report:
 
 
 def measure(on_step: Callable[[str], None], titles: int = TITLES) -> Report:
-    """Run a night in small, and look at a long queue."""
+    """Run a small queue, and measure a long one."""
     with TemporaryDirectory(prefix="headend-bench-") as folder:
         on_step("listing a long queue")
         list_s = _list_many(Path(folder) / "many")
-        load_cpu_s, look_cpu_s = _look_many()
+        load_cpu_s, look_cpu_s = _poll_many()
         master = _make_master(Path(folder) / "film.mov")
-        on_step(f"{titles} titles through one dispatcher, an urgent one in between")
+        on_step(f"running {titles} titles with one dispatcher, one of them urgent")
         store = open_store(StoreSettings(str(Path(folder) / "night")))
         night = _run_night(store, master, titles)
         on_step("killing a dispatcher")
@@ -102,17 +102,17 @@ def measure(on_step: Callable[[str], None], titles: int = TITLES) -> Report:
 
 
 def findings(report: Report) -> list[str]:
-    """What a person should know."""
+    """The conclusions, one line each."""
     return [
-        f"makespan {report.makespan_ratio:.3f} × (work / workers); 1.10 asked",
-        f"an urgent title had its first task after {report.urgent_wait_s:.1f} s; the longest task takes "
+        f"makespan is {report.makespan_ratio:.3f} × (work / workers); target: 1.10",
+        f"an urgent title's first task started after {report.urgent_wait_s:.1f} s; the longest task takes "
         f"{report.longest_task_s:.1f} s",
-        f"the dispatcher took {report.dispatcher_share:.1%} of the encoders' CPU ({report.dispatcher_cpu_s:.1f} s, "
-        f"{report.start_cpu_s:.1f} s of it for its start); 2 % asked",
-        f"{report.listed:,} jobs listed in {report.list_s:.2f} s; 2 s asked",
-        f"a dispatcher takes them in within {report.load_cpu_s:.2f} s of CPU, once; a look takes "
-        f"{report.look_cpu_s * 1000:.2f} ms from then on",
-        f"a stand-by had taken over after {report.takeover_s:.1f} s; 30 s asked",
+        f"the dispatcher used {report.dispatcher_share:.1%} of the encoders' CPU ({report.dispatcher_cpu_s:.1f} s, "
+        f"{report.start_cpu_s:.1f} s of it to start); target: 2 %",
+        f"listing {report.listed:,} jobs took {report.list_s:.2f} s; target: 2 s",
+        f"a dispatcher loads them in {report.load_cpu_s:.2f} s of CPU, once; a later poll takes "
+        f"{report.look_cpu_s * 1000:.2f} ms",
+        f"the stand-by took over after {report.takeover_s:.1f} s; target: 30 s",
     ]
 
 
@@ -182,7 +182,7 @@ def _run_night(store: Store, master: Path, titles: int) -> dict[str, float]:
 
 
 def _at(job: Job, state: State) -> float:
-    """Seconds since 1970 at which a job came into a state first."""
+    """Unix time at which a job first entered a state."""
     return next(datetime.fromisoformat(change.at).timestamp() for change in job.history if change.state is state)
 
 
@@ -216,24 +216,24 @@ def _list_many(folder: Path) -> float:
     return time.monotonic() - started_s
 
 
-def _look_many() -> tuple[float, float]:
+def _poll_many() -> tuple[float, float]:
     queue, backlog = Queue(MemoryStore()), Backlog()
     _fill(queue)
     started_s = time.process_time()
     backlog.load(queue.entries(ended=False))
     loaded_s = time.process_time()
-    for _ in range(LOOKS):
+    for _ in range(POLLS):
         queue.add(REQUEST, priority=60)
         entries, keys = queue.news()
         for entry in filter(None, entries):
             backlog.update(entry)
         queue.delete_news(keys)
         assert backlog.take_next({}, 8) is not None
-    return loaded_s - started_s, (time.process_time() - loaded_s) / LOOKS
+    return loaded_s - started_s, (time.process_time() - loaded_s) / POLLS
 
 
 def _fill(queue: Queue) -> None:
-    """Queue many jobs, as ``submit --from`` does."""
+    """Add many jobs to the queue, like ``submit --from``."""
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(lambda job: queue.add(REQUEST, priority=50, job=job, news=False), _ids()))
 

@@ -1,6 +1,6 @@
-"""A title of any length as the encoder would leave it, but for the pictures and the sound.
+"""Synthetic titles of any length: what the encoder would write, without media.
 
-Init segments are FFmpeg's own; receipts are made up, with sizes that vary as those of real segments do.
+Init segments are made by FFmpeg; receipts are generated, with sizes that vary like those of real segments.
 """
 
 import hashlib
@@ -65,12 +65,12 @@ def init_of_codec(codec: Codec, ticks_per_second: int) -> bytes:
         source = ["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=0.2", "-c:a", *ENCODERS[codec]]
     common = ["-movflags", MOVFLAGS, "-write_btrt", "0", "-map_metadata", "-1", "-fflags", "+bitexact"]
     argv = [ffmpeg_path(), "-v", "error", *source, *common, "-f", "mp4", "-"]
-    made = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
-    return made[: boxes.find(made, "moov").end]
+    encoded = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
+    return encoded[: boxes.find(encoded, "moov").end]
 
 
 def init_of(rendition: AnyRendition, grid: Grid) -> bytes:
-    """The init segment that a rendition could have."""
+    """A plausible init segment of a rendition."""
     if isinstance(rendition, AudioRendition):
         return init_of_codec(rendition.codec, rendition.sample_rate_hz)
     init = init_of_codec(rendition.codec, timescale(grid.frame_rate).ticks_per_second)
@@ -88,15 +88,15 @@ def plan_of(
     poster: Poster | None = None,
     title: str = "film",
 ) -> EncodePlan:
-    """A plan with one task per chunk and one per programme of sound."""
+    """A plan with one task per chunk and one per audio programme."""
     pictures, tricks, sounds = tuple(video), tuple(trick), tuple(audio)
-    made = tuple(r.id for r in (*pictures, *tricks))
+    video_ids = tuple(r.id for r in (*pictures, *tricks))
     tasks = [
         EncodeTask(
             f"video-{chunk.number}",
             Kind.VIDEO,
             chunk,
-            made,
+            video_ids,
             (),
             1.0,
             sheets=thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if thumbnails else (),
@@ -106,9 +106,9 @@ def plan_of(
     ]
     everything = Chunk(0, 0, grid.frame_count, 1)
     for programme in dict.fromkeys(r.track_index for r in sounds):
-        heard = tuple(r.id for r in sounds if r.track_index == programme)
-        tasks.append(EncodeTask(f"audio-{programme}", Kind.AUDIO, everything, heard, (), 1.0))
-    beside = [one.id for one in (thumbnails, poster) if one is not None]
+        audio_ids = tuple(r.id for r in sounds if r.track_index == programme)
+        tasks.append(EncodeTask(f"audio-{programme}", Kind.AUDIO, everything, audio_ids, (), 1.0))
+    still_ids = [one.id for one in (thumbnails, poster) if one is not None]
     return EncodePlan(
         title=title,
         master=Master("/masters/film.mov", 1, "sha256:00", "1"),
@@ -124,22 +124,22 @@ def plan_of(
         thumbnails=thumbnails,
         poster=poster,
         chunks=grid.chunks(),
-        tracks={id: id for id in (*made, *(r.id for r in sounds), *beside)},
+        tracks={id: id for id in (*video_ids, *(r.id for r in sounds), *still_ids)},
     )
 
 
 def renditions_of(plan: EncodePlan) -> dict[str, AnyRendition]:
-    """Every rendition of a plan by its id."""
+    """All renditions of a plan, by id."""
     return {**{r.id: r for r in (*plan.video, *plan.trick)}, **{r.id: r for r in plan.audio}}
 
 
 def inits_of(plan: EncodePlan) -> dict[str, bytes]:
-    """The init segments that a plan's renditions could have, by their ids."""
+    """Plausible init segments of a plan's renditions, by id."""
     return {id: init_of(rendition, plan.grid) for id, rendition in renditions_of(plan).items()}
 
 
 def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
-    """Receipts as if all of a plan's tasks were done; the same for the same plan."""
+    """Receipts of all of a plan's tasks; deterministic."""
     renditions, inits, bounds = renditions_of(plan), inits_of(plan), plan.grid.segment_bounds()
     return tuple(
         Receipt(
@@ -150,7 +150,7 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
                     _track(renditions[id], inits[id], plan.grid, bounds, task.chunk, plan.tracks[id])
                     for id in task.renditions
                 ),
-                *_pictures_beside(plan, task),
+                *_stills(plan, task),
             ),
             attempt=1,
             worker="here",
@@ -163,24 +163,24 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
 
 
 def presentation_of(plan: EncodePlan, receipts: Iterable[Receipt] | None = None) -> Presentation:
-    """What players see of a plan whose tasks are done."""
+    """The presentation of a plan whose tasks are done."""
     return present(plan, tracks_of(plan, receipts_of(plan) if receipts is None else receipts))
 
 
 def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, StoredTrack]:
-    """The tracks of a plan, joined from what receipts say of them."""
+    """The tracks of a plan, joined from receipts."""
     renditions, inits = presentation.renditions_of(plan), inits_of(plan)
-    made = {(track.rendition, one.chunk): (track, one.damage) for one in receipts for track in one.tracks}
+    encoded = {(track.rendition, one.chunk): (track, one.damage) for one in receipts for track in one.tracks}
     tracks: dict[str, StoredTrack] = {}
     for id, track in plan.tracks.items():
-        parts = [(chunk, *made[id, chunk.number]) for chunk in plan.chunks_of(id)]
+        parts = [(chunk, *encoded[id, chunk.number]) for chunk in plan.chunks_of(id)]
         damage = [one for *_, found in parts for one in found]
         joined = join(track, renditions[id], [part[:2] for part in parts], inits.get(id, b""), plan.grid, damage)
         tracks[id] = joined
     return tracks
 
 
-def _pictures_beside(plan: EncodePlan, task: EncodeTask) -> Iterator[EncodedTrack]:
+def _stills(plan: EncodePlan, task: EncodeTask) -> Iterator[EncodedTrack]:
     ticks = timescale(plan.grid.frame_rate)
     if task.sheets and plan.thumbnails:
         laid = plan.thumbnails
