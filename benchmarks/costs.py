@@ -1,11 +1,10 @@
-"""The coefficients of headend's cost model: CPU seconds and memory of encoders and filters on this machine.
+"""Measures the coefficients of headend's cost model: CPU seconds and memory of encoders and filters on this machine.
 
-Every encoder runs alone, on ready-made frames of a cartoon and of a street, with the options that headend gives it for
-a rung of the studio ladder, at two sizes; a power law through the two gives all others. CPU seconds of one thread
-hardly depend on what else the machine does.
+Each encoder runs alone on raw frames of a cartoon and of a street, with headend's options for a rung of the studio
+ladder, at two sizes; a power law through both gives other sizes. CPU seconds of one thread hardly depend on other load.
 
-Then whole jobs are encoded, and compared with two predictions: by these coefficients alone, as for the first job of a
-store, and corrected by the receipts of one earlier job of the store, which encoded another film.
+Then whole jobs are encoded and compared with two predictions: by these coefficients alone, as for the first job of a
+store, and corrected by the receipts of one earlier job of the store, with another film.
 """
 
 import math
@@ -32,9 +31,9 @@ from headend.core.process import Finished
 
 SIZES_PX = ((640, 360), (1280, 720))
 FRAMES, QUICK_FRAMES = 48, 6
-"""Of both films together: more than any encoder looks ahead."""
+"""Frames of both films together; more than any encoder's lookahead."""
 COARSER = 8.0
-"""Steps of crf between the two encodes that show what coarser pictures save."""
+"""Difference of crf between the two encodes that measure its effect on the cost."""
 LARGE_PX, LARGE_FRAMES = (3840, 2160), 40
 RATE = 25
 SOUND_S = 60
@@ -47,19 +46,19 @@ DECODED = {
     "h264": ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-g", "50"),
     "hevc": ("-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-crf", "12"),
 }
-"""What masters come in, as FFmpeg makes them."""
+"""Codecs of masters, with FFmpeg's options to make them."""
 MEGA = 1_000_000
 JOBS = (
     (Mezzanine.H264, clips.FILM, None, "web", Effort.STANDARD),
     (Mezzanine.PRORES, clips.FILM, (1920, 1080), "web", Effort.DRAFT),
     (Mezzanine.H264, clips.STREET, None, "studio", Effort.STANDARD),
 )
-"""Whole jobs: how the master is delivered, its film, what that is enlarged to, the ladder, and the effort."""
+"""Whole jobs: codec of the master, film, size to upscale to, ladder and effort."""
 JOB_FRAMES, QUICK_JOB_FRAMES = 96, 12
 EARLIER_FRAMES, EARLIER_CHUNKS = 48, 2
-"""The earlier job, from whose receipts the store learns."""
+"""Length of the earlier job, whose receipts correct the prediction."""
 JOB_TARGET = 0.2
-"""By what share a job may take more or less than was predicted."""
+"""Maximum relative error of a job's prediction."""
 PARTS = ("coefficients", "jobs")
 
 
@@ -68,7 +67,7 @@ class Measured:
     """One run.
 
     Attributes:
-        what: What ran.
+        what: Description of the run.
         cpu_s: CPU seconds.
         memory_mb: Peak memory.
     """
@@ -80,12 +79,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Memory of a task that makes one rendition of 2160p from a master of that size, at the least effort.
+    """Memory of a task with one 2160p rendition from a 2160p master, at the lowest effort.
 
     Attributes:
-        codec: Of the rendition.
-        measured_mb: Peak of its process.
-        reserved_mb: What a worker keeps free for it.
+        codec: Codec of the rendition.
+        measured_mb: Peak memory of its process.
+        reserved_mb: Memory that a worker reserves for it.
     """
 
     codec: Codec
@@ -95,15 +94,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class JobCheck:
-    """A whole job, as it was predicted and as it was encoded.
+    """Predicted and measured cost of a whole job.
 
     Attributes:
         name: Master, ladder and effort.
-        renditions: How many it has.
-        frames: Of the master.
-        predicted_s: CPU seconds of all its tasks, by the coefficients alone.
-        learned_s: The same, corrected by the receipts of an earlier job.
-        took_s: CPU seconds that they took.
+        renditions: Number of renditions.
+        frames: Frames of the master.
+        predicted_s: CPU seconds of all its tasks, predicted by the coefficients alone.
+        learned_s: The prediction corrected by the receipts of an earlier job.
+        took_s: Measured CPU seconds.
     """
 
     name: str
@@ -115,12 +114,12 @@ class JobCheck:
 
     @property
     def first_off(self) -> float:
-        """By what share the first job of a store takes more than predicted; negative for less."""
+        """Relative error of the prediction for the first job of a store; positive if the job took longer."""
         return self.took_s / self.predicted_s - 1
 
     @property
     def off(self) -> float:
-        """The same for a later job of the store."""
+        """Relative error of the prediction for a later job of the store."""
         return self.took_s / self.learned_s - 1
 
     @property
@@ -131,14 +130,14 @@ class JobCheck:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was measured, and what follows from it.
+    """Result of the benchmark.
 
     Attributes:
         frames: Frames of each run.
-        runs: All of them.
+        runs: All runs.
         costs: The coefficients.
-        checks: Their forecast of memory against what is needed.
-        jobs: Their forecast of whole jobs against what these take.
+        checks: Reserved and measured memory.
+        jobs: Predicted and measured cost of whole jobs.
     """
 
     frames: int
@@ -149,7 +148,7 @@ class Report:
 
 
 class _Bench:
-    """Runs things one after the other and keeps what they took."""
+    """Runs FFmpeg commands one after another and records their costs."""
 
     def __init__(self, folder: Path, frames: int, on_step: Callable[[str], None]) -> None:
         self.folder = folder
@@ -165,7 +164,7 @@ class _Bench:
         return done
 
     def ready(self, size: tuple[int, int], pixel_format: str) -> list[str]:
-        """Frames of both films, as input that needs no decoding."""
+        """Input options of raw frames of both films."""
         path = self.folder / f"{size[0]}-{pixel_format}.yuv"
         if not path.exists():
             films = [word for name in (clips.FILM, clips.STREET) for word in ("-i", str(clips.locate(name)))]
@@ -179,7 +178,7 @@ class _Bench:
         ]
 
     def bare(self, size: tuple[int, int], pixel_format: str) -> Finished:
-        """What reading such frames takes by itself; measured once."""
+        """Cost of reading such frames; measured once."""
         key = (size, pixel_format)
         if key not in self._bare:
             self._bare[key] = self.run(f"reading {size[1]} lines of {pixel_format}", *self.ready(size, pixel_format))
@@ -193,13 +192,13 @@ def measure(
     earlier: Report | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Measure coefficients, and check them by whole jobs.
+    """Measure coefficients, and check them with whole jobs.
 
     Args:
-        parts: Some of `PARTS`. Without coefficients, jobs are predicted by those of the installation.
-        quick: A few frames: shows that all works, not what it costs.
-        earlier: What an earlier run has found; parts that are not measured are kept from there.
-        on_step: Told what runs.
+        parts: Some of `PARTS`. Without ``coefficients``, jobs are predicted with the installed ones.
+        quick: Use a few frames: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other parts are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: A film is not installed.
@@ -215,7 +214,7 @@ def measure(
 
 
 def _jobs(costs: Costs, frames: int, on_step: Callable[[str], None]) -> Iterator[JobCheck]:
-    """Encode whole jobs as a cluster of one core does, chunk after chunk."""
+    """Encode whole jobs on one core, chunk by chunk."""
     for kind, film, size_px, ladder, effort in JOBS:
         with TemporaryDirectory(prefix="headend-bench-") as name:
             folder = Path(name)
@@ -241,7 +240,7 @@ def _earlier(
     costs: Costs,
     folder: Path,
 ) -> Calibration:
-    """What a store learns from a job of the same ladder with another film."""
+    """The calibration that a store learns from a job with the same ladder and another film."""
     folder.mkdir()
     [other] = {clips.FILM, clips.STREET} - {film}
     master = clips.make_master(kind, clips.locate(other), folder, EARLIER_FRAMES, size_px)
@@ -296,15 +295,15 @@ TRANSFERS = {VideoRange.PQ: "smpte2084", VideoRange.HLG: "arib-std-b67"}
 
 
 def _tone_map(video_range: VideoRange) -> str:
-    """The encoder's own steps."""
-    said = ffmpeg_python.input("-").filter(
+    """The encoder's own filters."""
+    source = ffmpeg_python.input("-").filter(
         "setparams", color_primaries="bt2020", color_trc=TRANSFERS[video_range], colorspace="bt2020nc"
     )
-    return filter_graphs.chain(tone_mapped(said, video_range))
+    return filter_graphs.chain(tone_mapped(source, video_range))
 
 
 def _decoding(bench: _Bench) -> tuple[dict[str, float], float]:
-    """CPU seconds for a million pixels, by codec; megabytes for a million pixels, of the one that takes most."""
+    """CPU seconds per million pixels by codec; megabytes per million pixels, maximum of all codecs."""
     size = SIZES_PX[-1]
     pixels = size[0] * size[1] / MEGA
     seconds, memory = {}, []
@@ -338,7 +337,7 @@ def _loudness_s(bench: _Bench) -> float:
 
 
 def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
-    """Whether the memory that was extrapolated is enough where it matters: a whole task of 2160p, for each codec."""
+    """Compare extrapolated with measured memory for a whole 2160p task of each codec."""
     width, height = LARGE_PX
     master = bench.folder / "large.mkv"
     film = ("-stream_loop", "-1", "-i", str(clips.locate()), "-frames:v", str(LARGE_FRAMES), "-map", "0:v")
@@ -350,8 +349,8 @@ def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
         done = bench.run(f"a task of {codec} in 2160p", "-threads", "1", "-i", str(master), "-vf", steps, *words)
         curve = costs.video[codec][Effort.DRAFT]
         pixels = width * height / MEGA
-        foretold_mb = costs.start_mb + (costs.decode_megapixel_mb + curve.megapixel_mb) * pixels
-        yield Check(codec, done.peak_memory_bytes / MEGA, foretold_mb * SAFE)
+        predicted_mb = costs.start_mb + (costs.decode_megapixel_mb + curve.megapixel_mb) * pixels
+        yield Check(codec, done.peak_memory_bytes / MEGA, predicted_mb * SAFE)
 
 
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
@@ -376,13 +375,13 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
         crf_growth=math.log(seconds[2] / seconds[1]) / COARSER,
         frame_s=seconds[1] / pixels[1] ** exponent,
         exponent=exponent,
-        # Of the larger size alone: a small process seems as large as the one that has started it.
+        # Use only the larger size: a small process appears as large as its parent.
         megapixel_mb=max(1.0, memory_mb / pixels[1]),
     )
 
 
 def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tuple[int, int]) -> tuple[float, int]:
-    """CPU seconds and peak memory of an encode, with both passes where there are two."""
+    """CPU seconds and peak memory of an encode, including both passes if there are two."""
     chosen = renditions.options(rendition, effort, 2 * RATE)
     log = ("-passlogfile", str(bench.folder / "pass")) if "pass" in chosen else ()
     runs = [
@@ -394,11 +393,11 @@ def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tup
         )
         for number in ((1, 2) if log else (1,))
     ]
-    # Frames are read once more for a first pass, as a worker decodes them once more.
+    # A first pass reads all frames again, just as a worker decodes them again.
     return sum(run.cpu_s for run in runs), max(run.peak_memory_bytes for run in runs)
 
 
 def keep_as_installed(costs: Costs) -> None:
-    """Make these the coefficients that plans are made by."""
+    """Install these coefficients for planning."""
     path = Path(encoder.__file__).with_name("costs.json")
     path.write_bytes(msgspec.json.format(documents.write(costs)) + b"\n")

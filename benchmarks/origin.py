@@ -1,7 +1,7 @@
-"""What serving costs: the origin beside nginx, on the same files, with one worker each.
+"""Compares the origin with nginx on the same files, with one worker each.
 
-Load comes from wrk, on the same machine. The server's own CPU time per request is compared, since it depends less on
-what else runs than the clock does. Servers take turns, and their medians are compared.
+wrk generates the load on the same machine. Medians of the servers' own CPU time per request are compared, because they
+depend less on other processes than wall time. The servers alternate.
 """
 
 import os
@@ -42,31 +42,31 @@ NGINX, HEADEND, S3, S3_DISK = "nginx", "headend", "headend, S3", "headend, S3, d
 TWO = ", two workers"
 TOKENS = "headend, tokens"
 SEGMENTS = tuple((600 << 10) + number * (424 << 10) // 15 for number in range(16))
-"""Sizes of the segments, in bytes."""
+"""Sizes of the segments in bytes."""
 HOURS, QUICK_HOURS = 2.0, 0.1
 ROUNDS, QUICK_ROUNDS = 5, 1
 SECONDS, QUICK_SECONDS = 2, 1
 CONNECTIONS = 16
 MANY_CONNECTIONS = 256
-"""For comparing workers: the kernel shares them out by chance."""
+"""For comparing workers: many, because the kernel distributes connections randomly."""
 COLD_CONNECTIONS = 4
 STALLED = 100
 STALLED_BYTES = 1 << 20
-"""What each of them asks for: a segment of its own."""
+"""Size of the segment that each stalled client requests; all are different."""
 STALLED_CACHE = 32 << 20
-"""Memory for files in that case: less than they ask for together."""
+"""Memory for files in that case; less than all of these segments."""
 SPILL_S = 6.0
 SETTLED_S = 60.0
-"""How long they may take until the origin has all that they asked for."""
+"""Timeout for the origin to read all of these segments."""
 NOTHING_KEPT = 1
-"""A budget for memory that makes each request go to the store."""
+"""A memory limit with which each request reads the store."""
 MIB = 1 << 20
 VARIED = 64
-"""Sessions that are told apart by what their players report."""
+"""Number of different CMCD reports."""
 TITLES, QUICK_TITLES = 200, 5
-"""Hot titles, each of two hours and 77 renditions."""
+"""Number of hot titles, each of two hours and 77 renditions."""
 TRACKS_EACH = 8
-"""Tracks of each that are watched."""
+"""Watched tracks per title."""
 MANY_TITLES = 10_000
 MEMORY_MB = 256.0
 """Default of ``--memory``."""
@@ -74,17 +74,17 @@ MEMORY_MB = 256.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a kind of request cost a server.
+    """A server's cost of a kind of request.
 
     Attributes:
-        case: The kind.
-        server: Its name.
-        cpu_us: CPU microseconds of the server per request, of all its processes; median of ``cpu_runs_us``.
-        cpu_runs_us: Of each run.
-        requests_per_s: Median on the clock, with the load beside it on the same cores.
-        p50_ms: Median of the medians of latency.
-        p99_ms: Median of the 99th percentiles.
-        mean_bytes: Of an answer, with its headers.
+        case: Kind of request.
+        server: Name of the server.
+        cpu_us: CPU microseconds of all the server's processes per request; median of ``cpu_runs_us``.
+        cpu_runs_us: The same for each run.
+        requests_per_s: Median of requests per second, with the load generator on the same cores.
+        p50_ms: Median of the median latencies.
+        p99_ms: Median of the 99th percentiles of latency.
+        mean_bytes: Mean size of a response, with headers.
     """
 
     case: str
@@ -99,13 +99,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was to be reached.
+    """A target and the measured value.
 
     Attributes:
-        name: Of what.
-        value: What was measured.
-        target: What it is to be.
-        at_least: Whether more is better.
+        name: Name for people.
+        value: Measured value.
+        target: Limit of the value.
+        at_least: Whether the limit is a minimum.
     """
 
     name: str
@@ -115,18 +115,18 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether it was reached."""
+        """Whether the target is reached."""
         return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """How the origin starts.
+    """Startup of the origin.
 
     Attributes:
-        opened_s: Time until the port is open, with `MANY_TITLES` titles; best of three.
+        opened_s: Seconds until the port is open, with `MANY_TITLES` titles; minimum of three.
         empty_s: The same with an empty store.
-        cpu_s: CPU until then, with an empty store; least of three.
+        cpu_s: CPU seconds until then, with an empty store; minimum of three.
     """
 
     opened_s: float
@@ -136,18 +136,18 @@ class Starts:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured.
+    """Result of the benchmark.
 
     Attributes:
-        nginx: Its version.
-        rows: Costs, by case and server.
-        stalled_bytes: By server, how much more memory than its cache may have `STALLED` clients took that don't read;
-            bodies in memory and what sockets hold count, though they are in no process.
-        largest_share: Of two workers' CPU time, the busier one's; None if that was not measured.
-        many_bytes: Memory of an origin with tokens that has served all of many titles, beyond that of an idle one; None
-            if that was not measured.
-        starts: How the origin starts; None if that was not measured.
-        targets: What was to be reached.
+        nginx: Version of nginx.
+        rows: Costs by case and server.
+        stalled_bytes: Memory beyond the cache's limit that `STALLED` stalled clients cost, by server; includes memory
+            files and socket buffers, which belong to no process.
+        largest_share: The busier worker's share of the CPU time of two workers; None if not measured.
+        many_bytes: Memory of an origin with tokens after serving many titles, beyond that of an idle one; None if not
+            measured.
+        starts: Startup of the origin; None if not measured.
+        targets: Targets and measured values.
     """
 
     nginx: str
@@ -164,12 +164,12 @@ class Case:
     """A kind of request.
 
     Attributes:
-        part: In which it is measured.
-        name: For people.
-        paths: Asked for in turn.
-        servers: Who answers, by name.
-        headers: Sent along, from the base URL of a server and a path.
-        connections: How many clients ask.
+        part: Part of the benchmark.
+        name: Name for people.
+        paths: Paths, requested in turn.
+        servers: Names of the servers.
+        headers: Returns request headers for the base URL of a server and a path.
+        connections: Number of clients.
         before: Called with the paths before each run.
     """
 
@@ -192,10 +192,10 @@ def measure(
     """Measure some parts.
 
     Args:
-        parts: Of ``segments``, ``manifests``, ``titles``, ``cold``, ``workers``, ``stalled`` and ``start``.
-        quick: One short round: shows that all works, not what it costs.
-        earlier: What an earlier run has found; its other parts are kept.
-        on_step: Told what comes next.
+        parts: Some of ``segments``, ``manifests``, ``titles``, ``cold``, ``workers``, ``stalled`` and ``start``.
+        quick: Run one short round: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other parts are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: nginx or wrk is not installed.
@@ -216,17 +216,17 @@ def measure(
 
 
 class _Plant:
-    """A published film, and servers that are started when they are first wanted.
+    """A published film, and servers that start at their first use.
 
     Args:
-        folder: Where all of it lies.
-        held: Ends the servers.
-        quick: A short film and few titles.
-        on_step: Told what is being done.
+        folder: Folder for all files.
+        held: Exit stack that stops the servers.
+        quick: Whether to use a short film and few titles.
+        on_step: Called with a description of each step.
     """
 
     def __init__(self, folder: Path, held: ExitStack, *, quick: bool, on_step: Callable[[str], object]) -> None:
-        on_step("a synthetic film is published")
+        on_step("publishing a synthetic film")
         self.folder, self.quick, self.on_step = folder, quick, on_step
         self.root = folder / "s3" / "films"
         self.paths = publish(LocalStore(self.root), QUICK_HOURS if quick else HOURS)
@@ -241,14 +241,14 @@ class _Plant:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads to the store as S3."""
+        """Environment variables for access to the store over S3."""
         if not self._environment:
             s3 = self._held.enter_context(rclone_server(self.folder / "s3", buckets=["films"]))
             self._environment = {**s3.environment(), "AWS_ENDPOINT_URL_S3": s3.endpoint_url}
         return self._environment
 
     def server(self, name: str) -> Server:
-        """The server of a name."""
+        """The server with a name; started if necessary."""
         if name not in self._servers:
             self._servers[name] = self._held.enter_context(self._start(name))
         return self._servers[name]
@@ -277,7 +277,7 @@ class _Plant:
 
 
 def _loaded(part: str, plant: _Plant, report: Report) -> Report:
-    """Put load on servers in turn."""
+    """Run the load tests of a part."""
     rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if plant.quick else (ROUNDS, SECONDS)
     cases = [case for case in _cases(plant, part) if case.part == part]
     rows = [row for row in report.rows if row.case not in {case.name for case in cases}]
@@ -285,10 +285,10 @@ def _loaded(part: str, plant: _Plant, report: Report) -> Report:
     for case in cases:
         plant.on_step(case.name)
         runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in case.servers}
-        for name in case.servers * (1 + rounds):  # each is warmed up once
+        for name in case.servers * (1 + rounds):  # the first round warms up
             case.before(case.paths)
-            asked = replace(case, paths=with_tokens(case.paths, plant.keyring)) if name == TOKENS else case
-            load, used = _run(plant.server(name), asked, seconds, plant.folder)
+            own_case = replace(case, paths=with_tokens(case.paths, plant.keyring)) if name == TOKENS else case
+            load, used = _run(plant.server(name), own_case, seconds, plant.folder)
             runs[name].append((load, sum(used.values())))
             if name == HEADEND + TWO:
                 shares.append(max(used.values()) / sum(used.values()))
@@ -330,7 +330,7 @@ def _cases(plant: _Plant, part: str) -> tuple[Case, ...]:
 
 
 def _stalled(plant: _Plant) -> dict[str, int]:
-    plant.on_step(f"{STALLED} clients don't read")
+    plant.on_step(f"stalling {STALLED} clients")
     small = ("s3://films", "--memory", str(STALLED_CACHE))
     taken = {}
     for name, options in ((S3, ()), (S3_DISK, ("--disk-cache", str(plant.folder / "stalled")))):
@@ -340,7 +340,7 @@ def _stalled(plant: _Plant) -> dict[str, int]:
 
 
 def _starts(plant: _Plant) -> Starts:
-    plant.on_step(f"an origin of {MANY_TITLES:,} titles starts")
+    plant.on_step(f"starting an origin with {MANY_TITLES:,} titles")
     marked = plant.folder / "marked"
     (marked / layout.PUBLISHED).mkdir(parents=True)
     for number in range(MANY_TITLES):
@@ -351,14 +351,14 @@ def _starts(plant: _Plant) -> Starts:
 
 
 def evict(root: Path, paths: Sequence[str]) -> None:
-    """Have the kernel forget files."""
+    """Drop files from the page cache."""
     for path in paths:
         with (root / f"{layout.TITLES}{path}").open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def targets(report: Report) -> tuple[Target, ...]:
-    """What was to be reached, and what was, of all that was measured."""
+    """Targets and measured values, for all measured parts."""
     cost = {(row.case, row.server): row.cpu_us for row in report.rows}
     limits = {
         "segments": 1.3,
@@ -369,7 +369,7 @@ def targets(report: Report) -> tuple[Target, ...]:
         "segments from cold pages": 1.5,
     }
     found = [
-        # From memory, the kernel sends smaller pages.
+        # Files in S3 are served from memory, where sendfile uses smaller pages.
         Target(
             f"{case}: CPU of {server}, nginx = 1",
             used / cost[case, NGINX],
@@ -397,7 +397,7 @@ def targets(report: Report) -> tuple[Target, ...]:
     if report.many_bytes is not None:
         found.append(Target("many titles with tokens: MB beyond --memory", report.many_bytes / 1e6 - MEMORY_MB, 0.0))
     if report.largest_share is not None:
-        # Once the busier worker has no time left, both have reached what they can do together.
+        # The capacity of both workers is reached when the busier one is saturated.
         gain = cost["many clients", HEADEND] / cost["many clients", HEADEND + TWO] / report.largest_share
         found.append(Target("capacity of two workers, one = 1", gain, 1.8, at_least=True))
     return tuple(found)
@@ -405,11 +405,11 @@ def targets(report: Report) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What is asked for.
+    """Paths of a published title.
 
     Attributes:
-        segments: As many as `SEGMENTS` has.
-        stalled: Segments of `STALLED_BYTES`, `STALLED` of them.
+        segments: Segments with the sizes in `SEGMENTS`.
+        stalled: `STALLED` segments of `STALLED_BYTES`.
         manifests: A media playlist and the multivariant playlist.
     """
 
@@ -419,7 +419,7 @@ class Paths:
 
 
 def publish(store: Store, hours: float) -> Paths:
-    """Write a release of a synthetic film: all its manifests, and some segments of some renditions."""
+    """Publish a synthetic film with all manifests, and some segments of some renditions."""
     plan = film(hours)
     presentation = presentation_of(plan)
     title = plan.title
@@ -456,7 +456,7 @@ def publish(store: Store, hours: float) -> Paths:
 
 
 def copies(root: Path, title: str, count: int, segments: int) -> list[str]:
-    """Make more titles of the same files, by hard links; returns the paths of some segments of all of them."""
+    """Make more titles from the same files, with hard links; returns paths of some segments of all copies."""
     found = []
     first = root / layout.title_path(title)
     for number in range(count):
@@ -469,7 +469,7 @@ def copies(root: Path, title: str, count: int, segments: int) -> list[str]:
 
 
 def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
-    """The same paths, each behind a token for its title."""
+    """The same paths, prefixed with tokens for their titles."""
     expires_s = int(time.time()) + 24 * 3600
     tokens: dict[str, str] = {}
     for path in paths:
@@ -480,7 +480,7 @@ def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
 
 
 def varied(paths: Sequence[str]) -> tuple[str, ...]:
-    """Requests as players make them: each with other CMCD."""
+    """The same paths with different CMCD reports, as players send them."""
     return tuple(
         f"{path}?CMCD=bl%3D{100 * number}%2Cbr%3D6000%2Cot%3Dv%2Cmtp%3D{25_000 + number}%2Csid%3D%22session-{number}%22"
         for number in range(VARIED)
@@ -489,7 +489,7 @@ def varied(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def opening_s(root: Path) -> tuple[float, float]:
-    """How long ``headend serve`` takes to open its port, and its CPU until then."""
+    """Wall and CPU seconds until ``headend serve`` opens its port."""
     started_s = time.monotonic()
     with headend(str(root)) as server:
         return time.monotonic() - started_s, sum(server.cpu_s().values())
@@ -499,7 +499,7 @@ def opening_s(root: Path) -> tuple[float, float]:
 def headend(
     store: str, *options: str, environment: Mapping[str, str] | None = None, keys: Path | None = None
 ) -> Iterator[Server]:
-    """Run the origin as people do: open to everyone, unless there are keys."""
+    """Run ``headend serve``, with tokens if there are keys."""
     access = ["--open"] if keys is None else ["--token-keys", str(keys)]
     argv = [sys.executable, "-m", "headend", "serve", *access, "--store", store, "--port", "0", "--json", *options]
     with run_program(argv, environment) as server:
@@ -508,7 +508,7 @@ def headend(
 
 @contextmanager
 def nginx(root: Path, folder: Path, *, workers: int = 1) -> Iterator[Server]:
-    """Run nginx with all that makes it fast for files."""
+    """Run nginx as a file server, tuned for speed."""
     http = f"""
         access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
         types {{ video/mp4 m4s; application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; }}
@@ -519,7 +519,7 @@ def nginx(root: Path, folder: Path, *, workers: int = 1) -> Iterator[Server]:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw the result.
+    """Draw the costs of each case, and latencies.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -533,7 +533,9 @@ def draw(report: Report, path: Path) -> None:
         return
     late = {f"{row.server}, {row.case}": row.p99_ms for row in report.rows if row.case in cases[:2]}
     titles = [f"{case}: server's CPU per request" for case in cases]
-    with charts.panels(path, [*titles, "p99 under load"], "headend's origin beside nginx, one worker each") as axes:
+    with charts.panels(
+        path, [*titles, "p99 under load"], "headend's origin compared with nginx, one worker each"
+    ) as axes:
         for axis, case in zip(axes, cases, strict=False):
             costs = {row.server: row.cpu_us for row in report.rows if row.case == case}
             charts.bars(axis, costs, ours=HEADEND, bound=NGINX, unit="µs")
@@ -544,19 +546,19 @@ def _etag(url: str, path: str) -> dict[str, str]:
     try:
         with urlopen(url + path) as answer:
             return {"If-None-Match": answer.headers["ETag"]}
-    except HTTPError as unmodified:  # all that the bare server says
+    except HTTPError as unmodified:  # the bare server always responds with 304
         return {"If-None-Match": unmodified.headers["ETag"]}
 
 
 def _run(server: Server, case: Case, seconds: int, folder: Path) -> tuple[Load, dict[int, float]]:
-    """One run of load, and what it cost each process of the server."""
+    """Run a load test; returns its result, and the CPU seconds of each server process."""
     headers = case.headers(server.url, case.paths[0])
     before = server.cpu_s()
     load = run_wrk(
         server.url, case.paths, headers=headers, connections=case.connections, seconds=seconds, folder=folder
     )
     if not load.requests:
-        raise ToolFailed(f"{case.name}: nothing was answered in {seconds} s; measure on a machine with less to do")
+        raise ToolFailed(f"{case.name}: no response within {seconds} s; use a less busy machine")
     return load, {pid: used - before.get(pid, 0.0) for pid, used in server.cpu_s().items()}
 
 
@@ -576,11 +578,11 @@ def _row(case: str, server: str, runs: Sequence[tuple[Load, float]]) -> Row:
 
 
 def _stall(server: Server, paths: Sequence[str]) -> int:
-    """How much memory clients take that ask, each for something else, and don't read; without what the cache may."""
+    """Memory beyond the cache's limit that clients cost which request different segments and don't read."""
     place = server.url.removeprefix("http://")
     host, _, port = place.partition(":")
     with urlopen(server.url + paths[0]) as answer:
-        answer.read()  # what is known of the release from now on is not the readers'
+        answer.read()  # load the release's index before the measurement
     before = server.memory_bytes()
     with ExitStack() as held:
         for path in paths:
@@ -588,20 +590,20 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         deadline = time.monotonic() + SETTLED_S
-        while not _has_read(_figures(server), len(paths)):
+        while not _has_read(_metrics(server), len(paths)):
             if time.monotonic() > deadline:
-                raise ToolFailed("the origin does not read what was asked for; see what it wrote above")
+                raise ToolFailed("the origin did not read all segments; see its output above")
             time.sleep(0.1)
-        time.sleep(SPILL_S)  # for the origin to send what the kernel takes, and to write the rest to a disk
+        time.sleep(SPILL_S)  # the origin fills the socket buffers, and spills the rest to disk
         return max(0, server.memory_bytes() - before - STALLED_CACHE)
 
 
-def _has_read(figures: str, count: int) -> bool:
-    """Whether so many objects were read, and no read is under way."""
-    done = re.search(r'store_reads_total{result="ok"} ([0-9.]+)', figures)
-    return done is not None and float(done[1]) > count and "reads_under_way 0.0" in figures
+def _has_read(metrics: str, count: int) -> bool:
+    """Whether more than ``count`` objects were read, and no read is in progress."""
+    done = re.search(r'store_reads_total{result="ok"} ([0-9.]+)', metrics)
+    return done is not None and float(done[1]) > count and "reads_under_way 0.0" in metrics
 
 
-def _figures(server: Server) -> str:
+def _metrics(server: Server) -> str:
     with urlopen(f"{server.url}/metrics") as answer:
         return str(answer.read().decode())

@@ -1,7 +1,7 @@
-"""How headend scales: real workers on this machine, simulated ones for a long film, and Dask's scheduler in between.
+"""Measures scaling: real workers on this machine, simulated workers for a long film, and Dask's scheduler.
 
-Simulated is only the time that a task takes: tasks come from the real planner, and the real `encoder.board.Board`
-gives them to workers. Machines differ in speed, some are slow and some are lost.
+Only the duration of tasks is simulated: the real planner makes the tasks, and the real `encoder.board.Board` assigns
+them to workers. Simulated task times vary, some workers are slow and some are lost.
 """
 
 import heapq
@@ -44,17 +44,17 @@ from ladders import fitting, loading
 
 HOURS, QUICK_HOURS = 2.0, 0.25
 WORKERS = {1: 30, 10: 30, 100: 30, 1000: 12}
-"""How many, and for how many the chunks last how many seconds: no job ends before its longest task does."""
+"""Chunk length in seconds by number of workers; shorter for many, because the longest task limits a job's duration."""
 WORKER_BYTES = 8 << 30
 """Memory of a simulated worker, which has one thread."""
 NOISE = 0.15
-"""How much the time of a task differs from what was expected: standard deviation of its logarithm."""
+"""Standard deviation of the logarithm of a task's duration relative to its prediction."""
 SLOW_SHARE, SLOWNESS = 0.05, 2.0
-"""Stragglers: how many workers there are of them, and how much longer they take."""
+"""Stragglers: their share of the workers, and the factor of their task times."""
 LOST_SHARE = 0.05
-"""How many workers are lost on the way; others take their places a little later."""
+"""Share of workers that are lost and replaced."""
 REPLACED_S = 120.0
-"""How long that takes."""
+"""Time until a lost worker is replaced."""
 SEED = 20_260
 LOCAL_FRAMES, QUICK_FRAMES = 480, 50
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -65,16 +65,16 @@ GOAL, LOCAL_GOAL = 1.10, 1.90
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A film encoded on this machine for real, from the start of the first task to the last receipt.
+    """A film encoded on this machine; seconds are from the start of the first task to the last receipt.
 
     Attributes:
-        one_s: Seconds with one worker on one core, of each run.
-        two_s: With two on two.
-        speed_up: Median of the one over median of the other; 2 at best.
-        busy: Seconds of all tasks over the two workers' seconds. They wait for each other at the end only; above 1,
-            results were stored while the next task was encoded.
-        growth: CPU seconds of the encoders on two cores over those on one: what cores take from each other.
-        load: Processes that wanted a core during each run, as the system's average of a minute says.
+        one_s: Seconds with one worker on one core, per run.
+        two_s: Seconds with two workers on two cores, per run.
+        speed_up: Ratio of the medians; 2 at best.
+        busy: Seconds of all tasks divided by the two workers' seconds. Above 1 if results were stored while the next
+            task was encoded.
+        growth: Encoders' CPU seconds on two cores divided by those on one; above 1 if the cores slow each other down.
+        load: One-minute load average during each run.
     """
 
     one_s: tuple[float, ...]
@@ -87,19 +87,19 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A long film on many workers.
+    """A long film on many simulated workers.
 
     Attributes:
-        case: What befalls the workers.
-        workers: How many there are.
+        case: Name of the case.
+        workers: Number of workers.
         chunk_s: Length of the film's chunks.
-        tasks: How many tasks the planner has made.
-        work_s: CPU seconds of all tasks, once.
-        extra: CPU seconds over those of a plan for one worker, as a share.
-        bound_s: When all could be done at best: work over workers, or the longest task.
-        makespan_s: When all is done.
-        ratio: The latter over the former.
-        lost_s: CPU seconds that were spent in vain, on workers that were lost.
+        tasks: Number of tasks in the plan.
+        work_s: CPU seconds of all tasks.
+        extra: Additional CPU seconds compared with a plan for one worker, as a share.
+        bound_s: Lower bound of the makespan: work divided by workers, or the longest task.
+        makespan_s: Seconds until all tasks are done.
+        ratio: Makespan divided by its lower bound.
+        lost_s: CPU seconds wasted on workers that were lost.
         planning_s: CPU seconds of the planner.
     """
 
@@ -118,15 +118,15 @@ class Simulated:
 
 @dataclass(frozen=True, slots=True)
 class Dask:
-    """Tasks that do nothing, through the real scheduler.
+    """Cost of empty tasks with the real scheduler.
 
     Attributes:
-        tasks: How many.
-        slots: How many could run at once.
-        wall_s: From the first to the last.
-        cpu_s: CPU seconds of this process, which holds client and scheduler.
-        task_cpu_ms: The latter for each task.
-        share: That, as a share of the CPU seconds of a film of as many tasks.
+        tasks: Number of tasks.
+        slots: Number of slots.
+        wall_s: Wall seconds of all tasks.
+        cpu_s: CPU seconds of this process, which runs the client and the scheduler.
+        task_cpu_ms: CPU milliseconds per task.
+        share: ``cpu_s`` as a share of the CPU seconds of a film with this number of tasks.
     """
 
     tasks: int
@@ -139,15 +139,15 @@ class Dask:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it; a part that has not been run is empty.
+    """Result of the benchmark; parts that did not run are empty.
 
     Attributes:
         hours: Length of the simulated film, 2160p in HDR, with the studio ladder.
-        renditions: How many renditions it has.
-        effort: How much work the encoders do.
+        renditions: Number of renditions.
+        effort: Effort of the encoders.
         local: Real workers.
-        simulated: Simulated ones.
-        dask: What handing out tasks takes.
+        simulated: Simulated workers.
+        dask: Dask's overhead.
     """
 
     hours: float
@@ -172,13 +172,13 @@ def measure(
 
     Args:
         parts: Some of `PARTS`.
-        quick: A short film, few frames and few tasks: shows that all works.
-        earlier: What an earlier run has found; its other parts are kept.
-        on_step: Told what runs.
+        quick: Use a short film, few frames and few tasks: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other parts are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: The film is not installed.
-        HeadendError: A real task has failed.
+        HeadendError: A real task failed.
     """
     hours = QUICK_HOURS if quick else HOURS
     plan = plan_of(QUICK_HOURS, 1)
@@ -187,7 +187,7 @@ def measure(
         simulated = tuple(_simulate_all(hours, on_step))
     if "dask" in parts:
         dask_tasks = QUICK_TASKS if quick else DASK_TASKS
-        on_step(f"handing out {dask_tasks:,} tasks that do nothing")
+        on_step(f"running {dask_tasks:,} empty tasks")
         dask = hand_out(dask_tasks, plan.tasks[0], sum(task.cost for task in plan.tasks) / len(plan.tasks))
     if "local" in parts:
         local = _local(quick, on_step)
@@ -198,7 +198,7 @@ def measure(
 
 
 def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> EncodePlan:
-    """Plan a film of 2160p in HDR10, ProRes, with 5.1 sound, for that many workers."""
+    """Plan a 2160p HDR10 film in ProRes with 5.1 sound for a number of workers."""
     rate = Fraction(24000, 1001)
     frames = int(hours * 3600 * rate)
     track = VideoTrack(
@@ -248,7 +248,7 @@ def _simulate_all(hours: float, on_step: Callable[[str], None]) -> Iterator[Simu
         plan = plan_of(hours, count, Fraction(chunk_s))
         planning_s = time.process_time() - started_s
         on_step(f"simulating {len(plan.tasks):,} tasks on {count:,} workers")
-        # One worker gets the coarsest groups that its memory allows.
+        # The plan for one worker has the largest tasks that fit its memory.
         coarse_s = coarse_s or sum(task.cost for task in plan.tasks)
         for case in CASES:
             yield _simulated(case, plan, count, coarse_s, planning_s)
@@ -256,12 +256,12 @@ def _simulate_all(hours: float, on_step: Callable[[str], None]) -> Iterator[Simu
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What befalls the workers.
+    """A case of the simulation.
 
     Attributes:
-        name: For people.
-        slow: Share of them that are slow.
-        lost: Share of them that are lost.
+        name: Name for people.
+        slow: Share of slow workers.
+        lost: Share of lost workers.
     """
 
     name: str
@@ -292,16 +292,16 @@ def _simulated(case: Case, plan: EncodePlan, count: int, coarse_s: float, planni
 
 
 def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float, float, float, float, float]:
-    """Run tasks on workers that exist only here.
+    """Run tasks on simulated workers.
 
     Args:
-        tasks: Most urgent first.
-        count: How many workers.
-        case: What befalls them.
+        tasks: The tasks, most urgent first.
+        count: Number of workers.
+        case: The case.
 
     Returns:
-        When the last task ends; CPU seconds spent in vain; those of all tasks, and of the longest, as they came out;
-        and how many workers of full speed these are worth.
+        Seconds until the last task ends; wasted CPU seconds; simulated CPU seconds of all tasks and of the longest one;
+        and the workers' total speed, in workers of full speed.
     """
     chance = random.Random(SEED + count)
     lasts_s = {task.id: task.cost * chance.lognormvariate(0, NOISE) for task in tasks}
@@ -312,7 +312,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     slow = max(1, round(case.slow * count)) if case.slow and count > 1 else 0
     slowness = dict.fromkeys(order[:slow], SLOWNESS)
     speed = sum(1 / slowness.get(address, 1.0) for address in workers)
-    # Losses are spread over the time that the job takes; of a single worker, there is one in the middle.
+    # Losses are spread over the duration of the job; a single worker is lost once.
     lost = order[: max(1, round(case.lost * count))] if case.lost else []
     span_s = work_s / speed
     events: list[tuple[float, int, str, str]] = []
@@ -322,7 +322,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     board = Board()
     board.add("film", tasks)
     board.see(workers.values())
-    running: dict[str, tuple[Run, float]] = {}  # by worker: what, and since when
+    running: dict[str, tuple[Run, float]] = {}  # run and its start, by worker
     now_s = lost_s = 0.0
     while not board.finished("film"):
         for run in board.place(now_s):
@@ -357,12 +357,12 @@ def _nothing(run: cluster.TaskRun) -> Receipt:
 
 
 def hand_out(count: int, template: EncodeTask, task_s: float) -> Dask:
-    """Run tasks that do nothing on two real workers with many threads each.
+    """Run empty tasks on two real workers with many threads each.
 
     Args:
-        count: How many tasks.
-        template: What they look like; they travel, and are as large as real ones.
-        task_s: CPU seconds that each would take, had it something to do.
+        count: Number of tasks.
+        template: A real task, copied so that the transferred tasks have a realistic size.
+        task_s: CPU seconds that a real task takes on average.
     """
     tasks = [replace(template, id=f"{number:020x}", memory_bytes=0) for number in range(count)]
     with LocalCluster(  # type: ignore[no-untyped-call]
@@ -394,7 +394,7 @@ def _local(quick: bool, on_step: Callable[[str], None]) -> Local:
         master = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, None)
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
             for workers, watched in runs.items():
-                on_step(f"encoding with {workers} of this machine's workers, round {number + 1}")
+                on_step(f"encoding with {workers} local {'worker' if workers == 1 else 'workers'}, round {number + 1}")
                 job = replace(job_of(master, folder / f"{workers}-{number}"), cluster=ClusterSettings(workers=workers))
                 watched.append(watch(job, cores=workers))
                 load.append(os.getloadavg()[0])
@@ -404,18 +404,18 @@ def _local(quick: bool, on_step: Callable[[str], None]) -> Local:
     return Local(one_s, two_s, median(one_s) / median(two_s), busy, two_cpu_s / one_cpu_s, tuple(load))
 
 
-# --- picture ------------------------------------------------------------------------------------------------------
+# --- chart --------------------------------------------------------------------------------------------------------
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw how near to the bound each case comes, and how the time falls with workers; nothing if none was simulated.
+    """Draw makespans relative to their bounds, and hours by number of workers; nothing without simulated workers.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
     if not report.simulated:
         return
-    titles = ["time over the least possible", "hours until a film is done"]
+    titles = ["makespan relative to the lower bound", "hours until a film is done"]
     headline = f"{report.hours:g} h of 2160p HDR in {report.renditions} renditions, {report.effort} effort, simulated"
     with charts.panels(path, titles, headline) as (ratios, hours):
         for case, colour in zip(CASES, (charts.OURS, charts.OTHERS, charts.BOUND), strict=True):
@@ -428,12 +428,12 @@ def draw(report: Report, path: Path) -> None:
         hours.set_yscale("log")
         for axis in (ratios, hours):
             axis.set_xscale("log")
-            axis.set_xlabel("workers of one core")
+            axis.set_xlabel("workers with one core")
             axis.legend(frameon=False, fontsize=9)
 
 
 def findings(report: Report) -> Iterator[str]:
-    """What the figures say, one line each."""
+    """The conclusions, one line each."""
     if report.simulated:
         worst = max(report.simulated, key=lambda row: row.ratio)
         where = f"({worst.case}, {worst.workers:,} workers)"
@@ -441,9 +441,9 @@ def findings(report: Report) -> Iterator[str]:
     if local := report.local:
         faster = f"two workers are {local.speed_up:.2f} × one, at a load of up to {max(local.load):.1f}"
         yield f"{faster}: {_verdict(local.speed_up >= LOCAL_GOAL)}"
-        yield f"  they had a task for {local.busy:.1%} of the time, and the same work took {local.growth - 1:+.1%} CPU"
+        yield f"  they were busy {local.busy:.1%} of the time, and the same work took {local.growth - 1:+.1%} CPU"
     if dask := report.dask:
-        yield f"handing out a task takes {dask.task_cpu_ms:.2f} ms of CPU, {dask.share:.4%} of its work"
+        yield f"scheduling a task takes {dask.task_cpu_ms:.2f} ms of CPU, {dask.share:.4%} of its work"
 
 
 def _verdict(met: bool) -> str:

@@ -1,4 +1,4 @@
-"""What simulating caches costs, and whether planned fill is worth it."""
+"""Measures the CDN simulation's speed, and whether planned fill pays off."""
 
 import math
 import resource
@@ -28,9 +28,9 @@ from cdn_sim.streams import uniform
 from headend.core.errors import ConfigError
 
 TARGETS = {"lru": 4.0, "sieve": 6.0, "s3fifo": 10.0, "gdsf": 4.0, "belady": 1.5}
-"""How many times as fast as libcachesim each kernel is to be."""
+"""Minimum speed of each kernel relative to libcachesim."""
 SABRE_US_PER_SEGMENT = 0.146e6 / 199
-"""CPU of Sabre for one segment, measured beside the golden numbers of the tests; its own code is not run here."""
+"""CPU of Sabre per segment, measured together with the tests' golden numbers; Sabre is not run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ def measure(
     """Measure some parts.
 
     Args:
-        parts: Of ``kernels``, ``players``, ``engine``, ``workers`` and ``fill``.
-        quick: Small cases: shows that all works.
-        on_step: Told what comes next.
-        earlier: What an earlier run has found; its other parts are kept.
+        parts: Some of ``kernels``, ``players``, ``engine``, ``workers`` and ``fill``.
+        quick: Use small cases: a functional check, not a measurement.
+        on_step: Called with a description of each step.
+        earlier: Result of an earlier run, whose other parts are kept.
 
     Raises:
-        ConfigError: libcachesim is not installed, and kernels are to be measured.
+        ConfigError: libcachesim, which the part ``kernels`` needs, is not installed.
     """
     report = earlier or Report()
     for part in parts:
@@ -118,12 +118,12 @@ def measure(
 
 
 def findings(report: Report) -> list[str]:
-    """What a person should know."""
+    """The conclusions, one line each."""
     return [*(speed.finding for speed in report.speeds.values()), *(churn.finding for churn in report.fill)]
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw what was measured.
+    """Draw the results.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -131,7 +131,7 @@ def draw(report: Report, path: Path) -> None:
     titles = [
         f"{churn.name} churn: {what}" for churn in report.fill for what in ("bytes from the edge", "transit, p95")
     ]
-    titles += ["kernels: times as fast as libcachesim (dotted: asked)"] * bool(report.kernels)
+    titles += ["kernels: speed relative to libcachesim (dotted: target)"] * bool(report.kernels)
     if not titles:
         return
     with charts.panels(path, titles, "headend's simulation") as axes:
@@ -172,7 +172,7 @@ def _cpu(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, A
 
 
 def sessions_in_order(sessions: int, titles: int = 1100, segments: int = 850) -> tuple[Any, Any]:
-    """Requests of sessions that read titles in order, many at a time, and the size of each object."""
+    """Requests of many concurrent sessions that play titles in order, and the size of each object."""
     numbers = np.arange(sessions)
     weights = np.cumsum((np.arange(titles) + 10.0) ** -0.9)
     title = np.searchsorted(weights, uniform(41, numbers) * weights[-1])
@@ -183,39 +183,43 @@ def sessions_in_order(sessions: int, titles: int = 1100, segments: int = 850) ->
     session = np.repeat(numbers, lengths)
     segment = np.arange(len(session)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     order = np.argsort(starts[session] + segment, kind="stable")
-    asked = (title[session] * segments + segment)[order].astype(np.int32)
+    requests = (title[session] * segments + segment)[order].astype(np.int32)
     sizes = 500_000 + (streams.draw(45, np.arange(titles * segments)) % np.uint64(2_000_000)).astype(np.int64)
-    return asked, sizes
+    return requests, sizes
 
 
 def _kernels(quick: bool, on_step: Callable[[str], object]) -> tuple[Kernel, ...]:
     try:
         peer: Any = import_module("libcachesim")
     except ImportError:
-        raise ConfigError("the kernels' judge is missing: pip install 'libcachesim>=0.3.5'") from None
-    asked, sizes = sessions_in_order(1_000 if quick else 23_500)
-    budget = int(sizes[np.unique(asked)].sum() // 10)
+        raise ConfigError("libcachesim is not installed: pip install 'libcachesim>=0.3.5'") from None
+    requests, sizes = sessions_in_order(1_000 if quick else 23_500)
+    budget = int(sizes[np.unique(requests)].sum() // 10)
     rows: list[Kernel] = []
     classes = {"lru": "LRU", "sieve": "Sieve", "s3fifo": "S3FIFO", "gdsf": "GDSF", "belady": "Belady"}
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.oracleGeneral"
-        records = np.zeros(len(asked), dtype=[("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
-        records["time"], records["object"], records["size"] = np.arange(len(asked)) // 1000, asked + 1, sizes[asked]
-        coming = batch.next_uses(asked, len(sizes)).astype(np.int64)
-        records["next"] = np.where(coming == len(asked), -1, coming + 1)
+        records = np.zeros(len(requests), dtype=[("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
+        records["time"], records["object"], records["size"] = (
+            np.arange(len(requests)) // 1000,
+            requests + 1,
+            sizes[requests],
+        )
+        coming = batch.next_uses(requests, len(sizes)).astype(np.int64)
+        records["next"] = np.where(coming == len(requests), -1, coming + 1)
         records.tofile(trace)
         for policy, target in TARGETS.items():
-            batch.play(policy, asked[:1000], sizes, budget)
+            batch.play(policy, requests[:1000], sizes, budget)
             own, theirs, misses, ratio = math.inf, math.inf, 0, 0.0
             for _ in range(1 if quick else 2):
-                cpu, hits = _cpu(batch.play, policy, asked, sizes, budget)
-                own, misses = min(own, cpu), len(asked) - int(np.count_nonzero(hits))
+                cpu, hits = _cpu(batch.play, policy, requests, sizes, budget)
+                own, misses = min(own, cpu), len(requests) - int(np.count_nonzero(hits))
                 reader = peer.TraceReader(str(trace), peer.TraceType.ORACLE_GENERAL_TRACE)
                 cpu, (ratio, _) = _cpu(getattr(peer, classes[policy])(budget).process_trace, reader)
                 theirs = min(theirs, cpu)
-            row = Kernel(policy, len(asked), own, theirs, misses, round(ratio * len(asked)), target)
+            row = Kernel(policy, len(requests), own, theirs, misses, round(ratio * len(requests)), target)
             rows.append(row)
-            on_step(f"  {policy}: {len(asked) / own / 1e6:.1f} M/s, {row.ratio:.1f} × libcachesim")
+            on_step(f"  {policy}: {len(requests) / own / 1e6:.1f} M/s, {row.ratio:.1f} × libcachesim")
     return tuple(rows)
 
 
@@ -228,13 +232,13 @@ def _players(quick: bool, on_step: Callable[[str], object]) -> Speed:
     watch(DYNAMIC, network, sizes[:10], rates, 6000.0, 25_000.0, may_abandon=False)
     cpu, _ = _cpu(watch, DYNAMIC, network, sizes, rates, 6000.0, 25_000.0, may_abandon=False)
     ratio = SABRE_US_PER_SEGMENT / (cpu / count * 1e6)
-    finding = f"a player's segment takes {cpu / count * 1e9:.0f} ns, {ratio:,.0f} times less than Sabre's"
+    finding = f"a player's segment takes {cpu / count * 1e9:.0f} ns, 1/{ratio:,.0f} of Sabre's time"
     on_step(f"  {finding}")
     return Speed("players, dynamic: segments", count, cpu, cpu, 0, "2,000 × Sabre", met=ratio >= 2000, finding=finding)
 
 
 def country(sessions: int) -> Scenario:
-    """A provider of four edges and a shield, and a day of sessions."""
+    """A provider with four edges and a shield, and one day of sessions."""
     return msgspec.convert(
         {
             "name": "day",
@@ -264,8 +268,8 @@ def _engine(quick: bool, on_step: Callable[[str], object]) -> Speed:
     requests = int(tally.requests[: tally.edges].sum())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finding = (
-        f"a day of {sessions:,} sessions is {requests:,} requests: {cpu:.0f} CPU s, "
-        f"{requests / cpu / 1e6:.2f} M/s, {peak / 1e9:.2f} GB at most"
+        f"a day of {sessions:,} sessions, {requests:,} requests: {cpu:.0f} CPU s, "
+        f"{requests / cpu / 1e6:.2f} M/s, peak memory {peak / 1e9:.2f} GB"
     )
     on_step(f"  {finding}")
     return Speed(
@@ -282,7 +286,7 @@ def _engine(quick: bool, on_step: Callable[[str], object]) -> Speed:
 
 STUDY = """
 name = "study"
-summary = "What a capacity planner asks: three policies, two seeds and two providers, so twelve runs."
+summary = "A typical capacity study: three policies, two seeds and two providers, so twelve runs."
 seeds = [1, 2]
 
 [catalogue]
@@ -320,18 +324,18 @@ transit = {{ gbps = 40 }}
 lru = {{ edge.policy = "lru" }}
 s3fifo = {{ edge.policy = "s3fifo" }}
 """
-"""Runs of some seconds each, as large as `headend simulate` is used for."""
+"""A typical study for `headend simulate`; each run takes some seconds."""
 TURNS = (2, 1, 1, 2, 2, 1)
-"""Workers of each measurement, so that what else the machine does falls on both alike."""
+"""Number of workers of each measurement; alternates, so that other load affects both alike."""
 
 
 def _workers(quick: bool, on_step: Callable[[str], object]) -> Speed:
-    """Time the command as a user runs it, with its start, its imports and its report."""
+    """Time ``headend simulate``, including its start, its imports and its report."""
     found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "study.toml")
         path.write_text(STUDY.format(sessions=2_000 if quick else 60_000))
-        simulation.run(country(10), 0, 1)  # so that the kernels are compiled
+        simulation.run(country(10), 0, 1)  # compile the kernels
         for workers in TURNS[: 2 if quick else None]:
             argv = [sys.executable, "-m", "headend", "simulate", str(path), "--workers", str(workers), "--json"]
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -355,11 +359,11 @@ CHURN = {
     "mild": {"exponent": 0.9, "shift": 10, "half_life_days": 6, "floor": 0.15},
     "strong": {"exponent": 1.0, "shift": 3, "half_life_days": 6, "floor": 0.10},
 }
-"""How fast interest moves: under strong churn, half of what is watched came out lately."""
+"""Popularity over time: with strong churn, half of the views are of recent titles."""
 
 
 def churning(churn: str, share: float = 0.1) -> dict[str, Scenario]:
-    """A fortnight in which twenty titles come out a day, at an edge that holds a share of the library."""
+    """A fortnight with twenty new titles per day, at an edge that stores a share of the library."""
     document: dict[str, Any] = {
         "name": "churn",
         "seeds": [1, 2, 3, 4, 5, 6, 7, 8],
@@ -415,16 +419,16 @@ def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], obj
         best_name = "slru" if best == BASE else best
         finding = (
             f"{churn} churn: 80 % pinned with releases beats {best_name} by {gain * 100:.2f} ± {half * 100:.2f} points "
-            f"(0.5 asked), at {peak.p95:.3f} ± {peak.p95_interval:.3f} of its transit (0.98 asked)"
+            f"(target: 0.5), with {peak.p95:.3f} ± {peak.p95_interval:.3f} of its transit (target: 0.98)"
         )
         on_step(f"  {finding}")
     return Churn(churn, "slru" if best == BASE else best, tuple(rows), finding)
 
 
 def _against(results: Results, name: str, best: str, key: str) -> tuple[float, float]:
-    """A figure over that of the best reactive way: mean of the ratios by seed, and half of its 95 % interval.
+    """A metric relative to the best reactive policy: mean of the ratios by seed, and half of its 95 % interval.
 
-    Runs with the same seed see the same viewers, so their ratio differs from seed to seed far less than either of them.
+    Runs with the same seed have the same viewers, so their ratio varies much less between seeds than the metric.
     """
     base = {run.seed: results.metrics(run)[key] for run in results.of(best)}
     return interval([results.metrics(run)[key] / base[run.seed] for run in results.of(name)])

@@ -1,8 +1,8 @@
-"""What a large store costs: listing, collecting garbage and publishing among many titles, long tracks, large plans.
+"""Measures large stores: listing, garbage collection and publishing with many titles, long tracks, large plans.
 
-Every title is the same synthetic film of `benchmarks.packaging`; one in ten also has an earlier release and a track
-that only this one needs. The store is in memory and makes up its listings, so that ten thousand titles take no more
-memory than one. It counts requests as S3 does: a listing of more than a thousand keys is several.
+All titles are the synthetic film of `benchmarks.packaging`; one in ten also has an earlier release with an extra track.
+The store is in memory and generates its listings, so that ten thousand titles need no more memory than one. It counts
+requests like S3: a listing counts once per thousand keys.
 """
 
 import os
@@ -42,27 +42,27 @@ FEW = 10
 HOURS, QUICK_HOURS = 2.0, 0.05
 PLAN_WORKERS = 1000
 PAGE = 1000
-"""Keys that S3 lists in one answer."""
+"""Maximum number of keys in an S3 listing response."""
 CUE_MS = 4_000
-"""A cue begins so often: films have fewer."""
+"""Interval of cues; films have fewer."""
 OLD = timedelta(days=30)
 OLD_EVERY = 10
-"""How many titles there are for each one with an earlier release."""
+"""One title in this many has an earlier release."""
 RUNS = 3
 CUT_TIMES = 8
-"""How many times as long as a film the longer text is: that of a film takes too little time to be compared."""
+"""Length of the text in films, because the text of one film takes too little time to compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What ``headend titles`` costs.
+    """Cost of ``headend titles``.
 
     Attributes:
-        titles: How many there are.
-        page_s: CPU seconds of the whole command for the first page, on a folder; the median of some runs.
-        page_wall_s: Wall seconds of the fastest of these.
-        all_s: CPU seconds for ``--all``.
-        requests: Listing requests for all of them, as S3 counts.
+        titles: Number of titles.
+        page_s: CPU seconds of the command for the first page, on a folder; median of some runs.
+        page_wall_s: Wall seconds of the fastest of these runs.
+        all_s: CPU seconds with ``--all``.
+        requests: S3 requests for listing all titles.
     """
 
     titles: int
@@ -74,16 +74,16 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What ``headend gc --dry-run`` costs.
+    """Cost of ``headend gc --dry-run``.
 
     Attributes:
-        titles: How many there are.
-        found: In how many of them something may go.
-        found_bytes: How much that is.
-        wall_s: Seconds.
+        titles: Number of titles.
+        found: Number of titles with garbage.
+        found_bytes: Bytes of garbage.
+        wall_s: Wall seconds.
         cpu_s: CPU seconds of this process.
-        peak_memory_bytes: Peak resident memory of this process, the made up store included.
-        requests: Requests for each title, as S3 counts.
+        peak_memory_bytes: Peak resident memory of this process, including the generated store.
+        requests: S3 requests per title.
     """
 
     titles: int
@@ -97,12 +97,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """What publishing a title costs among others.
+    """Cost of publishing a title in a store with other titles.
 
     Attributes:
-        titles: How many others there are.
+        titles: Number of other titles.
         requests: Requests to the store.
-        cpu_s: CPU seconds, the median of some runs.
+        cpu_s: CPU seconds; median of some runs.
     """
 
     titles: int
@@ -112,10 +112,10 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """What cutting a long programme of text takes.
+    """Cost of segmenting long text.
 
     Attributes:
-        form: WebVTT as files, in MP4, or IMSC.
+        form: Format: WebVTT files, WebVTT in MP4, or IMSC.
         hours: Length.
         cpu_s: CPU seconds.
     """
@@ -127,13 +127,13 @@ class Cutting:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What cutting a long programme of sound takes.
+    """Cost of segmenting long sound.
 
     Attributes:
         hours: Length.
-        size_bytes: Of the encoder's file.
-        peak_memory_bytes: Most memory that the cutter has asked for at a time.
-        cpu_s: CPU seconds, digests of segments included.
+        size_bytes: Size of the encoder's file.
+        peak_memory_bytes: Peak memory allocated while segmenting.
+        cpu_s: CPU seconds, including the segments' digests.
     """
 
     hours: float
@@ -144,12 +144,12 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What planning a film in 2160p takes.
+    """Cost of planning a 2160p film.
 
     Attributes:
-        hours: Its length.
-        workers: How many the plan is for.
-        tasks: How many tasks it has.
+        hours: Length.
+        workers: Number of workers that the plan is for.
+        tasks: Number of tasks.
         cpu_s: CPU seconds.
         document_bytes: Size of the plan's document.
     """
@@ -163,17 +163,17 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """Result of the benchmark.
 
     Attributes:
         hours: Length of each film.
-        renditions: How many each has.
-        listing: The catalogue.
-        sweep: Collecting garbage.
-        publishing: Publishing among few titles and among many.
-        cutting: Text of two lengths.
-        sound: Sound.
-        planning: A plan.
+        renditions: Renditions of each film.
+        listing: Listing titles.
+        sweep: Garbage collection.
+        publishing: Publishing in stores with few and with many titles.
+        cutting: Segmenting text of two lengths.
+        sound: Segmenting sound.
+        planning: Planning.
     """
 
     hours: float
@@ -188,15 +188,15 @@ class Report:
 
 @dataclass(slots=True)
 class ManyTitles:
-    """A store in which titles are alike; one more is really there.
+    """A store with many identical generated titles, and one real title.
 
     Attributes:
-        names: The titles that are alike, ascending.
-        objects: What each of them has beside media, by its path in the title's folder.
-        earlier: What one in ten has beside, that only its earlier release needs, likewise.
-        earlier_sizes: Sizes of the media among that, likewise.
-        own: What is really there.
-        requests: How many there were, as S3 counts.
+        names: Names of the generated titles, ascending.
+        objects: Objects of each generated title without media, by path in the title's folder.
+        earlier: Additional objects of one title in ten, which only its earlier release needs, likewise.
+        earlier_sizes: Sizes of the media of these, likewise.
+        own: Store of the real title.
+        requests: Number of S3 requests.
     """
 
     names: tuple[str, ...]
@@ -214,26 +214,26 @@ class ManyTitles:
 
     @property
     def url(self) -> str:
-        """For errors."""
+        """Name of the store in errors."""
         return "many:"
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object of the title that is really there."""
+        """Write an object of the real title."""
         self.requests += 1
         self.own.put(key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """The same."""
+        """Write an object of the real title if there is none."""
         self.requests += 1
         return self.own.put_if_absent(key, data)
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """The same."""
+        """Write an object of the real title if its ETag matches."""
         self.requests += 1
         return self.own.put_if_match(key, data, etag)
 
     def delete(self, key: str) -> None:
-        """The same."""
+        """Delete an object of the real title."""
         self.requests += 1
         self.own.delete(key)
 
@@ -250,7 +250,7 @@ class ManyTitles:
         raise ObjectMissing(f"no object {key}", key=key)
 
     def put_file(self, key: str, path: Path) -> None:
-        """Write an object of the title that is really there."""
+        """Write an object of the real title from a file."""
         self.put(key, path.read_bytes())
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -258,11 +258,11 @@ class ManyTitles:
         return self.get(key)[start : start + length]
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
-        """Read an object piece by piece."""
+        """Open an object for reading."""
         return nullcontext(BytesIO(self.get(key)))
 
     def head(self, key: str) -> ObjectInfo:
-        """Tell of an object."""
+        """Facts about an object."""
         title, _ = _split(key)
         if title not in self._known:
             self.requests += 1
@@ -270,14 +270,14 @@ class ManyTitles:
         return ObjectInfo(key, len(self.get(key)), _now() - OLD, "")
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """List objects in the order of their keys."""
+        """List objects, ordered by key."""
         self.requests += 1
         for number, info in enumerate(self._listed(prefix, after)):
             self.requests += number > 0 and number % PAGE == 0
             yield info
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Name what lies below a prefix."""
+        """List keys below a prefix."""
         return (info.key for info in self.list(prefix))
 
     def page(self, prefix: str, *, after: str = "", limit: int = PAGE) -> tuple[ObjectInfo, ...]:
@@ -285,7 +285,7 @@ class ManyTitles:
         return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """The names of the folders below a prefix."""
+        """List folders below a prefix."""
         if prefix == f"{layout.TITLES}/":
             self.requests += -(-len(self.names) // PAGE)
             return tuple(sorted({*self.names, *self.own.folders(prefix)}))
@@ -312,7 +312,7 @@ class ManyTitles:
                 yield ObjectInfo(whole, size, then, "")
 
     def _below(self, path: str, *, old: bool) -> Sequence[tuple[str, int]]:
-        """Paths and sizes of what lies below a path in a title's folder."""
+        """Paths and sizes of the objects below a path in a generated title's folder."""
         if (old, path) not in self._sizes:
             sizes = {key: len(data) for key, data in self.objects.items()}
             if old:
@@ -322,34 +322,34 @@ class ManyTitles:
 
 
 def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: None) -> Report:
-    """Measure all.
+    """Run the benchmark.
 
     Args:
-        quick: Few titles and short films: shows that all works.
-        on_step: Told what is measured.
+        quick: Use few titles and short films: a functional check, not a measurement.
+        on_step: Called with a description of each step.
     """
     hours, count = (QUICK_HOURS, QUICK_TITLES) if quick else (HOURS, TITLES)
     on_step("publishing one film twice")
     plan = film(hours)
     like = titles_like(plan, count)
     on_step(f"gc --dry-run of {count:,} titles")
-    # First, so that the peak is that of this alone.
+    # Runs first, so that the peak memory is its own.
     swept = _sweep(like)
     on_step(f"listing {count:,} titles")
     listing = _listing(like, runs=1 if quick else RUNS)
-    on_step("publishing among few and many titles")
+    on_step("publishing in stores with few and many titles")
     published = tuple(_publishing(plan, _with(like, number)) for number in (FEW, count))
-    on_step("cutting text")
+    on_step("segmenting text")
     forms, lengths = (Codec.VTT, Codec.WVTT, Codec.IMSC), (CUT_TIMES * hours / 2, CUT_TIMES * hours)
     cutting = tuple(_cutting(codec, length) for codec in forms for length in lengths)
-    on_step("cutting sound")
+    on_step("segmenting sound")
     sound = _sound(hours)
     on_step(f"planning for {PLAN_WORKERS:,} workers")
     return Report(hours, len(plan.video) + len(plan.audio), listing, swept, published, cutting, sound, _planning(hours))
 
 
 def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
-    """Titles of which one in ten has an earlier release, too, with a rendition that the current one does without."""
+    """Titles of which one in ten also has an earlier release, with one rendition more than the current one."""
     base = stored(plan, inits_of(plan))
     dropped = plan.video[-1]
     stock = take(base, plan)
@@ -359,7 +359,7 @@ def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
     publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")
     folder = f"{layout.title_path(plan.title)}/"
     objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}
-    # The pointer's times are those of today: a month later, the earlier release may go.
+    # Backdate the pointer, so that the earlier release is old enough to be collected.
     then = (_now() - OLD).isoformat()
     pointer = publishing.read_current(objects["current.json"], "current.json")
     past = tuple(replace(one, published_at=then, until=then) for one in pointer.history)
@@ -373,7 +373,7 @@ def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
 
 
 def _with(like: ManyTitles, count: int) -> ManyTitles:
-    """The same store with so many titles."""
+    """The same store with the first ``count`` titles."""
     return ManyTitles(like.names[:count], like.objects, like.earlier, like.earlier_sizes)
 
 
@@ -421,7 +421,7 @@ def _listing(like: ManyTitles, *, runs: int) -> Listing:
 
 
 def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
-    """Publish a film that workers have just made, some times."""
+    """Publish a film from new receipts, several times."""
     inits, times_s = inits_of(plan), []
     for _ in range(RUNS):
         store.own = stored(plan, inits)
@@ -462,7 +462,7 @@ def _sound(hours: float) -> Sound:
     grid, rate_hz = _grid(hours), 48_000
     with TemporaryDirectory(prefix="headend-") as folder:
         path = Path(folder) / "sound.mp4"
-        # As much more than the picture as headend's own commands give.
+        # Longer than the picture, as in headend's own commands.
         length_s = float(grid.duration_s + Fraction(SOUND_TAIL_SAMPLES, rate_hz))
         source = f"anullsrc=channel_layout=5.1:sample_rate={rate_hz}:duration={length_s}"
         argv = [ffmpeg_path(), "-v", "error", "-f", "lavfi", "-i", source, "-c:a", *ENCODERS[Codec.AC3]]
@@ -503,13 +503,13 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A result beside what was asked for.
+    """A result and its target.
 
     Attributes:
-        what: What was measured.
-        measured: The result, for people.
-        limit: What it may be, likewise.
-        met: Whether it is no more.
+        what: Name for people.
+        measured: Measured value, for people.
+        limit: Maximum, for people.
+        met: Whether the target is reached.
     """
 
     what: str
@@ -520,13 +520,13 @@ class Row:
 
 MOST_PAGE_S, MOST_SWEEP_S, MOST_SWEEP_BYTES = 1.0, 60.0, 500e6
 MOST_GROWTH = 1.2
-"""Twice as much text may take so much more than twice the time; and publishing among many titles so much more."""
+"""Maximum growth: for twice the text relative to twice the time, and for publishing in a store with many titles."""
 MOST_SOUND_SHARE = 0.1
 MOST_PLANNING_S, MOST_PLAN_BYTES = 5.0, 10e6
 
 
 def rows(report: Report) -> tuple[Row, ...]:
-    """The results, in order."""
+    """The results with their targets, in order."""
     listing, sweep, planning, sound = report.listing, report.sweep, report.planning, report.sound
     few, many = report.publishing
     pages = -(-listing.titles // PAGE)
@@ -535,19 +535,19 @@ def rows(report: Report) -> tuple[Row, ...]:
         Row(f"requests for {listing.titles:,} titles", f"{listing.requests}", f"{pages}", listing.requests <= pages),
         Row("CPU of gc --dry-run", f"{sweep.cpu_s:.1f} s", f"{MOST_SWEEP_S:g} s", sweep.cpu_s <= MOST_SWEEP_S),
         Row(
-            "its memory",
+            "memory of gc --dry-run",
             f"{sweep.peak_memory_bytes / 1e6:,.0f} MB",
             f"{MOST_SWEEP_BYTES / 1e6:,.0f} MB",
             sweep.peak_memory_bytes <= MOST_SWEEP_BYTES,
         ),
         Row(
-            f"requests to publish among {many.titles:,}",
+            f"requests to publish with {many.titles:,} titles",
             f"{many.requests}",
-            f"{few.requests}, as among {few.titles}",
+            f"{few.requests}, as with {few.titles}",
             many.requests <= few.requests,
         ),
         Row(
-            f"CPU to publish among {many.titles:,}",
+            f"CPU to publish with {many.titles:,} titles",
             f"{many.cpu_s:.2f} s",
             f"{MOST_GROWTH:g} x {few.cpu_s:.2f} s",
             many.cpu_s <= MOST_GROWTH * few.cpu_s,
@@ -557,7 +557,7 @@ def rows(report: Report) -> tuple[Row, ...]:
         growth = whole.cpu_s / (2 * half.cpu_s)
         found.append(
             Row(
-                f"CPU to cut {whole.form}",
+                f"CPU to segment {whole.form}",
                 f"{whole.cpu_s:.2f} s, {growth:.2f} x twice the half",
                 f"{MOST_GROWTH:g} x twice the half",
                 growth <= MOST_GROWTH,
@@ -566,7 +566,7 @@ def rows(report: Report) -> tuple[Row, ...]:
     share = sound.peak_memory_bytes / sound.size_bytes
     found += [
         Row(
-            f"memory to cut {sound.size_bytes / 1e6:,.0f} MB of sound",
+            f"memory to segment {sound.size_bytes / 1e6:,.0f} MB of sound",
             f"{sound.peak_memory_bytes / 1e6:,.1f} MB, {share:.1%}",
             f"{MOST_SOUND_SHARE:.0%}",
             share <= MOST_SOUND_SHARE,
@@ -578,7 +578,7 @@ def rows(report: Report) -> tuple[Row, ...]:
             planning.cpu_s <= MOST_PLANNING_S,
         ),
         Row(
-            f"document of {planning.tasks:,} tasks",
+            f"plan document with {planning.tasks:,} tasks",
             f"{planning.document_bytes / 1e6:.1f} MB",
             f"{MOST_PLAN_BYTES / 1e6:.0f} MB",
             planning.document_bytes <= MOST_PLAN_BYTES,
