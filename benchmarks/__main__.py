@@ -296,7 +296,9 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
             f"  a 2160p task, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} MB reserved"
         )
     if report.jobs:
-        table = Table("job", "renditions", "CPU s", "predicted in a new store", "after one job", f"target: ±{JOB_TARGET:.0%}")
+        table = Table(
+            "job", "renditions", "CPU s", "predicted in a new store", "after one job", f"target: ±{JOB_TARGET:.0%}"
+        )
         for job in report.jobs:
             predictions = (f"{job.predicted_s:,.1f} ({job.first_off:+.0%})", f"{job.learned_s:,.1f} ({job.off:+.0%})")
             outcome = "reached" if job.met else "missed"
