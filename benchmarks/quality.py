@@ -1,8 +1,8 @@
-"""Whether speed is bought with quality, and whether anyone can see where a film was cut.
+"""Measures picture quality: whether speed costs quality, and whether joins between chunks are visible.
 
-Three parts. The ladder: what rungs look like for their size, headend's and its peers', by the very work that `encoding`
-measures. The cascade: what scaling step by step costs against scaling from the master. The joins: what cutting a film
-into chunks costs against encoding it whole, with each video codec.
+The part ``ladder`` compares size and VMAF of rungs made by headend and by other methods, with the jobs of `encoding`.
+``cascade`` compares scaling step by step with scaling from the master. ``joins`` compares a film encoded in chunks with
+the whole film, for each video codec. ``measuring`` measures the cost of VMAF.
 """
 
 import operator
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CASES = ("prores", "codecs")
-"""Of `encoding.CASES`: the rungs that are judged."""
+"""Cases of `encoding.CASES` in the part ``ladder``."""
 CASCADES = {clips.FILM: (1920, 1080), clips.STREET: None}
-"""Films that are scaled, and what they are enlarged to, with grain; the one of a camera stays as it was shot."""
+"""Films in the part ``cascade``, and the size to upscale them to, with grain; None keeps the film's size."""
 CASCADE_FRAMES, QUICK_CASCADE_FRAMES = 24, 6
 JOINS_SIZE_PX = (640, 360)
 JOINS, QUICK_JOINS = ((24, 6), (60, 30)), ((8, 4),)
-"""Lengths of films and of their chunks in seconds: short ones, to see what happens, and those that are the default."""
+"""Lengths of films and of their chunks in seconds: short ones with many joins, and the default length."""
 EVERY = vmaf.EVERY
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
-"""How much worse, in VMAF, the cascade, the mean of a chunked film, and the worst second at a join may be; and by what
-share the sizes of a chunked and a whole film may differ."""
+"""Maximum loss of VMAF by the cascade, by chunks on average, and by chunks in the worst second at a join; and maximum
+relative difference in size between a chunked and a whole film."""
 TOGETHER_TARGET, FULL_TARGET, SAMPLED_TARGET = 0.5, 0.5, 0.06
-"""What measuring may cost: several renditions on one decode of the master as a share of a process each; all segments,
-and a tenth of them, as a share of encoding."""
+"""Maximum cost of measuring: several renditions in one process relative to one process each; all segments, and a tenth
+of them, relative to encoding."""
 MEASURED_SIZE_PX = (1920, 1080)
 MEASURED_FRAMES, QUICK_MEASURED_FRAMES = 96, 24
 MEASURED_TOGETHER = 8
@@ -53,11 +53,11 @@ PARTS = ("ladder", "cascade", "joins", "measuring")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a way has made of a rung.
+    """A rung encoded by a method.
 
     Attributes:
         bytes: Size.
-        vmaf: Mean over time.
+        vmaf: Mean VMAF.
     """
 
     bytes: int
@@ -69,8 +69,8 @@ class Rung:
     """A rung of a ladder.
 
     Attributes:
-        rendition: Its id.
-        results: By the way that made it, as in `encoding`.
+        rendition: Id of the rendition.
+        results: Results by method, as in `encoding`.
     """
 
     rendition: str
@@ -82,10 +82,10 @@ class Ladder:
     """A master and its rungs.
 
     Attributes:
-        name: For people.
-        frames: Of the master.
-        rungs: In order.
-        left_out: Ways that could not run, with the reason.
+        name: Name for people.
+        frames: Frames of the master.
+        rungs: The rungs, in order.
+        left_out: Methods that could not run, with the reason.
     """
 
     name: str
@@ -94,13 +94,13 @@ class Ladder:
     left_out: dict[str, str]
 
     def gain(self, way: str) -> tuple[float, float] | None:
-        """How much more VMAF headend's rungs have than those of another way, and how much more bytes, as a share.
+        """Mean difference between headend's rungs and another method's: in VMAF, and in bytes as a share.
 
         Args:
-            way: The other one.
+            way: The other method.
 
         Returns:
-            The mean over all rungs of both; None if it could not run.
+            The means over the rungs of both; None if the method could not run.
         """
         pairs = [(rung.results[HEADEND], rung.results[way]) for rung in self.rungs if way in rung.results]
         if not pairs:
@@ -110,14 +110,14 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """A size, before encoding.
+    """A scaled picture before encoding.
 
     Attributes:
-        film: The master's pictures.
-        width_px: Of what they are scaled to.
-        height_px: The same.
-        cascade_vmaf: Scaled step by step.
-        direct_vmaf: Scaled from the master at once, by the same filter.
+        film: The film.
+        width_px: Width after scaling.
+        height_px: Height after scaling.
+        cascade_vmaf: VMAF when scaled step by step.
+        direct_vmaf: VMAF when scaled directly from the master with the same filter.
     """
 
     film: str
@@ -128,7 +128,7 @@ class Scaled:
 
     @property
     def loss(self) -> float:
-        """What the cascade takes from the picture; negative where it is better."""
+        """Loss of VMAF by the cascade; negative if it is better."""
         return self.direct_vmaf - self.cascade_vmaf
 
     @property
@@ -139,15 +139,14 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A rendition, in chunks and whole.
+    """A rendition encoded in chunks and as a whole.
 
     Attributes:
-        rendition: Its id.
+        rendition: Id of the rendition.
         chunk_s: Length of a chunk.
-        chunked: In chunks.
-        whole: In one piece.
-        join_loss: How much worse the worst second around a join is in chunks than in one piece, in VMAF. The same
-            second is compared, since neighbours show other pictures.
+        chunked: Result in chunks.
+        whole: Result as a whole.
+        join_loss: Maximum loss of VMAF in a second around a join, compared with the same second of the whole.
     """
 
     rendition: str
@@ -158,12 +157,12 @@ class Joined:
 
     @property
     def loss(self) -> float:
-        """What chunks take from the mean."""
+        """Loss of mean VMAF by chunks."""
         return self.whole.vmaf - self.chunked.vmaf
 
     @property
     def growth(self) -> float:
-        """By what share chunks make the rendition larger."""
+        """Additional size caused by chunks, as a share."""
         return self.chunked.bytes / self.whole.bytes - 1
 
     @property
@@ -174,16 +173,16 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """What it costs to measure, in CPU seconds.
+    """Cost of measuring VMAF, in CPU seconds.
 
     Attributes:
-        effort: Of the encoders.
-        renditions: How many were measured.
-        frames: Of the master.
-        encoded_s: Encoding them.
-        together_s: Measuring them, as many at once as go into a process.
-        apart_s: Measuring as many as go into a process, with a process for each.
-        together_of_those_s: Measuring the same ones in one process.
+        effort: Effort of the encoders.
+        renditions: Number of renditions.
+        frames: Frames of the master.
+        encoded_s: Encoding all renditions.
+        together_s: Measuring all renditions, up to `MEASURED_TOGETHER` per process.
+        apart_s: Measuring the first `MEASURED_TOGETHER` renditions in one process each.
+        together_of_those_s: Measuring these renditions in a single process.
     """
 
     effort: Effort
@@ -196,17 +195,17 @@ class Measuring:
 
     @property
     def share_of_apart(self) -> float:
-        """Cost of one process as a share of a process for each rendition."""
+        """Cost of a single process relative to one process per rendition."""
         return self.together_of_those_s / self.apart_s
 
     @property
     def full(self) -> float:
-        """Cost of measuring all segments as a share of encoding."""
+        """Cost of measuring all segments, relative to encoding."""
         return self.together_s / self.encoded_s
 
     @property
     def sampled(self) -> float:
-        """The same for a tenth of the segments."""
+        """Cost of measuring a tenth of the segments, relative to encoding."""
         return 2 * sampling.SHARE * self.full
 
     @property
@@ -218,15 +217,15 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All parts; one that has not been run is empty.
+    """Result of the benchmark; parts that did not run are empty.
 
     Attributes:
-        effort: The encoders' presets.
-        model: Of VMAF.
-        ladders: By `CASES`.
-        cascade: By film, from the largest size down.
-        joins: By length of chunks, then by codec.
-        measuring: What it costs to measure.
+        effort: Effort of the encoders.
+        model: VMAF model.
+        ladders: Ladders, in the order of `CASES`.
+        cascade: Scaled pictures by film, the largest first.
+        joins: Renditions by chunk length, then by codec.
+        measuring: Cost of measuring.
     """
 
     effort: Effort
@@ -248,9 +247,9 @@ def measure(
 
     Args:
         parts: Some of `PARTS`.
-        quick: Shorter films.
-        earlier: What an earlier run has found; its other parts are kept.
-        on_step: Told what runs.
+        quick: Use shorter films: a functional check, not a measurement.
+        earlier: Result of an earlier run, whose other parts are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: The film is not installed.
@@ -274,7 +273,7 @@ def measure(
 
 
 def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
-    """All of `studio` from a ProRes master of 1080 lines, encoded and measured by headend's own work."""
+    """Encode and measure all of `studio` from a 1080p ProRes master, as headend does."""
     with TemporaryDirectory(prefix="headend-bench-") as scratch:
         folder = Path(scratch)
         on_step("measuring: making the master")
@@ -303,7 +302,7 @@ def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
 
 
 def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
-    """What all ways make of a master."""
+    """Encode a master with all methods and score the results."""
     setup = encoding.CASES[name]
     slots = len(os.sched_getaffinity(0))
     peer, why = shaka.find()
@@ -341,7 +340,7 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
 
 
 def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator[Scaled]:
-    """The frames that H.264's encoders get, of all sizes together and of each alone, by headend's own commands."""
+    """Score the frames that the H.264 encoders get, with all sizes in one command and with each size alone."""
     on_step(f"scaling {film}")
     with TemporaryDirectory(prefix="headend-bench-") as scratch:
         folder = Path(scratch)
@@ -352,7 +351,7 @@ def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator
         together = plan()
 
         def score(job: ways.Job) -> dict[str, float]:
-            """What the encoders get, by the id of one rendition of each size."""
+            """VMAF of the encoders' input, by the id of one rendition per size."""
             with TemporaryDirectory(dir=folder) as ready_folder:
                 ready = ways.ready_frames(job, Path(ready_folder))
                 return {
@@ -381,7 +380,7 @@ def _is_avc(rung: VideoRung) -> bool:
 
 
 def _joins(film_s: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterator[Joined]:
-    """One rung of each codec."""
+    """Compare chunked with whole encodes, for one rung per codec."""
     frames = film_s * FRAME_RATE
     with TemporaryDirectory(prefix="headend-bench-") as scratch:
         folder = Path(scratch)
@@ -422,17 +421,15 @@ def _one_of_each_codec() -> Callable[[VideoRung], bool]:
 
 def _judge(paths: Sequence[Path], master: Path, size_px: tuple[int, int], frames: int) -> tuple[Result, list[float]]:
     shown = [vmaf.file_input(path) for path in paths]
-    told = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=EVERY)
-    return Result(sum(path.stat().st_size for path in paths), mean(told)), told
+    scores = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=EVERY)
+    return Result(sum(path.stat().st_size for path in paths), mean(scores)), scores
 
 
-# --- picture ------------------------------------------------------------------------------------------------------
+# --- chart --------------------------------------------------------------------------------------------------------
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw how rungs differ from those of peers, and what chunks take; of each what was measured.
-
-    Nothing is drawn where none of them was.
+    """Draw differences between rungs of headend and other methods, and losses by chunks, as far as they were measured.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -451,7 +448,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _draw_ladder(ladder: Ladder, axis: "Axes") -> None:
-    """How headend's rungs differ from each peer's."""
+    """Draw the differences between headend's rungs and each other method's."""
     for way, filled in ((TOGETHER, True), (SHAKA, False)):
         pairs = {r.rendition: (r.results[HEADEND], r.results[way]) for r in ladder.rungs if way in r.results}
         vmaf_more = [our.vmaf - its.vmaf for our, its in pairs.values()]

@@ -1,8 +1,8 @@
-"""What ladders per title save: on clips that no ladder was tuned on, predicted, then really encoded and scored.
+"""Measures the savings of per-title ladders on clips that no ladder was tuned on.
 
-Each clip is analysed as ``headend submit --fit per-title`` does. Then three ladders are encoded with their caps: the
-title's, the preset, and for H.264 the preset's rungs of before they were placed along a hull. All are scored on the
-same screen, and compared by the bits that they take at equal VMAF.
+Each clip is analysed like ``headend submit --fit per-title``. Then three ladders are encoded with their caps and scored
+on the same screen: the title's, the preset's, and for H.264 an older preset whose rungs were not placed along a hull.
+They are compared by their bits at equal VMAF.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ from ladders.ladder import FramePolicy, Ladder, VideoRung
 
 FRAMES, QUICK_FRAMES = 48, 24
 SEGMENT_S = Fraction(1)
-"""Short GOPs, so that a clip has more than one."""
+"""Short GOPs, so that a clip has several."""
 CLIPS: dict[str, tuple[str, str, str]] = {
     "street": ("film", clips.STREET, "null"),
     "street, dark and noisy": ("film", clips.STREET, "lutyuv=y=val*0.45,noise=alls=5:allf=t:all_seed=2"),
@@ -44,7 +44,7 @@ CLIPS: dict[str, tuple[str, str, str]] = {
     "shapes and digits": ("source", "testsrc2=s=1280x720:rate=24", "null"),
     "slides": ("source", "mandelbrot=s=1280x720:rate=2:start_scale=1:end_scale=0.01:end_pts=8", "fps=24"),
 }
-"""Clips that no ladder was tuned on: a film of the package or one of FFmpeg's sources, and what is done to it."""
+"""Clips that no ladder was tuned on: kind of source, film of the package or FFmpeg source, and filters."""
 DEFAULT_CODECS = (Codec.AVC,)
 _BEFORE = (
     (320, 180, 75, 31.0), (416, 234, 105, 31.3), (416, 234, 145, 29.0), (480, 270, 220, 28.5), (512, 288, 290, 28.0),
@@ -52,7 +52,7 @@ _BEFORE = (
     (854, 480, 1400, 22.5), (960, 540, 2000, 22.0), (1024, 576, 2400, 22.0), (1280, 720, 3000, 22.9),
     (1280, 720, 4500, 20.0), (1920, 1080, 6000, 21.9), (1920, 1080, 7800, 20.0),
 )  # fmt: skip
-"""H.264 in ``studio`` before its rungs were placed along a hull: width, height, average in kb/s, rate factor."""
+"""The older H.264 rungs of ``studio``: width, height, average in kb/s, rate factor."""
 TARGETS = {Codec.AVC: -0.03, Codec.HEVC: -0.02, Codec.AV1: -0.02, Codec.VP9: -0.02}
 BEFORE_TARGET = -0.15
 RATE_TARGET, VMAF_TARGET = 0.04, 0.8
@@ -62,13 +62,13 @@ FILM_TARGET, TRAILER_TARGET = 0.05, 0.15
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A rung as it came out.
+    """An encoded rung.
 
     Attributes:
-        lines: Height of its picture.
+        lines: Height of the picture.
         crf: Constant rate factor.
-        kbps: Rate.
-        vmaf: Mean.
+        kbps: Average bitrate.
+        vmaf: Mean VMAF.
     """
 
     lines: int
@@ -78,24 +78,24 @@ class Encoded:
 
     @property
     def spot(self) -> CurvePoint:
-        """As hulls know it."""
+        """The rung as a point of a rate-quality curve."""
         return CurvePoint(self.lines, self.crf, self.kbps, self.vmaf)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A clip and a codec.
+    """Result of a clip with a codec.
 
     Attributes:
-        clip: Its name.
-        codec: The codec.
-        predicted: The title's rungs, as predicted; empty where those of the preset are kept.
-        titled: The same, encoded.
-        fixed: The preset's rungs, encoded.
-        before: The preset's rungs of before; empty where there are none.
-        trial_frame_s: CPU seconds of all trials of a frame, as of a title of which one frame in a few is scored.
-        encode_frame_s: CPU seconds to encode a frame into all rungs of the preset.
-        encode_predicted: What encoding the preset's rungs took, over what it was expected to take.
+        clip: Name of the clip.
+        codec: Codec.
+        predicted: The title's rungs as predicted; empty if the preset's are kept.
+        titled: The title's rungs as encoded.
+        fixed: The preset's rungs as encoded.
+        before: The older preset's rungs as encoded; empty for codecs without one.
+        trial_frame_s: CPU seconds of all trials per frame, for a title long enough to score only some frames.
+        encode_frame_s: CPU seconds per frame to encode all rungs of the preset.
+        encode_predicted: Measured divided by predicted CPU seconds for encoding the preset's rungs.
     """
 
     clip: str
@@ -110,33 +110,33 @@ class Row:
 
     @property
     def saving(self) -> float:
-        """Bits of the title's rungs at equal VMAF, less the preset's."""
+        """Difference in bits between the title's rungs and the preset's at equal VMAF, as a share."""
         return _saving(self.titled, self.fixed)
 
     @property
     def saving_before(self) -> float | None:
-        """The same against the rungs of before."""
+        """Difference in bits between the title's rungs and the older preset's."""
         return _saving(self.titled, self.before) if self.before else None
 
     @property
     def fixed_saving(self) -> float | None:
-        """What the preset saves against its rungs of before."""
+        """Difference in bits between the preset's rungs and the older preset's."""
         return _saving(self.fixed, self.before) if self.before else None
 
     @property
     def inversions(self) -> tuple[int, int]:
-        """Neighbours of which the dearer one looks worse: of the preset, and of the title."""
+        """Adjacent rungs of which the larger one has a lower VMAF: in the preset, and in the title's ladder."""
         return len(inverted([each.spot for each in self.fixed])), len(inverted([each.spot for each in self.titled]))
 
     @property
     def rate_error(self) -> float:
-        """Root mean square of what rates were misjudged by, as a share; 0 where nothing was predicted."""
-        return _rms(made.kbps / told.kbps - 1 for told, made in self._pairs)
+        """RMS of the relative errors of predicted bitrates; 0 without predictions."""
+        return _rms(encoded.kbps / predicted.kbps - 1 for predicted, encoded in self._pairs)
 
     @property
     def vmaf_error(self) -> float:
-        """The same of VMAF."""
-        return _rms(made.vmaf - told.vmaf for told, made in self._pairs)
+        """RMS of the errors of predicted VMAF; 0 without predictions."""
+        return _rms(encoded.vmaf - predicted.vmaf for predicted, encoded in self._pairs)
 
     @property
     def _pairs(self) -> Iterator[tuple[CurvePoint, Encoded]]:
@@ -145,14 +145,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All clips.
+    """Result of the benchmark.
 
     Attributes:
-        frames: Of each.
-        effort: Of the encoders.
-        model: Of VMAF.
-        survey_frame_s: CPU seconds of the survey of a frame.
-        rows: By clip and codec.
+        frames: Frames per clip.
+        effort: Effort of the encoders.
+        model: VMAF model.
+        survey_frame_s: CPU seconds of the survey per frame.
+        rows: Results by clip and codec.
     """
 
     frames: int
@@ -163,18 +163,17 @@ class Report:
 
     @property
     def codecs(self) -> tuple[Codec, ...]:
-        """Those that were tried."""
+        """Codecs of the rows."""
         return tuple(dict.fromkeys(row.codec for row in self.rows))
 
     def share(self, duration_s: float) -> tuple[float, int]:
-        """What the analysis of a title takes of its encode with all these codecs, by what was measured here.
+        """Estimate the cost of analysing a title as a share of encoding it with all codecs of the rows.
 
         Args:
-            duration_s: Of the title.
+            duration_s: Duration of the title.
 
         Returns:
-            The share, and the number of excerpts of two seconds that it buys: as many as five per cent pay, and four
-            in any case.
+            The share, and the number of excerpts of two seconds: as many as fit into five per cent, but at least four.
         """
         by_codec = [[row for row in self.rows if row.codec is codec] for codec in self.codecs]
         trial_s = sum(mean(row.trial_frame_s for row in rows) for rows in by_codec)
@@ -194,15 +193,15 @@ def measure(
     earlier: Report | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Analyse, encode and score.
+    """Analyse, encode and score clips.
 
     Args:
-        codecs: What to try.
-        quick: Shorter clips.
-        only: Names of clips; all if empty.
-        effort: Of the encoders.
-        earlier: What an earlier run has found; other clips and codecs are kept from there.
-        on_step: Told what runs.
+        codecs: Codecs.
+        quick: Use shorter clips: a functional check, not a measurement.
+        only: Names of clips; empty for all.
+        effort: Effort of the encoders.
+        earlier: Result of an earlier run, whose other clips and codecs are kept.
+        on_step: Called with a description of each step.
 
     Raises:
         ConfigError: The films are not installed.
@@ -300,11 +299,11 @@ def _of_before(ladder: Ladder) -> Ladder:
 def _encode(
     analyst: Analyst, draft: Draft, renditions: Sequence[VideoRendition], folder: Path
 ) -> tuple[tuple[Encoded, ...], float, float]:
-    """Encode a clip whole into renditions with their caps, and score them in every frame; by rising rate of the ladder.
+    """Encode a whole clip into renditions with their caps, in order of their bitrates, and score every frame.
 
     Returns:
-        The rungs, the CPU seconds to encode them, and what scoring a frame of a rung takes above what it takes in a
-        title that is long enough to score one frame in a few.
+        The rungs; the CPU seconds to encode them; and the additional CPU seconds per frame and rung for scoring every
+        frame instead of some, as in a long title.
     """
     frames, grid = draft.plan.grid.frame_count, draft.plan.grid
     whole = Excerpt(0, 0, frames, 1, 1.0)
