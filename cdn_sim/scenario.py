@@ -63,7 +63,9 @@ def variants(text: str, name: str) -> dict[str, Scenario]:
         ConfigError: The text is not TOML, a key is unknown, or a value is invalid; the message names the key.
     """
     if len(text) > MOST_CHARACTERS:
-        raise ConfigError(f"{name} has more than {MOST_CHARACTERS:,} characters, too many for a scenario; is it one?")
+        raise ConfigError(
+            f"{name} has more than {MOST_CHARACTERS:,} characters, too many for a scenario; check that it is one"
+        )
     try:
         return variants_of(_document(text.removeprefix("\ufeff"), name), name)
     except RecursionError:

@@ -106,7 +106,7 @@ def sessions(
 
 
 def most_sessions(scenario: Scenario, isp: Isp) -> int:
-    """Sessions of a provider's busiest day."""
+    """Maximum number of sessions per day at a provider."""
     premieres = sum(event.premiere.sessions for event in scenario.events if event.premiere is not None)
     counts = [_count(scenario, isp, day) for day in range(scenario.days.all)]
     return max(counts) + round(premieres * isp.share)

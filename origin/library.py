@@ -163,7 +163,7 @@ class Library:
         return found
 
     def peek(self, key: str) -> File | None:
-        """The same without counting it as a hit."""
+        """Like `cached`, but does not count a hit."""
         return self._files.get(key)
 
     def count_hit(self) -> None:

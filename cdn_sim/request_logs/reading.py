@@ -147,7 +147,7 @@ def _dense(
     for time_ms, key, size_bytes in rows:
         if not (-MOST < time_ms < MOST and 0 <= size_bytes < MOST):
             raise ConfigError(
-                f"{name}, request {len(numbers) + 1}: its time or size is impossible; correct or remove it"
+                f"{name}, request {len(numbers) + 1}: its time or size is out of range; correct or remove it"
             )
         number = known.setdefault(key, len(known))
         if number == len(sizes):
@@ -166,7 +166,7 @@ def _dense(
     )
     if found.sizes[found.numbers].sum(dtype=np.float64) >= MOST:
         raise ConfigError(
-            f"{name}: the sizes of its requests add up to more than {MOST / 1e18:.1f} EB; are they bytes?"
+            f"{name}: the sizes of its requests add up to more than {MOST / 1e18:.1f} EB; check that they are in bytes"
         )
     return found
 
@@ -218,7 +218,7 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
     try:
         header = [column.strip().lower() for column in next(table)]
     except csv.Error as error:
-        raise ConfigError(f"{name}, line 1: it is no CSV ({error})") from error
+        raise ConfigError(f"{name}, line 1: not valid CSV ({error})") from error
     places = {}
     for meaning, names in _COLUMNS.items():
         found = [header.index(column) for column in names if column in header]
@@ -231,7 +231,9 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
         try:
             yield from table
         except csv.Error as error:
-            raise ConfigError(f"{name}, line {table.line_num}: it is no CSV ({error}); correct or remove it") from error
+            raise ConfigError(
+                f"{name}, line {table.line_num}: not valid CSV ({error}); correct or remove it"
+            ) from error
 
     def rows() -> Iterator[tuple[int, str, int]]:
         for line_number, row in enumerate(records(), 2):
