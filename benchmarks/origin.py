@@ -6,17 +6,14 @@ depend less on other processes than wall time. The servers alternate.
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import sha256
-from itertools import repeat
 from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
@@ -25,24 +22,17 @@ from urllib.request import urlopen
 
 from benchmarks import charts
 from benchmarks.load import Load, run_wrk
-from benchmarks.packaging import film
+from benchmarks.origin_titles import SEGMENTS, STALLED, copies, publish, varied, with_tokens
 from benchmarks.servers import BARE, Server, run_bare, run_nginx, run_program
-from benchmarks.synthetic import presentation_of
-from headend.core import documents, layout, track_index
-from headend.core.access.tokens import Grant, Keyring, Use, issue, make_key, read_keys
+from headend.core import layout
+from headend.core.access.tokens import Use, make_key, read_keys
 from headend.core.errors import ToolFailed
-from headend.core.media import Current, Track, VideoRendition
-from headend.core.storage import Store
 from headend.core.storage.local import LocalStore
 from headend.core.storage.local_server import rclone_server
-from packager.presentation import index_of
-from packager.publishing import manifests, release_id
 
 NGINX, HEADEND, S3, S3_DISK = "nginx", "headend", "headend, S3", "headend, S3, disk cache"
 TWO = ", two workers"
 TOKENS = "headend, tokens"
-SEGMENTS = tuple((600 << 10) + number * (424 << 10) // 15 for number in range(16))
-"""Sizes of the segments in bytes."""
 HOURS, QUICK_HOURS = 2.0, 0.1
 ROUNDS, QUICK_ROUNDS = 5, 1
 SECONDS, QUICK_SECONDS = 2, 1
@@ -50,9 +40,6 @@ CONNECTIONS = 16
 MANY_CONNECTIONS = 256
 """For comparing workers: many, because the kernel distributes connections randomly."""
 COLD_CONNECTIONS = 4
-STALLED = 100
-STALLED_BYTES = 1 << 20
-"""Size of the segment that each stalled client requests; all are different."""
 STALLED_CACHE = 32 << 20
 """Memory for files in that case; less than all of these segments."""
 SPILL_S = 6.0
@@ -61,8 +48,6 @@ SETTLED_S = 60.0
 NOTHING_KEPT = 1
 """A memory limit with which each request reads the store."""
 MIB = 1 << 20
-VARIED = 64
-"""Number of different CMCD reports."""
 TITLES, QUICK_TITLES = 200, 5
 """Number of hot titles, each of two hours and 77 renditions."""
 TRACKS_EACH = 8
@@ -401,91 +386,6 @@ def targets(report: Report) -> tuple[Target, ...]:
         gain = cost["many clients", HEADEND] / cost["many clients", HEADEND + TWO] / report.largest_share
         found.append(Target("capacity of two workers, one = 1", gain, 1.8, at_least=True))
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Paths of a published title.
-
-    Attributes:
-        segments: Segments with the sizes in `SEGMENTS`.
-        stalled: `STALLED` segments of `STALLED_BYTES`.
-        manifests: A media playlist and the multivariant playlist.
-    """
-
-    segments: tuple[str, ...]
-    stalled: tuple[str, ...]
-    manifests: tuple[str, ...]
-
-
-def publish(store: Store, hours: float) -> Paths:
-    """Publish a synthetic film with all manifests, and some segments of some renditions."""
-    plan = film(hours)
-    presentation = presentation_of(plan)
-    title = plan.title
-
-    def put(track: Track[VideoRendition], sizes: Iterable[int]) -> tuple[Track[VideoRendition], list[str]]:
-        written, keys = list(track.segments), []
-        for place, size in zip(range(len(written)), sizes, strict=False):
-            body = os.urandom(size)
-            written[place] = replace(written[place], size_bytes=size, sha256=sha256(body).hexdigest())
-            keys.append(layout.track_segment(title, track.id, written[place].number))
-            store.put(keys[-1], body)
-        return replace(track, segments=tuple(written)), keys
-
-    first, *others = presentation.video
-    track, segments = put(first, SEGMENTS)
-    video = [track]
-    stalled: list[str] = []
-    for other in others:
-        track, keys = put(other, repeat(STALLED_BYTES, STALLED - len(stalled)))
-        video.append(track)
-        stalled += keys
-    for one in video:
-        index, sync = index_of(one)
-        store.put(layout.track_sync(title, one.id), sync)
-        store.put(layout.track_index(title, one.id), track_index.encode(index))
-    files = manifests(replace(presentation, video=tuple(video)))
-    release = release_id(files)
-    for name, data in files.items():
-        store.put(f"{layout.release_path(title, release)}/{name}", data)
-    store.put(layout.published(title), b"")
-    store.put(layout.current(title), documents.write(Current(release, "2026-01-01T00:00:00+00:00", "", ())))
-    listed = (layout.media_playlist(title, release, first.id), layout.multivariant(title, release))
-    return Paths(*(tuple(key.removeprefix(layout.TITLES) for key in keys) for keys in (segments, stalled, listed)))
-
-
-def copies(root: Path, title: str, count: int, segments: int) -> list[str]:
-    """Make more titles from the same files, with hard links; returns paths of some segments of all copies."""
-    found = []
-    first = root / layout.title_path(title)
-    for number in range(count):
-        name = f"copy-{number:05}"
-        shutil.copytree(first, root / layout.title_path(name), copy_function=os.link)
-        (root / layout.published(name)).touch()
-        places = sorted((root / layout.title_path(name) / "tracks").glob("*/1.m4s"))[:segments]
-        found += [f"/{name}/tracks/{place.parent.name}/1.m4s" for place in places]
-    return found
-
-
-def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
-    """The same paths, prefixed with tokens for their titles."""
-    expires_s = int(time.time()) + 24 * 3600
-    tokens: dict[str, str] = {}
-    for path in paths:
-        title = path.split("/")[1]
-        if title not in tokens:
-            tokens[title] = issue(Grant(title, f"account-{title}", "one", expires_s, max_height_px=2160), keys)
-    return tuple(f"/t/{tokens[path.split('/')[1]]}{path}" for path in paths)
-
-
-def varied(paths: Sequence[str]) -> tuple[str, ...]:
-    """The same paths with different CMCD reports, as players send them."""
-    return tuple(
-        f"{path}?CMCD=bl%3D{100 * number}%2Cbr%3D6000%2Cot%3Dv%2Cmtp%3D{25_000 + number}%2Csid%3D%22session-{number}%22"
-        for number in range(VARIED)
-        for path in paths
-    )
 
 
 def opening_s(root: Path) -> tuple[float, float]:

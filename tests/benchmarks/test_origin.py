@@ -10,17 +10,15 @@ from benchmarks.origin import (
     NGINX,
     S3,
     S3_DISK,
-    SEGMENTS,
-    STALLED,
     TWO,
     Report,
     Row,
     Starts,
     draw,
     nginx,
-    publish,
     targets,
 )
+from benchmarks.origin_titles import SEGMENTS, STALLED, publish
 from benchmarks.servers import run_bare
 from headend.core import layout
 from headend.core.errors import ToolFailed

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from benchmarks import store
+from benchmarks import many_titles, store
 from benchmarks.packaging import film
 from headend.core import layout
 from packager import garbage, publishing
@@ -10,7 +10,7 @@ from packager import garbage, publishing
 
 def test_synthetic_titles_are_complete_and_have_garbage() -> None:
     plan = film(0.01)
-    like = store.titles_like(plan, 11)
+    like = many_titles.titles_like(plan, 11)
     assert publishing.titles(like)[:2] == ("title-00000", "title-00001")
     assert (
         len(publishing.read_release(like, "title-00001", publishing.current_release(like, "title-00001")).tracks) == 56
@@ -25,7 +25,7 @@ def test_synthetic_titles_are_complete_and_have_garbage() -> None:
 
 
 def test_listings_count_as_many_requests_as_s3_would_take() -> None:
-    like = store.titles_like(film(0.01), 2500)
+    like = many_titles.titles_like(film(0.01), 2500)
     like.requests = 0
     assert len(publishing.titles(like)) == 2500
     assert like.requests == 3
