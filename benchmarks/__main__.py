@@ -503,10 +503,10 @@ def _write(
     """
     if out is None:
         return
-    here = machine.describe()
+    this_machine = machine.describe()
     known = json.loads(out.read_bytes()).get("parts", {}) if parts and out.exists() else {}
-    made = {"parts": {**known, **dict.fromkeys(parts, here)}} if parts else {}
-    document = {"benchmark": name, "machine": here, **made, "result": result}
+    machines = {"parts": {**known, **dict.fromkeys(parts, this_machine)}} if parts else {}
+    document = {"benchmark": name, "machine": this_machine, **machines, "result": result}
     out.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     if draw is not None:
         draw(result, out.with_suffix(".png"))

@@ -359,13 +359,13 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
     small, large = SIZES_PX
     fine = renditions.rendition(codec, large, Fraction(RATE))
     coarse = replace(fine, crf=fine.crf + COARSER)
-    for size, made in (
+    for size, rendition in (
         (small, renditions.rendition(codec, small, Fraction(RATE), fine.crf)),
         (large, fine),
         (large, coarse),
     ):
-        cpu_s, peak_bytes = _encoded(bench, made, effort, size)
-        reading = bench.bare(size, made.pixel_format)
+        cpu_s, peak_bytes = _encoded(bench, rendition, effort, size)
+        reading = bench.bare(size, rendition.pixel_format)
         seconds.append(max(1e-6, cpu_s - reading.cpu_s) / bench.frames)
         pixels.append(size[0] * size[1] / MEGA)
         memory_mb = max(memory_mb, (peak_bytes - reading.peak_memory_bytes) / MEGA)

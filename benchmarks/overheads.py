@@ -153,7 +153,7 @@ def _uploads(folder: Path, quick: bool, on_step: Callable[[str], None]) -> tuple
                 environment = {**server.environment(), "AWS_DEFAULT_REGION": "us-east-1"}
                 remote.append(watch(replace(job, store=store), cores=WORKERS, environment=environment))
     folder_s, s3_s = (tuple(run.encode_s for run in runs) for runs in (local, remote))
-    upload_s = median(there.task_s - here.task_s for here, there in zip(local, remote, strict=True))
+    upload_s = median(slow.task_s - fast.task_s for fast, slow in zip(local, remote, strict=True))
     waited_s = median(s3_s) - median(folder_s)
     peak, largest = max(run.scratch_bytes for run in remote), max(run.task_bytes for run in remote)
     return (

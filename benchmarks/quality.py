@@ -288,8 +288,8 @@ def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
         every = measuring.spacing(job.plan.grid.gop_frames)
 
         def cost(chosen: Sequence[Shown]) -> float:
-            made = measuring.measure(file_picture(master), chosen, HD, frames, every=every, miniatures=True)
-            return made.cpu_s
+            measured = measuring.measure(file_picture(master), chosen, HD, frames, every=every, miniatures=True)
+            return measured.cpu_s
 
         on_step("measuring: together")
         costs = [cost(shown[at : at + MEASURED_TOGETHER]) for at in range(0, len(shown), MEASURED_TOGETHER)]
@@ -317,23 +317,23 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         on_step(f"{name}: encoding")
         ways.headend(job, folders[HEADEND], slots)
         chunks = sorted({task.chunk.number for task in job.plan.tasks})
-        made: dict[str, Mapping[str, Sequence[Path]]] = {
+        outputs: dict[str, Mapping[str, Sequence[Path]]] = {
             HEADEND: {r.id: [folders[HEADEND] / str(n) / f"{r.id}.mp4" for n in chunks] for r in job.renditions}
         }
         ways.together(job, folders[TOGETHER])
-        made[TOGETHER] = {r.id: [folders[TOGETHER] / f"{r.id}.mp4"] for r in job.renditions}
+        outputs[TOGETHER] = {r.id: [folders[TOGETHER] / f"{r.id}.mp4"] for r in job.renditions}
         left_out = {} if peer else {SHAKA: why}
         if peer:
             try:
                 shaka.stream(peer, job.path, job.renditions, job.encoder_options, ways.GOP_S, folders[SHAKA])
-                made[SHAKA] = {r.id: [shaka.film(folders[SHAKA], r)] for r in job.renditions}
+                outputs[SHAKA] = {r.id: [shaka.film(folders[SHAKA], r)] for r in job.renditions}
             except HeadendError as error:
                 left_out[SHAKA] = error.message
         rungs = []
         for rendition in job.renditions:
             on_step(f"{name}: scoring {rendition.id}")
             results = {
-                way: _judge(paths[rendition.id], job.path, setup.shown_px, frames)[0] for way, paths in made.items()
+                way: _judge(paths[rendition.id], job.path, setup.shown_px, frames)[0] for way, paths in outputs.items()
             }
             rungs.append(Rung(rendition.id, results))
     return Ladder(setup.name, frames, tuple(rungs), left_out)

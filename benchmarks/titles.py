@@ -77,7 +77,7 @@ class Encoded:
     vmaf: float
 
     @property
-    def spot(self) -> CurvePoint:
+    def point(self) -> CurvePoint:
         """The rung as a point of a rate-quality curve."""
         return CurvePoint(self.lines, self.crf, self.kbps, self.vmaf)
 
@@ -126,7 +126,7 @@ class Row:
     @property
     def inversions(self) -> tuple[int, int]:
         """Adjacent rungs of which the larger one has a lower VMAF: in the preset, and in the title's ladder."""
-        return len(inverted([each.spot for each in self.fixed])), len(inverted([each.spot for each in self.titled]))
+        return len(inverted([each.point for each in self.fixed])), len(inverted([each.point for each in self.titled]))
 
     @property
     def rate_error(self) -> float:
@@ -265,8 +265,8 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
         shown = replace(probe, video=fixed.conformed.kept, audio=())
         old = fitting.fit(_of_before(ladder), shown, frame_rate=grid.frame_rate).video
     encoded, encode_s, spared_s = {}, {}, {}
-    spots = analysis.codecs[0].rungs
-    placed = titled.plan.video if spots else ()
+    points = analysis.codecs[0].rungs
+    placed = titled.plan.video if points else ()
     for kind, renditions in (("titled", placed), ("fixed", fixed.plan.video), ("before", old)):
         encoded[kind], encode_s[kind], spared_s[kind] = _encode(analyst, fixed, renditions, folder)
     predicted_s = Pricing(measured(), fixed.conformed, effort).video_s(fixed.plan.video, grid.frame_count)
@@ -274,7 +274,7 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
     row = Row(
         clip=name,
         codec=codec,
-        predicted=spots,
+        predicted=points,
         titled=encoded["titled"] or encoded["fixed"],
         fixed=encoded["fixed"],
         before=encoded["before"],
@@ -307,7 +307,7 @@ def _encode(
     """
     frames, grid = draft.plan.grid.frame_count, draft.plan.grid
     whole = Excerpt(0, 0, frames, 1, 1.0)
-    made: list[Encoded] = []
+    encoded: list[Encoded] = []
     cpu_s = spared_s = 0.0
     ordered = sorted(renditions, key=lambda rendition: rendition.average_bps)
     for start in range(0, len(ordered), 8):
@@ -330,8 +330,8 @@ def _encode(
                 spared_s = (sum(s.cpu_s for s in scores) - sum(s.cpu_s for s in few)) / len(few) / frames
         for (_, rendition), score in zip(group, scores, strict=True):
             kbps = float(score.size_bytes * 8 / 1000 / grid.duration_s)
-            made.append(Encoded(rendition.height_px, rendition.crf, kbps, score.vmaf))
-    return tuple(made), cpu_s, spared_s
+            encoded.append(Encoded(rendition.height_px, rendition.crf, kbps, score.vmaf))
+    return tuple(encoded), cpu_s, spared_s
 
 
 def _run(
@@ -349,7 +349,7 @@ def _run(
 
 
 def _saving(ours: Sequence[Encoded], theirs: Sequence[Encoded]) -> float:
-    return rate_saving([each.spot for each in ours], [each.spot for each in theirs])
+    return rate_saving([each.point for each in ours], [each.point for each in theirs])
 
 
 def _rms(errors: Iterable[float]) -> float:

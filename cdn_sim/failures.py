@@ -8,7 +8,7 @@ from cdn_sim.model import Event, Scenario
 from cdn_sim.scenario import time_ms
 
 
-class What(Enum):
+class ChangeKind(Enum):
     """Kind of a change."""
 
     CACHE_DOWN = auto()
@@ -25,7 +25,7 @@ class Change:
 
     Attributes:
         at_ms: Time of the change.
-        what: Kind of the change.
+        kind: Kind of the change.
         cache: Number of the edge; the number of edges stands for the shield; -1 for none.
         value: Depends on the kind: remaining share of capacity, share of failed answers, number of titles, or 1 if a
             cache returns cold or may store.
@@ -33,7 +33,7 @@ class Change:
     """
 
     at_ms: int
-    what: What
+    kind: ChangeKind
     cache: int = -1
     value: float = 0.0
     extra_ms: float = 0.0
@@ -66,19 +66,19 @@ def _changes(event: Event, scenario: Scenario, isp_number: int) -> Iterator[Chan
         provider, _, number = event.lost.edge.partition("/")
         if (event.lost.shield or provider) == isp.name:
             cache = int(number) - 1 if number else isp.edges
-            yield Change(at_ms, What.CACHE_DOWN, cache)
+            yield Change(at_ms, ChangeKind.CACHE_DOWN, cache)
             cold = float(event.lost.returns == "cold")
-            yield Change(after(event.lost.minutes), What.CACHE_UP, cache, cold)
+            yield Change(after(event.lost.minutes), ChangeKind.CACHE_UP, cache, cold)
     elif event.slow is not None and event.slow.transit == isp.name:
-        yield Change(at_ms, What.TRANSIT_KEEPS, value=event.slow.keeps)
-        yield Change(after(event.slow.minutes), What.TRANSIT_KEEPS, value=1.0)
+        yield Change(at_ms, ChangeKind.TRANSIT_KEEPS, value=event.slow.keeps)
+        yield Change(after(event.slow.minutes), ChangeKind.TRANSIT_KEEPS, value=1.0)
     elif event.origin is not None:
-        yield Change(at_ms, What.ORIGIN, value=event.origin.fails, extra_ms=event.origin.extra_ms)
-        yield Change(after(event.origin.minutes), What.ORIGIN)
+        yield Change(at_ms, ChangeKind.ORIGIN, value=event.origin.fails, extra_ms=event.origin.extra_ms)
+        yield Change(after(event.origin.minutes), ChangeKind.ORIGIN)
     elif event.disk_full is not None:
         provider, _, number = event.disk_full.edge.partition("/")
         if provider == isp.name:
-            yield Change(at_ms, What.STORES, int(number) - 1, 0.0)
-            yield Change(after(event.disk_full.minutes), What.STORES, int(number) - 1, 1.0)
+            yield Change(at_ms, ChangeKind.STORES, int(number) - 1, 0.0)
+            yield Change(after(event.disk_full.minutes), ChangeKind.STORES, int(number) - 1, 1.0)
     elif event.republish is not None:
-        yield Change(at_ms, What.REPUBLISH, value=event.republish.top)
+        yield Change(at_ms, ChangeKind.REPUBLISH, value=event.republish.top)

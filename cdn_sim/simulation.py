@@ -30,7 +30,7 @@ from cdn_sim.engine import (
     Titles,
     Viewers,
 )
-from cdn_sim.failures import Change, What
+from cdn_sim.failures import Change, ChangeKind
 from cdn_sim.kernels.state import GDSF, NUMBERS, RINGS
 from cdn_sim.kernels.step import make_room, remove
 from cdn_sim.model import Scenario
@@ -265,7 +265,7 @@ class Site:
         stops: list[tuple[int, Change | None]] = [(DAY_MS * day + clock_ms(self.edge.fill.starts), None)]
         stops += [(change.at_ms, change) for change in self._changes if change.at_ms // DAY_MS == day]
         stops += [
-            (DAY_MS * day + 6 * 3_600_000, Change(0, What.REPUBLISH, cache=title))
+            (DAY_MS * day + 6 * 3_600_000, Change(0, ChangeKind.REPUBLISH, cache=title))
             for when, title in self.inputs.republished
             if when == day
         ]
@@ -356,17 +356,17 @@ class Site:
 
     def _change(self, change: Change, day: int) -> None:
         edges = self.isp.edges
-        if change.what is What.CACHE_DOWN:
+        if change.kind is ChangeKind.CACHE_DOWN:
             self.caches.up[change.cache] = 0
-        elif change.what is What.CACHE_UP:
+        elif change.kind is ChangeKind.CACHE_UP:
             self.caches.up[change.cache] = 1
             if change.value:
                 self._clear(change.cache)
-        elif change.what is What.TRANSIT_KEEPS:
+        elif change.kind is ChangeKind.TRANSIT_KEEPS:
             self.links.capacity[edges] = self._transit * change.value
-        elif change.what is What.ORIGIN:
+        elif change.kind is ChangeKind.ORIGIN:
             self.rules = self.rules._replace(origin_fails=change.value, origin_extra_ms=change.extra_ms)
-        elif change.what is What.STORES:
+        elif change.kind is ChangeKind.STORES:
             largest = {"all": NEVER, "size": size_bytes(self.edge.largest), "planned only": -1}[self.edge.admission]
             self.caches.largest[change.cache] = largest if change.value else -1
         elif change.cache >= 0:

@@ -167,5 +167,5 @@ class Filler:
 
     def _token(self, title: str) -> str:
         assert self._keys is not None
-        who = f"fill-{self._edge.name}"[:64]
-        return issue(Grant(title, who, who, int(time.time()) + TOKEN_S), self._keys)
+        account = f"fill-{self._edge.name}"[:64]
+        return issue(Grant(title, account, account, int(time.time()) + TOKEN_S), self._keys)
