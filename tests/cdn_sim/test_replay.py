@@ -179,7 +179,7 @@ def test_bad_logs_are_refused_in_one_line(
 def test_a_truncated_binary_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trace.bin").write_bytes(as_oracle(100)[:-7])
     assert run(["replay", str(tmp_path / "trace.bin"), "--disk-bytes", "1G"]) == 0
-    assert "ends inside record 100" in capsys.readouterr().err
+    assert "truncated in record 100" in capsys.readouterr().err
 
 
 def test_replay_checks_a_decision_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
