@@ -35,6 +35,10 @@ _RAW = frozenset({"rawvideo", "v210", "v210x", "v308", "v408", "v410", "ayuv", "
 """Codecs of which each packet is a picture of the same size, and says nothing of itself."""
 
 
+_BY_HEADER = b"header"
+"""Stands for the parameters of pictures that state none of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class FormatFrom:
     """A format, and from when on it holds.
@@ -96,6 +100,9 @@ class Formats:
         extradata = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
         head = memoryview(packet)[: parameters.HEAD_BYTES].tobytes()
         stated = extradata + parameters.of_picture(self._codec, head)
+        if not stated and self._latest is None and parameters.stated_in_picture(self._codec):
+            # The header holds for the first pictures, until one states other parameters.
+            stated = _BY_HEADER
         if not stated or stated == self._latest or packet.pts is None:
             return
         self._latest = stated
@@ -164,7 +171,7 @@ def changes_format(
         most = _MOST_KEYFRAMES if local else _MOST_REMOTE_KEYFRAMES
         looked_at = [entries[keyframes[place]] for place in spread(len(keyframes), most)]
         heads = read_samples(container, looked_at, parameters.HEAD_BYTES)
-        if len({parameters.of_picture(codec, head) for head in heads} - {b""}) > 1:
+        if len({parameters.of_picture(codec, head) for head in heads}) > 1:
             return True
     judge = _judge(picture)
     if judge is None:

@@ -157,3 +157,15 @@ def test_a_part_of_vvc_states_its_parameters(tmp_path: Path) -> None:
     track = probe(master_of(path := joined(tmp_path / "film.mp4", *parts)), str(path)).video
 
     assert track is not None and len(track.changes) == 1
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_parameter_sets_that_only_the_second_part_has_in_its_packets_are_seen(suffix: str, tmp_path: Path) -> None:
+    codec = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "5")
+    parts = [part(tmp_path / f"{size}.mp4", size, *codec) for size in ("128x96", "96x64")]
+    track = probe(master_of(path := joined(tmp_path / f"film.{suffix}", *parts)), str(path)).video
+
+    assert track is not None
+    (change,) = track.changes
+    assert change.at_s == pytest.approx(1, abs=0.01)
+    assert (change.before[:6], change.after[:5]) == ("128x96", "96x64")

@@ -157,7 +157,7 @@ def lost_parameter_sets(path: Path) -> Path:
     """HEVC of two sizes under the parameter sets of the first one, as FFmpeg's concat leaves it."""
     listing = path.with_suffix(".txt")
     for number, size in enumerate(((160, 90), (128, 72))):
-        make_film(path.with_name(f"part{number}.mp4"), codec="libx265", frame_count=50, size=size)
+        make_film(path.with_name(f"part{number}.mp4"), codec="libx265", frame_count=50, size=size, noise=40)
     listing.write_text("file 'part0.mp4'\nfile 'part1.mp4'\n")
     run_ffmpeg("-f", "concat", "-i", str(listing), "-c", "copy", str(path))
     return path
