@@ -50,6 +50,8 @@ def _is_about_time(line: str) -> bool:
 
 def _measured(made: Delivered) -> str:
     known = [number for number in made.numbers if number is not None]
+    if not known:
+        return f"{len(made.numbers)} frames at {float(made.rate):g}"
     repeats = sum(here == after for here, after in pairwise(known))
     text = f"{len(known)} frames at {float(made.rate):g}"
     text += f", {repeats} of them repeats" if repeats else ", each picture once"
