@@ -141,7 +141,7 @@ def remove(
     with holds.sweeping(store, title):
         # Find them again after marking the sweep: holds that have appeared are seen, and new ones wait.
         garbage = find(store, title, keep=keep, grace=grace, at=at)
-        # A release is complete as long as its document exists. So the document is removed first, and then nobody can
+        # A release is complete as long as its document exists. So the document is removed first, and then no job can
         # restore the release. The marker is removed last, and shows until then that the document is not lost.
         markers = {layout.deleted(title, release) for release in garbage.releases}
         for marker in markers:
