@@ -1,6 +1,7 @@
 """Measures the CDN simulation's speed, and whether planned fill pays off."""
 
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import msgspec
 import numpy as np
 
 from benchmarks import charts
-from cdn_sim import batch, scenario, simulation, streams
+from cdn_sim import batch, scenario, simulation, spreading, streams
 from cdn_sim.accounting import interval
 from cdn_sim.model import Scenario
 from cdn_sim.players.session import Network, watch
@@ -397,11 +398,12 @@ def _fill(quick: bool, on_step: Callable[[str], object]) -> tuple[Churn, ...]:
 
 
 def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], object]) -> Churn:
-    runs = []
-    for name, each in ways.items():
-        for seed in each.seeds:
-            runs.append(Run(name, seed, (simulation.run(each, 0, seed),)))
-            on_step(f"  {churn}: {name}, seed {seed}")
+    todo = spreading.tasks(ways)
+    found = {}
+    for task, tally in spreading.run(todo, workers=len(os.sched_getaffinity(0))):
+        found[task.alternative, task.seed] = Run(task.alternative, task.seed, (tally,))
+        on_step(f"  {churn}: {task.alternative}, seed {task.seed}")
+    runs = [found[task.alternative, task.seed] for task in todo]
     results = Results(ways, tuple(runs), 6000.0)
     reactive = [name for name, each in ways.items() if each.edge.pinned == 0]
     best = max(reactive, key=lambda name: results.mean(name, "byte_hit_ratio")[0])
