@@ -1,6 +1,7 @@
 """The report's charts, as SVG text. Needs matplotlib, from the extra ``sim``."""
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -290,7 +291,7 @@ def viewing(results: Results, what: str) -> str:
         if what == "bitrate":
             axes.set_ylabel("Mb/s")
         else:
-            axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=2))
+            axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=None))
         _day_axis(axes, results)
         axes.legend(loc="lower right" if what == "bitrate" else "upper right", ncols=3)
     return svgs[0]
@@ -345,19 +346,22 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
             colour = EDGE if place == 0 else INK
             axes.plot(values, [place] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
             axes.errorbar(mean, place, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)
-            text = (f"{mean:.1%}" if mean >= 0.1 else f"{mean:.2%}") if percent else f"{mean:,.0f}"
+            plain = f"{mean:,.3g}" if mean < 1000 else f"{mean:,.0f}"
+            text = (f"{mean:.1%}" if mean >= 0.1 else f"{mean:.2%}") if percent else plain
             axes.annotate(text, (mean, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.7)
         # Don't magnify differences below a thousandth.
         low, high = axes.get_xlim()
         span = max((high - low) * 1.3, abs(high) * 2e-3, 1e-4)
-        axes.set_xlim((low + high - span) / 2, (low + high + span) / 2)
-        digits = 2 if span < 0.02 else 1 if span < 0.3 else 0
+        start = max(0.0, (low + high - span) / 2)  # none of these figures can be negative
+        axes.set_xlim(start, start + span)
+        ticker = import_module("matplotlib.ticker")
         if percent:
-            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=digits))
+            axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
         else:
-            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
+            digits = max(0, math.ceil(-math.log10(span / 5)))
+            axes.xaxis.set_major_formatter(ticker.StrMethodFormatter(f"{{x:,.{digits}f}}"))
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.locator_params(axis="x", nbins=5)
     return svgs[0]

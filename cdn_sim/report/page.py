@@ -18,7 +18,7 @@ body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; 
 main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px }
 header { border-bottom: 3px solid var(--edge); margin-bottom: 24px; padding-bottom: 12px }
 h1 { font-size: 28px; margin: 0 } h2 { font-size: 18px; margin: 36px 0 10px }
-p { margin: 4px 0 10px; max-width: 78ch } .faint { color: var(--faint); font-size: 13px }
+p { margin: 4px 0 10px; max-width: 78ch } .faint { color: var(--faint); font-size: 13px; max-width: none }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(225px, 1fr)); gap: 12px }
 .tile, figure { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; margin: 0 }
 .tile b { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums }
