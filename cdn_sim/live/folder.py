@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -63,6 +64,8 @@ class Folder:
                 if all(_PART.fullmatch(part) for part in key.split("/")):
                     with suppress(OSError):
                         status = path.stat(follow_symlinks=False)
+                        if not stat.S_ISREG(status.st_mode):
+                            continue
                         files.append((status.st_ctime_ns, key, status.st_size))
         for _, key, size_bytes in sorted(files):
             yield key, size_bytes
@@ -70,11 +73,13 @@ class Folder:
     def open(self, key: str, size_bytes: int, sha256: bytes) -> Blob | None:
         """Open an object, hashed at its first use by this process; None if it is missing or damaged."""
         try:
-            fd = os.open(self._root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # Opening a pipe would wait for its other end.
+            fd = os.open(self._root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            if os.fstat(fd).st_size != size_bytes:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size_bytes:
                 os.close(fd)
                 return None
             if key not in self._verified:

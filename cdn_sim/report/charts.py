@@ -287,7 +287,7 @@ def viewing(results: Results, what: str) -> str:
                 return np.asarray(seen[:, STALL_MS] / np.maximum(watched + seen[:, STALL_MS], 1))
 
             axes.plot(_hours(results), results.over_seeds(name, series), color=SERIES[number % 8], label=isp.name)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
         if what == "bitrate":
             axes.set_ylabel("Mb/s")
         else:

@@ -23,5 +23,5 @@ def test_a_country_has_five_caches() -> None:
     assert country(10).isps[0].edges + 1 == 5
 
 
-def test_the_study_of_two_workers_has_twelve_runs() -> None:
-    assert len(spreading.tasks(variants(STUDY.format(sessions=10), "study"))) == 12
+def test_the_study_of_two_workers_has_eight_runs() -> None:
+    assert len(spreading.tasks(variants(STUDY.format(sessions=10), "study"))) == 8

@@ -113,10 +113,11 @@ def _check(log: Path, as_json: bool) -> int:
         print_json(documents.as_plain(found))
     else:
         screen = console()
+        fetches = "1 failed fetch" if found.failed == 1 else f"{found.failed:,} failed fetches"
         delayed = f", {count_text(found.delayed, 'delayed hit')}" if found.delayed else ""
         screen.print(
             f"{count_text(found.requests, 'request')}, {count_text(found.hits, 'hit')}{delayed}, "
-            f"{count_text(found.starts, 'start')}, {count_text(found.failed, 'failed fetch')}: "
+            f"{count_text(found.starts, 'start')}, {fetches}: "
             f"{found.different:,} decisions differ"
         )
         for difference in found.first:

@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import hashlib
 import http.client
+import os
 import socket
 import threading
 import time
@@ -16,10 +17,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cdn_sim.live.edge import Edge
 from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.request_logs.decisions import parse, verify
 from headend.core.errors import ConfigError
+from headend.core.http.requests import Request
+from headend.core.http.responses import Response
 from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
 
 
@@ -141,6 +145,57 @@ def test_a_restart_reuses_the_disk_and_checks_it(origin: FaultyOrigin, settings:
             assert get(url + path_of("film", number))[1] == segment("film", number)
     assert origin.asked[path_of("film", 1)] == 0
     assert origin.asked[path_of("film", 2)] == 1
+
+
+def test_what_is_no_file_on_the_disk_is_replaced_and_never_waited_for(
+    origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path
+) -> None:
+    with edge_running(settings) as url:
+        for number in range(1, 6):
+            get(url + path_of("film", number))
+    objects = [settings.disk / "film" / path_of("film", 1).split("/")[3] / f"{number}.m4s" for number in range(1, 6)]
+    for path in objects:
+        path.unlink()
+    os.mkfifo(objects[0])
+    objects[1].mkdir()
+    (tmp_path / "secret").write_bytes(segment("film", 3))
+    objects[2].symlink_to(tmp_path / "secret")
+    objects[3].touch()
+    origin.asked.clear()
+    with edge_running(settings) as url:
+        for _ in range(2):
+            for number in range(1, 6):
+                assert get(url + path_of("film", number))[1] == segment("film", number)
+    assert {number: origin.asked[path_of("film", number)] for number in (1, 3, 4, 5)} == {1: 1, 3: 1, 4: 1, 5: 1}
+    assert (tmp_path / "secret").read_bytes() == segment("film", 3)
+
+
+def test_a_manifest_in_memory_is_answered_without_asking_the_application(
+    settings: EdgeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    respond = Edge.respond
+
+    async def watched(edge: Edge, request: Request) -> tuple[str, Response]:
+        asked.append(request.target)
+        return await respond(edge, request)
+
+    monkeypatch.setattr(Edge, "respond", watched)
+    path = "/film/multivariant.m3u8"
+    with edge_running(settings) as url:
+        first = get(url + path)
+        client = http.client.HTTPConnection(url.removeprefix("http://"))
+        for headers in ({}, {"Accept-Encoding": "br"}, {"If-None-Match": first[2]["ETag"]}, {"Range": "bytes=0-3"}):
+            answers = []
+            for _ in range(2):
+                client.request("GET", path, headers=headers)
+                with client.getresponse() as answer:
+                    answers.append((answer.status, answer.getheader("Content-Encoding"), answer.read()))
+            assert answers[0] == answers[1]
+        client.close()
+    assert answers[0][0] == 206
+    # The application answers each question once, and parts always; the first two are the same question.
+    assert asked == [path] * 5
 
 
 def test_the_disk_follows_the_policy_and_the_log_replays_to_the_same_decisions(settings: EdgeSettings) -> None:
