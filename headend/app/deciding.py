@@ -1,6 +1,7 @@
-"""Decisions about a title before it is encoded: what the master is, what is delivered, which tasks make it.
+"""Decisions about a title before it is encoded: what the master is, what is delivered, and in which tasks.
 
-Comes in: a request and a master's URL. Goes out: a probe, a draft and a plan. Only an analysis of the title runs tasks.
+Its input is a request and the master's URL; its output is a probe, a draft and a plan. Only a title's analysis runs
+tasks.
 """
 
 import time
