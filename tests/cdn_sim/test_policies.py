@@ -192,7 +192,7 @@ class TestAdmission:
         assert cache.request("small", 10).admitted
         assert not cache.request("large", 11).admitted
 
-    def test_planned_only_holds_what_is_pinned(self) -> None:
+    def test_planned_only_stores_only_pinned_objects(self) -> None:
         cache = self.cache(AdmitNone())
         cache.pin([("planned", 10)])
         assert not cache.request("other", 1).admitted

@@ -130,7 +130,7 @@ def test_all_formats_give_the_same_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("kernels")
-def test_comparing_gives_what_classes_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparing_gives_the_same_result_as_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log.csv").write_text(as_csv())
     requests = reading.read(tmp_path / "log.csv")
     names, budgets = ["slru", "lru", "belady"], [50_000_000, 200_000_000]

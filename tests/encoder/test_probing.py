@@ -305,7 +305,7 @@ def test_field_order_is_detected(
     assert picture(film).field_order is order
 
 
-def test_frames_that_are_interlaced_overrule_a_container_that_says_otherwise(tmp_path: Path) -> None:
+def test_interlaced_frames_win_over_the_containers_flags(tmp_path: Path) -> None:
     film = make_film(
         tmp_path / "film.mxf",
         frame_count=5,

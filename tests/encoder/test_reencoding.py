@@ -123,7 +123,7 @@ def test_a_last_picture_that_is_shown_for_less_than_its_encoder_thinks_has_fewer
     assert option(argv, "b:v") == [str(int(VP9.cap_bps * 7 // 8 * 0.95))]
 
 
-def test_later_attempts_shrink_what_was_still_too_large() -> None:
+def test_later_attempts_shrink_segments_that_are_still_too_large() -> None:
     factors = (Fraction(1, 2), Fraction(4, 5))
 
     assert option(reencode(argv_of([AVC]), [again("avc", *factors)]), "maxrate") == [str(int(AVC.cap_bps * 0.4))]

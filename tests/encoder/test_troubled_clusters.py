@@ -160,7 +160,7 @@ def test_only_workers_without_headend_are_reported_with_the_package(
             run_tasks([task("one")], succeed, settings, events.append)
 
 
-def test_a_worker_with_no_or_another_headend_or_ffmpeg_is_left_out_and_the_job_goes_on(
+def test_a_worker_without_a_matching_headend_or_ffmpeg_is_left_out_and_the_job_continues(
     tmp_path: Path, events: list[Event]
 ) -> None:
     root = Path(headend.__file__).parents[1]

@@ -77,7 +77,7 @@ def logged(folder: Path, name: str, *words: str | Path) -> Iterator[tuple[str, s
                 child.wait(30)
 
 
-def test_no_key_and_no_token_is_in_what_servers_write(title: Title, tmp_path: Path) -> None:
+def test_servers_write_no_key_and_no_token(title: Title, tmp_path: Path) -> None:
     tokens, own_keys = tmp_path / "tokens", tmp_path / "own.keys"
     for path, text in (
         (tokens, f"{PLAYBACK.line}\n{EDGE.line}\n"),

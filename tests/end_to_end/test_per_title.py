@@ -59,7 +59,7 @@ def killed_when(condition: Callable[[], bool], argv: list[str]) -> None:
 
 
 @pytest.mark.heavy
-def test_a_job_that_is_killed_in_survey_and_trials_goes_on_and_does_nothing_twice(
+def test_a_job_killed_during_survey_and_trials_resumes_and_repeats_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     master, folder = (

@@ -238,7 +238,7 @@ def test_no_two_samples_under_one_key_share_a_vector(made: Made, tmp_path: Path)
     assert len(seen) == count > 100
 
 
-def test_verify_decrypts_and_finds_what_is_wrong(made: Made, tmp_path: Path) -> None:
+def test_verify_decrypts_and_finds_faults(made: Made, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
     shutil.copytree(made.folder / "after", store.url)
     opened = open_store(store)

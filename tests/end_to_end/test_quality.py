@@ -366,7 +366,7 @@ def test_a_release_encrypted_afterwards_scores_like_the_clear_one(good: Path, tm
     assert measured.read_report(store, "film", clear) == before
 
 
-def test_the_wrong_keys_of_an_encrypted_release_are_told_before_anything_is_measured(
+def test_wrong_keys_of_an_encrypted_release_are_reported_before_anything_is_measured(
     good: Path, tmp_path: Path, scheduler: str
 ) -> None:
     settings = StoreSettings(str(tmp_path / "store"))

@@ -42,7 +42,7 @@ def encoders_of(folder: Path) -> list[int]:
     return found
 
 
-def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path) -> None:
+def test_a_second_submit_completes_the_work_after_everything_was_killed(tmp_path: Path) -> None:
     master = make_film(tmp_path / "master.mp4", frame_count=150, size=(160, 90), codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
 

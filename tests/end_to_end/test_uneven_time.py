@@ -277,7 +277,7 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
     [(BT709, BT709, BT601), (BT601, BT709), (BT709, BT709, FULL_RANGE), (BT709, BT709, UNTAGGED)],
     ids=["709 601", "601 709", "full range", "untagged"],
 )
-def test_colours_that_are_stated_anew_stay_what_they_are(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+def test_repeated_colour_tags_change_nothing(tmp_path: Path, kinds: tuple[str, ...]) -> None:
     made = deliver(one_colour(tmp_path / "film.ts", *kinds), tmp_path / "made", number_of=_mean_colour)
 
     seen = [((number or 0) >> 16, (number or 0) >> 8 & 255, (number or 0) & 255) for number in made.numbers]

@@ -176,7 +176,7 @@ def test_a_master_between_two_rungs_gets_rungs_of_its_own_size() -> None:
     assert "3 rungs of 1600x900 added for avc" in fitted.decisions
 
 
-def test_the_largest_size_of_a_master_goes_on_to_the_finest_quality_of_the_ladder() -> None:
+def test_the_largest_size_of_a_master_gets_rungs_up_to_the_ladders_finest_quality() -> None:
     fitted = fit(WEB, make_probe(width_px=1280, height_px=720))
     assert [(r.id, r.crf) for r in fitted.video if r.height_px == 720] == [
         ("avc-720p-3260k", 21.9), ("avc-720p-2211k", 24.7), ("avc-720p-1500k", 27.5),
@@ -283,7 +283,7 @@ def test_the_cap_of_a_uhd_rung_is_lowered_to_its_level() -> None:
     assert "hevc-2160p-16800k: cap 25200 kb/s lowered to 25000, the limit of level 5.0" in fitted.decisions
 
 
-def test_a_delivery_grade_master_keeps_its_rungs_and_the_decision_is_told() -> None:
+def test_a_delivery_grade_master_keeps_its_rungs_and_the_decision_is_reported() -> None:
     video = make_video_track(codec="h264", width_px=1280, height_px=720, bit_rate_bps=1_205_000)
     fitted = fit(STUDIO, make_probe(video=video, channels=6))
     assert len(fitted.video) == 53

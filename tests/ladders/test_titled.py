@@ -87,7 +87,7 @@ def test_rates_follow_in_equal_ratios_and_sizes_change_where_the_curves_cross() 
     assert [spot.lines for spot in rungs] == [432] * 5 + [720] * 4
 
 
-def test_the_preset_s_highest_rate_bounds_a_title_that_never_looks_good_enough() -> None:
+def test_the_presets_highest_rate_bounds_a_title_that_never_looks_good_enough() -> None:
     grain = curves(Codec.AVC, hardness=8, middle=22)
 
     top = place(grain, Codec.AVC, Wanted(14, 85, 4500, 95))[-1]
@@ -123,7 +123,7 @@ def test_av1_and_vp9_get_whole_factors() -> None:
         assert all(spot.crf.is_integer() for spot in place(curves(codec), codec, Wanted(13, 80, 5000, 95)))
 
 
-def test_the_lowest_rung_is_small_whatever_looks_best() -> None:
+def test_the_lowest_rung_is_small_even_if_a_larger_size_looks_better() -> None:
     # Text: the largest size looks best at every rate.
     points = [
         TrialPoint(lines, crf, 100 * 2 ** (-(crf - 20) / 6) * (lines / 234) ** 0.2, lines / 11 - (crf - 20) / 4)
@@ -206,7 +206,7 @@ def test_too_few_renditions_are_refused() -> None:
     check_renditions(WEB, Targets(renditions=3))
 
 
-def test_a_title_whose_trials_all_look_the_same_keeps_the_pattern_s_rungs_and_says_so() -> None:
+def test_a_title_whose_trials_all_look_the_same_keeps_the_patterns_rungs() -> None:
     black = hull(TrialPoint(lines, crf, 2.0, 100.0) for lines in SIZES for crf in (20.0, 28.0, 36.0))
     master = MASTERS["1080p25"]
 
@@ -230,7 +230,7 @@ def on_the_pattern(master: Probe, codec: Codec) -> Hull:
     return hull(points)
 
 
-def test_a_codec_whose_rungs_lie_well_already_keeps_them_and_says_so() -> None:
+def test_a_codec_with_good_rungs_keeps_them_and_the_plan_says_so() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
 

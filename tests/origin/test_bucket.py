@@ -109,7 +109,7 @@ def test_the_first_waiting_client_may_disconnect(day: BadDay, url: str) -> None:
     assert day.asked_for(KEY) == [0]
 
 
-def test_a_part_of_what_is_arriving_is_sent_when_it_is_there(day: BadDay, url: str) -> None:
+def test_a_range_of_an_arriving_object_is_sent_as_soon_as_it_arrives(day: BadDay, url: str) -> None:
     gate = threading.Event()
     day.troubles.append(waits_half_way(gate))
     with asks(url) as client:

@@ -83,7 +83,7 @@ def test_init_segments_state_language_and_kind(codec: Codec, output: str) -> Non
     assert language == bytes([(16 << 2) | (15 >> 3), (15 & 7) << 5 | 18])  # p o r
 
 
-def test_imsc_documents_hold_the_paragraphs_of_their_segment_whatever_nests_them() -> None:
+def test_imsc_documents_contain_nested_paragraphs_of_their_segment() -> None:
     document = (
         '<tt xmlns="http://www.w3.org/ns/ttml"><body end="00:00:10.010"><div begin="00:00:01.000">'
         '<p end="00:00:00.500">a</p><p begin="00:00:00.500" end="00:00:03.000">b</p><p begin="00:00:07.000">c</p>'

@@ -90,7 +90,7 @@ def test_a_slice_is_played_through_real_servers_and_reported_by_the_same_names(
     capsys.readouterr()
 
 
-def test_ctrl_c_keeps_what_was_played_and_ends_all_children(scenario: Path, store: str, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_results_and_ends_all_children(scenario: Path, store: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = command("simulate", scenario, "--live", "--store", store, "--seconds", "600", "--out", out)
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as child:
@@ -172,7 +172,7 @@ def test_a_link_carries_its_rate_whatever_the_number_of_connections(server: tupl
     assert first_s >= 0.1, "a request and its answer take a round trip"
 
 
-def test_a_link_that_is_cut_breaks_connections_until_it_is_mended(server: tuple[str, int]) -> None:
+def test_a_cut_link_breaks_connections_until_it_is_restored(server: tuple[str, int]) -> None:
     async def play() -> list[str]:
         link = Link(800_000)
         output = []

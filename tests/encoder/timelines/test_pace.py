@@ -60,9 +60,7 @@ def spans(*ends_s: tuple[float, float]) -> Timeline:
         (spans((0, 8.707)), None),
     ],
 )
-def test_a_part_that_lies_where_another_rate_would_have_it_has_that_rate(
-    timeline: Timeline, message: str | None
-) -> None:
+def test_a_part_at_the_position_of_another_rate_has_that_rate(timeline: Timeline, message: str | None) -> None:
     end_s = Fraction(12 if len(timeline.spans) == 3 else 8)
     change = pace.rate_by_break(timeline, 44_100, start_s=Fraction(0), end_s=end_s)
 

@@ -65,7 +65,7 @@ def test_vectors_of_the_source_win_over_derived_ones(tmp_path: Path) -> None:
     assert content_keys.scopes(ProtectionSettings((Scheme.CBCS,), settings), make_plan()) == (scope,)
 
 
-def test_two_secrets_under_one_id_are_told_apart(tmp_path: Path) -> None:
+def test_two_secrets_under_one_id_are_distinguished(tmp_path: Path) -> None:
     old, new = (
         make_keys(),
         {kid: ContentKey(key.name, key.secret[::-1][:15] + b"!") for kid, key in make_keys().items()},

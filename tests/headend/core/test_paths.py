@@ -35,7 +35,7 @@ def test_a_path_that_is_not_text_is_refused_with_its_bytes(data: bytes) -> None:
         ("Größe 映画.mp4".encode(), 0), (b"film-\xe9.mp4", 2), (b"\xff\xfe.mp4", 2),
     ],
 )  # fmt: skip
-def test_a_plan_is_made_of_a_master_whatever_it_is_called(name: bytes, status: int, tmp_path: Path) -> None:
+def test_a_master_may_have_any_file_name(name: bytes, status: int, tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=5, size=(64, 64))
     folder = tmp_path / "a[" / "b]"
     folder.mkdir(parents=True)

@@ -26,7 +26,7 @@ def make_lease(store: MemoryStore, clock: Clock, who: str = "a@one") -> Lease:
     return Lease(store, who, clock=clock, sleep=clock.sleep)
 
 
-def test_the_first_dispatcher_takes_the_lease_and_a_second_stands_by() -> None:
+def test_the_first_dispatcher_takes_the_lease_and_a_second_is_a_standby() -> None:
     store, clock = MemoryStore(), Clock()
     first, second = make_lease(store, clock), make_lease(store, clock, "b@two")
     assert first.try_take() and first.fence == 1

@@ -47,7 +47,7 @@ def test_cancel_of_a_running_job_waits_for_its_dispatcher() -> None:
     assert (job.state, job.cancelling) == (State.RUNNING, True)
 
 
-def test_commands_take_effect_in_their_order_whatever_order_they_are_read_in() -> None:
+def test_commands_take_effect_in_their_order_even_if_read_in_another() -> None:
     commands = [make_command(3, Verb.RETRY), make_command(1, Verb.HOLD), make_command(2, Verb.CANCEL)]
     job = fold(make_job_request(), Status(), commands)
     assert [change.state for change in job.history] == [State.QUEUED, State.HELD, State.CANCELLED, State.QUEUED]

@@ -232,7 +232,7 @@ def _is_dead(pid: int) -> bool:
     return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_hook_that_writes_without_end_takes_no_memory_and_says_its_last_line() -> None:
+def test_a_hook_with_endless_output_takes_no_memory_and_its_last_line_is_reported() -> None:
     program = "import sys\nfor _ in range(3000): sys.stderr.write('x' * 10000 + '\\n')\nsys.exit('the end')"
     assert hooks.run((sys.executable, "-c", program), b"y" * 200_000, {}) == "exit status 1: the end"
 

@@ -9,7 +9,7 @@ def test_a_stored_entry_is_found() -> None:
     assert (shelf.get("a"), shelf.get("b")) == ("A", None)
 
 
-def test_the_budget_is_kept_whatever_happens() -> None:
+def test_the_budget_is_never_exceeded() -> None:
     shelf: SegmentedLRU[str, int] = SegmentedLRU(1000)
     sizes: dict[str, int] = {}
     dice = random.Random(7)

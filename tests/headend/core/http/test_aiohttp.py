@@ -62,7 +62,7 @@ def test_our_requests_have_everything_that_the_server_uses() -> None:
     assert "request_factory" in inspect.signature(web.Server).parameters
 
 
-def test_the_parser_and_its_messages_are_what_answers_at_once_rely_on() -> None:
+def test_immediate_answers_rely_on_the_parser_and_its_messages() -> None:
     assert {"HttpRequestParser", "HttpProcessingError", "StreamWriter", "HttpVersion11"} <= set(http.__all__)
     assert {"should_close", "upgrade", "version", "method", "path", "headers"} <= set(dir(http.RawRequestMessage))
     assert inspect.iscoroutinefunction(http.StreamWriter.drain)

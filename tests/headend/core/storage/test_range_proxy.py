@@ -45,7 +45,7 @@ def test_ranges_are_exact(rclone_s3: LocalS3, master_url: str) -> None:
         assert source.failure() is None
 
 
-def test_no_secret_of_s3_stands_in_the_address_and_no_other_path_is_served(rclone_s3: LocalS3, master_url: str) -> None:
+def test_the_address_contains_no_secret_of_s3_and_no_other_path_is_served(rclone_s3: LocalS3, master_url: str) -> None:
     S3Store(BUCKET, "proxied", rclone_s3.endpoint_url).put("other.mov", b"other")
     with opened(identify(master_url, rclone_s3.endpoint_url), rclone_s3.endpoint_url) as source:
         assert "X-Amz" not in source.url

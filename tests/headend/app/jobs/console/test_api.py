@@ -133,7 +133,7 @@ def test_a_form_of_another_site_can_do_nothing(queue: Queue) -> None:
     assert queue.read(job).state is State.QUEUED
 
 
-def test_events_bring_the_jobs_and_then_what_changes(server: Server, queue: Queue) -> None:
+def test_events_contain_the_jobs_and_then_changes(server: Server, queue: Queue) -> None:
     job = put(queue, "film")
     request = urllib.request.Request(server.url + "api/v1/events", headers={"Authorization": f"Bearer {READ}"})
     with urllib.request.urlopen(request, timeout=20) as stream:
