@@ -163,7 +163,7 @@ def test_servers_write_no_key_and_no_token(title: Title, tmp_path: Path) -> None
     assert "speke" in routes["provider"]
     assert len(routes["origin"]) >= 3 and len(routes["edge"]) >= 3
     assert (shown / "decisions").stat().st_size and any((shown / "disk").rglob("*"))
-    assert b"a key can't be given" in written[shown / "licences.err"]
+    assert b"can't read a content key" in written[shown / "licences.err"]
     for path, data in written.items():
         for key in title.keys.values():
             for form in (*forms(key.secret), key.secret.hex()[:30].encode()):
