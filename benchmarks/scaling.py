@@ -1,6 +1,6 @@
 """Measures scaling: real workers on this machine, simulated workers for a long film, and Dask's scheduler.
 
-Only the duration of tasks is simulated: the real planner makes the tasks, and the real `encoder.board.Board` assigns
+Only the duration of tasks is simulated: the real planner makes the tasks, and the real `encoder.task_queue.TaskQueue` assigns
 them to workers. Simulated task times vary, some workers are slow and some are lost.
 """
 
@@ -23,9 +23,9 @@ from benchmarks import charts, clips
 from benchmarks.clips import Mezzanine
 from benchmarks.jobs import Watched, job_of, watch
 from encoder import cluster, planning
-from encoder.board import Blame, Board, Run
 from encoder.conforming import conform
 from encoder.scheduling import Worker
+from encoder.task_queue import Blame, Run, TaskQueue
 from headend.core.media import (
     AudioTrack,
     Colour,
@@ -319,33 +319,33 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     numbers = itertools.count()
     for address in lost:
         heapq.heappush(events, (chance.uniform(0.05, 0.95) * span_s, next(numbers), "lost", address))
-    board = Board()
-    board.add("film", tasks)
-    board.see(workers.values())
+    queue = TaskQueue()
+    queue.add("film", tasks)
+    queue.set_workers(workers.values())
     running: dict[str, tuple[Run, float]] = {}  # run and its start, by worker
     now_s = lost_s = 0.0
-    while not board.finished("film"):
-        for run in board.place(now_s):
+    while not queue.finished("film"):
+        for run in queue.place(now_s):
             running[run.worker] = (run, now_s)
             ends_s = now_s + lasts_s[run.task.id] * slowness.get(run.worker, 1.0)
             heapq.heappush(events, (ends_s, next(numbers), "ended", f"{run.number}"))
-        if board.wakes_at_s is not None and (not events or board.wakes_at_s < events[0][0]):
-            now_s = board.wakes_at_s
+        if queue.wakes_at_s is not None and (not events or queue.wakes_at_s < events[0][0]):
+            now_s = queue.wakes_at_s
             continue
         now_s, _, what, which = heapq.heappop(events)
         if what == "ended":
-            if board.run(int(which)) is not None:
-                board.done(int(which))
+            if queue.run(int(which)) is not None:
+                queue.done(int(which))
         elif what == "lost":
             del workers[which]
-            board.see(workers.values())
+            queue.set_workers(workers.values())
             heapq.heappush(events, (now_s + REPLACED_S, next(numbers), "new", f"{which}-again"))
-            for run in board.runs_on(which):
+            for run in queue.runs_on(which):
                 lost_s += now_s - running[which][1]
-                board.failed(run.number, Blame.TASK, now_s)
+                queue.failed(run.number, Blame.TASK, now_s)
         else:
             workers[which] = Worker(which, 1, WORKER_BYTES)
-            board.see(workers.values())
+            queue.set_workers(workers.values())
     return now_s, lost_s, work_s, max(lasts_s.values()), speed
 
 

@@ -1,6 +1,6 @@
-"""Encoding: a master is probed, cut into chunks, and each chunk is encoded once into a group of renditions.
+"""Probe a master, split it into chunks, and encode each chunk once into a group of renditions.
 
-Comes in: a master and the renditions that a ladder fits to it. Goes out: a probe, a plan of tasks, and for each task
-that has run its fragmented MP4 files and a receipt.
-This room knows FFmpeg, PyAV and Dask; it knows nothing of ladders' presets, of manifests or of HTTP serving.
+Input: a master and the renditions that a ladder fits to it. Output: a probe, a plan of tasks, and for each finished
+task its fragmented MP4 files and a receipt.
+This package uses FFmpeg, PyAV and Dask. It must not know ladder presets, manifests or HTTP serving.
 """

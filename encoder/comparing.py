@@ -1,7 +1,7 @@
-"""Comparing a release with its master: whether picture and sound at a time are those of the master at that time.
+"""Compare a release with its master: whether picture and sound at a time are those of the master at that time.
 
-Nothing is taken from the plan but where the film begins. Pictures are compared as small grey ones, sound by how loud it
-is; both survive scaling, tone mapping, mixing and coding. Places at which nothing moves, or is heard, tell nothing.
+The only input from the plan is the start of the film. Pictures are compared as small grey ones, sound by its loudness;
+both survive scaling, tone mapping, mixing and coding. Places without motion or sound are inconclusive.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,28 +25,28 @@ from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from headend.core.media import Master
 
 AROUND_S = Fraction(4)
-"""How far around its time a picture or a sound is looked for."""
+"""How far around its time a picture or a sound is searched."""
 SOUND_OFF_S = Fraction(1, 20)
-"""How far sound may be off: little more than a frame of picture, and of a codec."""
+"""Tolerance for sound: little more than a frame of the picture or of a codec."""
 PICTURE_OFF_FRAMES = Fraction(3, 2)
-"""How far a picture may be off, in frames of the master: fields and uneven times come to one."""
+"""Tolerance for pictures, in frames of the master: fields and uneven times make up to one."""
 _BIN_HZ = 200
 _THUMB_PX = (48, 27)
 _SURE, _CLEARLY = 0.9, 0.02
-"""How alike pictures or sounds must be to be the same, and how much less alike those of the expected time."""
+"""Minimum correlation of equal pictures or sounds, and how much lower it must be at the expected time."""
 _FLAT = 0.05
-"""Sound that varies less around its mean, relative to it, tells no time."""
+"""Sound whose level varies less than this, relative to its mean, is inconclusive."""
 
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a rendition, as a file that a decoder opens.
+    """A segment of a rendition, as a file that a decoder can open.
 
     Attributes:
         path: The file: an init segment and a media segment.
-        stream: Number of the master's stream that it was made of.
+        stream: Number of the master's stream from which it was made.
     """
 
     path: Path
@@ -54,13 +54,16 @@ class Piece:
 
 
 def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
-    """Compare a stretch of sound; what is wrong, or nothing.
+    """Compare a segment of sound with the master.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it.
-        piece: The stretch.
+        piece: The segment.
         zero_s: When the master shows its first frame.
+
+    Returns:
+        What is wrong; empty if nothing is.
 
     Raises:
         MasterError: The master can't be read.
@@ -76,7 +79,7 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
         start_s, meant = _loudness(container, piece.stream, end_s)
     if not len(meant):
         return f"it has sound at {float(first_s):.3f} s, the master has none"
-    # The master's loudness on the bins of the stretch and around it.
+    # The master's loudness in the bins of the segment and around it.
     around = round(AROUND_S * _BIN_HZ)
     wide = np.zeros(len(made) + 2 * around)
     offset = round((start_s - from_s) * _BIN_HZ)
@@ -88,7 +91,7 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
     expected = alike[around - 2 : around + 3].max()
     if alike[best] < _SURE or abs(off_s) <= SOUND_OFF_S or alike[best] - expected < 5 * _CLEARLY:
         return ""
-    # Sound that repeats itself is found elsewhere, too, and not much better.
+    # Repetitive sound also matches elsewhere, but not much better.
     allowed = round(SOUND_OFF_S * _BIN_HZ)
     if alike[best] - alike[around - allowed : around + allowed + 1].max() < _CLEARLY:
         return ""
@@ -97,7 +100,7 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
 
 
 def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
-    """Compare a stretch of picture, by its first, its middle and its last frame; the rest as for `of_sound`."""
+    """Compare a segment of picture by its first, middle and last frame; arguments and result as for `of_sound`."""
     with av.open(str(piece.path)) as container:
         made = [(_time_s(frame), _thumb(frame)) for frame in container.decode(video=0)]
     if not made:
@@ -118,7 +121,7 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
                 else:
                     held = frame
         if held is not None:
-            # A picture is shown until the next one, however long that takes.
+            # The picture before is still shown at the start.
             meant.insert(0, (first_s, _thumb(held)))
     if not meant:
         return f"it shows something at {float(chosen[0][0]):.3f} s, the master shows nothing"
@@ -127,7 +130,7 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
     allowed_s = PICTURE_OFF_FRAMES * max(steps[len(steps) // 2] if steps else 0, Fraction(1, 100))
     for at_s, thumb in chosen:
         near = [(time_s, _alike(thumb, other)) for time_s, other in meant if abs(time_s - zero_s - at_s) <= AROUND_S]
-        # What is shown: the last frame that begins before, however long it stands.
+        # The frame that is shown at this time: the last one that starts before.
         shown = [likeness for time_s, likeness in near if time_s - zero_s <= at_s + allowed_s][-1:]
         expected = max(
             (likeness for time_s, likeness in near if abs(time_s - zero_s - at_s) <= allowed_s),
@@ -143,7 +146,7 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
 
 
 def first_frame_s(master: Master, input_url: str, stream: int) -> Fraction:
-    """When a master shows its first frame, by decoding it.
+    """When a master shows its first frame, found by decoding it.
 
     Raises:
         MasterError: The master can't be read.
@@ -157,7 +160,7 @@ def first_frame_s(master: Master, input_url: str, stream: int) -> Fraction:
 
 
 def places(count: int, wanted: int, special: Sequence[int] = ()) -> list[int]:
-    """Numbers of segments to compare, from 1: some that lie evenly, and ``special`` ones."""
+    """Numbers of segments to compare, from 1: evenly spaced ones, and ``special`` ones."""
     even = {1 + (count - 1) * number // max(1, wanted - 1) for number in range(wanted)}
     return sorted({number for number in (*even, *special) if 1 <= number <= count})
 
@@ -180,14 +183,14 @@ def _shown_s(frame: VideoFrame, stream: Stream) -> Fraction | None:
 
 
 def _decoded(container: InputContainer, stream: Stream) -> Iterator[Any]:
-    """Frames of a stream; packets that can't be decoded, such as one that a seek has cut, are passed over."""
+    """Frames of a stream; skips packets that can't be decoded, such as incomplete ones after a seek."""
     for packet in container.demux(stream):
         with suppress(av.FFmpegError):
             yield from packet.decode()
 
 
 def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) -> tuple[Fraction, Numbers]:
-    """Mean level of all channels in bins of `_BIN_HZ`, and when the first one begins."""
+    """Start of the first bin, and the mean level of all channels in bins of `_BIN_HZ`."""
     chosen = container.streams[stream] if end_s is not None else container.streams.audio[0]
     bins: dict[int, float] = {}
     for at_s, values in _levels(container, chosen, end_s):
@@ -201,7 +204,7 @@ def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) ->
 
 
 def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -> Iterator[tuple[Fraction, Numbers]]:
-    """Time of each decoded frame, and its level in bins."""
+    """Time of each decoded frame, and its levels in bins."""
     resampler: av.AudioResampler | None = None
     if isinstance(stream, AudioStream):
         forget_order(stream)
@@ -214,7 +217,6 @@ def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -
         resampler = resampler or av.AudioResampler(format="fltp")
         samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)
         size = max(1, frame.sample_rate // _BIN_HZ)
-        # From the next border of a bin on, so that bins of both sides lie alike.
         level = np.abs(samples).mean(axis=0)
         count = -(-len(level) // size)
         padded = np.pad(level, (0, count * size - len(level)), mode="edge")
@@ -227,7 +229,7 @@ def _thumb(frame: VideoFrame) -> Numbers:
 
 
 def _alike(one: Numbers, other: Numbers) -> float:
-    """Correlation of two pictures or sounds; 0 where one of them is flat."""
+    """Correlation of two pictures or sounds; 0 if one of them is flat."""
     a, b = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else 0.0

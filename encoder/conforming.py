@@ -1,7 +1,7 @@
 """Conform a master's frames to the grid: deinterlacing, inverse telecine and uneven frame rates.
 
-Decided once, from the probe and from samples, and carried out in every chunk by the same filters, with frames
-before and behind the chunk where a filter looks at neighbours. What the flags of a file say is a hint only.
+The decision is made once, from the probe and from samples. Every chunk applies the same filters, with extra frames
+before and after the chunk if a filter needs neighbours. The flags of a file are only a hint.
 """
 
 import re
@@ -25,25 +25,25 @@ from headend.core.settings import DEFAULT_LIMITS, Limits
 CYCLE_FRAMES, FILM_FRAMES = 5, 4
 """3:2 pull-down: five frames of video carry four of film."""
 NEIGHBOURS_FRAMES = 2
-"""What the deinterlacer sees before and behind a frame."""
+"""Number of frames before and after a frame that the deinterlacer uses."""
 SAMPLE_STRETCHES, SAMPLE_FRAMES = 3, 96
-"""How much of a master is sampled: stretches, and frames of each."""
+"""Samples of a master: number of stretches, and frames of each."""
 INTERLACED_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
-"""What interlaced material comes in; other material is sampled only if its flags say so."""
+"""Usual heights of interlaced video; masters with other heights are sampled only if they are flagged interlaced."""
 
 
 FASTEST = Fraction(60)
-"""No player asks for more frames per second."""
+"""Maximum frame rate of the grid for variable rates; players don't need more."""
 SLOWEST = Fraction(23, 2)
 """Slower pictures are slides, which are repeated: a little less than 12000/1001, the slowest standard rate."""
 SLIDES_RATE = Fraction(24)
-"""The least that repeated pictures come at."""
+"""Minimum frame rate of repeated pictures."""
 _HELD_REPEATS = 2
 
 
 class Cadence(StrEnum):
-    """How the master's frames make the grid's."""
+    """How the frames of the grid are made from the master's."""
 
     PROGRESSIVE = "progressive"
     INTERLACED = "interlaced"
@@ -53,7 +53,7 @@ class Cadence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What samples have shown, in frames.
+    """Numbers of frames by their fields, measured in samples.
 
     Source: FFmpeg's ``idet`` filter, multiple-frame detection and repeated fields.
     """
@@ -65,15 +65,15 @@ class Fields:
 
     @property
     def seen(self) -> int:
-        """Frames that told something."""
+        """Number of frames with a clear result."""
         return self.top_first + self.bottom_first + self.progressive
 
     def order(self, *, flagged: bool) -> FieldOrder:
-        """The verdict: most frames must have fields that agree on their order, since fine lines look like fields.
+        """The order of fields. Most frames must have the same order, since fine lines look like fields.
 
         Args:
-            flagged: Whether the master says that it is interlaced; where it does not, nearly all frames must show it,
-                as taking a film for fields does more harm than the reverse.
+            flagged: Whether the master is flagged interlaced. If not, nearly all frames must show fields, because
+                deinterlacing progressive frames does more harm than the reverse.
         """
         fields = self.top_first + self.bottom_first
         most = max(self.top_first, self.bottom_first)
@@ -88,13 +88,13 @@ class Conformed:
 
     Attributes:
         track: The master's picture.
-        cadence: How frames are made.
-        field_order: Order of fields; progressive where there are none.
+        cadence: How the frames of the grid are made.
+        field_order: Order of fields; progressive if there are none.
         frame_rate: Frames of the grid per second.
-        decisions: A line for each thing that is done.
-        crop: The part of the picture that is kept; None for the whole.
-        mended: Whether frames that don't come out of the decoder are made up for by those beside them; otherwise a
-            chunk comes out short, and is refused.
+        decisions: The decisions, a line each.
+        crop: The part of the picture to keep; None for the whole.
+        mended: Whether to replace frames that can't be decoded by their neighbours. Otherwise, a chunk with such frames
+            is too short and is rejected.
     """
 
     track: VideoTrack
@@ -107,14 +107,14 @@ class Conformed:
 
     @property
     def kept(self) -> VideoTrack:
-        """The picture in the size that is kept of it."""
+        """The picture with its size after cropping."""
         if self.crop is None:
             return self.track
         return replace(self.track, width_px=self.crop.width_px, height_px=self.crop.height_px)
 
     @property
     def gop_multiple(self) -> int:
-        """What a GOP's frames must be a multiple of, so that chunks start with whole frames or cycles of the master."""
+        """Frames of a GOP must be a multiple of this, so that chunks start at whole frames or cycles of the master."""
         return FILM_FRAMES if self.cadence is Cadence.TELECINE else 2
 
     @property
@@ -156,7 +156,7 @@ class Conformed:
         source_first, source_end = self.source_range(first, end)
         alone = self.track.frame_count == 1 if self.mended else source_end - source_first == 1
         if self.cadence is Cadence.VARIABLE and alone:
-            # Its own time and end may lie before the chunk, where nothing would be left of it.
+            # Its time and its end may be before the chunk, where it would be dropped.
             stream = _held(timestamps.numbered_frames(stream, self.frame_rate), end - first)
         elif self.cadence is Cadence.VARIABLE:
             stream = self._evenly(stream, self.frame_rate, first, end)
@@ -165,18 +165,18 @@ class Conformed:
         else:
             stream = timestamps.numbered_frames(stream, self.track.frame_rate)
         if self.cadence is Cadence.INTERLACED:
-            # Every field becomes a frame: what moves at 50 or 59.94 Hz keeps moving so (Apple's HLS spec, 1.15).
+            # Every field becomes a frame, to keep motion at 50 or 59.94 Hz (Apple's HLS spec, 1.15).
             stream = stream.filter("bwdif", mode="send_field", parity=self.field_order.value, deint="all")
             stream = _part(stream, first - 2 * source_first, end - first)
         elif self.cadence is Cadence.TELECINE:
             stream = stream.filter("fieldmatch", order=self.field_order.value, combmatch="full")
-            # What matching could not mend, such as a cut between fields.
+            # For frames that matching could not repair, such as a cut between fields.
             stream = stream.filter("bwdif", mode="send_frame", parity=self.field_order.value, deint="interlaced")
             stream = stream.filter("decimate", cycle=CYCLE_FRAMES)
             stream = _part(stream, first - source_first * FILM_FRAMES // CYCLE_FRAMES, end - first)
         stream = timestamps.numbered_frames(stream, self.frame_rate)
         if self.crop is not None:
-            # Last, since fields lie in the lines of the whole picture.
+            # Last, since fields are in the lines of the uncropped picture.
             place = self.crop
             stream = stream.filter("crop", place.width_px, place.height_px, place.left_px, place.top_px)
         return stream
@@ -189,22 +189,22 @@ class Conformed:
 
     @cached_property
     def _shown(self) -> npt.NDArray[np.int64]:
-        """For each tick of the grid, the number of the master's frame that is shown."""
+        """For each tick of the grid, the number of the master's frame that is shown there."""
         ticks = _ticks(self.track, self.frame_rate)
         grid = np.arange(_tick_count(self.track, self.frame_rate, ticks))
         return np.searchsorted(ticks, grid, side="right") - 1
 
 
 def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DEFAULT_LIMITS) -> Conformed:
-    """Decide how the master's frames make the grid's.
+    """Decide how to make the frames of the grid from the master's.
 
     Args:
         track: The master's picture.
-        fields: What samples have shown; None if none were decoded.
-        limits: How much may be dropped and repeated.
+        fields: Fields detected in samples; None if none were decoded.
+        limits: How many frames may be dropped and repeated.
 
     Raises:
-        MasterError: The frames are spaced too unevenly.
+        MasterError: The spacing of frames is too uneven.
     """
     if not track.constant_rate:
         return _variable(track, limits)
@@ -217,7 +217,7 @@ def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DE
         order = track.field_order if flagged else FieldOrder.PROGRESSIVE
     name = {FieldOrder.TOP_FIRST: "tff", FieldOrder.BOTTOM_FIRST: "bff"}.get(order, "")
     if not name:
-        decisions = ("flagged interlaced, but its frames are whole → taken as progressive",) if flagged else ()
+        decisions = ("flagged interlaced, but its frames are progressive → kept as they are",) if flagged else ()
         if _held_frames(track, track.frame_rate):
             return _repeated(track, track.frame_rate, limits, decisions)
         return Conformed(track, Cadence.PROGRESSIVE, FieldOrder.PROGRESSIVE, track.frame_rate, decisions)
@@ -230,21 +230,21 @@ def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DE
     return Conformed(track, Cadence.INTERLACED, order, rate, (decision,))
 
 
-def worth_a_look(track: VideoTrack) -> bool:
-    """Whether samples must be decoded to know if there are fields."""
+def may_be_interlaced(track: VideoTrack) -> bool:
+    """Whether samples must be decoded to find out if there are fields."""
     flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
     usual = track.frame_rate in INTERLACED_RATES and track.height_px in INTERLACED_LINES
     return track.constant_rate and (flagged or usual)
 
 
 def detect_fields(track: VideoTrack, input_url: str) -> Fields:
-    """Decode stretches of a master and see whether its frames are made of fields.
+    """Decode samples of a master and count frames that are made of fields.
 
     Raises:
         ToolFailed: FFmpeg is missing or can't decode the master.
     """
-    found = [_stretch(track, input_url, first) for first in _stretch_starts(track)]
-    return Fields(*(sum(values) for values in zip(*found, strict=True)))
+    counts = [_stretch(track, input_url, first) for first in _stretch_starts(track)]
+    return Fields(*(sum(values) for values in zip(*counts, strict=True)))
 
 
 def _stretch_starts(track: VideoTrack) -> Iterator[int]:
@@ -257,38 +257,38 @@ def _stretch_starts(track: VideoTrack) -> Iterator[int]:
 def _stretch(track: VideoTrack, input_url: str, first: int) -> tuple[int, int, int, int]:
     start_us = round(track.frames.pts_ticks[first] * track.time_base * 1_000_000)
     inputs = [word for name, value in input_options(input_url).items() for word in (f"-{name}", value)]
-    said = run(
+    report = run(
         [
             tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", *inputs,
-            # All lines of the picture: without the first one, the other field would seem to be first.
+            # Keep all lines: without the first one, the order of fields would be reversed.
             "-apply_cropping", "codec",
             "-seek_timestamp", "1", "-ss", timestamps.seconds(start_us), "-i", input_url, "-map", f"0:{track.index}",
             "-vf", "idet", "-frames:v", str(SAMPLE_FRAMES), "-f", "null", "-",
         ],
     ).stderr  # fmt: skip
-    repeated = _counts(said, "Repeated Fields")
-    seen = _counts(said, "Multi frame detection")
+    repeated = _counts(report, "Repeated Fields")
+    frames = _counts(report, "Multi frame detection")
     return (
-        seen.get("TFF", 0),
-        seen.get("BFF", 0),
-        seen.get("Progressive", 0),
+        frames.get("TFF", 0),
+        frames.get("BFF", 0),
+        frames.get("Progressive", 0),
         repeated.get("Top", 0) + repeated.get("Bottom", 0),
     )
 
 
-def _counts(said: str, heading: str) -> dict[str, int]:
-    """The last line under a heading of idet's report, which it gives for an empty graph, too."""
-    lines = [line.partition(f"{heading}:")[2] for line in said.splitlines() if f"{heading}:" in line]
+def _counts(report: str, heading: str) -> dict[str, int]:
+    """The numbers under a heading of idet's last report; it prints an earlier one for an empty graph."""
+    lines = [line.partition(f"{heading}:")[2] for line in report.splitlines() if f"{heading}:" in line]
     return {name: int(value) for name, value in re.findall(r"(\w+):\s*(\d+)", lines[-1])} if lines else {}
 
 
 def _held(stream: Any, count: int) -> Any:
-    """Exactly so many frames, of which the last is repeated where there are fewer."""
+    """Exactly this many frames; the last is repeated if there are fewer."""
     return stream.filter("tpad", stop=count, stop_mode="clone").filter("trim", end_frame=count)
 
 
 def _slides(track: VideoTrack, limits: Limits) -> Conformed:
-    """A still, or pictures that follow each other slowly: each is repeated, as few screens show so low rates."""
+    """Repeat a still, or slides, since few screens support such low rates."""
     multiples = (rate for rate in STANDARD_RATES if rate >= SLIDES_RATE and (rate / track.frame_rate).denominator == 1)
     rate = SLIDES_RATE if track.frame_count == 1 else next(multiples, SLIDES_RATE)
     return _repeated(track, rate, limits)
@@ -298,7 +298,7 @@ def _variable(track: VideoTrack, limits: Limits) -> Conformed:
     def cost(rate: Fraction) -> tuple[int, bool, Fraction]:
         ticks = _ticks(track, rate)
         dropped, repeats = _changes(track, rate, ticks)
-        # A dropped frame is lost to the viewer. Of a frame that is held for long, every rate repeats many.
+        # Dropped frames are lost, so they cost more. Repeats are capped, since a long frame is repeated at any rate.
         return (
             3 * dropped + int(np.minimum(repeats, _HELD_REPEATS).sum()),
             rate < SLIDES_RATE,
@@ -310,10 +310,10 @@ def _variable(track: VideoTrack, limits: Limits) -> Conformed:
 
 
 def _repeated(track: VideoTrack, rate: Fraction, limits: Limits, decisions: tuple[str, ...] = ()) -> Conformed:
-    """Put frames on the nearest ticks of a grid, and hold each until the next one, the last until its own end.
+    """Place frames on the nearest ticks of a grid, and hold each until the next one, and the last until its end.
 
     Raises:
-        MasterError: More is dropped or repeated than the limits allow.
+        MasterError: More frames would be dropped or repeated than the limits allow.
     """
     ticks = _ticks(track, rate)
     dropped, repeats = _changes(track, rate, ticks)
@@ -351,7 +351,7 @@ def _pictures(track: VideoTrack) -> str:
 
 
 def _changes(track: VideoTrack, rate: Fraction, ticks: npt.NDArray[np.int64]) -> tuple[int, npt.NDArray[np.int64]]:
-    """How many frames are dropped, and how often each of the others is repeated."""
+    """Number of dropped frames, and how often each of the others is repeated."""
     kept = np.unique(ticks)
     ends = np.append(kept[1:], _tick_count(track, rate, ticks))
     return len(ticks) - len(kept), ends - kept - 1
@@ -363,9 +363,9 @@ def _tick_count(track: VideoTrack, rate: Fraction, ticks: npt.NDArray[np.int64])
 
 
 def _held_frames(track: VideoTrack, rate: Fraction) -> int:
-    """How often the last frame is repeated, for its own duration's sake."""
+    """How often the last frame is repeated because of its own duration."""
     held_ticks = _held_s(track) * rate
-    # A little more than a frame, as rounding leaves it, is one frame.
+    # Because of rounding, a little more than one frame counts as one.
     return int(held_ticks + Fraction(1, 2)) - 1 if held_ticks > Fraction(3, 2) else 0
 
 
@@ -374,10 +374,10 @@ def _held_s(track: VideoTrack) -> Fraction:
 
 
 def _ticks(track: VideoTrack, rate: Fraction) -> npt.NDArray[np.int64]:
-    """The nearest tick of the grid for each of the master's frames, the first frame's being 0."""
+    """The nearest tick of the grid for each of the master's frames, from 0 for the first."""
     pts = np.asarray(track.frames.pts_ticks, dtype=np.int64) - track.frames.pts_ticks[0]
     scale = rate * track.time_base
-    # Whole numbers throughout, halves up, as FFmpeg's fps filter rounds.
+    # Integers only, rounded half up like FFmpeg's fps filter.
     return np.asarray((2 * pts * scale.numerator + scale.denominator) // (2 * scale.denominator), dtype=np.int64)
 
 

@@ -1,8 +1,8 @@
-"""What a task will cost, in CPU seconds and memory, before it runs: from measured coefficients and past receipts.
+"""Predict the CPU seconds and memory of a task from measured coefficients and past receipts.
 
-Comes in: a picture, its renditions, a number of frames. Goes out: CPU seconds and bytes of one task. The coefficients
-lie in ``costs.json`` beside this file, written by ``python -m benchmarks costs``. Each store keeps a `Calibration`
-besides: by how much its own receipts were off.
+Input: a picture, its renditions, a number of frames. Output: CPU seconds and bytes of one task. The coefficients are in
+``costs.json`` beside this file, written by ``python -m benchmarks costs``. Each store also keeps a `Calibration`: the
+ratios of measured to predicted costs in its own receipts.
 """
 
 import math
@@ -21,27 +21,27 @@ from headend.core.codecs import AUDIO, VIDEO
 from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
 SMOOTHING = 0.5
-"""How much the newest release counts against all before: two odd titles in a row don't spoil a third."""
+"""Weight of the newest release against all earlier ones, so that two odd titles don't spoil the next prediction."""
 MOST_OFF = 8.0
 """Largest factor by which a machine may be faster or slower than the one that was measured."""
 _PULL = 0.01
-"""How strongly factors are drawn together where tasks don't tell them apart."""
+"""Strength of the regularization of factors that the tasks don't determine."""
 SAFE = 1.2
-"""Memory that is set aside over what is expected: running out kills, and other pictures need other amounts."""
+"""Ratio of reserved to expected memory: a worker that runs out is killed, and the need varies between pictures."""
 _MEGA = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What an encoder at one effort takes, by size of the picture.
+    """Cost of an encoder at one effort, as a function of the picture's size.
 
     Attributes:
         frame_s: CPU seconds for a frame of a million pixels.
-        exponent: By which power of the size that grows: a little under 1, since small pictures hold more detail.
+        exponent: Exponent of the size: a little under 1, since small pictures have more detail per pixel.
         megapixel_mb: Megabytes for a million pixels.
-        crf: The constant rate factor that ``frame_s`` holds for.
-        crf_growth: Natural logarithm of the ratio by which one step of that factor changes it: negative, since coarser
-            pictures have fewer coefficients to code.
+        crf: The constant rate factor at which ``frame_s`` was measured.
+        crf_growth: Natural logarithm of the ratio by which one step of that factor changes ``frame_s``: negative, since
+            coarser pictures have fewer coefficients to code.
     """
 
     frame_s: float
@@ -53,20 +53,20 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Measured coefficients. Those by ``megapixel`` are CPU seconds for a million pixels.
+    """Measured coefficients. Those named ``megapixel_s`` are CPU seconds for a million pixels.
 
     Attributes:
-        start_s: CPU seconds of a task that encodes next to nothing.
-        start_mb: Megabytes that such a task takes.
-        decode_megapixel_s: By FFmpeg's name of the master's codec.
-        decode_other_s: Of a codec that is not among them.
+        start_s: CPU seconds of a task that encodes almost nothing.
+        start_mb: Megabytes of such a task.
+        decode_megapixel_s: Decoding, by FFmpeg's name of the master's codec.
+        decode_other_s: Decoding any other codec.
         decode_megapixel_mb: Megabytes for a million pixels of the master: frames in the decoder and the cascade.
-        scale_megapixel_s: Pixels that go in and pixels that come out count alike.
-        tone_map_megapixel_s: To SDR, from each range that is none.
-        deinterlace_megapixel_s: Per pixel of the master's frames.
-        sound_s: CPU seconds for a second of one channel of sound.
-        loudness_s: The same, to measure how loud it is.
-        video: By codec and effort.
+        scale_megapixel_s: Scaling, for the sum of input and output pixels.
+        tone_map_megapixel_s: Tone mapping to SDR, by the HDR range it starts from.
+        deinterlace_megapixel_s: Deinterlacing, for pixels of the master's frames.
+        sound_s: Encoding one channel of sound, CPU seconds for a second.
+        loudness_s: Measuring the loudness of one channel, CPU seconds for a second.
+        video: Encoding pictures, by codec and effort.
         memory_factor: Ratio of measured to expected memory in past receipts.
     """
 
@@ -86,18 +86,18 @@ class Costs:
     def audio_s(self, renditions: Sequence[AudioRendition], duration_s: float) -> float:
         """CPU seconds of a task that encodes a programme of sound."""
         encode_s = sum(self.sound_s[rendition.codec] * rendition.channels for rendition in renditions)
-        # Each layout is measured once, before all else.
+        # Each layout is measured once, before encoding.
         measure_s = self.loudness_s * sum({rendition.layout: rendition.channels for rendition in renditions}.values())
         return 2 * self.start_s + duration_s * (encode_s + measure_s)
 
     def audio_bytes(self) -> int:
-        """Peak memory of such a task, with some to spare: its files are written as they grow."""
+        """Memory to reserve for such a task; independent of its length, since files are written as they grow."""
         return round(self.start_mb * SAFE * _MEGA)
 
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """What any group of renditions of one title costs.
+    """The cost of any group of renditions of one title.
 
     Attributes:
         costs: The coefficients.
@@ -110,21 +110,21 @@ class Pricing:
     effort: Effort
 
     def frame_s(self, rendition: VideoRendition) -> float:
-        """CPU seconds that the encoder alone takes for one frame of the grid."""
+        """CPU seconds of the encoder alone for one frame of the grid."""
         return _frame_s(self.costs.video[rendition.codec][self.effort], rendition)
 
     def video_s(self, renditions: Sequence[VideoRendition], frames: int) -> float:
         """CPU seconds of a task that encodes a chunk.
 
         Args:
-            renditions: The group that it makes.
-            frames: Frames of the chunk, of the grid.
+            renditions: The group that the task encodes.
+            frames: Frames of the chunk on the grid.
         """
         encode_s = sum(self.frame_s(rendition) for rendition in renditions)
         return self.costs.start_s + frames * (encode_s + self._source_s() + self._scale_s(renditions))
 
     def video_bytes(self, renditions: Iterable[VideoRendition]) -> int:
-        """Peak memory of such a task, with some to spare; frames don't matter, but for the shortest chunks."""
+        """Memory to reserve for such a task; it depends on the number of frames only for very short chunks."""
         curves = self.costs.video
         encoders_mb = sum(curves[r.codec][self.effort].megapixel_mb * _megapixels(r) for r in renditions)
         frames_mb = self.costs.decode_megapixel_mb * self._master_megapixels()
@@ -135,7 +135,7 @@ class Pricing:
         return self.picture.track.width_px * self.picture.track.height_px / _MEGA
 
     def _source_s(self) -> float:
-        """To decode what one frame of the grid is made from, and to put it on the grid."""
+        """CPU seconds to decode the source of one frame of the grid and to put it on the grid."""
         track = self.picture.track
         each_s = self.costs.decode_megapixel_s.get(track.codec, self.costs.decode_other_s)
         if self.picture.cadence in (Cadence.INTERLACED, Cadence.TELECINE):
@@ -143,7 +143,7 @@ class Pricing:
         return each_s * self._master_megapixels() * track.frame_count / self.picture.frame_count
 
     def _scale_s(self, renditions: Iterable[VideoRendition]) -> float:
-        """To bring one frame to all sizes, each from the smallest half of the master that is not smaller."""
+        """CPU seconds to scale one frame to all sizes, each from the smallest half of the master that is enough."""
         tone_map_s = self.costs.tone_map_megapixel_s.get(self.picture.track.video_range, 0.0)
         kept = self.picture.kept
         upright = self.picture.track.rotation_deg not in (90, 270)
@@ -170,12 +170,12 @@ def _area(size: tuple[int, int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Ratios of measured to predicted costs, on the machines that fill one store.
+    """Ratios of measured to predicted costs on the machines that encode for one store.
 
     Attributes:
-        video: Factor on the CPU seconds of encoders, by codec and effort; 1 where nothing is known.
+        video: Factor on the CPU seconds of encoders, by codec and effort; 1 if unknown.
         memory: Factor on memory.
-        source: Factor on the CPU seconds of all else: starting, decoding, scaling.
+        source: Factor on all other CPU seconds: starting, decoding, scaling.
     """
 
     video: dict[Codec, dict[Effort, float]] = field(default_factory=dict)
@@ -204,16 +204,16 @@ class Calibration:
         )
 
     def learned(self, plan: EncodePlan, receipts: Iterable[Receipt], costs: Costs | None = None) -> "Calibration":
-        """What is known after another release, from what its tasks were expected to take and what they took.
+        """Update the calibration with the expected and measured costs of another release.
 
-        What a task took is a sum: of each codec's encoders, and of all else. A factor for each is found by least
-        squares over all tasks, drawn towards 1 where the tasks don't tell them apart. So an error in the cost of
-        decoding does not end up in an encoder's, and equal jobs settle at what they take.
+        The CPU seconds of a task are the sum of each codec's encoders and of everything else. Least squares over all
+        tasks gives a factor for each of these, regularized towards 1 where the tasks don't determine it. So an error
+        in the cost of decoding is not attributed to an encoder, and repeated jobs converge to their measured costs.
 
         Args:
-            plan: With the costs that this calibration predicted.
-            receipts: Of this plan's tasks; those that tell nothing, such as of sound, are left out.
-            costs: The coefficients without any calibration; None for those that came with the installation.
+            plan: The plan, with the costs that this calibration predicted.
+            receipts: Receipts of its tasks; those without picture are ignored.
+            costs: The coefficients without any calibration; None for the installed ones.
         """
         curves = self.applied(costs or measured()).video
         renditions = {rendition.id: rendition for rendition in (*plan.video, *plan.trick)}
@@ -239,10 +239,10 @@ class Calibration:
             known = video.setdefault(codec, {})
             before = known.get(plan.effort, 1.0)
             known[plan.effort] = _clamped(before * _step(factor, common, first=plan.effort not in known))
-        # Too little memory kills: it grows at once, and shrinks slowly.
+        # Too little memory gets workers killed: increase it at once, reduce it slowly.
         worst = max(memory, default=1.0)
         return Calibration(
-            # The same document, whatever came first.
+            # Sorted, so that the document does not depend on the order of releases.
             {codec: dict(sorted(efforts.items())) for codec, efforts in sorted(video.items())},
             _clamped(self.memory * (worst if worst > 1 else worst**SMOOTHING)),
             _clamped(self.source * _step(source, common, first=not self.video)),
@@ -250,29 +250,29 @@ class Calibration:
 
 
 def _step(factor: float, common: float, *, first: bool) -> float:
-    """How far a factor is corrected after a release.
+    """The correction of a factor after a release.
 
-    The coefficients were measured on another machine, so the first release sets the speed of this one at once. How the
-    parts differ from each other is less certain.
+    The coefficients were measured on another machine, so the first release sets the common speed at once. The
+    differences between parts are less certain, and are smoothed.
     """
     return common * math.pow(factor / common, SMOOTHING) if first else math.pow(factor, SMOOTHING)
 
 
 def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> tuple[float, list[float]]:
-    """Fit factors on the parts of tasks, from 1/2 to 2, to what the tasks took.
+    """Fit factors on the parts of tasks, from 1/2 to 2, to the measured costs.
 
     Args:
-        rows: Of each task, the CPU seconds that its parts were expected to take.
-        took_s: What each took.
+        rows: For each task, the expected CPU seconds of its parts.
+        took_s: The measured CPU seconds of each.
 
     Returns:
-        The factor on all of them together, and that on each part.
+        The common factor of all parts, and the factor of each part.
     """
     parts = np.array(rows)
     whole_s = parts.sum(axis=1)
-    # In proportion: that a long task misses by a second matters less. Long tasks count more all the same.
+    # Fit relative errors, since a second matters less in a long task; but long tasks have more weight.
     weight = np.sqrt(whole_s / whole_s.sum()) / whole_s
-    # Towards one common factor first, and that towards 1: what can't be told apart shares the error.
+    # Pull all factors towards a common one, so that parts that the tasks don't separate share the error.
     common = float(np.clip(np.sum(took_s) / whole_s.sum(), 0.5, 2.0))
     count = parts.shape[1]
     matrix = np.vstack([parts * weight[:, None], np.eye(count) * _PULL])
@@ -287,7 +287,7 @@ def _clamped(factor: float) -> float:
 
 @cache
 def measured() -> Costs:
-    """The coefficients that came with the installation."""
+    """The coefficients that are installed with headend."""
     file = resources.files("encoder") / "costs.json"
     costs = documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
     video = {one.codec: costs.video[one.costs_like] for one in VIDEO if one.costs_like is not None}

@@ -1,7 +1,7 @@
-"""Cropping: the clean aperture, the area between black bars, or an area that was asked for.
+"""Crop to the clean aperture, to the area between black bars, or to a requested area.
 
-Bars are judged by frames from all over the film, and only those that stay the same throughout are bars: text in one, or
-a scene that fills the frame, speaks against them. If it is ambiguous, nothing is cropped.
+Black bars are detected in frames from all over the film, and must be the same in all of them. Text in a bar, or a scene
+that fills the frame, means that there are none. If it is ambiguous, nothing is cropped.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,36 +16,36 @@ from headend.core.media import Crop, Master, VideoTrack
 from headend.core.settings import Cropping, PictureChoice
 
 SAMPLES = 48
-"""Frames that are sampled: one in two to three minutes of a film."""
+"""Number of frames to sample: one in two to three minutes of a film."""
 FORWARD_FRAMES = 48
-"""How far a sample may lie behind a keyframe; of longer GOPs, an earlier frame is taken."""
+"""Maximum distance of a sample from the keyframe before it; in longer GOPs, an earlier frame is sampled."""
 DARK, SPECK = 0.02, 0.1
-"""Mean and peak of a bar's line at most, as shares of the range from black to white: noise of coding and of scanners.
+"""Maximum mean and peak luma of a line in a bar, as shares of the range from black to white: coding and scanner noise.
 
-2 % is about 0.01 cd/m² in SDR and 0.02 in PQ and HLG: nothing that a display shows beside a picture."""
+2 % is about 0.01 cd/m² in SDR and 0.02 in PQ and HLG, which is invisible beside a picture."""
 BRIGHT = 0.04
-"""Mean of a frame that is not too dark to tell where its picture ends."""
+"""Minimum mean luma of a frame in which the edges of the picture are visible."""
 SLACK_PX = 2
-"""Coding blurs an edge by so much."""
+"""Tolerance for an edge, since coding blurs it."""
 AGREEING = 0.5
-"""Share of the bright samples that must end where the bars do: edges of the light in a dark film never lie still."""
+"""Share of the bright samples whose picture must end at the bars; in a dark film without bars, edges move."""
 ENOUGH = 8
-"""Bright samples without which nothing is cropped."""
+"""Minimum number of bright samples; with fewer, nothing is cropped."""
 LEAST_BARS = 0.02
-"""Bars of a side and the one opposite, as a share of the picture; less than this is blanking, not bars."""
+"""Minimum size of two opposite bars, as a share of the picture; less is blanking, not bars."""
 LEAST_KEPT = 0.5
-"""A picture that leaves more of a frame black than this is meant to: a logo, a title card."""
+"""Minimum share of the frame that is picture; less is intended, such as a logo or a title card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The samples in which bars are searched.
+    """The frames in which to look for bars.
 
     Attributes:
         master: The film.
-        stream: Stream number of its picture.
-        area: The part of its picture that is sampled.
-        pts_ticks: When the frames are shown, in the stream's time base.
+        stream: Number of the video stream.
+        area: The part of the picture to sample.
+        pts_ticks: Presentation times of the frames, in the stream's time base.
     """
 
     master: Master
@@ -56,14 +56,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Borders:
-    """Dark lines around the picture of one frame, in pixels of each side.
+    """Widths of the dark borders of one frame.
 
     Attributes:
-        left_px: From the left, and so on.
-        right_px: From the right.
-        top_px: From above.
-        bottom_px: From below.
-        bright: Whether the frame shows enough to tell where its picture ends.
+        left_px: At the left.
+        right_px: At the right.
+        top_px: At the top.
+        bottom_px: At the bottom.
+        bright: Whether the frame is bright enough to see where its picture ends.
     """
 
     left_px: int
@@ -75,7 +75,7 @@ class Borders:
 
 @dataclass(frozen=True, slots=True)
 class DetectedBorders:
-    """The borders of every sampled frame that was not all dark."""
+    """The borders of all sampled frames that are not entirely dark."""
 
     borders: tuple[Borders, ...]
 
@@ -83,27 +83,28 @@ class DetectedBorders:
 def crop(
     track: VideoTrack, wanted: Crop | Cropping, detect: Callable[[Crop], DetectedBorders]
 ) -> tuple[Crop | None, tuple[str, ...]]:
-    """Decide which part of a master's picture is kept.
+    """Decide which part of a master's picture to keep.
 
     Args:
         track: The picture.
-        wanted: What was asked for; a `Crop` counts from the corner of the picture as stored.
-        detect: Detects borders in samples of an area; called only if bars are to be found.
+        wanted: The request; a `Crop` is relative to the top left corner of the stored picture.
+        detect: Detects the borders in samples of an area; called only for `Cropping.AUTO`.
 
     Returns:
-        The part, of even size and place, as 4:2:0 needs them; None for the whole. And a line for each decision.
+        The part to keep, with even size and position as 4:2:0 requires, or None for the whole picture; and a line for
+        each decision.
 
     Raises:
-        ConfigError: What was asked for is not a part of the picture.
+        ConfigError: The requested area is not within the picture.
         MasterError: The samples can't be read.
     """
     if isinstance(wanted, Crop):
         _check(track, wanted)
-        return wanted, (f"cropped to {_told(wanted)}, as asked",)
+        return wanted, (f"cropped to {_text(wanted)}, as requested",)
     whole = Crop(track.width_px, track.height_px)
     area, decisions = _even(track.clean_aperture or whole), []
     if track.clean_aperture is not None:
-        decisions.append(f"clean aperture {_told(area)} of {whole.width_px}x{whole.height_px}")
+        decisions.append(f"clean aperture {_text(area)} of {whole.width_px}x{whole.height_px}")
     elif area != whole:
         decisions.append(f"odd size {whole.width_px}x{whole.height_px}: the last line or column is left out")
     if wanted is Cropping.AUTO:
@@ -114,15 +115,15 @@ def crop(
 
 
 def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, str]:
-    """Find the picture between bars that are the same in all samples.
+    """Find the picture between black bars that are the same in all samples.
 
     Args:
-        borders: Of the samples.
-        area: What they were seen in.
+        borders: Borders of the samples.
+        area: The sampled area.
 
     Returns:
-        The picture, of even size and place, never less than what was seen; None where there are no bars or where it is
-        not sure. And why.
+        The area of the picture, with even size and position, and never smaller than the picture in any sample; None if
+        there are no bars or it is ambiguous. And the decision as text.
     """
     across = [(one.left_px, one.right_px, one.bright) for one in borders]
     down = [(one.top_px, one.bottom_px, one.bright) for one in borders]
@@ -145,24 +146,24 @@ def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, s
     (left, width), (top, height) = sides
     if (width, height) == (area.width_px, area.height_px):
         return None, f"no black bars in {len(borders)} samples"
-    found = Crop(width, height, area.left_px + left, area.top_px + top)
-    return found, f"black bars, the same in {len(borders)} samples → cropped to {_told(found)}"
+    picture = Crop(width, height, area.left_px + left, area.top_px + top)
+    return picture, f"black bars, the same in {len(borders)} samples → cropped to {_text(picture)}"
 
 
 def sampling(master: Master, track: VideoTrack, area: Crop) -> Sampling:
-    """Choose frames from all over a film."""
+    """Choose sample frames from all over a film."""
     count = min(SAMPLES, track.frame_count)
     pts = track.frames.pts_ticks
     return Sampling(master, track.index, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
 
 
 def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
-    """Decode frames of a master and measure what is dark around their pictures.
+    """Decode sample frames of a master and measure the dark borders of each.
 
     Raises:
         MasterError: The master can't be read.
     """
-    # By their times: where keyframes are far apart, several samples come to be one frame, which speaks once.
+    # By time: if keyframes are far apart, several samples end up at the same frame, which must count once.
     detected: dict[int | None, Borders | None] = {}
     with probing.opened(samples.master, input_url) as container:
         picture = probing.select(container, samples.master, PictureChoice(video=samples.stream)).picture
@@ -173,21 +174,21 @@ def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
                 if number > FORWARD_FRAMES or (frame.pts is not None and frame.pts >= pts):
                     break
             if frame is not None:
-                # Black is 0 and white is 65535, whatever the samples' depth and range.
+                # This format has black at 0 and white at 65535, whatever the master's bit depth and range are.
                 luma = frame.to_ndarray(format="gray16le")
                 detected[frame.pts] = borders_of(np.asarray(luma, np.uint16), samples.area)
     return DetectedBorders(tuple(one for one in detected.values() if one is not None))
 
 
 def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
-    """Measure what is dark around a frame's picture.
+    """Measure the dark borders of a frame.
 
     Args:
-        luma: The whole frame, black as 0, white as 65535.
-        area: The part that is sampled.
+        luma: The whole frame, from 0 for black to 65535 for white.
+        area: The sampled area.
 
     Returns:
-        The borders; None where all is dark.
+        The borders; None if the whole area is dark.
     """
     rows = slice(area.top_px, area.top_px + area.height_px)
     detected = luma[rows, area.left_px : area.left_px + area.width_px]
@@ -209,8 +210,8 @@ def _check(track: VideoTrack, wanted: Crop) -> None:
     right, bottom = wanted.left_px + wanted.width_px, wanted.top_px + wanted.height_px
     if right > track.width_px or bottom > track.height_px:
         raise ConfigError(
-            f"--crop {_told(wanted)} is not within the master's {track.width_px}x{track.height_px}; "
-            "give width, height, and what is left out on the left and above"
+            f"--crop {_text(wanted)} is not within the master's {track.width_px}x{track.height_px}; "
+            "give width, height, and the pixels to remove at the left and at the top"
         )
 
 
@@ -223,5 +224,5 @@ def _even(area: Crop) -> Crop:
     )
 
 
-def _told(area: Crop) -> str:
+def _text(area: Crop) -> str:
     return f"{area.width_px}x{area.height_px} at {area.left_px},{area.top_px}"

@@ -1,7 +1,7 @@
 """Damage: scan a master for frames and sound that can't be decoded, and report when they occur.
 
-Decoders step over damage, conceal it as well as they can, and say so in words that tell no time. Where they have said
-something, a stretch is decoded once more here, packet by packet.
+Decoders skip damage, conceal it as well as they can, and log it without a time. If they logged something, this module
+decodes the stretch once more, packet by packet.
 """
 
 from bisect import bisect_left
@@ -28,29 +28,29 @@ from headend.core.errors import DamagedMaster, MasterError
 from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
-"""Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
+"""Containers that are sent and may lose packets. Holes in other containers are intended."""
 _LASTING_FRAMES = 3
-"""Fewer frames of another format than these are damage."""
+"""Shorter runs of frames in another format are damage."""
 SHOWN = 12
-"""How many stretches an error names."""
+"""Maximum number of stretches that an error lists."""
 _NEAR = Fraction(3, 4)
-"""Of a frame's length: the two fields of a frame may be packets of their own, with a time each."""
+"""Tolerance in frames: the two fields of a frame may be separate packets with separate times."""
 
 
-def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange]) -> tuple[Damage, ...]:
-    """Decode what was read of a master and find what is damaged or missing in it.
+def scan(master: Master, input_url: str, read_ranges: Iterable[ReadRange]) -> tuple[Damage, ...]:
+    """Decode parts of a master and find damaged and missing frames and sound.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it: a path, or an ``http(s)`` URL.
-        read_ranges: Stretches of its streams.
+        read_ranges: The parts of its streams to decode.
 
     Returns:
-        The damage, merged to stretches that a person can look at.
+        The damage, merged into stretches long enough for a person to review.
 
     Raises:
-        MasterError: It can't be opened, its sound changes channels or sample rate, or its picture changes size or
-            format where the plan knows of no change.
+        MasterError: The file can't be opened, its sound changes channels or sample rate, or its picture changes size or
+            format and the plan knows of no change.
     """
     found: list[Damage] = []
     for read_range in read_ranges:
@@ -66,10 +66,10 @@ def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange
 
 
 def holes(probe: Probe, track: VideoTrack) -> tuple[Damage, ...]:
-    """Find the frames that are missing from a stream of constant rate, by its index alone.
+    """Find the frames that are missing from a stream of constant rate, using only its index.
 
     Returns:
-        Nothing for containers in which holes are meant, and for rates that vary.
+        The missing frames; nothing for containers in which holes are intended, and for variable rates.
     """
     if track.constant_rate or not probe.container.startswith(LOSING_CONTAINERS):
         return ()
@@ -87,7 +87,7 @@ def holes(probe: Probe, track: VideoTrack) -> tuple[Damage, ...]:
 
 
 def without_holes(track: VideoTrack) -> VideoTrack:
-    """The track as it was sent: of constant rate, with the frames that `holes` misses in its index."""
+    """The track as it was sent: at a constant rate, with the frames that `holes` finds missing."""
     index, step = track.frames, 1 / (track.frame_rate * track.time_base)
     numbers = [round((pts - index.pts_ticks[0]) / step) for pts in index.pts_ticks]
     full = tuple(index.pts_ticks[0] + round(number * step) for number in range(numbers[-1] + 1))
@@ -99,7 +99,7 @@ def without_holes(track: VideoTrack) -> VideoTrack:
 
 
 def whole(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
-    """All that tasks read of a master, each stream once."""
+    """The parts of a master that tasks read, one range per stream."""
     by_stream: dict[int, ReadRange] = {}
     for read_range in (read_range for task in tasks for read_range in task.reads):
         known = by_stream.setdefault(read_range.stream, read_range)
@@ -109,10 +109,10 @@ def whole(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
 
 
 def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: bool = False) -> DamagedMaster:
-    """The error that names all that was found; ``allowed`` where it could not be concealed."""
+    """The error that lists all damage; ``allowed`` means that concealing it was allowed but failed."""
     advice = " and can't be concealed there: deliver it again"
     if not allowed:
-        advice = "; deliver it again, or have this concealed and put on record by --allow-damaged"
+        advice = "; deliver it again, or conceal and record the damage with --allow-damaged"
     return DamagedMaster(
         f"{title}: {master.url} is damaged at {_listed(found)}{advice}",
         damage=[str(one) for one in found],
@@ -120,10 +120,10 @@ def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: boo
 
 
 def describe(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
-    """Lines on what is done about damage."""
+    """Decisions about damage, as `plan` shows them."""
     if not allowed:
         return ()
-    line = "what can't be decoded → frames repeated, silence put in, on record"
+    line = "what can't be decoded → frames repeated, silence inserted, recorded"
     return (line, f"frames missing at {_listed(missing)} → repeated") if missing else (line,)
 
 
@@ -138,7 +138,7 @@ def _of_picture(
     is_checked = stream.codec_context.name == "hevc"
     # Threads that decode several frames at once report errors with later packets.
     stream.thread_type = "SLICE" if is_checked else "AUTO"
-    # Otherwise the decoder of HEVC shows pictures of which it had to leave out parts, or whose checksum is wrong.
+    # Otherwise the HEVC decoder outputs incomplete pictures, and those with a wrong checksum.
     stream.codec_context.options = {"err_detect": "explode+crccheck"} if is_checked else {}
     wrong: set[Fraction] = set()
     promised: set[Fraction] = set()
@@ -148,13 +148,13 @@ def _of_picture(
         at_s = _time_s(packet, stream)
         if at_s is not None and packet.size and not packet.is_discard:
             promised |= {at_s} if packet.pts is not None else set()
-            # A picture whose checksum is wrong is shown nevertheless. Where packets don't say when they are shown, the
-            # time of one that fails must do.
+            # A picture with a wrong checksum is shown nevertheless. If packets have no presentation time, use the
+            # decoding time of the one that fails.
             wrong |= {at_s} if packet.is_corrupt or (failed and (is_checked or packet.pts is None)) else set()
         for frame in frames:
             shown_s = _time_s(frame, stream)
             if shown_s is not None:
-                formats.see(frame, shown_s - read_range.zero_s, master)
+                formats.add(frame, shown_s - read_range.zero_s, master)
                 shown.append(shown_s)
                 wrong |= {shown_s} if frame.is_corrupt else set()
     shown.sort()
@@ -166,13 +166,13 @@ def _of_picture(
 
 @dataclass(slots=True)
 class _Formats:
-    """Watches the frames of a stretch for a size, pixel format, matrix or range that the plan does not know.
+    """Detects a size, pixel format, matrix or range of frames that the plan does not know.
 
     Attributes:
-        planned: Size and pixel format that frames must have; empty where they may change.
-        before: What frames had so far.
-        since_s: When frames began to differ from that; None if they don't.
-        count: How many have differed since then.
+        planned: Required size and pixel format of frames; empty if they may change.
+        before: The format of the frames so far.
+        since_s: When frames started to differ from that; None if they don't.
+        count: Number of frames that have differed since then.
     """
 
     planned: str
@@ -180,8 +180,8 @@ class _Formats:
     since_s: Fraction | None = None
     count: int = 0
 
-    def see(self, frame: VideoFrame, at_s: Fraction, master: Master) -> None:
-        """Look at a frame.
+    def add(self, frame: VideoFrame, at_s: Fraction, master: Master) -> None:
+        """Check a frame.
 
         Raises:
             MasterError: Several frames in a row have differed; fewer are damage.
@@ -232,7 +232,7 @@ def _of_sound(
 def _decoded(
     container: InputContainer, stream: VideoStream | AudioStream, read_range: ReadRange
 ) -> "Iterator[tuple[Packet[Any], Sequence[Any], bool]]":
-    """Packets up to the end of a stretch, with the frames that come out, and whether the decoder took offence."""
+    """Packets up to the end of a range, the frames decoded from each, and whether the decoder failed."""
     for packet in container.demux(stream):
         if packet.dts is not None and packet.dts * packet.time_base >= read_range.end_s:
             break
@@ -242,13 +242,13 @@ def _decoded(
             yield packet, (), True
     last: Packet[Any] = Packet()
     last.stream = stream
-    with suppress(av.FFmpegError):  # the end has been met already
+    with suppress(av.FFmpegError):  # the decoder has been flushed already
         yield last, stream.codec_context.decode(None), False
 
 
 def _time_s(what: "Packet[Any] | Frame", stream: Stream) -> Fraction | None:
     at = what.pts if what.pts is not None else what.dts
-    # The last frames of a decoder know no time base.
+    # Frames from flushing a decoder have no time base.
     return None if at is None or stream.time_base is None else at * stream.time_base
 
 

@@ -1,4 +1,4 @@
-"""Run one task: its FFmpeg command writes outputs into a scratch folder."""
+"""Run a task's FFmpeg command, which writes its outputs to a scratch folder."""
 
 import errno
 import os
@@ -19,45 +19,46 @@ from headend.core.process import Finished, Watch, run
 from headend.core.storage.masters import redact
 
 QUIET = {"SVT_LOG": "1"}
-"""SVT-AV1 writes its settings past FFmpeg's log level; 1 leaves errors."""
+"""SVT-AV1 ignores FFmpeg's log level and logs its settings; at 1 it only logs errors."""
 
 REFUSALS = frozenset({8, 256 - errno.EINVAL})
-"""Statuses with which FFmpeg refuses a command: it ends with the last byte of its error's number.
+"""FFmpeg's exit statuses for an invalid command: the last byte of its error number.
 
-8 is for an option, a filter, an encoder or a format that it does not have (``AVERROR_OPTION_NOT_FOUND`` and others like
-it); what is wrong with a master has other numbers, such as ``AVERROR_INVALIDDATA`` (183).
+8 means an unknown option, filter, encoder or format (``AVERROR_OPTION_NOT_FOUND`` and similar). Faults of a master have
+other numbers, such as ``AVERROR_INVALIDDATA`` (183).
 
 Source: FFmpeg's ``libavutil/error.h``.
 """
 
 
 STALL_S = 300.0
-"""How long FFmpeg may neither advance in frames, time or bytes."""
+"""How long FFmpeg may make no progress in frames, time or bytes."""
 STALL_SHARE = 0.25
-"""The same, as a share of what the task is expected to take: slow encoders fill long look-aheads first."""
+"""The same, as a share of the task's expected cost: slow encoders first fill a long look-ahead."""
 IDLE_S = 120.0
-"""How long it may do nothing at all."""
+"""How long FFmpeg may do nothing at all."""
 DEADLINE_S, DEADLINE_FACTOR, SLOWEST_BPS = 1800.0, 12.0, 16_000_000
-"""How long a task may take: so long, so many times what is expected, and the time to read the master at so many bits a
-second. It stops what goes round in circles; a busy machine must not reach it."""
+"""A task's deadline is the sum of this constant, this multiple of its expected cost, and the time to read the master at
+this rate. It stops endless loops; a busy machine must not reach it."""
 MEMORY_FACTOR, LEAST_MEMORY_BYTES = 4, 8 << 30
-"""How much memory FFmpeg may ask for, over what is set aside for its task: a hostile master gets no more."""
+"""FFmpeg's memory limit, as a multiple of the memory that is reserved for its task, and the minimum of that limit. It
+protects against hostile masters."""
 FILE_BYTES = 64 << 30
-"""The largest file that it may write."""
+"""Size limit of a file that FFmpeg writes."""
 _DAMAGED_HEVC = re.compile(r"^\[hevc @ .*(?:undecodable NALU: (?:[12]?\d|3[01])$|: mismatching checksum of plane)")
-"""The decoder of HEVC leaves out parts of pictures that make no sense, and shows pictures whose checksum is wrong."""
+"""The HEVC decoder omits invalid slices and outputs pictures with a wrong checksum; it only logs this."""
 NO_SPACE = re.compile("No space left on device|Disk quota exceeded|File too large")
 FULL = frozenset({256 - errno.ENOSPC, 256 - errno.EDQUOT, 256 - errno.EFBIG, -signal.SIGXFSZ})
-"""Statuses with which FFmpeg ends when its disk is full."""
+"""FFmpeg's exit statuses when the disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded(Finished):
-    """A task that was carried out, and what it cost in all.
+    """The result of a task, with its total cost.
 
     Attributes:
-        loudness: Of sound: as measured and set, for each layout.
-        decode_errors: How often decoders and the demuxer complained of the streams that were read.
+        loudness: For sound, the measured loudness and the gain of each layout.
+        decode_errors: Number of errors that decoders and the demuxer logged about the streams that were read.
     """
 
     loudness: tuple[Loudness, ...] = ()
@@ -75,46 +76,45 @@ def encode(
     source_progress: Callable[[], int] = lambda: 0,
     on_error_line: Callable[[str], None] = lambda _: None,
 ) -> Encoded:
-    """Run a task's command; of sound, measure its loudness first. Text that FFmpeg does not read has none.
+    """Run a task's command; for sound, measure the loudness first. Text that headend reads itself has no command.
 
     Args:
-        task: What to do.
-        input_url: The master, as FFmpeg opens it, see `headend.core.storage.masters.opened`.
+        task: The task.
+        input_url: The master's path or URL, see `headend.core.storage.masters.opened`.
         scratch: An empty folder.
-        cancelled: Becomes true when the task is to stop.
-        on_frames: Gets the number of frames done, now and then.
-        master_bytes: Size of the master, all of which a task may have to read.
-        source_progress: Changes as long as the master is read, or waited for.
-        on_error_line: Gets what FFmpeg says on standard error, line by line.
+        cancelled: Returns True once the task must stop.
+        on_frames: Called now and then with the number of frames done.
+        master_bytes: Size of the master, since a task may have to read all of it.
+        source_progress: Returns a number that changes while the master is read or waited for.
+        on_error_line: Called with each line of FFmpeg's standard error.
 
     Returns:
-        What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`, cues of text at
-        `encoder.text.output`.
+        The result. Renditions are at `output`, sheets of thumbnails at `sheet`, cues of text at `encoder.text.output`.
 
     Raises:
         ToolFailed: FFmpeg is missing, failed or made no progress.
         WorkerUnfit: The scratch folder is full.
-        CommandRefused: FFmpeg does not take the command.
-        Cancelled: The task was told to stop.
+        CommandRefused: FFmpeg rejects the command.
+        Cancelled: ``cancelled`` returned True.
     """
     errors = 0
 
-    def listen(line: str) -> None:
+    def count_errors(line: str) -> None:
         nonlocal errors
         errors += tells_of_damage(line, task)
         on_error_line(line)
 
-    advanced: dict[str, int] = {}
+    counters: dict[str, int] = {}
 
-    def read(line: str) -> None:
+    def read_progress(line: str) -> None:
         name, _, value = line.partition("=")
         if name in ("frame", "out_time_us", "total_size") and value.strip().isdigit():
-            advanced[name] = int(value)
+            counters[name] = int(value)
             if name == "frame":
                 on_frames(int(value))
 
     def progress() -> tuple[int, ...]:
-        return (*advanced.values(), _bytes_in(scratch), source_progress())
+        return (*counters.values(), _bytes_in(scratch), source_progress())
 
     watch = Watch(
         stall_s=max(STALL_S, STALL_SHARE * task.cost),
@@ -127,24 +127,24 @@ def encode(
         "FSIZE": FILE_BYTES,
     }
 
-    def carry_out(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
+    def run_command(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
         whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url, SIDECAR: str(sidecar_path(scratch))}
         filled = [whole[word] if word in whole else fill(word, placeholders) for word in argv]
         try:
             return run(
                 filled,
                 cancelled=cancelled,
-                on_line=read,
-                on_error_line=listen,
+                on_line=read_progress,
+                on_error_line=count_errors,
                 watch=watch,
                 environment=QUIET,
                 limits=limits,
             )
         except ToolFailed as error:
-            # The evidence must not hold the master's secret address: the command is shown as planned.
+            # The evidence must not contain the master's secret URL: show the planned command, with placeholders.
             facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
             if error.facts.get("status") in FULL or NO_SPACE.search(error.facts.get("stderr", "")):
-                raise no_space(scratch, _share_done(task, advanced.get("frame", 0)), **facts) from None
+                raise no_space(scratch, _share_done(task, counters.get("frame", 0)), **facts) from None
             refused = error.facts.get("status") in REFUSALS
             raise (CommandRefused if refused else ToolFailed)(redact(error.message), **facts) from None
 
@@ -152,45 +152,45 @@ def encode(
     if not task.argv:
         return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
     if task.kind is Kind.VIDEO:
-        learned = _first_pass(task, lambda argv: carry_out(argv, placeholders))
-        errors = 0  # the same frames are decoded once more
-        made = carry_out(task.argv, placeholders)
+        first = _first_pass(task, lambda argv: run_command(argv, placeholders))
+        errors = 0  # the same frames are decoded again
+        encode = run_command(task.argv, placeholders)
         return Encoded(
-            cpu_s=learned.cpu_s + made.cpu_s,
-            wall_s=learned.wall_s + made.wall_s,
-            peak_memory_bytes=max(learned.peak_memory_bytes, made.peak_memory_bytes),
-            stderr=made.stderr,
+            cpu_s=first.cpu_s + encode.cpu_s,
+            wall_s=first.wall_s + encode.wall_s,
+            peak_memory_bytes=max(first.peak_memory_bytes, encode.peak_memory_bytes),
+            stderr=encode.stderr,
             decode_errors=errors,
         )
     if task.loudness_target is None:
-        made = carry_out(task.argv, placeholders)
-        return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr, decode_errors=errors)
-    heard = carry_out(task.loudness_target.argv, {})
-    errors = 0  # the same sound is decoded once more
-    decided = loudness.levels(task.loudness_target, redact(heard.stderr))
-    made = carry_out(task.argv, {**placeholders, **loudness.words(task.loudness_target, decided)})
+        encode = run_command(task.argv, placeholders)
+        return Encoded(encode.cpu_s, encode.wall_s, encode.peak_memory_bytes, encode.stderr, decode_errors=errors)
+    measurement = run_command(task.loudness_target.argv, {})
+    errors = 0  # the same sound is decoded again
+    decided = loudness.levels(task.loudness_target, redact(measurement.stderr))
+    encode = run_command(task.argv, {**placeholders, **loudness.words(task.loudness_target, decided)})
     return Encoded(
-        cpu_s=heard.cpu_s + made.cpu_s,
-        wall_s=heard.wall_s + made.wall_s,
-        peak_memory_bytes=max(heard.peak_memory_bytes, made.peak_memory_bytes),
-        stderr=made.stderr,
+        cpu_s=measurement.cpu_s + encode.cpu_s,
+        wall_s=measurement.wall_s + encode.wall_s,
+        peak_memory_bytes=max(measurement.peak_memory_bytes, encode.peak_memory_bytes),
+        stderr=encode.stderr,
         loudness=decided,
         decode_errors=errors,
     )
 
 
-def _first_pass(task: EncodeTask, carry_out: Callable[[Sequence[str]], Finished]) -> Finished:
-    """Let encoders of two passes read the chunk once, before all outputs are made."""
+def _first_pass(task: EncodeTask, run_command: Callable[[Sequence[str]], Finished]) -> Finished:
+    """Run the first pass of two-pass encoders, if there are any."""
     argv = reencoding.first_pass(task.argv)
-    return carry_out(argv) if argv else Finished(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
+    return run_command(argv) if argv else Finished(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
 
 
 def no_space(scratch: Path, share_done: float = 0.0, **facts: object) -> WorkerUnfit:
-    """The error of a scratch folder that is full.
+    """The error for a full scratch folder.
 
     Args:
         scratch: The task's folder.
-        share_done: How much of the task was done by then, 0 to 1.
+        share_done: Share of the task that was done, 0 to 1.
         **facts: Evidence.
     """
     written_bytes = _bytes_in(scratch)
@@ -236,22 +236,22 @@ def tells_of_damage(line: str, task: EncodeTask) -> bool:
 
 
 def fill(word: str, placeholders: Mapping[str, str]) -> str:
-    """Put what placeholders stand for into a word of a command."""
+    """Replace placeholders in a word of a command."""
     for placeholder, text in placeholders.items():
         word = word.replace(placeholder, text)
     return word
 
 
 def output(scratch: Path, rendition: str) -> Path:
-    """Where a task's command leaves a rendition."""
+    """The file to which a task's command writes a rendition."""
     return scratch / f"{rendition}.mp4"
 
 
 def sheet(scratch: Path, place: int) -> Path:
-    """Where a task's command leaves a sheet of thumbnails; counted from 1 in each task, 0 is none that is kept."""
+    """The file of a sheet of thumbnails; counted from 1 in each task, since number 0 is discarded."""
     return scratch / SHEETS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))
 
 
 def still(scratch: Path, place: int) -> Path:
-    """Where a task's command leaves a candidate for the poster; counted as for `sheet`."""
+    """The file of a candidate for the poster; counted as for `sheet`."""
     return scratch / POSTERS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))

@@ -1,8 +1,8 @@
 """Choose the GOPs that represent a title, and predict the whole from trial encodes of them. Pure and deterministic.
 
-GOPs are drawn in proportion to the bytes of the survey's quick encode, in even steps along the title, so that what is
-hard to encode is seen often. Each excerpt's weight makes up for that. The rate follows by ratio: bytes of the trials
-over those of the survey, times the title's, which is exact where the two are in proportion.
+GOPs are drawn in proportion to their bytes in the survey's quick encode, in even steps along the title, so that hard
+scenes are sampled often; each excerpt's weight corrects for that. The rate is a ratio estimate: bytes of the trials
+over bytes of the survey, times the survey's bytes of the whole title. It is exact if the two are proportional.
 
 Source:
     W. G. Cochran, Sampling Techniques, 3rd edition, chapters 6 and 9A.
@@ -19,9 +19,9 @@ from headend.core.media.analysis import Excerpt, GopComplexity, TrialScore
 from headend.core.timing import Grid
 
 FLOOR = 0.05
-"""Share of the mean GOP's bytes that each counts more than it has, so that quiet GOPs have a finite weight."""
+"""Share of the mean GOP's bytes that is added to each GOP, so that quiet GOPs have a finite weight."""
 SHORTEST = 4
-"""A last GOP of less than one in so many frames of the others is no excerpt, unless it is the only one."""
+"""A last GOP shorter than a whole GOP divided by this is not drawn, unless it is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
     """Choose excerpts.
 
     Args:
-        gops: Of the whole title, in order.
+        gops: All GOPs of the title, in order.
         gop_frames: Frames of a whole GOP.
         count: Number of draws, at least 1. A GOP that is drawn twice is one excerpt of twice the weight.
 
     Returns:
-        In order; all GOPs, of equal weight, where there are no more than ``count``.
+        The excerpts in order; all GOPs with equal weights if there are no more than ``count``.
     """
     starts = [0, *accumulate(gop.frames for gop in gops)]
     usable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST >= gop_frames] or [0]
@@ -70,12 +70,12 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
 def predict(
     excerpts: Sequence[Excerpt], scores: Mapping[int, TrialScore], gops: Sequence[GopComplexity], grid: Grid
 ) -> Prediction:
-    """Foretell what one trial's size and rate factor would come to over the whole title.
+    """Predict the rate and quality of a whole title at the size and rate factor of one trial.
 
     Args:
-        excerpts: As drawn.
-        scores: By the excerpt's number; one for each.
-        gops: Of the whole title.
+        excerpts: The excerpts of the trial.
+        scores: One score for each, by the excerpt's number.
+        gops: All GOPs of the title.
         grid: The title's grid.
     """
     tried = sum(excerpt.weight * scores[excerpt.number].size_bytes for excerpt in excerpts)
@@ -97,11 +97,7 @@ def predict(
 
 
 def peak_ratio(gops: Sequence[GopComplexity], gops_in_segment: int) -> float:
-    """How much more bytes than the mean the hardest segments of a title have: those above 95 % of the others.
-
-    Returns:
-        At least 1.
-    """
+    """Ratio of the 95th percentile of the segments' rates to the mean rate, at least 1."""
     groups = [gops[start : start + gops_in_segment] for start in range(0, len(gops), gops_in_segment)]
     rates = sorted(Fraction(sum(gop.size_bytes for gop in group), sum(gop.frames for gop in group)) for group in groups)
     mean = Fraction(sum(gop.size_bytes for gop in gops), sum(gop.frames for gop in gops))

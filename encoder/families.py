@@ -1,4 +1,4 @@
-"""The encoders' options for each codec, as `headend.core.codecs` describes them."""
+"""Encoder options of each codec, from the descriptors in `headend.core.codecs`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -12,15 +12,15 @@ AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {one.codec: one.opt
 LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
     one.codec: one.loudness_options for one in codecs.AUDIO if one.loudness_options is not None
 }
-"""Codecs whose streams state their loudness: options from the dialnorm, or from its placeholder."""
+"""For codecs whose streams carry their loudness: options from the dialnorm, or from its placeholder."""
 
 TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]] = {
     one.encoder: one.tighter for one in codecs.VIDEO
 }
-"""By FFmpeg's name of the encoder: options for a segment that came out above its cap, from the options it had and from
-the factors by which each earlier encode was too large."""
+"""By FFmpeg's name of the encoder: options to re-encode a segment above its cap, from its last options and the ratio of
+cap to rate of each earlier encode."""
 
 FINER: Mapping[str, float] = {one.encoder: one.floor_step_crf for one in codecs.VIDEO}
-"""By FFmpeg's name of the encoder: how much the constant rate factor is lowered for a chunk that looks too bad."""
+"""By FFmpeg's name of the encoder: the step by which the constant rate factor is lowered if a chunk looks too bad."""
 
 __all__ = ["AUDIO", "FINER", "LOUDNESS", "TIGHTER", "VIDEO", "Options", "Style"]

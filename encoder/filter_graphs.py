@@ -1,7 +1,6 @@
-"""The only place that knows how ffmpeg-python writes a command: its words, its labels and its escapes.
+"""Adapter for ffmpeg-python: the only module that depends on its arguments, labels and escapes.
 
-Comes in: ffmpeg-python's streams. Goes out: FFmpeg arguments and filter graphs as text. Filters and options are decided
-elsewhere.
+Input: ffmpeg-python's streams. Output: FFmpeg arguments, and filter graphs as text. It chooses no filters or options.
 """
 
 import re
@@ -10,6 +9,8 @@ from typing import Any
 
 import ffmpeg
 
+_FIRST_PICTURE = "[0:v]"
+"""ffmpeg-python's label for the picture of the first input."""
 _GRAPH = "-filter_complex"
 _LABEL = re.compile(r"\[s(\d+)\]")
 """ffmpeg-python numbers the streams of every graph from ``[s0]``."""
@@ -17,11 +18,11 @@ _LABEL = re.compile(r"\[s(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command without the program, by its parts.
+    """The parts of a command, without the program.
 
     Attributes:
         inputs: Options and names of the inputs.
-        graph: What ``-filter_complex`` gets.
+        graph: The value of ``-filter_complex``.
         outputs: Options and names of the outputs, with the labels that they map.
     """
 
@@ -31,41 +32,41 @@ class Command:
 
 
 def arguments(outputs: Any) -> tuple[str, ...]:
-    """All arguments of a command, without the program; a filter whose value has "=" takes it as ``args``."""
-    # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
+    """All arguments of a command, without the program; pass a filter's value that contains "=" as ``args``."""
+    # ffmpeg-python escapes "=" within values, but FFmpeg's filters don't unescape it: pan needs its matrix unescaped.
     return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(outputs))
 
 
 def command(outputs: Any) -> Command:
-    """A command by its parts; it must have a filter."""
+    """Split a command into its parts; it must have a filter."""
     words = arguments(outputs)
     at = words.index(_GRAPH)
     return Command(words[:at], words[at + 1], words[at + 2 :])
 
 
 def chain(stream: Any) -> str:
-    """A chain of filters as text, without labels, to stand inside another graph."""
+    """A chain of filters as text, without labels, for use in another graph."""
     graph = command(ffmpeg.output(stream, "-")).graph
     return ",".join(re.sub(r"^\[[^\]]*\]|\[[^\]]*\]$", "", part) for part in graph.split(";"))
 
 
 def relabelled(graph: str, name: str) -> str:
-    """A graph whose labels start with a name of their own, so that another graph can stand behind it."""
+    """Prefix a graph's labels with a name, so that another graph can be appended."""
     return _LABEL.sub(rf"[{name}\1]", graph)
 
 
 def last_label(graph: str) -> str:
-    """The label that a graph ends in, with its brackets."""
+    """The output label of a graph, in brackets."""
     return graph[graph.rindex("[") :]
 
 
-def joined(first: str, second: str, placeholder: str) -> str:
-    """Two graphs as one: the second one's input, which has the placeholder's name, is what the first one ends in."""
-    return f"{first};{second.replace(placeholder, last_label(first), 1)}"
+def joined(first: str, second: str) -> str:
+    """Join two graphs: the first one's output becomes the second one's input."""
+    return f"{first};{second.replace(_FIRST_PICTURE, last_label(first), 1)}"
 
 
 def copies(stream: Any, count: int, kind: str) -> list[Any]:
-    """A stream as often as it is used; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
+    """Copies of a stream, one for each use; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
     if count == 1:
         return [stream]
     fan = stream.filter_multi_output(kind, count)

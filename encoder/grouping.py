@@ -1,7 +1,7 @@
-"""Which renditions of a chunk are encoded together: as many as keeps all workers busy to the end.
+"""Group the renditions of each chunk into tasks so that all workers stay busy to the end. Pure.
 
-One group decodes and scales once for all of its renditions, so that coarse groups cost least; fine ones leave less to
-wait for at the end. Pure: the same title and the same number of workers make the same groups.
+A group decodes and scales once for all of its renditions. So few large groups take the least CPU time, and many small
+ones make the last tasks end sooner. The same title and number of workers always give the same groups.
 """
 
 import random
@@ -18,21 +18,22 @@ from headend.core.timing import Chunk
 Group = tuple[VideoRendition, ...]
 
 TOLERANCE = 0.05
-"""How much later than at best a job may end for the sake of less work."""
+"""How much later than the earliest possible time a job may end, to save CPU time."""
 SLOW_SHARE, SLOWNESS = 0.05, 2.0
-"""Of many workers some are slow, such as those with busy neighbours. It is not known which, so that what is begun last
-must be short for any of them."""
+"""Share of workers that are assumed to be slow, for example because of busy neighbours, and by which factor. Any worker
+may be a slow one, so the last tasks must be short."""
 SPREAD = 0.15
-"""By how much what a task takes differs from what was expected: standard deviation of the ratio. Without it, tasks
-of equal cost would seem to end together, by a luck that no real job has."""
+"""Standard deviation of the ratio of measured to expected cost. Without it, tasks of equal cost would seem to end at
+the same time, which never happens."""
 MEMORY = "workers' memory"
-"""How a decision begins that tells what their memory costs."""
+"""Prefix of the decision that tells the cost of too little memory."""
 WORTH_TELLING = 1.1
+"""Ratio of CPU time, split because of memory to not split, from which that decision is shown."""
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-"""Numbers of groups that are tried for a chunk, beside one for each rendition."""
+"""Numbers of groups to try for a chunk, besides one group for each rendition."""
 
 _LUCK = tuple(1 + sign * random.Random(number).gauss(0, SPREAD) for number in range(500) for sign in (1, -1))
-"""By what each task misses its expectation: in pairs, so that work is neither added nor taken away."""
+"""Simulated ratios of measured to expected cost, in pairs so that the total stays the same."""
 
 
 def arrange(
@@ -46,21 +47,21 @@ def arrange(
 ) -> tuple[tuple[Group, ...], ...]:
     """Group the renditions of every chunk.
 
-    The first chunks get coarse groups and the last ones, which are begun last, finer ones. Of all ways that are tried,
-    the one with the least work is taken that ends, by its estimate, little later than work and workers allow at best.
+    The first chunks get few large groups, and the last ones, which start last, smaller ones. The result is the
+    arrangement with the least work among those that end, by the estimate, little later than the earliest possible time.
 
     Args:
         renditions: At least one.
         chunks: At least one.
-        pricing: What groups cost.
-        workers: How many tasks run at once.
-        slot_bytes: Memory for each of these; None if there is enough. A rendition that needs more is a group alone.
-        beside_s: CPU seconds of the tasks that run beside these.
+        pricing: The cost of groups.
+        workers: Number of tasks that run at once.
+        slot_bytes: Memory for each of these; None for no limit. A rendition that needs more is a group of its own.
+        beside_s: CPU seconds of other tasks of the job.
 
     Returns:
         The groups of each chunk, in the order of the chunks.
     """
-    alone, others = _apart(renditions, pricing, slot_bytes)
+    alone, others = _split_oversized(renditions, pricing, slot_bytes)
 
     @cache
     def groups(count: int) -> tuple[Group, ...]:
@@ -77,7 +78,7 @@ def arrange(
 
     least = _least_count(alone, others, pricing, slot_bytes)
     if workers <= 1:
-        # Nobody waits for the last task: whatever is split is only decoded once more.
+        # With one worker, splitting only means decoding more often.
         return tuple(groups(least) for _ in chunks)
     counts = sorted({least, *(c for c in COUNTS if least < c < len(renditions)), len(renditions)})
     ways = []
@@ -92,7 +93,7 @@ def arrange(
     best_s, chosen = float("inf"), ways[0][1:4]
     for work_s, coarse, fine, tail, longest_s in ways:
         if max(work_s / speed, longest_s) >= best_s:
-            continue  # it can't end earlier
+            continue  # can't end earlier
         ends_s = makespan_s([*tasks_s(coarse, fine, tail), *beside_s], workers, slow)
         if ends_s < best_s:
             best_s, chosen = ends_s, (coarse, fine, tail)
@@ -105,12 +106,12 @@ def arrange(
 def share_out(
     renditions: Sequence[VideoRendition], count: int, weigh: Callable[[VideoRendition], float]
 ) -> tuple[Group, ...]:
-    """Share renditions out into groups of about equal weight; those of one size stay together where balance allows.
+    """Split renditions into groups of about equal weight; keep those of one size together if balance allows.
 
     Args:
-        renditions: Of one title.
-        count: Most groups that are wanted.
-        weigh: What a rendition weighs, above 0.
+        renditions: Renditions of one title.
+        count: Maximum number of groups.
+        weigh: Returns the weight of a rendition, above 0.
 
     Returns:
         The groups, none empty, each with its heaviest rendition first.
@@ -136,12 +137,12 @@ def share_out(
 
 
 def makespan_s(costs_s: Sequence[float], workers: int, slow: int = 0) -> float:
-    """When the last task ends, if the longest are begun first, each as soon as a worker is free.
+    """Simulate when the last task ends, if the longest start first, each as soon as a worker is free.
 
     Args:
-        costs_s: What each task is expected to take; it takes a little more or less, always the same.
-        workers: How many there are.
-        slow: How many of them take `SLOWNESS` times as long.
+        costs_s: Expected time of each task; the simulation varies it, always in the same way.
+        workers: Number of workers.
+        slow: Number of workers that take `SLOWNESS` times as long.
 
     Source:
         R. L. Graham, Bounds on Multiprocessing Timing Anomalies, 1969.
@@ -154,7 +155,7 @@ def makespan_s(costs_s: Sequence[float], workers: int, slow: int = 0) -> float:
 
 
 def _ways(counts: Sequence[int], chunks: int, workers: int) -> Iterator[tuple[int, int, int]]:
-    """Groups of the first chunks, groups of the last ones, and how many of these there are."""
+    """Arrangements to try: groups per chunk at first, groups per chunk at the end, number of chunks at the end."""
     over = chunks % max(1, workers)
     tails = sorted({min(chunks, tail) for tail in (over, over + workers, chunks // 4, chunks // 2)} - {0, chunks})
     for place, coarse in enumerate(counts):
@@ -166,22 +167,22 @@ def _ways(counts: Sequence[int], chunks: int, workers: int) -> Iterator[tuple[in
 def price_of_memory(
     renditions: Sequence[VideoRendition], frames: int, pricing: Pricing, slot_bytes: int | None
 ) -> tuple[float, float, int] | None:
-    """What it costs that workers have little memory.
+    """Compute the cost of splitting renditions because workers have little memory.
 
     Args:
         renditions: At least one.
-        frames: Of a usual chunk.
-        pricing: What groups cost.
-        slot_bytes: Memory for each task; None if there is enough.
+        frames: Frames of a usual chunk.
+        pricing: The cost of groups.
+        slot_bytes: Memory for each task; None for no limit.
 
     Returns:
-        CPU seconds of a chunk as it has to be grouped, those of a chunk as one task, and the memory in bytes that one
-        task would need; None if it fits.
+        CPU seconds of a chunk in as many groups as memory requires, those of a chunk as one task, and the bytes that
+        one task would need; None if one task fits.
     """
     whole_bytes = pricing.video_bytes(renditions)
     if slot_bytes is None or whole_bytes <= slot_bytes:
         return None
-    alone, others = _apart(renditions, pricing, slot_bytes)
+    alone, others = _split_oversized(renditions, pricing, slot_bytes)
     count = _least_count(alone, others, pricing, slot_bytes) - len(alone)
     groups = (*((rendition,) for rendition in alone), *share_out(others, count, pricing.frame_s))
     split_s = sum(pricing.video_s(group, frames) for group in groups)
@@ -191,23 +192,23 @@ def price_of_memory(
 def describe_memory(
     renditions: Sequence[VideoRendition], pricing: Pricing, *, chunk_s: Fraction, slot_bytes: int | None
 ) -> tuple[str, ...]:
-    """Say by how much the workers' memory multiplies the work, where that is worth a line."""
+    """Describe how much extra work the workers' memory causes, if it is a lot."""
     frame_count, rate = pricing.picture.frame_count, pricing.picture.frame_rate
     frames = max(1, min(frame_count, round(chunk_s * rate)))
-    found = price_of_memory(renditions, frames, pricing, slot_bytes) if renditions else None
-    if found is None or slot_bytes is None or found[0] < WORTH_TELLING * found[1]:
+    price = price_of_memory(renditions, frames, pricing, slot_bytes) if renditions else None
+    if price is None or slot_bytes is None or price[0] < WORTH_TELLING * price[1]:
         return ()
-    split_s, whole_s, whole_bytes = (found[0] * frame_count / frames, found[1] * frame_count / frames, found[2])
+    split_s, whole_s, whole_bytes = (price[0] * frame_count / frames, price[1] * frame_count / frames, price[2])
     return (
         f"{MEMORY} of {slot_bytes / 1e9:.1f} GB for each task splits the renditions: about {split_s:,.0f} CPU s "
         f"instead of {whole_s:,.0f}; give {whole_bytes / 1e9:.1f} GB for each thread to avoid that",
     )
 
 
-def _apart(
+def _split_oversized(
     renditions: Sequence[VideoRendition], pricing: Pricing, slot_bytes: int | None
 ) -> tuple[tuple[VideoRendition, ...], tuple[VideoRendition, ...]]:
-    """The renditions that need more than a slot each, which are groups of their own, and the others."""
+    """Separate the renditions that need more memory than a slot has from the others."""
     alone = {r.id for r in renditions if slot_bytes is not None and pricing.video_bytes((r,)) > slot_bytes}
     return tuple(r for r in renditions if r.id in alone), tuple(r for r in renditions if r.id not in alone)
 
@@ -215,7 +216,7 @@ def _apart(
 def _least_count(
     alone: Sequence[VideoRendition], others: Sequence[VideoRendition], pricing: Pricing, slot_bytes: int | None
 ) -> int:
-    """The least number of groups with which each fits into the memory of a slot, but for those that never do."""
+    """The smallest number of groups with which each fits into a slot's memory, apart from oversized renditions."""
     if not others:
         return len(alone)
     if slot_bytes is None:

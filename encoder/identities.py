@@ -8,30 +8,30 @@ from headend.core.media import EncodePlan
 from headend.core.timing import Chunk
 
 DIGEST_CHARACTERS = 20
-"""80 bits: no two tasks of a title collide."""
+"""80 bits: enough that tasks of a title don't collide."""
 TRACK_CHARACTERS = 10
-"""40 bits: no two tracks of a title and a rendition's id collide."""
+"""40 bits: enough that tracks of the same title and rendition id don't collide."""
 
 
 def task_id(plan: EncodePlan, chunk: Chunk, renditions: Iterable[str]) -> str:
-    """Name the task that makes a chunk of some renditions, thumbnails and poster included."""
+    """The id of the task that encodes a chunk of some renditions, thumbnails and poster included."""
     made = set(renditions)
     tracks = (track for name, track in plan.tracks.items() if plan.encoded_for(name) in made)
     return digest({"chunk": chunk.number, "tracks": sorted(tracks)})
 
 
 def track_id(rendition: str, deciding: object) -> str:
-    """Name the track that a rendition is in the store.
+    """The id of a rendition's track in the store.
 
     Args:
-        rendition: The rendition's id, for people.
-        deciding: All that decides the track's bytes, as plain data.
+        rendition: The rendition's id, for readability.
+        deciding: Everything that determines the track's bytes, as plain data.
     """
     return f"{rendition}-{digest(deciding)[:TRACK_CHARACTERS]}"
 
 
 def behind_input(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The part of a command that does not depend on where its input lies."""
+    """The part of a command after its input, which does not depend on the input's location."""
     return argv[argv.index("-i") + 2 :] if "-i" in argv else argv
 
 

@@ -1,4 +1,4 @@
-"""Language tags in requests: check them and write them in canonical form."""
+"""Check language tags in requests, and convert them to canonical form."""
 
 from langcodes import standardize_tag, tag_is_valid
 
@@ -6,15 +6,15 @@ from headend.core.errors import ConfigError
 
 
 def standardized(tag: str, option: str) -> str:
-    """Write a BCP 47 tag in its usual form.
+    """Convert a BCP 47 tag to its canonical form.
 
     Args:
-        tag: As it was given.
-        option: The option that it was given by; named in the error.
+        tag: The tag from the request.
+        option: The option with which it was given; named in the error.
 
     Raises:
-        ConfigError: It is no tag, or names a language, script or region that does not exist.
+        ConfigError: The tag is malformed, or its language, script or region does not exist.
     """
     if not tag_is_valid(tag):
-        raise ConfigError(f"{option}: {tag!r} is no language; use tags such as en, pt-BR or zh-Hant")
+        raise ConfigError(f"{option}: {tag!r} is not a language tag; use tags such as en, pt-BR or zh-Hant")
     return standardize_tag(tag)

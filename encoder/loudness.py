@@ -1,7 +1,7 @@
-"""Loudness: what was measured of a programme, and the one static gain that follows from it.
+"""Read a programme's measured loudness, and derive one static gain from it.
 
-A programme is measured whole, in each layout that it is delivered in, since six channels and their stereo mix differ.
-Nothing here follows the sound in time but the limiter, which acts on peaks that would exceed the ceiling.
+A programme is measured as a whole, in each layout in which it is delivered, since six channels and their stereo mix
+differ. The gain is constant over time; only the limiter reacts to peaks that would exceed the ceiling.
 
 Sources: ITU-R BS.1770-4 (integrated loudness, true peak); EBU Tech 3342 (range); ETSI TS 102 366, section 4.4.2.8
 (dialnorm).
@@ -15,15 +15,15 @@ from headend.core.errors import ToolFailed
 from headend.core.media import Loudness, LoudnessTarget
 
 CEILING_DBTP = -1.0
-"""EBU R 128 and AES TD1008: what a lossy encoder needs to stay below full scale."""
+"""Headroom that a lossy encoder needs to stay below full scale (EBU R 128, AES TD1008)."""
 REDUCTION_DB = 6.0
-"""How far the limiter may go before the gain is lowered instead: inaudible on the shortest peaks of a film."""
+"""Maximum reduction by the limiter, inaudible on the shortest peaks of a film; beyond it, the gain is lowered."""
 LARGEST_GAIN_DB = 20.0
-"""A programme that would need more is meant to be silent, or broken; its noise must not be played as sound."""
+"""A programme that would need more is silent on purpose, or broken; its noise must not be amplified."""
 GATE_LUFS = -70.0
-"""Below this, BS.1770-4 counts nothing; FFmpeg tells this figure for silence and for less than 0.4 s of sound."""
+"""The gate of BS.1770-4; FFmpeg reports this value for silence and for less than 0.4 s of sound."""
 NO_DIALNORM_DB = -31
-"""Tells a decoder to leave the level alone."""
+"""A dialnorm with which decoders don't change the level."""
 
 _NUMBER = r"(-?(?:\d+(?:\.\d+)?|inf|nan))"
 _SUMMARY = re.compile(
@@ -33,9 +33,9 @@ _SUMMARY = re.compile(
 
 
 def describe(target_lufs: float | None) -> str:
-    """Say what is aimed at, as a line among the plan's decisions."""
+    """Describe the target, as a line of the plan's decisions."""
     if target_lufs is None:
-        return "loudness is measured and left as it is"
+        return "loudness is measured and not changed"
     return (
         f"loudness → {target_lufs:g} LUFS by one gain for each programme and layout, "
         f"true peak at most {CEILING_DBTP:g} dBTP"
@@ -43,10 +43,10 @@ def describe(target_lufs: float | None) -> str:
 
 
 def limiter(sample_rate_hz: int) -> str:
-    """Write the filters that keep true peaks below the ceiling.
+    """Build the filters that keep true peaks below the ceiling.
 
-    Peaks between samples show at four times the rate (BS.1770-4, annex 2). The limit lies half a decibel below the
-    ceiling, since the way back to the delivered rate lets peaks grow by up to that much.
+    Peaks between samples appear at four times the rate (BS.1770-4, annex 2). The limit is half a decibel below the
+    ceiling, since resampling to the delivered rate can raise peaks by that much.
     """
     limit = 10 ** ((CEILING_DBTP - 0.5) / 20)
     # Without make-up gain, and without shifting the sound.
@@ -54,42 +54,42 @@ def limiter(sample_rate_hz: int) -> str:
 
 
 def level_word(layout: str) -> str:
-    """What stands in a planned command for the filters that bring a layout to its level."""
+    """Placeholder in a planned command for the filters that set a layout's level."""
     return f"{{level-{layout}}}"
 
 
 def dialnorm_word(layout: str) -> str:
-    """What stands in a planned command for a layout's dialnorm."""
+    """Placeholder in a planned command for a layout's dialnorm."""
     return f"{{dialnorm-{layout}}}"
 
 
 def meter(layout: str) -> str:
-    """Name the filter that measures; its name tells the layout in its summary."""
+    """The measuring filter, with the layout in its name so that its summary contains it."""
     return f"ebur128@{layout}"
 
 
-def levels(loudness_target: LoudnessTarget, told: str) -> tuple[Loudness, ...]:
-    """Read what the measuring command told, and decide each layout's gain.
+def levels(loudness_target: LoudnessTarget, stderr: str) -> tuple[Loudness, ...]:
+    """Read the results of the measuring command, and decide each layout's gain.
 
     Args:
-        loudness_target: How the programme is to be brought to its loudness.
-        told: The command's standard error.
+        loudness_target: The programme's target and its limits.
+        stderr: The command's standard error.
 
     Returns:
-        One for each layout, in the order of their names.
+        One result for each layout, ordered by name.
 
     Raises:
         ToolFailed: A layout's summary is missing.
     """
-    found = {layout: [float(number) for number in numbers] for layout, *numbers in _SUMMARY.findall(told)}
+    measured = {layout: [float(number) for number in numbers] for layout, *numbers in _SUMMARY.findall(stderr)}
     wanted = sorted(set(loudness_target.layouts))
-    if not found.keys() >= set(wanted):
+    if not measured.keys() >= set(wanted):
         raise ToolFailed(
-            "FFmpeg measured no loudness; see its output with --verbose", argv=list(loudness_target.argv), stderr=told
+            "FFmpeg measured no loudness; see its output with --verbose", argv=list(loudness_target.argv), stderr=stderr
         )
     return tuple(
         level(loudness_target, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)
-        for layout, (integrated, spread, peak) in ((layout, found[layout]) for layout in wanted)
+        for layout, (integrated, spread, peak) in ((layout, measured[layout]) for layout in wanted)
     )
 
 
@@ -98,18 +98,18 @@ def level(
 ) -> Loudness:
     """Decide a layout's gain.
 
-    The gain leads to the target, but not so far that the limiter would have to take more than it may. What is silent
-    or too short to be measured keeps its level.
+    The gain reaches the target unless the limiter would have to reduce peaks too much. A programme that is silent or
+    too short to measure keeps its level.
 
     Args:
         loudness_target: The target and its limits.
         layout: The layout.
-        integrated_lufs: As measured; at or below `GATE_LUFS`, or not a number, for silence.
-        range_lu: As measured.
-        true_peak_dbtp: As measured; minus infinity for silence.
+        integrated_lufs: Measured loudness; `GATE_LUFS`, less, or not a number for silence.
+        range_lu: Measured loudness range.
+        true_peak_dbtp: Measured true peak; minus infinity for silence.
 
     Returns:
-        What was measured, and what comes of it.
+        The measured values, the gain and the resulting values.
     """
     integrated = integrated_lufs if integrated_lufs > GATE_LUFS else None
     peak = true_peak_dbtp if math.isfinite(true_peak_dbtp) else None
@@ -119,7 +119,7 @@ def level(
         gain, guarded = loudness_target.target_lufs - integrated, True
     if guarded and peak is not None:
         gain = min(gain, loudness_target.ceiling_dbtp + loudness_target.reduction_db - peak)
-    gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1) + 0.0  # no minus before nothing
+    gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1) + 0.0  # avoid -0.0
     raised = None if peak is None else round(peak + gain, 1)
     limited = guarded and raised is not None and raised > loudness_target.ceiling_dbtp
     result = None if integrated is None else round(integrated + gain, 1)
@@ -137,7 +137,7 @@ def level(
 
 
 def words(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mapping[str, str]:
-    """What takes the place of `level_word` and `dialnorm_word` in the command that encodes."""
+    """Values of `level_word` and `dialnorm_word` in the encode command."""
     filled = {}
     for one in decided:
         gain = f"volume={one.gain_db:.1f}dB"
@@ -147,7 +147,7 @@ def words(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mappi
 
 
 def unmeasured_words(loudness_target: LoudnessTarget) -> Mapping[str, str]:
-    """The same where nothing has been measured, for commands that a person runs: no gain, and mixes can't clip."""
+    """The same without a measurement, for commands that a person runs: no gain, and a limiter for mixes."""
     filled = {}
     for layout in sorted(set(loudness_target.layouts)):
         filled[level_word(layout)] = loudness_target.limiter if layout in loudness_target.mixed else "anull"

@@ -11,17 +11,20 @@ from encoder import tool
 from headend.core.process import Watch, run
 
 MOST_POINTS = 600
-"""A curve of more shows no more."""
+"""A plot can't show more."""
 SILENT_LUFS = -70.0
 _POINT = re.compile(r"lavfi\.r128\.S=(-?\d+(?:\.\d+)?|-?inf|nan)")
 
 
 def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[float | None, ...]:
-    """Measure the short-term loudness of a file at even distances; None stands for silence.
+    """Measure the short-term loudness of a file at even intervals.
 
     Args:
         path: The file.
-        cancelled: Becomes true when this is to stop.
+        cancelled: Returns True once this must stop.
+
+    Returns:
+        Loudness in LUFS; None for silence.
 
     Raises:
         ToolFailed: FFmpeg failed.
@@ -42,7 +45,6 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
         on_line=on_line,
         watch=Watch(),
     )  # fmt: skip
-    # The first three seconds are not full.
     step = max(1, -(-len(values) // MOST_POINTS))
     parts = [values[place : place + step] for place in range(0, len(values), step)]
     return tuple(None if max(part) <= SILENT_LUFS else round(max(part), 1) for part in parts)

@@ -1,16 +1,15 @@
-"""Tasks that measure: which segments of which renditions one process looks at, and how it reads the master. Pure.
+"""Plan the tasks that measure quality: segments, renditions, and how to read the master. Pure.
 
-One process decodes the master's frames once, for as many renditions as fit into its memory. What has been measured
-already is left out, so that work which was stopped goes on where it stood.
+A task decodes the master's frames once, for as many renditions as fit into its memory. Segments that have been measured
+are left out, so a job that is stopped and started again goes on where it stopped.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from encoder import pairs
 from encoder.command import MENDING, SourcePicture, VideoCommands
+from encoder.identities import digest
 from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.picture.colour import bit_depth_of
@@ -22,33 +21,32 @@ from headend.core.timing import Chunk, Grid
 
 HD_PIXELS = 1920 * 1080
 BYTES, BYTES_OF_RENDITION = 300_000_000, 190_000_000
-"""Memory on a screen of 1080 lines: for the master, and for each rendition."""
+"""Memory for a screen of 1080 lines: for the master, and for each rendition."""
 MASTER_S, RENDITION_S, TONE_S = 0.018, 0.0145, 0.030
-"""CPU seconds of a frame on such a screen: for decoding the master, for each rendition, and for each tone mapping."""
+"""CPU seconds of a frame on such a screen: decoding the master, each rendition, and each tone mapping."""
 START_S, SKIPPED_S = 0.09, 0.003
-"""CPU seconds of starting for each rendition, and of decoding a frame that is dropped."""
-DIGEST_CHARACTERS = 20
+"""CPU seconds to start each rendition, and to decode a dropped frame."""
 
 IsMeasured = Callable[[str, int, bool], bool]
-"""Whether a segment of a track has been measured already: the track's id, the segment's number, tone-mapped or not."""
+"""Whether a segment of a track has been measured. Arguments: the track's id, the segment's number, if tone-mapped."""
 
 
 class Measuring:
-    """How the renditions of a title are measured.
+    """Plans the measurement of a title's renditions.
 
     Args:
         title: Catalogue entry.
         source: The master's picture.
         grid: The title's grid.
-        commands: How the master is read.
+        commands: Commands that read the master.
         renditions: The video renditions.
         tracks: The track of each rendition, by its id.
-        keys: What the track of each rendition is encrypted with, by its id.
+        keys: The keys of each rendition's track, by its id.
 
     Attributes:
         viewing: The screen.
-        every: From one measured frame to the next.
-        views: Renditions that are compared with the same frames.
+        every: Distance from one measured frame to the next.
+        views: Groups of renditions that are compared with the same frames.
     """
 
     def __init__(
@@ -70,11 +68,11 @@ class Measuring:
 
     @property
     def digest(self) -> str:
-        """Digest of the master's frames as renditions are compared with them; of a sample of the title's segments."""
+        """Digest of the commands that make the master's frames for comparison, for a sample of the title's segments."""
         bounds = list(pairwise(self._grid.segment_bounds()))
         sample = {0, len(bounds) // 2, len(bounds) - 1}
         frames = [self._commands.opening(self._chunk(place + 1, place + 1))[1] for place in sorted(sample)]
-        return _digest({"frames": frames, "grid": documents.as_plain(self._grid)})
+        return digest({"frames": frames, "grid": documents.as_plain(self._grid)})
 
     def tasks(
         self,
@@ -86,36 +84,36 @@ class Measuring:
         slot_bytes: int | None = None,
         stretch_frames: int | None = None,
     ) -> Iterator[MeasureTask]:
-        """The tasks that measure segments of all renditions.
+        """Plan the tasks that measure segments of all renditions.
 
         Args:
             segments: Numbers of the segments.
-            chunks: Consecutive segments of one chunk are one task.
-            is_measured: What needs no work.
+            chunks: Chunks of the title; consecutive segments of one chunk are one task.
+            is_measured: Returns whether a segment needs no measuring.
             toned_segments: Numbers of the segments of HDR renditions; None for the same.
             slot_bytes: Memory for each task; None for no limit.
-            stretch_frames: How many frames in the middle of each segment are looked at; None for all of it.
+            stretch_frames: Number of frames to measure in the middle of each segment; None for all.
         """
         numbers = sorted(set(segments))
         toned_numbers = numbers if toned_segments is None else sorted(set(toned_segments))
         most = self._most(slot_bytes)
         for view in self.views:
-            lacking = {
+            missing = {
                 number: tuple(
                     r for r in view.renditions if not is_measured(self._tracks[r.id], number, view.tone_mapped)
                 )
                 for number in (toned_numbers if view.tone_mapped else numbers)
             }
-            runs = _runs(sorted(lacking), chunks, lacking)
+            runs = _runs(sorted(missing), chunks, missing)
             if stretch_frames is not None:
                 runs = ((number,) for run in runs for number in run)
             for run in runs:
-                members = lacking[run[0]]
+                members = missing[run[0]]
                 for place in range(0, len(members), most):
                     yield self._task(view, members[place : place + most], run, stretch_frames)
 
     def pair(self, rendition: str, segment: int, frame: int) -> Pair:
-        """A frame of a rendition beside that of its master.
+        """A frame of a rendition side by side with the master's.
 
         Args:
             rendition: The rendition's id.
@@ -177,7 +175,7 @@ class Measuring:
         if chunk != whole:
             deciding["frames"] = [chunk.first_frame, chunk.end_frame]
         return MeasureTask(
-            id=f"measure-{_digest(deciding)}",
+            id=f"measure-{digest(deciding)}",
             title=self._title,
             segments=segments,
             first_frame=chunk.first_frame,
@@ -198,7 +196,7 @@ class Measuring:
 
 
 def _middle(chunk: Chunk, frames: int) -> Chunk:
-    """A stretch in the middle of a segment, or all of it; it begins at a frame that half-rate renditions have, too."""
+    """Frames in the middle of a segment, or all of it; the first is one that half-rate renditions have, too."""
     if frames >= chunk.frame_count:
         return chunk
     first = chunk.first_frame + (chunk.frame_count - frames) // 2 // 2 * 2
@@ -206,20 +204,15 @@ def _middle(chunk: Chunk, frames: int) -> Chunk:
 
 
 def _runs(
-    numbers: Sequence[int], chunks: Sequence[Chunk], lacking: Mapping[int, tuple[VideoRendition, ...]]
+    numbers: Sequence[int], chunks: Sequence[Chunk], missing: Mapping[int, tuple[VideoRendition, ...]]
 ) -> Iterator[tuple[int, ...]]:
-    """Consecutive segments of one chunk that lack the same renditions; none that lacks nothing."""
+    """Runs of consecutive segments of one chunk in which the same renditions have to be measured."""
     starts = sorted(chunk.first_segment for chunk in chunks)
 
     def place(at: tuple[int, int]) -> tuple[int, int, tuple[VideoRendition, ...]]:
         index, number = at
-        return number - index, sum(start <= number for start in starts), lacking[number]
+        return number - index, sum(start <= number for start in starts), missing[number]
 
     for (_, _, members), run in groupby(enumerate(numbers), key=place):
         if members:
             yield tuple(number for _, number in run)
-
-
-def _digest(content: object) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(canonical).hexdigest()[:DIGEST_CHARACTERS]

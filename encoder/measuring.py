@@ -1,8 +1,8 @@
-"""How good renditions look, by VMAF: one decode of the master, many renditions.
+"""Measure renditions with VMAF: one decode of the master for many renditions.
 
-Comes in: a master, renditions of it, a screen. Goes out: a score from 0 to 100 for each frame that is measured. Both
-pictures are brought to the screen and compared at 10 bits. Frames are paired by their numbers; none is taken away
-before VMAF, which needs the frame before to judge motion.
+Input: a master, renditions of it, a screen. Output: a score from 0 to 100 for each measured frame. Both pictures are
+scaled to the screen and compared at 10 bits. Frames are paired by their numbers. VMAF gets all frames, since it needs
+the previous one to judge motion.
 
 Source:
     FFmpeg's documentation, section "libvmaf"; Netflix, "VMAF v1", 2026.
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from encoder import tool
+from encoder import filter_graphs, tool
 from encoder.encoding import QUIET
 from headend.core.errors import Cancelled, ConfigError, ToolFailed
 from headend.core.media.quality import Viewing
@@ -26,14 +26,14 @@ from headend.core.process import Watch, run
 from headend.core.storage.masters import redact
 
 MOST_RENDITIONS = 8
-"""Renditions that are measured at once: each takes 190 MB on a screen of 1080 lines."""
+"""Maximum number of renditions measured at once: each takes 190 MB on a screen of 1080 lines."""
 STALL_S = 600
-"""How long FFmpeg may say nothing: VMAF of 2160 lines takes seconds for a frame."""
+"""How long FFmpeg may be silent: VMAF of 2160 lines takes seconds for a frame."""
 
 LEAST_ENCODED_PX = (320, 180)
-"""CAMBI, the part of VMAF that looks for banding, takes no encoded size below 180x150, and fails at these limits."""
+"""Smallest encoded size for CAMBI, VMAF's banding detector: it rejects sizes below 180x150 and fails close to them."""
 MINIATURE_PX = (160, 90)
-"""Size of the small grey pictures by which black, frozen and wrong pictures are found."""
+"""Size of the small grey pictures in which black, frozen and wrong pictures are detected."""
 
 _NO_MODEL, _NO_FILTER = "could not load libvmaf model", "No such filter: 'libvmaf'"
 
@@ -43,15 +43,15 @@ Miniatures = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Frames to look at.
+    """A sequence of frames to compare.
 
     Attributes:
-        parts: FFmpeg's input options of each file, which follow each other in time; at least one.
-        filters: What is done to each frame first, such as turning it upright.
-        graph: Of the first picture in a command only: makes the frames of its one file, in place of joining files. It
-            names the file as input 0 and ends in a label.
-        skipped: Frames that are decoded and dropped before the first one that is compared.
-        step: One frame is kept in so many, before any are skipped.
+        parts: FFmpeg's input options of each file, in order of time; at least one.
+        filters: Filters to apply to each frame first, such as a rotation.
+        graph: For the first picture of a command only: a graph that makes the frames from its one file, instead of
+            concatenating files. It uses input 0 and ends in a label.
+        skipped: Frames to decode and drop before the first compared one.
+        step: Keep one frame in N; applies before ``skipped``.
     """
 
     parts: tuple[tuple[str, ...], ...]
@@ -63,14 +63,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A rendition to judge.
+    """A rendition to measure.
 
     Attributes:
         picture: Its frames.
-        width_px: Width that it was encoded at; VMAF looks for banding at this size.
-        height_px: Height that it was encoded at.
+        width_px: Encoded width; VMAF looks for banding at the encoded size.
+        height_px: Encoded height.
         bit_depth: Bits of its samples.
-        divisor: It keeps one frame of the master in this many. Only those are compared.
+        divisor: The rendition has one of N frames of the master. Only those are compared.
     """
 
     picture: Picture
@@ -82,14 +82,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found, and what it cost.
+    """The result of a measurement, and its cost.
 
     Attributes:
-        scores: For each rendition: one score for each measured frame, in order.
-        frames: The numbers of the measured frames, from 0; of a rendition with fewer frames, those numbers times its
-            divisor, as far as there are so many.
+        scores: For each rendition, the score of each measured frame, in order.
+        frames: Numbers of the measured frames, from 0. For a rendition with a divisor, they count its own frames, and
+            those past its end are not measured.
         cpu_s: CPU seconds.
-        miniatures: If asked for: the measured frames of the master and of each rendition, small.
+        miniatures: If requested, small pictures of the measured frames of the master and of each rendition.
     """
 
     scores: tuple[tuple[float, ...], ...]
@@ -99,22 +99,22 @@ class Measured:
 
 
 def file_picture(*paths: Path) -> Picture:
-    """The frames of files that follow each other."""
+    """The frames of consecutive files."""
     return Picture(tuple(("-i", str(path)) for path in paths))
 
 
 def raw_picture(path: Path, size_px: tuple[int, int], pixel_format: str) -> Picture:
-    """Frames without a header."""
+    """The frames of a raw video file."""
     size = f"{size_px[0]}x{size_px[1]}"
     return Picture((("-f", "rawvideo", "-pix_fmt", pixel_format, "-s", size, "-i", str(path)),))
 
 
 def spacing(gop_frames: int) -> int:
-    """From one measured frame to the next, when not all are measured.
+    """Distance from one measured frame to the next if not all are measured.
 
     Returns:
-        The smallest odd number from 3 that has no divisor in common with the GOP: others would meet the same places of
-        all GOPs, where frames are better or worse than the mean.
+        The smallest odd number from 3 that has no common divisor with the GOP's length. Others would always hit the
+        same positions in the GOP, where frames are better or worse than the mean.
     """
     return next(n for n in range(3, 2 * gop_frames + 5, 2) if gcd(n, gop_frames) == 1)
 
@@ -135,27 +135,27 @@ def measure(
     """Score renditions against their master.
 
     Args:
-        master: What they were made from, with as many frames.
+        master: Their master, with the same number of frames.
         renditions: At least one and at most `MOST_RENDITIONS`.
         viewing: The screen.
-        frames: How many frames there are.
-        shown_px: Width and height of the picture on the screen, where renditions that are
-            measured elsewhere must have the same; None for what the largest of these fills.
-        every: From one measured frame to the next, see `spacing`.
-        threads: Of each comparison.
+        frames: Number of frames.
+        shown_px: Width and height of the picture on the screen, to match renditions that are measured separately; None
+            for the size at which the largest of these fills the screen.
+        every: Distance from one measured frame to the next, see `spacing`.
+        threads: Threads of each comparison.
         miniatures: Whether to make small pictures of the measured frames, too.
-        cancelled: Becomes true when this is to stop.
-        on_frames: Gets the number of frames done, now and then.
+        cancelled: Returns True once this must stop.
+        on_frames: Called now and then with the number of frames done.
 
     Raises:
-        ConfigError: FFmpeg does not know the model.
+        ConfigError: FFmpeg does not have the model.
         ToolFailed: FFmpeg failed, or a rendition is shorter than its master.
-        Cancelled: It was told to stop.
+        Cancelled: ``cancelled`` returned True.
     """
     if not 1 <= len(renditions) <= MOST_RENDITIONS:
         raise ValueError(f"{len(renditions)} renditions can't be measured at once")
     if cancelled():
-        # A short film is measured before anybody looks again.
+        # Check now: a short film is finished before the next check.
         raise Cancelled("measuring was cancelled")
 
     def on_line(line: str) -> None:
@@ -181,28 +181,30 @@ def measure(
             stderr = redact(error.facts.get("stderr", ""))
             if _NO_MODEL in stderr or _NO_FILTER in stderr:
                 raise ConfigError(
-                    f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to take the one that "
-                    "headend brings"
+                    f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to use the FFmpeg that is "
+                    "installed with headend"
                 ) from None
             raise ToolFailed(redact(error.message), **{**error.facts, "stderr": stderr}) from None
         scores = tuple(_scores(log) for log in logs)
-        made = tuple(_miniatures(path) for path in small)
-    for shown, told_scores in zip(renditions, scores, strict=True):
+        small_pictures = tuple(_miniatures(path) for path in small)
+    for shown, frame_scores in zip(renditions, scores, strict=True):
         wanted = _measured(frames, shown.divisor, every)
-        if len(told_scores) != wanted:
-            raise ToolFailed(f"VMAF has scored {len(told_scores)} frames instead of {wanted}: the two differ in length")
-    for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), made, strict=False):
+        if len(frame_scores) != wanted:
+            raise ToolFailed(
+                f"VMAF scored {len(frame_scores)} frames instead of {wanted}: rendition and master differ in length"
+            )
+    for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), small_pictures, strict=False):
         if len(pictures) != (wanted := _measured(frames, divisor, every)):
-            raise ToolFailed(f"{len(pictures)} small pictures were made instead of {wanted}")
-    return Measured(scores, tuple(range(0, frames, every)), done.cpu_s, made)
+            raise ToolFailed(f"FFmpeg made {len(pictures)} small pictures instead of {wanted}")
+    return Measured(scores, tuple(range(0, frames, every)), done.cpu_s, small_pictures)
 
 
 def check_model(viewing: Viewing) -> None:
-    """Make sure that the FFmpeg in use knows a screen's model, before hours of encoding.
+    """Check, before hours of encoding, that the FFmpeg in use has a screen's model.
 
     Raises:
-        ConfigError: It does not.
-        ToolFailed: It does not run.
+        ConfigError: FFmpeg does not have it.
+        ToolFailed: FFmpeg does not run.
     """
     frame = Picture((("-f", "lavfi", "-i", "color=s=320x180:r=25:d=0.04"),))
     measure(frame, [Shown(frame, 320, 180)], Viewing(viewing.name, viewing.model, 320, 180), 1)
@@ -220,17 +222,28 @@ def command(
     every: int,
     threads: int,
 ) -> tuple[str, ...]:
-    """Build the command: arguments as for `measure`, where the scores of each rendition go, and its small pictures.
+    """Build the command of `measure`.
+
+    Args:
+        master: As for `measure`, like the following ones.
+        renditions: The renditions.
+        viewing: The screen.
+        frames: Number of frames.
+        logs: A file for each rendition's scores.
+        small: A file for the small pictures of the master and of each rendition; empty for none.
+        shown_px: Size on the screen.
+        every: Distance from one measured frame to the next.
+        threads: Threads of each comparison.
 
     Returns:
         FFmpeg's arguments, without the program.
     """
     pictures = [master, *(shown.picture for shown in renditions)]
     inputs = [word for picture in pictures for part in picture.parts for word in part]
-    # One size for all, as VMAF needs: renditions of one shape differ by rounding.
+    # VMAF needs one size for all; renditions of the same aspect ratio differ by rounding.
     width_px, height_px = shown_px or viewing.fitted(*max((s.width_px, s.height_px) for s in renditions))
     screen = f"scale={width_px}:{height_px}:flags=bicubic,setsar=1,format=yuv420p10le"
-    # Each picture's own time does not matter: frames are counted.
+    # Frames are paired by number, so replace their times.
     counted = "settb=1/1000,setpts=N"
     miniature = (
         f"framestep={every},scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le,extractplanes=y"
@@ -239,7 +252,7 @@ def command(
     outputs: list[str] = []
 
     def tap(label: str, path: Path, kept: str) -> str:
-        """Make small pictures of a label's frames; returns the label that is left for VMAF."""
+        """Write small pictures of a label's frames; returns the label of the copy for VMAF."""
         graph.append(f"{label}split=2{kept}[small{path.stem}]")
         graph.append(f"[small{path.stem}]{miniature}[miniature{path.stem}]")
         outputs.extend(("-map", f"[miniature{path.stem}]", "-f", "rawvideo", "-fps_mode", "passthrough", str(path)))
@@ -251,11 +264,11 @@ def command(
         first += len(picture.parts)
         if picture.graph:
             graph.append(picture.graph)
-            opened = picture.graph[picture.graph.rindex("[") :]
+            opened = filter_graphs.last_label(picture.graph)
         else:
             opened = f"{parts}concat=n={len(picture.parts)},"
         count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
-        # What is dropped is dropped first: filters and scaling cost more than decoding.
+        # Drop frames first: filters and scaling cost more than decoding.
         trim = f"trim=start_frame={picture.skipped}:end_frame={picture.skipped + count}"
         kept = trim if picture.step == 1 else f"framestep={picture.step},{trim}"
         graph.append(f"{opened}{kept},{picture.filters},{counted},{screen}[shown{number}]")
@@ -292,7 +305,7 @@ def command(
 
 
 def _measured(frames: int, divisor: int, every: int) -> int:
-    """How many frames of a rendition are measured."""
+    """Number of measured frames of a rendition."""
     return len(range(0, len(range(0, frames, divisor)), every))
 
 

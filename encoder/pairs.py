@@ -1,10 +1,10 @@
-"""A frame of a rendition beside that of its master, as one picture for people."""
+"""Show a frame of a rendition and the master's side by side in one picture."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder import tool
+from encoder import filter_graphs, tool
 from encoder.command import MASTER
 from encoder.encoding import QUIET
 from headend.core.errors import ToolFailed
@@ -12,24 +12,24 @@ from headend.core.process import Watch, run
 from headend.core.storage.masters import redact
 
 SIDE_PX = (960, 540)
-"""Each of the two fits into this."""
+"""Maximum size of each frame."""
 QUALITY = 5
-"""FFmpeg's scale for JPEG, 2 to 31: about 115 kB for a pair."""
+"""On FFmpeg's scale for JPEG, 2 to 31: about 115 kB for a pair."""
 STALL_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two frames that show the same.
+    """Two frames of the same time.
 
     Attributes:
-        opening: FFmpeg's options that open the master; ``{master}`` stands for its address.
+        opening: FFmpeg's options that open the master; ``{master}`` is a placeholder for its URL.
         frames: The graph that makes the master's frame.
-        master_filters: What is done to it first.
-        rendition_filters: What is done to the rendition's frame first.
-        frame: The rendition's frame, counted from the start of its file.
-        width_px: Width of either at the size at which it is shown.
-        height_px: Height, likewise.
+        master_filters: Filters to apply to it.
+        rendition_filters: Filters to apply to the rendition's frame.
+        frame: Number of the rendition's frame in its file, from 0.
+        width_px: Width of each in the picture.
+        height_px: Height of each in the picture.
     """
 
     opening: tuple[str, ...]
@@ -45,15 +45,15 @@ def command(pair: Pair, rendition: Path, url: str, picture: Path) -> tuple[str, 
     """Build the command that puts the master on the left and the rendition on the right.
 
     Args:
-        pair: What to show.
-        rendition: A file that holds its frame.
-        url: The master, as FFmpeg opens it.
-        picture: The JPEG that is written.
+        pair: The frames.
+        rendition: A file with the rendition's frame.
+        url: The master's path or URL.
+        picture: The JPEG file to write.
     """
-    label = pair.frames[pair.frames.rindex("[") :]
+    label = filter_graphs.last_label(pair.frames)
     shown = (
         f"scale={pair.width_px}:{pair.height_px}:flags=bicubic,setsar=1,"
-        # JFIF knows only the matrix of BT.601, in full range.
+        # JFIF only has the matrix of BT.601, in full range.
         "zscale=matrix=470bg:range=full,format=yuvj420p"
     )
     counted = "settb=1/1000,setpts=N"
@@ -76,7 +76,7 @@ def make(pair: Pair, rendition: Path, url: str, picture: Path, cancelled: Callab
     """Make the picture; arguments as for `command`.
 
     Raises:
-        ToolFailed: FFmpeg failed, or one of the frames is not there.
+        ToolFailed: FFmpeg failed, or one of the frames does not exist.
     """
     argv: Sequence[str] = (tool.ffmpeg_path(), *command(pair, rendition, url, picture))
     try:
@@ -85,11 +85,11 @@ def make(pair: Pair, rendition: Path, url: str, picture: Path, cancelled: Callab
         facts = {**error.facts, "stderr": redact(error.facts.get("stderr", ""))}
         raise ToolFailed(redact(error.message), **facts) from None
     if not picture.exists() or not (data := picture.read_bytes()):
-        raise ToolFailed("no picture came out of a segment that is to be shown")
+        raise ToolFailed(f"FFmpeg made no picture of frame {pair.frame} of {rendition.name}")
     return data
 
 
 def side(width_px: int, height_px: int) -> tuple[int, int]:
-    """The size, even, at which a picture of a shape is shown."""
+    """The even size at which a frame is shown."""
     scale = min(SIDE_PX[0] / width_px, SIDE_PX[1] / height_px)
     return max(2, 2 * round(width_px * scale / 2)), max(2, 2 * round(height_px * scale / 2))

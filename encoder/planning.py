@@ -1,14 +1,14 @@
-"""Planning: from a probe and a fitted ladder to a plan with every task. Pure, so that a plan can be inspected first.
+"""Turn a probe and a fitted ladder into a plan with all tasks. Pure, so a plan can be inspected before it runs.
 
-A `Draft` knows what a title is to have: its renditions, and the track that each is in the store. From it follow the
-tasks for whatever is missing, grouped as suits the workers that are there.
+A `Draft` has a title's renditions and the store track of each. It makes the tasks for the missing parts, grouped to
+suit the workers.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from encoder import seeking
+from encoder import early_release, floors, seeking
 from encoder import text as programmes_of_text
 from encoder.command import SideOutputs, SourcePicture, VideoCommands, side_outputs
 from encoder.conforming import Conformed
@@ -21,13 +21,11 @@ from encoder.picture.colour import describe as describe_colour
 from encoder.sound.work import SoundWork
 from encoder.trick_play import describe, lay_poster, lay_thumbnails, trick_renditions
 from headend.core import documents, layout
-from headend.core.codecs import VIDEO, media_codecs
-from headend.core.errors import ConfigError, MasterError
+from headend.core.errors import MasterError
 from headend.core.media import (
     AudioLadder,
     AudioRendition,
     AudioRung,
-    Codec,
     Damage,
     EncodePlan,
     EncodeTask,
@@ -45,63 +43,29 @@ from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
 
 
-def describe_floor(vmaf: float, codecs: Collection[Codec]) -> str:
-    """What a floor does to renditions of some codecs, in a line.
-
-    Args:
-        vmaf: The floor.
-        codecs: Those that have SDR renditions.
-    """
-    if not codecs:
-        return "floor → no effect: the title has no SDR rendition"
-    return (
-        f"floor → in the largest size of each codec, a chunk with a segment below a VMAF of {vmaf:g} is encoded once "
-        f"more, with a constant rate factor that is lower by {floor_steps(codecs)}, unless that segment is at its cap"
-    )
-
-
-def floor_steps(codecs: Collection[Codec]) -> str:
-    """How much a floor lowers the constant rate factor of codecs, of which there is at least one.
-
-    Returns:
-        Such as ``4 (AV1 and VP9: 8)``: codecs that are not named have the first step.
-    """
-    names: dict[float, list[str]] = {}
-    for one in VIDEO:
-        if one.codec in codecs:
-            names.setdefault(one.floor_step_crf, []).append(one.label)
-    first, *others = names
-    exceptions = "; ".join(f"{' and '.join(names[step])}: {step:g}" for step in others)
-    return f"{first:g} ({exceptions})" if exceptions else f"{first:g}"
-
-
-EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)
-"""Codecs that every player decodes: enough for a first release."""
-
-
 class Draft:
-    """What a title is to have, and how any part of it is made.
+    """A plan without tasks, which makes the tasks for any of its parts.
 
     Args:
         title: Catalogue entry.
-        probe: The master.
+        probe: The probed master.
         conformed: Its picture on the grid.
-        ladder: Name of the ladder that was fitted.
-        video: Its video renditions for this master.
-        audio: Its audio renditions for this master.
-        decisions: Why they are what they are.
-        settings: What a person may choose.
+        ladder: Name of the fitted ladder.
+        video: The ladder's video renditions for this master.
+        audio: The ladder's audio renditions for this master.
+        decisions: Decisions made so far, a line each.
+        settings: The user's settings.
         tool: FFmpeg's version line.
-        tool_digest: SHA-256 of FFmpeg's program.
-        costs: What encoding costs; None for what came with the installation.
+        tool_digest: SHA-256 of FFmpeg's executable.
+        costs: Cost coefficients; None for the installed ones.
         text: The programmes of text.
-        missing: Frames that the master's index misses, and that are made up for.
-        rungs: The ladder's rungs of sound, which the release keeps for sound that is added later.
+        missing: Frames that are missing in the master's index and will be replaced.
+        rungs: The ladder's rungs of sound; the release stores them for sound that is added later.
 
     Attributes:
-        plan: All of it but the tasks.
+        plan: The plan, without tasks.
         conformed: The master's picture on the grid.
-        commands: What makes its chunks.
+        commands: Builds the commands that encode its chunks.
 
     Raises:
         MasterError: A programme of sound has channels that can't be mixed.
@@ -138,7 +102,7 @@ class Draft:
         self._probe, self.conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
         self._source = source
         self.commands = VideoCommands(probe.master, source, grid, settings.effort)
-        self._chunks = seeking.joined(grid.chunks(), conformed)
+        self._chunks = seeking.merged(grid.chunks(), conformed)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
         self._sound = SoundWork(
@@ -162,7 +126,7 @@ class Draft:
         if settings.floor_vmaf is not None:
             decisions = (
                 *decisions,
-                describe_floor(settings.floor_vmaf, {rendition.codec for rendition in floored(video)}),
+                floors.describe(settings.floor_vmaf, {rendition.codec for rendition in floored(video)}),
             )
         written = programmes_of_text.renditions(text)
         self.plan = EncodePlan(
@@ -202,32 +166,31 @@ class Draft:
         slot_bytes: int | None = None,
         early: bool = False,
     ) -> EncodePlan:
-        """The plan with the tasks that make what is missing.
+        """Return the plan with the tasks that make the missing parts.
 
         Args:
             missing: The parts to make; None for all.
-            workers: How many tasks run at once. This and all that follows decides only how a chunk's renditions are
-                grouped, and which go first.
+            workers: Number of tasks that run at once. This and the arguments below only affect grouping and order.
             slot_bytes: Memory for each task; None for no limit.
-            early: Whether H.264 and AAC are tasks of their own, before all others.
+            early: Whether to put H.264 and AAC into tasks of their own, before all others.
         """
         parts = self.plan.parts if missing is None else missing
         wanted = frozenset((self.plan.encoded_for(name), chunk) for name, chunk in parts)
         tasks = [*self._sound.tasks(self.plan, wanted), *self._text_tasks(wanted)]
         tasks += self._video_tasks(wanted, [task.cost for task in tasks], workers, slot_bytes, early=early)
-        urgent = _early_ids(self.plan) if early else frozenset()
+        urgent = early_release.ids(self.plan) if early else frozenset()
         tasks.sort(key=lambda task: (urgent.isdisjoint(rendition for rendition, _ in task.parts), -task.cost))
         return replace(self.plan, tasks=tuple(tasks))
 
     def measuring(self) -> Measuring:
-        """How the renditions are measured once they are made."""
+        """The measurement of the encoded renditions."""
         plan = self.plan
         return Measuring(plan.title, self._source, plan.grid, self.commands, plan.video, plan.tracks, plan.track_keys)
 
     # --- identities -----------------------------------------------------------------------------------------------
 
     def _tracks(self) -> dict[str, str]:
-        """The track that each rendition is in the store: named by all that decides its bytes.
+        """The id of each rendition's track in the store: a digest of everything that determines its bytes.
 
         Source:
             The store's reference, docs/reference/store.md.
@@ -244,13 +207,13 @@ class Draft:
             "master": plan.master.digest,
             "chunks": [[documents.as_plain(chunk), self.commands.frames(chunk)] for chunk in plan.chunks],
         }
-        seen = digest(pictures)
+        frames = digest(pictures)
         tracks = {
-            r.id: track_id(r.id, {"frames": seen, "encoder": self.commands.alone(r), "level": r.level})
+            r.id: track_id(r.id, {"frames": frames, "encoder": self.commands.alone(r), "level": r.level})
             for r in plan.trick
         }
         for r in plan.video:
-            deciding = {"frames": seen, "encoder": self.commands.alone(r), "level": r.level, **self._floor_of(r)}
+            deciding = {"frames": frames, "encoder": self.commands.alone(r), "level": r.level, **self._floor_of(r)}
             tracks[r.id] = track_id(r.id, deciding)
         for sound in plan.audio:
             tracks[sound.id] = self._sound.track_id(sound)
@@ -265,16 +228,16 @@ class Draft:
                 self._tool_digest,
             )
         if plan.thumbnails is not None:
-            deciding = {"frames": seen, "encoder": self.commands.alone(None, SideOutputs(plan.thumbnails))}
+            deciding = {"frames": frames, "encoder": self.commands.alone(None, SideOutputs(plan.thumbnails))}
             tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, deciding)
         if plan.poster is not None:
             whole = SideOutputs(None, plan.poster, 0, plan.grid.frame_count)
-            deciding = {"frames": seen, "encoder": self.commands.alone(None, whole)}
+            deciding = {"frames": frames, "encoder": self.commands.alone(None, whole)}
             tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
         return tracks
 
     def _floor_of(self, rendition: VideoRendition) -> dict[str, object]:
-        """What decides about chunks that are encoded again for the floor; nothing where there is none."""
+        """What the floor adds to a rendition's identity; nothing if it has none."""
         if self._floor_vmaf is None or rendition not in floored(self.plan.video):
             return {}
         screen = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
@@ -285,8 +248,8 @@ class Draft:
     def _text_tasks(self, wanted: frozenset[Part]) -> Iterator[EncodeTask]:
         """Tasks that read programmes of text."""
         plan, pricing = self.plan, self._pricing
-        lacking = {rendition.programme for rendition in plan.text if (rendition.id, 0) in wanted}
-        for programmes in programmes_of_text.grouped([track for track in self._text if track.number in lacking]):
+        missing = {rendition.programme for rendition in plan.text if (rendition.id, 0) in wanted}
+        for programmes in programmes_of_text.grouped([track for track in self._text if track.number in missing]):
             numbers = {track.number for track in programmes}
             ids = tuple(r.id for r in plan.text if r.programme in numbers and (r.id, 0) in wanted)
             yield EncodeTask(
@@ -312,19 +275,21 @@ class Draft:
     ) -> Iterator[EncodeTask]:
         plan, pricing = self.plan, self._pricing
         measuring = None if self._floor_vmaf is None else self.measuring()
-        told_s = list(beside_s)
+        other_costs_s = list(beside_s)
         laid: set[int] = set()
-        for wave in _waves(plan.video) if early else (plan.video,):
-            lacking = {
+        for wave in early_release.waves(plan.video) if early else (plan.video,):
+            missing = {
                 chunk: tuple(rendition for rendition in wave if (rendition.id, chunk.number) in wanted)
                 for chunk in plan.chunks
             }
-            # Chunks that lack the same renditions are grouped alike: all of them, but where an earlier run was killed.
+            # Chunks that miss the same renditions are grouped alike; they only differ if an earlier run was killed.
             arranged: dict[Chunk, tuple[Group, ...]] = {}
-            for members in dict.fromkeys(lacking.values()):
-                chunks = [chunk for chunk in plan.chunks if lacking[chunk] == members]
+            for members in dict.fromkeys(missing.values()):
+                chunks = [chunk for chunk in plan.chunks if missing[chunk] == members]
                 if members:
-                    groups = arrange(members, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=told_s)
+                    groups = arrange(
+                        members, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=other_costs_s
+                    )
                     arranged |= zip(chunks, groups, strict=True)
             for chunk in plan.chunks:
                 trick = tuple(
@@ -334,7 +299,7 @@ class Draft:
                 laid.add(chunk.number)
                 if chunk not in arranged and not trick and side == SideOutputs():
                     continue
-                # Beside the least of each wave, which decodes the chunk's frames anyway; pictures go first.
+                # Trick play and stills go with the cheapest group of the wave, which decodes the frames anyway.
                 groups_here = arranged.get(chunk, ((),))
                 *others, least = sorted(groups_here, key=lambda g: -pricing.video_s(g, chunk.frame_count))
                 for members in others:
@@ -343,10 +308,10 @@ class Draft:
                     )
                 floor = self._floor(measuring, chunk, least, slot_bytes)
                 yield self._video_task(chunk, (*least, *trick), side, floor)
-            told_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
+            other_costs_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
 
     def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> SideOutputs:
-        """The pictures that a chunk lacks."""
+        """The missing still pictures of a chunk."""
         plan = self.plan
         laid, poster = plan.thumbnails, plan.poster
         return side_outputs(
@@ -356,7 +321,7 @@ class Draft:
         )
 
     def _floor(self, measuring: Measuring | None, chunk: Chunk, members: Group, slot_bytes: int | None) -> Floor | None:
-        """How a task's renditions are held above the floor."""
+        """The floor's measurements of a task's renditions."""
         if measuring is None or self._floor_vmaf is None:
             return None
         tracks = {self.plan.tracks[rendition.id] for rendition in floored(self.plan.video) if rendition in members}
@@ -368,8 +333,8 @@ class Draft:
             toned_segments=(),
             slot_bytes=slot_bytes,
         )
-        made = tuple(checks)
-        return Floor(self._floor_vmaf, made) if made else None
+        measured_segments = tuple(checks)
+        return Floor(self._floor_vmaf, measured_segments) if measured_segments else None
 
     def _video_task(self, chunk: Chunk, members: Group, side: SideOutputs, floor: Floor | None = None) -> EncodeTask:
         sheets = side.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if side.thumbnails else ()
@@ -394,7 +359,7 @@ class Draft:
 def text_track_id(
     rendition: TextRendition, programme: TextTrack, grid: Grid, master: Master, start_s: Fraction, tool_digest: str
 ) -> str:
-    """Name the track of a form of a programme of text; a sidecar is known by its bytes, wherever it lies."""
+    """The id of the track of a text rendition; a sidecar counts by its bytes, not by its location."""
     plain = replace(programme, number=0, name="")
     return track_id(
         rendition.id,
@@ -407,74 +372,30 @@ def text_track_id(
             "stream": programme.index,
             "encoder": behind_input(programmes_of_text.command(master, (plain,))),
             "codecs": [programme.codec, rendition.codec],
-            # Init segments of text state it.
+            # Init segments of text contain it.
             "language": rendition.language,
         },
     )
 
 
 def describe_picture(conformed: Conformed) -> tuple[str, ...]:
-    """What is decided of a master's picture before a ladder is fitted to it, one line each."""
+    """Decisions about a master's picture before a ladder is fitted to it, a line each."""
     changes = tuple(
         f"picture changes at {float(change.at_s - conformed.track.start_s):.3f} s from {change.before} to "
-        f"{change.after} → brought to what most of it is"
+        f"{change.after} → converted to the format of most frames"
         for change in conformed.track.changes
     )
     colour, assumed = complete_colour(conformed.track)
     return *changes, *conformed.decisions, *assumed, *describe_colour(conformed.track, colour)
 
 
-def first_release(plan: EncodePlan) -> EncodePlan | None:
-    """The part of a title that can be published before the rest.
-
-    Returns:
-        Its H.264, AAC and text, with what is made beside them; None if that is all there is.
-
-    Raises:
-        ConfigError: The plan has no H.264, or sound but no AAC.
-    """
-    video = tuple(rendition for rendition in plan.video if rendition.codec in EARLY)
-    audio = tuple(rendition for rendition in plan.audio if rendition.codec in EARLY)
-    if not video or (plan.audio and not audio):
-        raise ConfigError(
-            f"an early release is made of H.264 and AAC, but ladder {plan.ladder!r} has no "
-            f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
-        )
-    wanted = _early_ids(plan)
-    if wanted == plan.tracks.keys():
-        return None
-    return replace(
-        plan,
-        video=video,
-        audio=audio,
-        trick=tuple(rendition for rendition in plan.trick if rendition.id in wanted),
-        tracks={name: track for name, track in plan.tracks.items() if name in wanted},
-        sealings={name: sealing for name, sealing in plan.sealings.items() if name in wanted},
-    )
-
-
-def _early_ids(plan: EncodePlan) -> frozenset[str]:
-    """Ids of what makes a first release."""
-    coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
-    side = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
-    first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *side}
-    return frozenset({*first, *(name for name, sealing in plan.sealings.items() if sealing.rendition in first)})
-
-
 def usable(probe: Probe) -> VideoTrack:
     """Return the master's picture.
 
     Raises:
-        MasterError: There is none, or none that can be shown.
+        MasterError: There is none, or its colours can't be converted.
     """
     if probe.video is None or not probe.video.frame_count:
-        raise MasterError(f"{probe.master.url} has no video stream: headend encodes films")
+        raise MasterError(f"{probe.master.url} has no video stream; deliver a file with picture")
     check(probe.master, probe.video)
     return probe.video
-
-
-def _waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ...]]:
-    """What goes first, and the rest, as far as there is either."""
-    for first in (True, False):
-        if wave := tuple(rendition for rendition in video if (rendition.codec in EARLY) is first):
-            yield wave

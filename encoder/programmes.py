@@ -1,7 +1,7 @@
-"""Programmes: which sound of a master is delivered, joined from what, in which language and role.
+"""Choose the programmes of sound to deliver: which tracks of the master, joined how, in which language and role.
 
-Comes in: the tracks that a probe has found, and what a person chose of them. Goes out: programmes, of which exactly one
-is the one to play unasked, and a line for each decision.
+Input: the tracks of a probe, and the user's choices. Output: programmes, exactly one of them the default, and a line
+for each decision.
 """
 
 from collections import Counter
@@ -23,42 +23,42 @@ DISPOSITIONS: Mapping[AudioRole, str] = {
     AudioRole.DESCRIPTION: "visual_impaired",
     AudioRole.HEARING_IMPAIRED: "hearing_impaired",
 }
-"""FFmpeg's disposition of each role, as a master carries it; main and alternate need none."""
+"""FFmpeg's disposition of each role in a master; main and alternate need none."""
 LAYOUTS: Mapping[int, str] = {2: "stereo", 6: "5.1", 8: "7.1"}
-"""What streams are joined to, by the number of their channels."""
+"""The layouts of joined streams, by their number of channels."""
 
 _USUAL = frozenset({"mono", "stereo", "5.1", "5.1(side)"})
-"""Layouts of which nothing needs to be said."""
+"""Layouts that need no line in the decisions."""
 _ROLES = {disposition: role for role, disposition in DISPOSITIONS.items()} | {"descriptions": AudioRole.DESCRIPTION}
 _NAMES: Mapping[AudioRole, str] = {
     AudioRole.COMMENTARY: "commentary",
     AudioRole.DESCRIPTION: "audio description",
     AudioRole.HEARING_IMPAIRED: "clear speech",
 }
-"""Roles that listeners must choose on purpose: their names say so (Apple, HLS Authoring Specification, 2.14)."""
+"""Roles that listeners select on purpose, so their names must state them (Apple, HLS Authoring Specification, 2.14)."""
 _CODEC_FRAME_S = Fraction(1, 20)
-"""Starts and ends that lie nearer than this to the picture's are what codec frames and containers make of them."""
+"""Smaller offsets from the start and end of the picture come from codec frames and containers, and are not reported."""
 
 
 def choose(tracks: Sequence[AudioTrack], choices: Sequence[AudioChoice] = ()) -> tuple[AudioTrack, ...]:
-    """Settle the programmes of a title.
+    """Choose the programmes of a title.
 
     Args:
-        tracks: Of the master.
-        choices: What a person picked, in the order of the programmes; empty for every track as it is.
+        tracks: The master's tracks of sound.
+        choices: The user's choices, in the order of the programmes; empty for every track as it is.
 
     Returns:
-        Programmes, of which exactly one is the default: what was chosen as main, else what the master marks, else the
-        first that is no commentary and for no impairment.
+        The programmes. Exactly one is the default: the one chosen as main, or else the one that the master marks, or
+        else the first that is neither a commentary nor made for an impairment.
 
     Raises:
-        ConfigError: A chosen stream is not there or chosen twice, streams can't be joined, a language is no language
-            tag, or there are two mains. The message names the tracks that there are.
+        ConfigError: A chosen stream does not exist or is chosen twice, streams can't be joined, a language is not a
+            language tag, or there are two mains. The message lists the existing tracks.
     """
-    there = {track.index: track for track in tracks}
+    by_index = {track.index: track for track in tracks}
     picked = [place for choice in choices for place in choice.streams]
     for place in picked:
-        _check_is_there(place, there, tracks)
+        _check_exists(place, by_index, tracks)
     whole = {place for place in picked if isinstance(place, int)}
     used = Counter(picked) + Counter(
         place.stream for place in picked if isinstance(place, Channel) and place.stream in whole
@@ -67,9 +67,9 @@ def choose(tracks: Sequence[AudioTrack], choices: Sequence[AudioChoice] = ()) ->
         raise ConfigError(f"--audio: {_kind(twice[0])} {twice[0]} is chosen twice; each can be in one programme only")
     mains = [number for number, choice in enumerate(choices) if choice.role is AudioRole.MAIN]
     if len(mains) > 1:
-        raise ConfigError("--audio: only one programme can be main; make the others alternate, dub or what they are")
+        raise ConfigError("--audio: only one programme can be main; give the others another role")
     audible = [track for track in tracks if track.channels]
-    chosen = [_chosen([_part(place, there) for place in choice.streams], choice) for choice in choices] or audible
+    chosen = [_chosen([_part(place, by_index) for place in choice.streams], choice) for choice in choices] or audible
     chosen = list(_numbered(chosen, tracks))
     plain = [number for number, track in enumerate(chosen) if not _NAMES.keys() & _roles(track)]
     marked = [] if choices else [number for number in plain if chosen[number].default]
@@ -80,13 +80,13 @@ def choose(tracks: Sequence[AudioTrack], choices: Sequence[AudioChoice] = ()) ->
 def describe(
     programmes: Sequence[AudioTrack], tracks: Sequence[AudioTrack], *, start_s: Fraction, duration_s: Fraction
 ) -> Iterator[str]:
-    """Say what is done to the sound, one line for each decision.
+    """Describe what is done to the sound, one line for each decision.
 
     Args:
-        programmes: As `choose` returns them.
-        tracks: Of the master.
+        programmes: As returned by `choose`.
+        tracks: The master's tracks of sound.
         start_s: When the master shows its first frame.
-        duration_s: How long the picture lasts.
+        duration_s: Duration of the picture.
     """
     for programme in programmes:
         name = f"audio {programme.label}"
@@ -94,7 +94,7 @@ def describe(
             done = "joined to" if len(programme.parts) > 1 else "picked as"
             yield f"{name} {done} one programme of {programme.layout}"
         else:
-            yield from _told_of_channels(programme)
+            yield from _describe_channels(programme)
         if roles := sorted(_roles(programme)):
             yield f"{name} is {', '.join(roles)}"
         late_s = programme.start_s - start_s
@@ -121,28 +121,28 @@ def describe(
 
 
 def describe_programme(probe: Probe) -> Iterator[str]:
-    """Say which program and picture of a master are taken, of several."""
+    """Describe which program and picture are encoded if the master has several."""
     if len(probe.programs) > 1:
         every = ", ".join(map(str, probe.programs))
-        yield f"program {probe.program} of programs {every} → its picture, sound and text; --program takes another"
+        yield f"program {probe.program} of programs {every} → its picture, sound and text; --program selects another"
     if probe.video is not None and len(probe.pictures) > 1:
         every = ", ".join(map(str, probe.pictures))
-        yield f"picture {probe.video.index} of pictures {every} → encoded; --video takes another"
+        yield f"picture {probe.video.index} of pictures {every} → encoded; --video selects another"
 
 
-def _told_of_channels(programme: AudioTrack) -> Iterator[str]:
+def _describe_channels(programme: AudioTrack) -> Iterator[str]:
     name, speakers, channels = f"audio {programme.label}", " ".join(programme.speakers), programme.channels
     if channels > 2 and not programme.speakers_stated and programme.speakers:
         yield (
-            f"{name} has {channels} channels without names → taken for {ASSUMED[channels]} ({speakers}); "
-            f"if they are something else, pick channels, such as --audio {programme.index}.0+{programme.index}.1"
+            f"{name} has {channels} channels without names → treated as {ASSUMED[channels]} ({speakers}); "
+            f"if that is wrong, pick channels, such as --audio {programme.index}.0+{programme.index}.1"
         )
     elif programme.speakers_stated and programme.layout not in _USUAL and channels > 1:
         yield f"{name} has the channels {speakers} → mixed by their names"
 
 
-def _check_is_there(place: int | Channel, there: Mapping[int, AudioTrack], tracks: Sequence[AudioTrack]) -> None:
-    track = there.get(place.stream if isinstance(place, Channel) else place)
+def _check_exists(place: int | Channel, by_index: Mapping[int, AudioTrack], tracks: Sequence[AudioTrack]) -> None:
+    track = by_index.get(place.stream if isinstance(place, Channel) else place)
     if track is None:
         stream = place.stream if isinstance(place, Channel) else place
         raise ConfigError(f"--audio: the master has no audio stream {stream}; it has {_listed(tracks)}")
@@ -159,11 +159,11 @@ def _kind(place: int | Channel) -> str:
     return "channel" if isinstance(place, Channel) else "stream"
 
 
-def _part(place: int | Channel, there: Mapping[int, AudioTrack]) -> AudioTrack:
+def _part(place: int | Channel, by_index: Mapping[int, AudioTrack]) -> AudioTrack:
     """A stream, or one of its channels, as a part of a programme."""
     if isinstance(place, int):
-        return there[place]
-    track = there[place.stream]
+        return by_index[place]
+    track = by_index[place.stream]
     part = replace(_whole(track), channels=1, channel=place.number)
     return replace(track, channels=1, layout="mono", title="", timeline=None, parts=(part,))
 
@@ -189,7 +189,7 @@ def _joined(parts: Sequence[AudioTrack]) -> AudioTrack:
     if channels not in LAYOUTS or any(part.channels > 2 for part in parts):
         raise ConfigError(
             f"--audio: {_listed(parts)} can't be joined; "
-            "mono and stereo streams, or channels, of 2, 6 or 8 channels in all make stereo, 5.1 or 7.1"
+            "join mono and stereo streams, or channels, to 2, 6 or 8 channels in all: stereo, 5.1 or 7.1"
         )
     start_s = min(part.start_s for part in parts)
     return replace(
@@ -206,7 +206,7 @@ def _joined(parts: Sequence[AudioTrack]) -> AudioTrack:
 
 
 def _numbered(programmes: Sequence[AudioTrack], tracks: Sequence[AudioTrack]) -> Iterator[AudioTrack]:
-    """Give programmes of which several come from one stream numbers that no stream has."""
+    """Give each further programme of the same stream a number that no stream has."""
     taken: set[int] = set()
     free = count(max((track.index for track in tracks), default=0) + 1)
     for programme in programmes:

@@ -1,8 +1,8 @@
-"""Commands derived from a task's own: the first of two passes, and segments that came out above their cap.
+"""Derive commands from a task's command: its first pass, and re-encodes of segments above their cap. Pure.
 
-A task's command holds all that its encoders are told. So a worker needs no plan to encode one segment of one rendition
-again: it takes the same frames from the same graph, drops the outputs that it doesn't need, and changes the options
-that decide the rate. Pure: arguments come in, arguments go out.
+A task's command holds all options of its encoders. So a worker can re-encode one segment of one rendition without a
+plan: it takes the same frames from the same graph, drops the outputs that it doesn't need, and changes the options that
+control the rate.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from encoder.families import FINER, TIGHTER
 from headend.core.rates import Bound
 
 FINEST_CRF = 1.0
-"""Lowest constant rate factor: 0 is lossless to some encoders, which their profiles forbid."""
+"""Lowest constant rate factor: 0 makes some encoders lossless, which their profiles forbid."""
 PASS = "pass"
-"""FFmpeg's option for encoders that read the frames twice."""
+"""FFmpeg's option for two-pass encoders."""
 SECOND = "2"
 FIRST_PASS = {PASS: "1", "f": "null"}
 RATES = ("maxrate", "bufsize")
-"""Options that say how many bits may come in how long a time."""
+"""Options of the rate cap."""
 SOFT_FROM = 3
-"""From this attempt on, detail is taken from the picture: the encoder's coarsest quantizer alone was not enough."""
+"""From this attempt on the picture is blurred, because the encoder's coarsest quantizer was not enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Output:
     """An output of a command.
 
     Attributes:
-        label: The end of the graph that it encodes, in brackets.
-        options: Its options by name, without the dash, in their order.
-        path: Where it is written.
+        label: The output label of the graph that it encodes, in brackets.
+        options: Its options by name, without the dash, in order.
+        path: The file that it writes.
     """
 
     label: str
@@ -46,7 +46,7 @@ class Output:
         return PurePosixPath(self.path).stem
 
     def words(self) -> Iterator[str]:
-        """As FFmpeg takes it."""
+        """FFmpeg's arguments."""
         yield from ("-map", self.label)
         for name, value in self.options.items():
             yield from (f"-{name}", str(value))
@@ -55,15 +55,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Reencode:
-    """A segment of a rendition that is to be encoded once more, with fewer bits.
+    """A segment of a rendition to encode again with fewer bits.
 
     Attributes:
-        rendition: Its id.
-        first_frame: Its first frame, counted in the rendition's own frames from the start of the chunk.
-        end_frame: The first frame behind it.
+        rendition: The rendition's id.
+        first_frame: First frame of the segment, counted in the rendition's frames from the start of the chunk.
+        end_frame: End of the segment, exclusive.
         factors: Ratio of cap to rate of each earlier encode, the oldest first; at least one.
-        share: How long it is shown, as a share of how long its encoder takes its frames to last, above 0 to 1. The
-            picture of a short last GOP is shown until its end, and no longer.
+        share: Ratio of the segment's real duration to that of its frames at the nominal rate, above 0 and up to 1; less
+            than 1 for the end of a title whose last frame is cut short.
     """
 
     rendition: str
@@ -74,7 +74,7 @@ class Reencode:
 
     @property
     def attempt(self) -> int:
-        """How often the segment has been encoded alone after this, from 1."""
+        """Number of this re-encode of the segment, from 1."""
         return len(self.factors)
 
 
@@ -89,14 +89,14 @@ class _Command:
 
 
 def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
-    """Read from a task's command which of its renditions have a cap.
+    """Read the rate caps of renditions from a task's command.
 
     Args:
         argv: The command.
         segment_s: Nominal length of a segment.
 
     Returns:
-        By the id of each rendition whose encoder has a maximal rate.
+        The cap of each rendition that has one, by its id.
     """
     return {
         output.id: Bound(int(output.options["maxrate"]), int(output.options["bufsize"]), segment_s)
@@ -106,12 +106,12 @@ def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
 
 
 def outputs(argv: Sequence[str]) -> tuple[Output, ...]:
-    """Read the outputs of a task's command, in their order."""
+    """Read the outputs of a task's command, in order."""
     return _parsed(argv).outputs
 
 
 def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
-    """Derive the command that must run before one whose outputs have a second pass.
+    """Derive the first-pass command of a task's command.
 
     Returns:
         The command; empty if no output has two passes.
@@ -128,14 +128,14 @@ def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ...]:
-    """Derive the command that encodes single segments once more.
+    """Derive the command that encodes single segments again.
 
     Args:
         argv: The task's command.
-        segments: One of each rendition, at most: a second one would need its encoder's memory twice.
+        segments: At most one of each rendition: a second one would double the encoder's memory.
 
     Returns:
-        The command. It writes each segment to the path of its rendition, as a file of its own whose times begin at 0.
+        The command. It writes each segment to the path of its rendition, as a separate file with times from 0.
     """
     command = _parsed(argv)
     by_id = {output.id: output for output in command.outputs}
@@ -148,19 +148,19 @@ def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ..
         factors = segment.factors
         if segment.attempt >= SOFT_FROM:
             steps.append(f"gblur=sigma={2 ** (segment.attempt - SOFT_FROM)}")
-            factors = factors[:1]  # what came after says how coarse the encoder can be, not what it needs
+            factors = factors[:1]  # later ones reflect the quantizer's limit, not the segment's need
         graph += f";{output.label}{','.join(steps)}{label}"
         shown = {name: int(segment.share * int(output.options[name])) for name in RATES}
         changed = TIGHTER[str(output.options["c:v"])]({**output.options, **shown}, factors)
         chosen.append(Output(label, {**changed, **pass_log(output.id, changed)}, output.path))
-    # As in the task's own command: see `encoder.command.pass_log`.
+    # Two-pass outputs come first, as in the task's command: see `encoder.command.pass_log`.
     return _Command(
         command.opening, graph, tuple(sorted(chosen, key=lambda output: PASS not in output.options))
     ).words()
 
 
 def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str, ...]:
-    """Derive the command that encodes some renditions of a task once more, with a lower constant rate factor.
+    """Derive the command that encodes some renditions of a task again with a lower constant rate factor.
 
     Args:
         argv: The task's command.
@@ -183,15 +183,15 @@ def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str,
 
 
 def _without(command: _Command, labels: set[str]) -> str:
-    """The graph, with the ends that nothing encodes drained."""
+    """The graph, with a null sink for each label that no output uses."""
     drains = "".join(f";{output.label}nullsink" for output in command.outputs if output.label not in labels)
     return command.graph + drains
 
 
 def _parsed(argv: Sequence[str]) -> _Command:
-    """Take a task's command apart. Each option of an output has a value."""
+    """Parse a task's command; each option of an output has a value."""
     at = list(argv).index("-filter_complex") + 1
-    found = []
+    parsed = []
     words = iter(argv[at + 1 :])
     for word in words:
         label = next(words)
@@ -199,7 +199,7 @@ def _parsed(argv: Sequence[str]) -> _Command:
         assert word == "-map", word
         for name in words:
             if not name.startswith("-") or name == "-":
-                found.append(Output(label, options, name))
+                parsed.append(Output(label, options, name))
                 break
             options[name.removeprefix("-")] = next(words)
-    return _Command(tuple(argv[:at]), argv[at], tuple(found))
+    return _Command(tuple(argv[:at]), argv[at], tuple(parsed))

@@ -1,8 +1,8 @@
-"""What renditions are compared with: the master's frames as they were before scaling and encoding. Pure.
+"""The frames with which renditions are compared: the master's, as they were before scaling and encoding. Pure.
 
-An SDR rendition of an HDR master is compared with the tone-mapped master, since tone mapping is a decision and no
-loss. For HDR no model of viewers is public. So HDR renditions and their master are tone-mapped alike, and what comes of
-that only compares renditions with each other.
+An SDR rendition of an HDR master is compared with the tone-mapped master, since tone mapping is a decision and not a
+loss. There is no public quality model for HDR. So HDR renditions and their master are both tone-mapped, and their
+scores only compare renditions with each other.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ class View:
     """Renditions that are compared with the same frames.
 
     Attributes:
-        master_filters: From the master's frames on the grid to these.
-        rendition_filters: What is done to a rendition's frames first.
-        tone_mapped: Whether both are tone-mapped HDR.
-        renditions: The renditions, in their order.
+        master_filters: Filters that make these frames from the master's frames on the grid.
+        rendition_filters: Filters to apply to a rendition's frames.
+        tone_mapped: Whether master and renditions are tone-mapped HDR.
+        renditions: The renditions, in the order of the plan.
     """
 
     master_filters: str
@@ -38,7 +38,7 @@ class View:
 
 
 def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple[View, ...]:
-    """Group renditions by what they are compared with, in the order of each group's first rendition."""
+    """Group renditions by the frames that they are compared with, in the order of each group's first rendition."""
     groups: dict[tuple[bool, bool], list[VideoRendition]] = {}
     for rendition in renditions:
         hdr = rendition.video_range is not VideoRange.SDR
@@ -55,12 +55,12 @@ def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple
 
 
 def _master(frames: Any, picture: SourcePicture, *, narrow: bool) -> Any:
-    """The master's frames, of square pixels and limited range, as SDR."""
+    """The master's frames as SDR, with square pixels and limited range."""
     width_px, height_px = picture.size
     shape = picture.track.sample_aspect_ratio
     if picture.track.rotation_deg in (90, 270):
         shape = 1 / shape
-    # A picture never loses lines or columns here.
+    # Only enlarge, so that no lines or columns are lost.
     wide, high = max(shape, Fraction(1)), max(1 / shape, Fraction(1))
     made = scaled(frames, (2 * round(width_px * wide / 2), 2 * round(height_px * high / 2)), picture)
     if picture.track.video_range is not VideoRange.SDR:

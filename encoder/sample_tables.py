@@ -1,6 +1,6 @@
-"""Sample tables and edit lists of MOV and MP4, which FFmpeg does not expose.
+"""Read sample tables and edit lists of MOV and MP4, which FFmpeg does not expose.
 
-Masters are made by others: a table that is missing, cut short or contradicts itself counts as absent.
+Masters may be malformed: a table that is missing, truncated or inconsistent counts as absent.
 
 Source: ISO/IEC 14496-12, sections 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
 (``elst``) and 8.7.3 (``stsz``).
@@ -19,9 +19,9 @@ from headend.core import boxes
 from headend.core.boxes import Box
 
 MOST_BOXES = 100
-"""Boxes that are passed over at most on the way to ``moov``; each is a request to the store that holds the file."""
+"""Maximum number of boxes to skip before ``moov``; each is a request to the store of the master."""
 MOST_BYTES = 256 << 20
-"""The largest ``moov`` that is read; that of a day of film has a tenth of this."""
+"""The largest ``moov`` that is read; that of a 24-hour film has a tenth of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Edit:
     """An entry of a track's edit list.
 
     Attributes:
-        duration_s: How long it lasts on the film's timeline.
+        duration_s: Its duration on the film's timeline.
         media_s: When it starts in the track's own time; None for an empty edit, which shows nothing.
-        rate: How fast it plays; 0 dwells on one sample.
+        rate: Playback rate; 0 holds one sample.
     """
 
     duration_s: Fraction
@@ -40,7 +40,7 @@ class Edit:
 
 
 class Movie:
-    """The body of a file's ``moov``. Its tracks are found once, so reading all of them takes linear time.
+    """The body of a file's ``moov``. Tracks are located once, so reading all of them takes linear time.
 
     Args:
         data: The body; empty if there is none.
@@ -57,45 +57,45 @@ class Movie:
                 self._tracks.setdefault(id, box)
 
     def edits(self, track_id: int) -> tuple[Edit, ...]:
-        """Read a track's edit list; empty if there is none that makes sense."""
+        """Read a track's edit list; empty if it is missing or invalid."""
         try:
             return tuple(self._edits(track_id))
         except (struct.error, ValueError, ZeroDivisionError):
             return ()
 
     def sample_entries(self, track_id: int) -> int:
-        """How many sample entries a track has; with several, the format changes in mid-stream. 0 if unknown."""
+        """The number of a track's sample entries, 0 if unknown; with several, the format changes mid-stream."""
         try:
             return int(struct.unpack_from(">4xI", self._body(track_id, *_TABLES, "stsd"))[0])
         except struct.error:
             return 0
 
     def composition_offsets(self, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-        """Read how much later than decoded each sample of a track is shown.
+        """Read the time from decoding to presentation of each sample of a track.
 
         Args:
-            track_id: Of the track.
-            sample_bytes: Sizes of the samples that FFmpeg knows of, in decoding order.
+            track_id: The track's id.
+            sample_bytes: Sizes of the samples that FFmpeg lists, in decoding order.
 
         Returns:
             One offset for each sample, in the track's ticks; 0 if the track has none. None if the file has no such
-            table, or one of other samples: edit lists may leave some out, and fragments bring more.
+            table, or one for other samples: FFmpeg skips samples outside the edit list and adds those of fragments.
         """
         try:
             return self._offsets(track_id, sample_bytes)
         except (struct.error, ValueError):
-            return None  # cut short, or a required table is missing
+            return None  # truncated, or a required table is missing
 
     def _edits(self, track_id: int) -> Iterator[Edit]:
         film_ticks = _timescale(self._header)
         media_ticks = _timescale(self._body(track_id, "mdia", "mdhd"))
-        found = self._body(track_id, "edts", "elst")
-        if not found:
+        edit_list = self._body(track_id, "edts", "elst")
+        if not edit_list:
             return
-        version, count = struct.unpack_from(">B3xI", found)
+        version, count = struct.unpack_from(">B3xI", edit_list)
         shape = ">QqhH" if version else ">IihH"
-        for number in range(min(count, len(found) // struct.calcsize(shape))):
-            duration, media, whole, part = struct.unpack_from(shape, found, 8 + number * struct.calcsize(shape))
+        for number in range(min(count, len(edit_list) // struct.calcsize(shape))):
+            duration, media, whole, part = struct.unpack_from(shape, edit_list, 8 + number * struct.calcsize(shape))
             media_s = None if media == -1 else Fraction(media, media_ticks)
             yield Edit(Fraction(duration, film_ticks), media_s, whole + Fraction(part, 1 << 16))
 
@@ -132,10 +132,10 @@ class Movie:
     def _within(self, parent: Box, *path: str) -> memoryview:
         for kind in path:
             inside = boxes.until_damage(boxes.children(self._data, parent.body, parent.end))
-            found = next((box for box in inside if box.kind == kind), None)
-            if found is None:
+            child = next((box for box in inside if box.kind == kind), None)
+            if child is None:
                 return memoryview(b"")
-            parent = found
+            parent = child
         return self._data[parent.body : parent.end]
 
 
@@ -143,7 +143,7 @@ _TABLES = ("mdia", "minf", "stbl")
 
 
 def _timescale(header: memoryview) -> int:
-    """Ticks per second, of ``mvhd`` or ``mdhd``."""
+    """Ticks per second, from ``mvhd`` or ``mdhd``."""
     version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
     return int(wide if version else narrow)
 
@@ -152,12 +152,12 @@ def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Mo
     """Read ``moov``.
 
     Args:
-        location: The file, as FFmpeg opens it.
+        location: The file's path or URL.
         size_bytes: Its size.
-        options: Options with which FFmpeg opens it.
+        options: FFmpeg's options to open it.
 
     Returns:
-        A movie without tracks if the file has no ``moov`` that makes sense.
+        The movie; one without tracks if ``moov`` is missing or invalid.
 
     Raises:
         av.FFmpegError: The file can't be read.
@@ -170,14 +170,14 @@ def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Mo
 
 
 def read_part(location: str, size_bytes: int, options: Mapping[str, str], at: int, count: int) -> bytes:
-    """Read a part of a file in FFmpeg's own way, with its retries and timeouts; a store sends no more than that.
+    """Read a part of a file with FFmpeg's retries and timeouts; only this part is requested from a store.
 
     Args:
-        location: The file, as FFmpeg opens it.
+        location: The file's path or URL.
         size_bytes: Its size.
-        options: Options with which FFmpeg opens it.
+        options: FFmpeg's options to open it.
         at: First byte.
-        count: Number of bytes; fewer come where the file ends.
+        count: Number of bytes; the end of the file may come sooner.
 
     Raises:
         av.FFmpegError: The file can't be read.

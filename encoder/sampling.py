@@ -1,8 +1,8 @@
-"""Which segments are measured, when not all are. Pure.
+"""Choose the segments to measure if not all are measured. Pure.
 
-Half of them are spread evenly, so that means are fair. The other half are suspects, known from what encoding has left
-behind: segments at their cap, the darkest, the most complex, and those whose sizes differ from those of the other
-renditions, as a segment does whose picture is missing.
+Half of them are spread evenly, so that means are unbiased. The other half are suspects, chosen from the results of
+encoding: segments at their cap, the darkest, the most complex, and those whose size differs from that in the other
+renditions, for example because a picture is missing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,35 +11,35 @@ from math import log2
 from statistics import median
 
 SHARE = 0.05
-"""Share of the segments that are spread evenly, and of those that are suspects."""
+"""Share of the segments that are spread evenly, and share that are suspects."""
 LEAST_SCORES = 4
-"""Measured frames of a segment, at least; the first is not counted, since VMAF does not see how it moves."""
+"""Minimum number of measured frames of a segment; the first does not count, since VMAF can't see its motion."""
 TONED_SHARE = 0.02
 """Share of the segments whose HDR renditions are measured: tone mapping costs more than measuring."""
 AT_CAP = 0.9
-"""From this share of its cap on, a segment is a suspect."""
+"""A segment whose rate is at least this share of its cap is a suspect."""
 UNLIKE = 0.7
-"""From how many doublings on the size of a segment is unlike that of the other renditions."""
+"""A segment is a suspect if its size differs from that in other renditions by at least this many doublings."""
 BLACK = 0.02
-"""Segments darker than this, as a share of white, show nothing."""
+"""Segments with a mean luma below this (0 black, 1 white) are black and not suspect."""
 
 
 def evenly(count: int, share: float = SHARE) -> tuple[int, ...]:
-    """Numbers of segments, from 1, that are spread evenly over ``count`` of them; at least one."""
+    """Numbers of segments, from 1, spread evenly over ``count`` segments; at least one."""
     wanted = min(count, max(1, round(count * share)))
     return tuple(1 + (2 * place + 1) * count // (2 * wanted) for place in range(wanted))
 
 
 def stretch_frames(frame_count: int, segment_count: int, every: int) -> int | None:
-    """How many frames of each chosen segment are measured.
+    """Number of frames of each chosen segment to measure.
 
-    Of a film, a tenth of the segments is a tenth of the frames. Of a short title one segment is more than that, so
-    that a stretch of it has to do.
+    A tenth of a film's segments is a tenth of its frames. In a short title, one segment is more than that, so only part
+    of it is measured.
 
     Args:
         frame_count: Frames of the title.
         segment_count: Segments of the title.
-        every: From one measured frame to the next.
+        every: Distance from one measured frame to the next.
 
     Returns:
         An even number of frames; None for whole segments.
@@ -63,12 +63,12 @@ def suspects(
     Args:
         sizes_bytes: Size of each segment of each rendition.
         caps: Rate of each segment of each rendition, as a share of its cap.
-        luma: Mean luma of each segment, 0 to 1; empty where it is not known.
+        luma: Mean luma of each segment, 0 to 1; empty if unknown.
         but: Numbers of segments that are measured anyway.
-        share: How many to choose, as a share of all segments; at least one, if there are so many.
+        share: Share of all segments to choose; at least one segment, if possible.
 
     Returns:
-        Their numbers, from 1, ascending. Each kind of suspect gives one in turn.
+        Their numbers, from 1, ascending. The kinds of suspects take turns.
     """
     count = max((len(sizes) for sizes in sizes_bytes.values()), default=0)
     wanted = max(1, round(count * share))
@@ -82,7 +82,7 @@ def suspects(
 
 
 def sample_size(count: int, share: float = SHARE) -> int:
-    """How many of ``count`` segments are measured: evenly spread ones and suspects."""
+    """Number of measured segments of ``count``: evenly spread ones and suspects."""
     spread = len(evenly(count, share))
     return spread + min(count - spread, max(1, round(count * share)))
 
@@ -93,7 +93,7 @@ def _at_cap(caps: Mapping[str, Sequence[float]]) -> Iterator[int]:
 
 
 def _unlike(sizes_bytes: Mapping[str, Sequence[int]]) -> Iterator[int]:
-    """The size of a segment, over the mean of its rendition, is about the same in all renditions."""
+    """Segments whose size, relative to the mean of the rendition, differs from that in the other renditions."""
     relative = {
         id: [log2(max(size, 1) * len(sizes) / max(sum(sizes), 1)) for size in sizes]
         for id, sizes in sizes_bytes.items()
@@ -119,5 +119,5 @@ def _columns(rows: Mapping[str, Sequence[float]], together: Callable[[Sequence[f
 
 
 def _ranked(values: Sequence[float]) -> list[int]:
-    """Places by their values, the largest first; equal ones in order."""
+    """Indices in descending order of their values; equal values keep their order."""
     return sorted(range(len(values)), key=lambda place: (-values[place], place))

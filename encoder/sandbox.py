@@ -1,7 +1,7 @@
-"""Looking at masters in a sandbox: one that crashes a demuxer, or never lets it end, costs a process of its own only.
+"""Read masters in a sandbox: a file that crashes or hangs a demuxer only affects a child process.
 
-As a program (``python -m encoder.sandbox``) it reads its request from its environment, where no other user sees the
-address of a master in S3, and writes one document.
+The child (``python -m encoder.sandbox``) reads its request from its environment, where other users can't see the URL of
+a master in S3, and writes one document.
 """
 
 import os
@@ -24,35 +24,34 @@ from headend.core.process import Watch, run
 from headend.core.settings import PictureChoice
 
 MEMORY_BYTES = 4 << 30
-"""Address space of the process; the index of a day of film takes a tenth."""
+"""Limit of the child's address space; the index of a 24-hour film takes a tenth."""
 STALL_S = 300.0
-"""How long it may read nothing of the master. As long as it reads, it may take any time: a transport stream is read
-from its start to its end."""
+"""How long the child may read nothing. There is no limit while it reads: it reads all of a transport stream."""
 IDLE_S = 120.0
-"""How long it may neither read nor take CPU time."""
+"""How long the child may neither read nor use CPU time."""
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
-_ASKED, _QUESTION, _URL = "HEADEND_ASKED", "HEADEND_QUESTION", "HEADEND_MASTER_URL"
+_KIND, _REQUEST, _URL = "HEADEND_REQUEST_KIND", "HEADEND_REQUEST", "HEADEND_MASTER_URL"
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Probing:
-    """Which picture of which master to probe."""
+class ProbeRequest:
+    """A master and the picture of it to probe."""
 
     master: Master
     choice: PictureChoice
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Which file to probe whose sound is wanted."""
+class SoundRequest:
+    """A file whose sound to probe."""
 
     master: Master
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class DamageRequest:
     """The parts of a master to scan for damage."""
 
     master: Master
@@ -60,8 +59,8 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Captioned:
-    """Which picture of which master has captions."""
+class CaptionRequest:
+    """A master and the picture of it whose captions to read."""
 
     master: Master
     stream: int
@@ -69,7 +68,7 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class DamageFound:
-    """The damage that a scan has found."""
+    """The result of a scan for damage."""
 
     damage: tuple[Damage, ...]
 
@@ -82,41 +81,41 @@ def probe(
     progress: Callable[[], int] = lambda: 0,
     on_read: Callable[[int], None] = lambda _: None,
 ) -> Probe:
-    """Probe a master as `encoder.probing.probe` does, in another process.
+    """Run `encoder.probing.probe` in a child process.
 
     Args:
         master: The master.
-        input_url: Where it is read.
-        choice: Which picture is wanted, of a master that has several.
-        progress: Changes as long as it is read, or waited for; of a file it need not.
+        input_url: Where to read it.
+        choice: The picture to probe, if the master has several.
+        progress: Returns a number that changes while the master is read or waited for; constant for a local file.
         on_read: Called now and then with the number of bytes read.
 
     Raises:
-        MasterError: It can't be used; also where it has crashed the demuxer, or kept it busy for too long.
-        ConfigError: The picture that is wanted is not there.
+        MasterError: The master can't be used, it crashed the child, or the child took too long.
+        ConfigError: The master does not have the chosen picture.
     """
-    return _answer(Probe, Probing(master, choice), input_url, master, progress=progress, on_read=on_read)
+    return _run(Probe, ProbeRequest(master, choice), input_url, master, progress=progress, on_read=on_read)
 
 
 def probe_sound(master: Master, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Probe:
-    """Probe a file whose sound is wanted, as `encoder.probing.probe_sound` does, in another process.
+    """Run `encoder.probing.probe_sound` in a child process.
 
     Raises:
         MasterError: As for `probe`.
     """
-    return _answer(Probe, Listening(master), input_url, master, progress=progress)
+    return _run(Probe, SoundRequest(master), input_url, master, progress=progress)
 
 
 def detect_borders(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> DetectedBorders:
-    """Look at samples of a master as `encoder.cropping.detect_borders` does, in another process.
+    """Run `encoder.cropping.detect_borders` in a child process.
 
     Raises:
         MasterError: As for `probe`.
     """
-    return _answer(DetectedBorders, samples, input_url, samples.master, progress=progress)
+    return _run(DetectedBorders, samples, input_url, samples.master, progress=progress)
 
 
-def look_through(
+def scan_damage(
     master: Master,
     input_url: str,
     read_ranges: tuple[ReadRange, ...],
@@ -124,14 +123,14 @@ def look_through(
     progress: Callable[[], int] = lambda: 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Damage, ...]:
-    """Scan a master for damage as `encoder.damage.look_through` does, in another process.
+    """Run `encoder.damage.scan` in a child process.
 
     Raises:
         MasterError: As for `probe`.
-        Cancelled: ``cancelled`` became true.
+        Cancelled: ``cancelled`` returned True.
     """
-    question = Search(master, read_ranges)
-    return _answer(DamageFound, question, input_url, master, progress=progress, cancelled=cancelled).damage
+    request = DamageRequest(master, read_ranges)
+    return _run(DamageFound, request, input_url, master, progress=progress, cancelled=cancelled).damage
 
 
 def read_captions(
@@ -142,19 +141,19 @@ def read_captions(
     progress: Callable[[], int] = lambda: 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Captions:
-    """Read the captions of a picture, as `encoder.probing.read_captions` does, in another process.
+    """Run `encoder.probing.read_captions` in a child process.
 
     Raises:
         MasterError: As for `probe`.
-        Cancelled: ``cancelled`` became true.
+        Cancelled: ``cancelled`` returned True.
     """
-    question = Captioned(master, stream)
-    return _answer(Captions, question, input_url, master, progress=progress, cancelled=cancelled)
+    request = CaptionRequest(master, stream)
+    return _run(Captions, request, input_url, master, progress=progress, cancelled=cancelled)
 
 
-def _answer(
+def _run(
     kind: type[Answer],
-    question: Probing | Listening | Sampling | Search | Captioned,
+    request: ProbeRequest | SoundRequest | Sampling | DamageRequest | CaptionRequest,
     input_url: str,
     master: Master,
     *,
@@ -167,10 +166,10 @@ def _answer(
         run(
             [sys.executable, "-P", "-m", __name__],
             environment={
-                # The same code as here, wherever the caller stands, and nothing that lies in that folder.
+                # Import the same code as this process, whatever the working folder is, and nothing from that folder.
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                _ASKED: type(question).__name__,
-                _QUESTION: documents.write(question).decode(),
+                _KIND: type(request).__name__,
+                _REQUEST: documents.write(request).decode(),
                 _URL: input_url,
             },
             on_line=lines.append,
@@ -181,7 +180,7 @@ def _answer(
     except ToolFailed as error:
         stderr = error.facts.get("stderr", "")
         raise MasterError(
-            f"{master.url} can't be read: reading it broke off, {_why(error.facts.get('status'), stderr)}",
+            f"{master.url} can't be read: the probe ended {_why(error.facts.get('status'), stderr)}",
             status=error.facts.get("status"),
             stderr=stderr,
         ) from None
@@ -190,11 +189,11 @@ def _answer(
         mark = f"{refusal.__name__} ".encode()
         if answer.startswith(mark):
             raise refusal(msgspec.json.decode(answer.removeprefix(mark)))
-    return documents.read(kind, answer, key="what was seen of the master")
+    return documents.read(kind, answer, key="the sandbox's answer")
 
 
 def _why(status: int | None, stderr: str) -> str:
-    """Why probing a master ended without an answer, and what to do."""
+    """Why the child ended without an answer, and what to do."""
     if status is not None and -status in _CRASHES:
         return (
             f"because the probing process crashed ({signal.Signals(-status).name}); this is a fault of headend "
@@ -211,21 +210,21 @@ def _why(status: int | None, stderr: str) -> str:
 
 
 def _main() -> None:
-    question, url = os.environ[_QUESTION].encode(), os.environ[_URL]
+    kind, request, url = os.environ[_KIND], os.environ[_REQUEST].encode(), os.environ[_URL]
     try:
-        if os.environ[_ASKED] == Sampling.__name__:
-            answer = documents.write(find_borders(documents.read(Sampling, question, key=_QUESTION), url))
-        elif os.environ[_ASKED] == Search.__name__:
-            search = documents.read(Search, question, key=_QUESTION)
-            answer = documents.write(DamageFound(damage.look_through(search.master, url, search.read_ranges)))
-        elif os.environ[_ASKED] == Listening.__name__:
-            file = documents.read(Listening, question, key=_QUESTION).master
+        if kind == Sampling.__name__:
+            answer = documents.write(find_borders(documents.read(Sampling, request, key=_REQUEST), url))
+        elif kind == DamageRequest.__name__:
+            scan = documents.read(DamageRequest, request, key=_REQUEST)
+            answer = documents.write(DamageFound(damage.scan(scan.master, url, scan.read_ranges)))
+        elif kind == SoundRequest.__name__:
+            file = documents.read(SoundRequest, request, key=_REQUEST).master
             answer = documents.write(probing.probe_sound(file, url))
-        elif os.environ[_ASKED] == Captioned.__name__:
-            captioned = documents.read(Captioned, question, key=_QUESTION)
-            answer = documents.write(probing.read_captions(captioned.master, url, captioned.stream))
+        elif kind == CaptionRequest.__name__:
+            captions = documents.read(CaptionRequest, request, key=_REQUEST)
+            answer = documents.write(probing.read_captions(captions.master, url, captions.stream))
         else:
-            wanted = documents.read(Probing, question, key=_QUESTION)
+            wanted = documents.read(ProbeRequest, request, key=_REQUEST)
             answer = documents.write(probing.probe(wanted.master, url, wanted.choice))
     except HeadendError as error:
         name = ConfigError.__name__ if isinstance(error, ConfigError) else MasterError.__name__

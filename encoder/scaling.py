@@ -1,22 +1,22 @@
-"""The scaling cascade: which intermediate picture each size is scaled from; depends on sizes only.
+"""The scaling cascade: the intermediate picture from which each size is scaled. Depends on sizes only.
 
-A master is halved again and again; each target is scaled once, from the smallest half that is not smaller than it.
-Halves are shared by all sizes of a task, so that this costs about as much as scaling each size from the next larger
-one, but a rendition's bytes don't depend on which other sizes its task makes.
+A master is halved repeatedly; each target is scaled once, from the smallest half that is not smaller than the target.
+All sizes of a task share the halves. That costs about as much as scaling each size from the next larger one, but a
+rendition's bytes don't depend on the other sizes in its task.
 """
 
 SMALLEST_PX = 64
-"""Halving ends here: no rendition is smaller."""
+"""Smallest side of a half; no rendition is smaller."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 
 def halvings(master: Size) -> tuple[Size, ...]:
-    """The master's size, and its halves down to the smallest of use; sides stay even, for 4:2:0.
+    """The master's size and its halves, in descending order; sides stay even, for 4:2:0.
 
-    A side that is no multiple of four is rounded. The whole picture is scaled to the whole of its half, so that nothing
-    is cut off or moved.
+    If a side is not a multiple of four, its half is rounded. The whole picture is scaled to the whole half, so nothing
+    is cut off or shifted.
     """
     sizes = [master]
     while min(half := (_half(sizes[-1][0]), _half(sizes[-1][1]))) >= SMALLEST_PX:
@@ -25,7 +25,7 @@ def halvings(master: Size) -> tuple[Size, ...]:
 
 
 def start_of(master: Size, target: Size) -> Size:
-    """The size from which a target is scaled: the smallest half that is not smaller, or else the master."""
+    """The size from which a target is scaled: the smallest half that is not smaller, or the master if none is."""
     large = [half for half in halvings(master) if half[0] >= target[0] and half[1] >= target[1]]
     return large[-1] if large else master
 

@@ -1,4 +1,4 @@
-"""Workers and what they can take: the nouns that planning and the board share. Pure."""
+"""Tasks and workers as planning and the task queue see them. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 
 class Work(Protocol):
-    """What a board knows of a task, whatever the task does."""
+    """A task of any kind."""
 
     @property
     def id(self) -> str:
@@ -15,15 +15,15 @@ class Work(Protocol):
 
     @property
     def cost(self) -> float:
-        """CPU seconds that it is expected to take."""
+        """Expected CPU seconds."""
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that is set aside for it."""
+        """Memory to reserve for it."""
 
     @property
     def label(self) -> str:
-        """What people call it, such as ``chunk 3 of avc-1080p-6000k``."""
+        """Its name in messages, such as ``chunk 3 of avc-1080p-6000k``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Worker:
 
     Attributes:
         address: Unique in a cluster.
-        threads: How many tasks it runs at once.
-        memory_bytes: What these may take together; None for no limit.
+        threads: Number of tasks that it runs at once.
+        memory_bytes: Memory for all of them together; None for no limit.
     """
 
     address: str
@@ -45,7 +45,7 @@ AnyWork = TypeVar("AnyWork", bound=Work)
 
 
 def slot_count(workers: Iterable[Worker]) -> int:
-    """How many tasks run at once."""
+    """Number of tasks that can run at once."""
     return sum(worker.threads for worker in workers)
 
 

@@ -1,8 +1,8 @@
-"""Seeking: where a task starts to read the master, and which chunks are merged because keyframes are far apart.
+"""Find where a task starts to read the master, and merge chunks if keyframes are far apart.
 
-A decoder can start at keyframes only. Were every chunk of a film with a single keyframe a task of its own, each would
-decode the film from its beginning. So chunks that would have to read far back belong to the one before, which decodes
-that part anyway. What each task decodes before its first frame is bounded, and so is the whole, for any master.
+A decoder can only start at a keyframe. In a film with a single keyframe, every chunk would have to decode the film from
+its start. So a chunk that would have to read far back is merged into the one before, which decodes that part anyway.
+This bounds what each task decodes before its first frame, and the total, for any master.
 """
 
 from bisect import bisect_right
@@ -16,15 +16,15 @@ from headend.core.media import ReadRange
 from headend.core.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
-"""What a task may decode before its first frame: half of a usual chunk, so that a film is decoded half as often again
-at most. Of a longer chunk it may be half, too. Decoding is a small part of what a task does."""
+"""Maximum time that a task decodes before its first frame: half of a usual chunk, or half of its own chunk if that is
+longer. So at most 50 % more of a film is decoded, and decoding is a small part of a task."""
 
 MENDING_S = Fraction(1)
-"""How far before a chunk a frame is looked for that stands in for damaged ones at its start."""
+"""How far before a chunk reading starts to find a replacement for damaged frames at its start."""
 
 
 def keyframe_place(conformed: Conformed, chunk: Chunk) -> int:
-    """Find the last keyframe from which a chunk's first frame can be decoded: its place among the index's keyframes."""
+    """The position, among the index's keyframes, of the last one from which a chunk's first frame can be decoded."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
     if conformed.mended:
@@ -33,7 +33,7 @@ def keyframe_place(conformed: Conformed, chunk: Chunk) -> int:
 
 
 def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:
-    """How much of the master is decoded before the chunk's first frame."""
+    """How much of the master is decoded before a chunk's first frame."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
     start = index.keyframes[keyframe_place(conformed, chunk)]
@@ -41,7 +41,7 @@ def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:
 
 
 def read_range(conformed: Conformed, chunk: Chunk) -> ReadRange:
-    """What a task reads of the picture, apart from what it must decode before."""
+    """The range of the picture that a task needs, without the lead that it has to decode before."""
     track, index = conformed.track, conformed.track.frames
     first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
     place = keyframe_place(conformed, chunk)
@@ -56,16 +56,16 @@ def read_range(conformed: Conformed, chunk: Chunk) -> ReadRange:
     )
 
 
-def joined(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
-    """Join each chunk that would read too far back to the one before it.
+def merged(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
+    """Merge each chunk that would have to read too far back into the one before it.
 
     Args:
-        chunks: As the grid has them.
+        chunks: The grid's chunks.
         conformed: The master's picture on the grid.
 
     Returns:
-        Chunks of whole segments, without gaps, in order; each decodes at most `LEAD_S`, or half of its own length if
-        that is more, before its first frame.
+        Chunks of whole segments, without gaps, in order. Before its first frame, each decodes at most `LEAD_S`, or half
+        of its own length if that is more.
     """
     kept: list[Chunk] = []
     for chunk in chunks:
@@ -78,13 +78,13 @@ def joined(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
 
 
 def describe(chunks: Sequence[Chunk], grid: Grid, conformed: Conformed) -> str:
-    """One line on chunks that were joined, or an empty string."""
+    """Describe merged chunks, as a line of the plan's decisions; empty if there are none."""
     before = len(grid.chunks())
     if len(chunks) == before:
         return ""
     index, count = conformed.track.frames, conformed.track.frame_count
-    apart = max(after - here for here, after in pairwise((*index.keyframes, count)))
-    found = (
-        f"one keyframe in {count:,} frames" if len(index.keyframes) == 1 else f"up to {apart:,} frames to a keyframe"
+    longest = max(after - here for here, after in pairwise((*index.keyframes, count)))
+    keyframes = (
+        f"one keyframe in {count:,} frames" if len(index.keyframes) == 1 else f"GOPs of up to {longest:,} frames"
     )
-    return f"{found} → {before} chunks joined to {len(chunks)}, so that none is decoded from far before its first frame"
+    return f"{keyframes} → {before} chunks merged to {len(chunks)}, so that none has to decode far back"

@@ -1,6 +1,6 @@
-"""The survey: a quick encode of a whole title, which tells how hard each of its GOPs is.
+"""Read the results of a survey: a quick encode of a whole title that shows how complex each GOP is.
 
-`encoder.command.survey` builds its command; this module reads its output.
+`encoder.command.survey` builds its command.
 """
 
 import re
@@ -22,7 +22,7 @@ _CUT = re.compile(r"scd\.time:\s*([\d.]+)")
 
 @dataclass(slots=True)
 class Detections:
-    """What detectors say on standard error while a survey runs, in seconds from the chunk's start.
+    """Results of FFmpeg's detectors during a survey, in seconds from the chunk's start.
 
     Source: FFmpeg's filters ``blackdetect``, ``freezedetect`` and ``scdet``.
     """
@@ -32,8 +32,8 @@ class Detections:
     cuts_s: list[float] = field(default_factory=list)
     _since_s: float | None = None
 
-    def hear(self, line: str) -> None:
-        """Take in a line."""
+    def add_line(self, line: str) -> None:
+        """Parse a line of standard error."""
         if found := _BLACK.search(line):
             self.black_s.append((float(found[1]), float(found[2])))
         elif found := _FREEZE_START.search(line):
@@ -45,37 +45,37 @@ class Detections:
             self.cuts_s.append(float(found[1]))
 
     def frozen(self, end_s: float) -> list[tuple[float, float]]:
-        """Stretches that stand still; one that has not ended lasts until ``end_s``."""
+        """Still stretches; one that has not ended lasts until ``end_s``."""
         return self.frozen_s if self._since_s is None else [*self.frozen_s, (self._since_s, end_s)]
 
 
 def packets_file(scratch: Path) -> Path:
-    """Where a survey leaves its list of packets."""
+    """The file to which a survey writes its list of packets."""
     return Path(fill(SURVEY_FILE, {SCRATCH: str(scratch)}))
 
 
 def complexity(
-    chunk: Chunk, packets: str, seen: Detections, *, gop_frames: int, frames_per_s: float, cpu_s: float
+    chunk: Chunk, packets: str, detections: Detections, *, gop_frames: int, frames_per_s: float, cpu_s: float
 ) -> Complexity:
-    """Put together what a survey of a chunk has found.
+    """Combine the results of a survey of a chunk.
 
     Args:
-        chunk: The frames.
-        packets: FFmpeg's ``framecrc`` list: GOPs follow each other whole, whatever the order of frames inside.
-        seen: What detectors said.
-        gop_frames: Distance of sync frames.
-        frames_per_s: Of the grid.
-        cpu_s: What it took.
+        chunk: The surveyed frames.
+        packets: FFmpeg's ``framecrc`` list. GOPs are in order, even if the frames within them are not.
+        detections: Results of the detectors.
+        gop_frames: Distance between sync frames.
+        frames_per_s: Frame rate of the grid.
+        cpu_s: CPU seconds of the survey.
 
     Raises:
-        ChunkRejected: The list has another number of frames than the chunk.
+        ChunkRejected: The number of frames in the list is not that of the chunk.
     """
     sizes = [int(line.split(",")[4]) for line in packets.splitlines() if line.strip() and not line.startswith("#")]
     if len(sizes) != chunk.frame_count:
         raise ChunkRejected(f"the survey of chunk {chunk.number} has {len(sizes)} frames, not {chunk.frame_count}")
-    black = set(_frames(seen.black_s, frames_per_s, chunk.frame_count))
-    frozen = set(_frames(seen.frozen(chunk.frame_count / frames_per_s), frames_per_s, chunk.frame_count))
-    cuts = sorted({round(time_s * frames_per_s) for time_s in seen.cuts_s})
+    black = set(_frames(detections.black_s, frames_per_s, chunk.frame_count))
+    frozen = set(_frames(detections.frozen(chunk.frame_count / frames_per_s), frames_per_s, chunk.frame_count))
+    cuts = sorted({round(time_s * frames_per_s) for time_s in detections.cuts_s})
     gops = []
     for first in range(0, chunk.frame_count, gop_frames):
         end = min(first + gop_frames, chunk.frame_count)

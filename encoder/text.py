@@ -1,7 +1,7 @@
-"""Text: which subtitles and captions are delivered, in which language and role, and how their cues are read.
+"""Choose the subtitles and captions to deliver, with language and role, and read their cues.
 
-Comes in: what a probe has found, sidecars, and what a person chose. Goes out: programmes of text, a line for each
-decision, and for each programme the command that leaves its cues in a file.
+Input: a probe, sidecars, and the user's choices. Output: programmes of text, a line for each decision, and for each
+programme the command that writes its cues to a file.
 """
 
 from collections import Counter
@@ -25,14 +25,14 @@ from headend.core.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRen
 from headend.core.settings import CAPTIONS, TextChoice
 
 SIDECAR = "{sidecar}"
-"""Stands for a sidecar's text, or for captions that were read from the picture; a worker puts the path of its copy
-there."""
+"""Placeholder for a sidecar, or for captions that were read from the picture; a worker replaces it with the path of its
+copy."""
 PICTURE_CAPTIONS = "cea-608"
-"""Codec of captions that lie beside the picture's frames."""
+"""Codec of captions that are carried in the video stream."""
 READABLE = frozenset({"subrip", "ass", "mov_text", "webvtt", "text", "eia_608"})
-"""Codecs of streams, by FFmpeg's names, whose text is delivered."""
+"""Codecs of text streams that are delivered, by FFmpeg's names."""
 PICTURES = frozenset({"hdmv_pgs_subtitle", "dvb_subtitle", "dvd_subtitle", "xsub"})
-"""Codecs that hold pictures of text, which only their own players can show."""
+"""Codecs of bitmap subtitles, which web players can't show."""
 UNDETERMINED = "und"
 
 
@@ -42,33 +42,33 @@ def choose(
     sidecars: Mapping[str, Sidecar] | None = None,
     embedded: Sequence[str] | None = None,
 ) -> tuple[TextTrack, ...]:
-    """Settle the programmes of text of a title: what the master has, then sidecars.
+    """Choose the programmes of text of a title: those of the master, then sidecars.
 
     Args:
-        probe: Of the master; captions in the picture are taken to be in the language of the sound that plays unasked.
-        choices: Sidecars, and what a person says of text in the master.
-        sidecars: What was seen of each sidecar, by its address.
-        embedded: What is taken of the master's text: stream numbers and ``captions``; None for all.
+        probe: The probed master; captions in the picture get the language of the default sound.
+        choices: Sidecars, and labels for text in the master.
+        sidecars: The sidecars that were read, by their URL.
+        embedded: The master's text to deliver: stream numbers and ``captions``; None for all.
 
     Returns:
         Programmes, numbered from 1, with unique names.
 
     Raises:
-        ConfigError: A stream is not there, is no text or is named twice, or a language is no language tag. The message
-            names the tracks that there are.
+        ConfigError: A stream does not exist, is not text or is given twice, or a language is not a language tag. The
+            message lists the existing tracks.
     """
-    there = {track.number: track for track in _embedded(probe)}
+    by_number = {track.number: track for track in _embedded(probe)}
     labels = {choice.source: choice for choice in choices if not choice.is_sidecar}
     if twice := [source for source, times in Counter(choice.source for choice in choices).items() if times > 1]:
         raise ConfigError(f"--subtitles: {twice[0]} is given twice; combine both in one")
-    names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in there.items()}
+    names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in by_number.items()}
     if strange := [source for source in (*labels, *(embedded or ())) if source not in names]:
         option = "--subtitles" if strange[0] in labels else "--embedded-text"
         raise ConfigError(
             f"{option}: the master has no text {strange[0]} that can be delivered; it has {_listed(probe)}"
         )
     chosen = []
-    for number, track in there.items():
+    for number, track in by_number.items():
         name = CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number)
         if embedded is None or name in embedded:
             chosen.append(_relabelled(track, labels.get(name)))
@@ -86,30 +86,35 @@ def describe(
     sidecars: Iterable[Sidecar] = (),
     duration_s: Fraction = Fraction(0),
 ) -> Iterator[str]:
-    """Say what is done to text, one line for each decision.
+    """Describe what is done to text, one line for each decision.
 
     Args:
-        programmes: As `choose` returns them.
-        probe: The master.
-        sidecars: What was seen of sidecars.
-        duration_s: How long the picture lasts.
+        programmes: As returned by `choose`.
+        probe: The probed master.
+        sidecars: The sidecars that were read.
+        duration_s: Duration of the picture.
     """
     for track in programmes:
         where = f"sidecar {track.sidecar.url}" if track.sidecar else f"text {track.index}"
-        made = "WebVTT and IMSC" if track.codec == TTML else "WebVTT"
+        forms = "WebVTT and IMSC" if track.codec == TTML else "WebVTT"
         if track.codec == PICTURE_CAPTIONS:
             yield (
-                f"captions (CEA-608) in the picture → {made}, {track.language}, {track.role}, named {track.name!r}; "
-                "taken out of the picture; what CEA-708 adds is not delivered"
+                f"captions (CEA-608) in the picture → {forms}, {track.language}, {track.role}, named {track.name!r}; "
+                "removed from the picture; CEA-708 additions are not delivered"
             )
         else:
-            yield f"{where} ({track.codec}) → {made}, {track.language}, {track.role}, named {track.name!r}"
+            yield f"{where} ({track.codec}) → {forms}, {track.language}, {track.role}, named {track.name!r}"
     taken = {track.index for track in programmes if track.codec != PICTURE_CAPTIONS}
     for stream in probe.subtitles:
         if stream.codec in PICTURES:
-            yield f"text {stream.index} ({stream.codec}) is pictures of text → not delivered; give it by --subtitles"
+            yield (
+                f"text {stream.index} ({stream.codec}) is bitmap subtitles → not delivered; "
+                "add a text file with --subtitles"
+            )
         elif stream.codec not in READABLE:
-            yield f"text {stream.index} ({stream.codec}) can't be read → not delivered; give it by --subtitles"
+            yield (
+                f"text {stream.index} ({stream.codec}) can't be read → not delivered; add a text file with --subtitles"
+            )
         elif stream.index not in taken:
             yield f"text {stream.index} left out by --embedded-text"
     if _has_captions(probe.video) and not any(track.codec == PICTURE_CAPTIONS for track in programmes):
@@ -117,20 +122,20 @@ def describe(
     start_s = probe.video.start_s if probe.video else Fraction(0)
     for stream in probe.subtitles:
         if stream.index in taken:
-            there = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
-            yield from _told_of_outside(f"text {stream.index}", there)
+            outside_cues = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
+            yield from _describe_outside(f"text {stream.index}", outside_cues)
     for sidecar in sidecars:
-        yield from _told_of(sidecar, duration_s)
+        yield from _describe_sidecar(sidecar, duration_s)
 
 
 def check(programmes: Sequence[TextTrack], probe: Probe, *, start_s: Fraction, duration_s: Fraction) -> None:
-    """Refuse text of a master that lies outside of the picture as a whole; of sidecars, `sidecars.aligned` does.
+    """Reject text streams of a master whose cues are all outside the picture; `sidecars.aligned` checks sidecars.
 
     Args:
-        programmes: As `choose` returns them.
-        probe: The master.
-        start_s: When it shows its first frame.
-        duration_s: How long the picture lasts.
+        programmes: As returned by `choose`.
+        probe: The probed master.
+        start_s: When the master shows its first frame.
+        duration_s: Duration of the picture.
 
     Raises:
         MasterError: No cue of a programme would be shown.
@@ -140,19 +145,19 @@ def check(programmes: Sequence[TextTrack], probe: Probe, *, start_s: Fraction, d
         stream = None if track.sidecar or track.index is None else by_index.get(track.index)
         if stream is None or track.codec == PICTURE_CAPTIONS:
             continue
-        there = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
-        if there.of and there.count == there.of:
-            raise _all_outside(track, there.of, there.first_ms)
+        outside_cues = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
+        if outside_cues.of and outside_cues.count == outside_cues.of:
+            raise _all_outside(track, outside_cues.of, outside_cues.first_ms)
 
 
 def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> tuple[TextRendition, ...]:
-    """The forms in which each programme is made: WebVTT twice, for HLS and for DASH, and of TTML also IMSC.
+    """The renditions of each programme: WebVTT for HLS and for DASH, and also IMSC if its source is TTML.
 
     Args:
         programmes: The programmes.
-        labels: Ends of ids that other renditions of the title have.
+        labels: Suffixes of ids that other renditions of the title already have.
     """
-    made: list[TextRendition] = []
+    forms: list[TextRendition] = []
     taken = {label.lower() for label in labels}
     for track in programmes:
         usual = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
@@ -160,28 +165,28 @@ def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> t
         label = next(label for label in chain([usual], numbered) if label.lower() not in taken)
         taken.add(label.lower())
         codecs = (Codec.VTT, Codec.WVTT, *([Codec.IMSC] if track.codec == TTML else []))
-        made += [
+        forms += [
             TextRendition(f"{codec}-{label}", codec, track.number, track.language, track.name, track.role)
             for codec in codecs
         ]
-    return tuple(made)
+    return tuple(forms)
 
 
 def grouped(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:
-    """What is read together: all streams of the master; captions, that lie in packets of the picture; each sidecar."""
+    """Group programmes that are read together: the master's text streams; captions in the picture; each sidecar."""
     streams = tuple(t for t in programmes if t.sidecar is None and t.codec != PICTURE_CAPTIONS)
     return tuple(filter(None, (streams, *((t,) for t in programmes if t not in streams))))
 
 
 def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
-    """Build the command that leaves the cues of programmes that are read together.
+    """Build the command that writes the cues of programmes that are read together.
 
     Args:
-        master: The file; only where it lies matters here.
-        programmes: As `grouped` puts them together.
+        master: The file; only its location matters here.
+        programmes: A group from `grouped`.
 
     Returns:
-        Arguments with placeholders; nothing for sidecars of TTML and WebVTT, which FFmpeg does not read.
+        Arguments with placeholders; nothing for TTML and WebVTT sidecars, which headend reads itself.
     """
     first = programmes[0]
     if first.sidecar is not None:
@@ -196,17 +201,17 @@ def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
 
 
 def output(scratch: Path, programme: int) -> Path:
-    """Where a task's command leaves the cues of a programme."""
+    """The file to which a task's command writes the cues of a programme."""
     return scratch / f"text-{programme}.mkv"
 
 
 def sidecar_path(scratch: Path) -> Path:
-    """Where a worker puts its copy of a sidecar."""
+    """A worker's copy of a sidecar."""
     return scratch / "sidecar"
 
 
 def lay_captions(found: Captions, scratch: Path) -> None:
-    """Put captions that were read from the picture where a task's command, and then `read`, find them."""
+    """Write captions that were read from the picture to the files that a task's command and `read` expect."""
     sidecar_path(scratch).write_bytes(captions.scenarist(found))
     _captions_path(scratch).write_bytes(documents.write(found))
 
@@ -218,50 +223,50 @@ def _captions_path(scratch: Path) -> Path:
 def read(
     track: TextTrack, scratch: Path, *, start_s: Fraction, duration_s: Fraction
 ) -> tuple[tuple[Cue, ...], bytes | None]:
-    """Read what a task's command has left of a programme.
+    """Read the cues of a programme from the output of a task's command.
 
     Args:
         track: The programme.
         scratch: The task's folder.
         start_s: When the picture starts, in the time of the programme's source.
-        duration_s: How long the picture lasts.
+        duration_s: Duration of the picture.
 
     Returns:
-        The cues on the title's timeline and, of TTML, the document in IMSC's text profile.
+        The cues on the title's timeline, and for TTML also the document in IMSC's text profile.
 
     Raises:
-        ChunkRejected: The command has left nothing that can be read.
-        MasterError: There are cues, but none while the picture lasts.
+        ChunkRejected: The output can't be read.
+        MasterError: All cues are outside the picture.
     """
     document = None
     if track.sidecar and track.codec == TTML:
         data = sidecar_path(scratch).read_bytes()
-        found = ttml.cues(ttml.read(data, track.sidecar.url))
+        source_cues = ttml.cues(ttml.read(data, track.sidecar.url))
         document = ttml.imsc(ttml.read(data, track.sidecar.url), duration_s, start_s=start_s)
     elif track.sidecar and track.codec == WEBVTT:
-        found = webvtt.parse(sidecar_path(scratch).read_text(encoding="utf-8")).cues
+        source_cues = webvtt.parse(sidecar_path(scratch).read_text(encoding="utf-8")).cues
     else:
         try:
-            found = cues.read(output(scratch, track.number))
+            source_cues = cues.read(output(scratch, track.number))
         except (av.FFmpegError, IndexError) as error:
             raise ChunkRejected(f"the cues of text {track.number} can't be read back", reason=str(error)) from error
     if track.codec == PICTURE_CAPTIONS:
-        there = _captions_path(scratch).read_bytes()
-        found = captions.timed(found, documents.read(Captions, there, key="the captions of the picture"))
-    placed = cues.placed(found, start_s=start_s, duration_s=duration_s)
-    if found and not placed:
-        raise _all_outside(track, len(found), found[0].start_ms)
+        data = _captions_path(scratch).read_bytes()
+        source_cues = captions.timed(source_cues, documents.read(Captions, data, key="the captions of the picture"))
+    placed = cues.placed(source_cues, start_s=start_s, duration_s=duration_s)
+    if source_cues and not placed:
+        raise _all_outside(track, len(source_cues), source_cues[0].start_ms)
     return placed, document
 
 
 def _all_outside(track: TextTrack, count: int, first_ms: int) -> MasterError:
     return MasterError(
-        f"all {count} cues of text {track.number} ({track.name}) lie outside of the picture, the first at "
-        f"{cues.clock(first_ms)}; mend their times, or leave the track out with --embedded-text"
+        f"all {count} cues of text {track.number} ({track.name}) are outside the picture, the first at "
+        f"{cues.clock(first_ms)}; correct their times, or leave the track out with --embedded-text"
     )
 
 
-def _told_of(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
+def _describe_sidecar(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
     name = f"sidecar {sidecar.file.url}"
     if sidecar.start_s:
         way, time_ms = ("earlier", 1000) if sidecar.start_s > 0 else ("later", -1000)
@@ -272,19 +277,19 @@ def _told_of(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
             f"{name}: {blocks} can't be read as cues → skipped, {first}at line {sidecar.skipped_lines[0]:,}; "
             f"{len(sidecar.times_ms):,} cues are read"
         )
-    yield from _told_of_outside(name, outside(sidecar, duration_s))
+    yield from _describe_outside(name, outside(sidecar, duration_s))
 
 
-def _told_of_outside(name: str, there: cues.Outside) -> Iterator[str]:
-    if there.count:
+def _describe_outside(name: str, counts: cues.Outside) -> Iterator[str]:
+    if counts.count:
         yield (
-            f"{name}: {there.count:,} of {there.of:,} cues lie outside of the picture → left out, "
-            f"the first at {cues.clock(there.first_ms)}"
+            f"{name}: {counts.count:,} of {counts.of:,} cues are outside the picture → left out, "
+            f"the first at {cues.clock(counts.first_ms)}"
         )
-    if there.cut:
+    if counts.cut:
         yield (
-            f"{name}: {there.cut:,} of {there.of:,} cues reach over the picture's start or end → cut there, "
-            f"the first at {cues.clock(there.first_cut_ms)}"
+            f"{name}: {counts.cut:,} of {counts.of:,} cues cross the picture's start or end → cut there, "
+            f"the first at {cues.clock(counts.first_cut_ms)}"
         )
 
 
@@ -296,7 +301,7 @@ def _embedded(probe: Probe) -> Iterator[TextTrack]:
             )
     if _has_captions(probe.video):
         sound = next((track.language for track in sorted(probe.audio, key=lambda t: not t.default)), UNDETERMINED)
-        # Captions are made for those who do not hear (47 CFR 79.1).
+        # Captions are for the deaf and hard of hearing (47 CFR 79.1).
         yield TextTrack(-1, PICTURE_CAPTIONS, probe.video.index, None, sound, "", TextRole.SDH)
 
 
@@ -307,8 +312,8 @@ def _has_captions(video: VideoTrack | None) -> TypeGuard[VideoTrack]:
 def _role(stream: SubtitleTrack) -> TextRole:
     if "forced" in stream.roles:
         return TextRole.FORCED
-    heard_less = stream.codec == "eia_608" or not {"hearing_impaired", "captions"}.isdisjoint(stream.roles)
-    return TextRole.SDH if heard_less else TextRole.SUBTITLES
+    is_sdh = stream.codec == "eia_608" or not {"hearing_impaired", "captions"}.isdisjoint(stream.roles)
+    return TextRole.SDH if is_sdh else TextRole.SUBTITLES
 
 
 def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
@@ -323,7 +328,7 @@ def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
 
 
 def _named(tracks: Iterable[TextTrack]) -> Iterator[TextTrack]:
-    """Number programmes, and give those without a title a name that says what they are; all differ."""
+    """Number programmes, and give each a unique name: its title, or else its language and role."""
     taken: set[str] = set()
     for number, track in enumerate(tracks, start=1):
         spoken = [] if track.language == UNDETERMINED else [track.language]
@@ -346,9 +351,9 @@ def _output(track: TextTrack) -> tuple[str, ...]:
     stream = "s:0" if track.sidecar or track.codec == PICTURE_CAPTIONS else str(track.index)
     return (
         "-map", f"0:{stream}",
-        # WebVTT and ASS keep all they say; all else becomes events of ASS, in which FFmpeg's decoders speak.
+        # WebVTT and ASS are copied unchanged; all else becomes ASS, which is the output of FFmpeg's decoders.
         "-c:s", "copy" if track.codec in (WEBVTT, ASS) else "ass",
-        # Times as they are, whatever comes first.
+        # Keep the source's times.
         "-avoid_negative_ts", "disabled",
         "-map_metadata", "-1", "-map_chapters", "-1",
         "-f", "matroska", f"{SCRATCH}/text-{track.number}.mkv",

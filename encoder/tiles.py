@@ -1,4 +1,4 @@
-"""How light a film's scenes are, by its thumbnails: free, since these are made in any case."""
+"""Measure the brightness of scenes from thumbnails, which are made anyway."""
 
 from io import BytesIO
 
@@ -9,7 +9,7 @@ from headend.core.media import Thumbnails
 
 
 def luma(sheet: bytes, laid: Thumbnails) -> tuple[float, ...]:
-    """Mean luma, 0 to 1, of each thumbnail of a sheet, in order; those that a last sheet lacks are black."""
+    """Mean luma, 0 to 1, of each thumbnail of a sheet, in order; empty places of the last sheet are black."""
     with av.open(BytesIO(sheet), "r") as container:
         frame = next(container.decode(video=0))
         grey = frame.to_ndarray(format="gray").astype(np.float64) / 255

@@ -1,4 +1,4 @@
-"""Which FFmpeg encodes."""
+"""The FFmpeg that encodes: its path, version and digest."""
 
 import hashlib
 import os
@@ -16,10 +16,10 @@ OVERRIDE = "HEADEND_FFMPEG"
 
 
 def ffmpeg_path() -> str:
-    """Where FFmpeg is: what ``HEADEND_FFMPEG`` names, else the one that came with the installation.
+    """The path of FFmpeg: that in ``HEADEND_FFMPEG``, or else the one that was installed with headend.
 
     Raises:
-        ToolFailed: There is none on this machine.
+        ToolFailed: There is no FFmpeg on this machine.
     """
     chosen = os.environ.get(OVERRIDE)
     if chosen is None:
@@ -33,10 +33,10 @@ def ffmpeg_path() -> str:
 
 
 def version() -> str:
-    """FFmpeg's own version line, for people.
+    """FFmpeg's version line, for messages.
 
     Raises:
-        ToolFailed: There is none on this machine, or it does not run.
+        ToolFailed: There is no FFmpeg on this machine, or it does not run.
     """
     return _version(ffmpeg_path())
 
@@ -49,18 +49,18 @@ def _version(path: str) -> str:
         raise ToolFailed(f"{path} does not run: {error}") from error
     line = output.decode(errors="replace").partition("\n")[0].split(" Copyright")[0]
     if not line.startswith("ffmpeg version"):
-        raise ToolFailed(f"{path} is not an FFmpeg: it does not tell its version; set {OVERRIDE} to one, or unset it")
+        raise ToolFailed(f"{path} is not FFmpeg: it prints no version; set {OVERRIDE} to an FFmpeg, or unset it")
     return line
 
 
 def digest() -> str:
-    """SHA-256 of FFmpeg's program: part of every track's identity, since another build gives other bits.
+    """SHA-256 of FFmpeg's executable: part of every track's identity, since another build produces other bits.
 
-    The program has some 80 MB. Its digest is kept for as long as its path, size and modification time stay the same, in
-    this process and in a file of the user's cache folder.
+    The executable has some 80 MB. Its digest is cached while its path, size and modification time stay the same, in
+    this process and in a file in the user's cache folder.
 
     Raises:
-        ToolFailed: There is none on this machine, or it can't be read.
+        ToolFailed: There is no FFmpeg on this machine, or it can't be read.
     """
     path = Path(ffmpeg_path())
     try:
@@ -80,33 +80,33 @@ def _digest(path: str, size_bytes: int, modified_ns: int) -> str:
             return cached
     try:
         with Path(path).open("rb") as program:
-            made = hashlib.file_digest(program, "sha256").hexdigest()
+            computed = hashlib.file_digest(program, "sha256").hexdigest()
     except OSError as error:
         raise ToolFailed(f"{path} can't be read: {error.strerror}") from error
-    with suppress(OSError):  # it is computed again where it can't be kept
+    with suppress(OSError):  # without a cache it is computed again next time
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(made)
+        temporary.write_text(computed)
         temporary.replace(kept)
-    return made
+    return computed
 
 
 def _cache_folder() -> Path:
-    """Where programs keep what they can make again (XDG Base Directory Specification)."""
+    """The user's cache folder (XDG Base Directory Specification)."""
     chosen = os.environ.get("XDG_CACHE_HOME")
     return (Path(chosen) if chosen else Path.home() / ".cache") / "headend"
 
 
 def check(wanted_version: str, wanted_digest: str) -> None:
-    """Make sure that this machine's FFmpeg is the one that the plan was made for.
+    """Check that this machine's FFmpeg is the one that the plan was made for.
 
     Args:
-        wanted_version: Its version line, for people.
-        wanted_digest: SHA-256 of its program.
+        wanted_version: The version line of that one, for messages.
+        wanted_digest: SHA-256 of its executable.
 
     Raises:
-        WorkerUnfit: It is another one, whose segments would not fit those of other workers.
-        ToolFailed: There is none.
+        WorkerUnfit: It is another one, and its segments would not match those of other workers.
+        ToolFailed: There is no FFmpeg on this machine.
     """
     if digest() != wanted_digest:
         raise WorkerUnfit(

@@ -1,7 +1,7 @@
-"""Trial encodes: which sizes and rate factors are tried of a title, by which commands, and at what price. Pure.
+"""Plan trial encodes of a title: sizes, rate factors, commands and costs. Pure.
 
-A trial uses the title's own effort and options, without a cap that could bind, and is compared with the master's own
-picture, which the same command keeps losslessly. Sizes are never interpolated, rate factors are.
+A trial uses the title's effort and options, without a binding cap, and is compared with the master's picture, which the
+same command stores losslessly. Results are interpolated between rate factors, but never between sizes.
 """
 
 import hashlib
@@ -23,50 +23,51 @@ from headend.core.media.quality import Viewing
 from headend.core.timing import Chunk, Grid
 
 CRFS = {one.codec: one.trial_crfs for one in VIDEO}
-"""Constant rate factors that a size is tried with: the coarser ones in any case, the finest where rungs may need it."""
+"""Rate factors of the trials of a size: the coarser ones always, the finest only if rungs may need it."""
 STEEP = 3.3
-"""Where the rates of neighbours differ by more than this, one between them is tried, too."""
+"""If the rates of two neighbours differ by more than this factor, one between them is tried as well."""
 FINER = 4.0
-"""How much finer a size is tried where its finest trial is not good enough yet."""
+"""Step to a finer rate factor if the finest trial of a size is not good enough."""
 FINEST = {one.codec: one.finest_crf for one in VIDEO}
-"""No rung has a finer factor, so nothing is tried beyond."""
+"""The finest rate factor of a trial; no rung has a finer one."""
 WORTH_VMAF = 2.0
-"""What a doubling of the rate must still gain for that."""
+"""Minimum gain of VMAF by doubling the rate for a finer trial."""
 COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
-"""A coarser trial of a size, where lower rungs need it."""
+"""Rate factor of a coarser trial, if lower rungs need it."""
 MOST_MEGAPIXELS = 4.2
-"""Pixels of all encoders of a task together, in millions: it needs no more memory than two encoders of 1080 lines."""
+"""Maximum pixels of all encoders of a task, in millions: as much memory as two encoders of 1080 lines."""
 MEASURE_MB = 190
-"""Megabytes for each rendition that is measured at once on a screen of 1080 lines."""
+"""Megabytes for each rendition that is measured at the same time on a screen of 1080 lines."""
 MEASURE_START_MB = 150
 MEASURE_FRAME_S = {1: 0.0277, 3: 0.0145, 5: 0.0124, 7: 0.0115}
 """CPU seconds to measure a frame of one rendition on that screen, by the distance of measured frames."""
 SURVEY_FRAME_S = 0.0027
-"""CPU seconds to encode a frame of 360 lines quickly and to look at it; decoding comes on top."""
+"""CPU seconds to encode a frame of 360 lines quickly and to run the detectors, without decoding it."""
 LOSSLESS_S = 0.004
-"""CPU seconds to keep a million pixels losslessly, and to read them again."""
+"""CPU seconds to write and read a million pixels losslessly."""
 BOUNDED = frozenset(one.codec for one in VIDEO if one.bound_shapes_quality)
-"""Codecs whose trials have a bound on the rate, as a rendition has."""
+"""Codecs whose trials have a cap, because it affects the quality."""
 BOUND = 2.5
-"""The bound of a trial over the rate that is expected of it. From 1.5 to 4 times, what comes out hardly differs."""
+"""Ratio of a trial's cap to its expected rate. Results hardly differ from 1.5 to 4."""
 LEAST_BOUND_BPS = 50_000
 EXPECTED_AT_CRF, EXPECTED_OF_SURVEY, CRF_PER_HALVING, AREA_EXPONENT = 36.0, 0.85, 12.0, 0.75
-"""What is expected of a trial: at this factor and in the survey's size, this share of the survey's rate."""
+"""The expected rate of a trial: at this rate factor and in the survey's size, this share of the survey's rate; the next
+numbers scale it by rate factor and by area."""
 FEW_FRAMES = 200
-"""Titles of no more frames than this are scored in every frame: a part of them would be a handful, and tell little."""
+"""In titles with at most this many frames, all frames are scored: a sample would be too small."""
 FORMAT = 1
-"""Part of the identity of all results. Raise it when the same commands are read or scored in another way."""
+"""Part of the identity of all results. Increment it if results of the same commands are read or scored differently."""
 _SCREEN = 1920 * 1080
 _MEGA = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSize:
-    """A size that is tried.
+    """A size to try.
 
     Attributes:
-        lines: Height of the box of the rung that it stands for.
-        rendition: The rung applied to the title, with any rate factor.
+        lines: Height of the box of its rung.
+        rendition: The rung applied to the title; its rate factor does not matter.
     """
 
     lines: int
@@ -83,7 +84,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class TrialPoint:
-    """What a trial predicts for the whole title: `headend.core.media.analysis.Trial` with its outcome."""
+    """A trial with the rate and the VMAF that it predicts for the whole title."""
 
     trial: Trial
     kbps: float
@@ -91,24 +92,24 @@ class TrialPoint:
 
 
 def first_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
-    """What is tried first: each size with all factors of its codec but the finest."""
+    """The first trials: each size with all rate factors of its codec but the finest."""
     return tuple(trial for trial in expected_trials(sizes) if trial.crf > CRFS[trial.codec][0])
 
 
 def expected_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
-    """What is tried of most titles, for prices: each size with all factors of its codec."""
+    """The trials of most titles, to estimate costs: each size with all rate factors of its codec."""
     return tuple(Trial(size.rendition.codec, size.lines, crf) for size in sizes for crf in CRFS[size.rendition.codec])
 
 
 def further_trials(
     points: Sequence[TrialPoint], *, top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
 ) -> tuple[Trial, ...]:
-    """What is tried after that, where the factors so far are too few; nothing where they are enough.
+    """The next trials, if the rate factors so far are not enough.
 
     Args:
-        points: What the trials so far came to.
+        points: Results of the trials so far.
         top_vmaf: VMAF that is good enough.
-        ranges_kbps: By codec, the rate of the lowest rung, and the one that no rung exceeds.
+        ranges_kbps: By codec, the rate of the lowest rung, and the maximum rate of rungs.
     """
     known = {point.trial for point in points}
     return tuple(t for t in dict.fromkeys(_further(points, top_vmaf, ranges_kbps)) if t not in known)
@@ -137,7 +138,7 @@ def _further(
         coarsest = found[-1]
         smaller = [others for (other, height), others in by_size.items() if other is codec and height < lines]
         if coarsest.kbps > lowest_kbps and not any(_reaches(one, coarsest) for one in smaller):
-            # The smallest size, and larger ones that look best down to here: text and drawings do.
+            # For the smallest size, and for larger ones that still look best at this rate, as text and drawings do.
             yield Trial(codec, lines, COARSER[codec])
 
 
@@ -164,16 +165,16 @@ class Analysing:
     """Makes the tasks of an analysis.
 
     Args:
-        commands: Of the title, at its effort.
-        conformed: Its picture on the grid.
-        grid: The grid.
-        pricing: What encodes cost; it must not depend on what a store has learned, or a resumed analysis would choose
-            other excerpts.
+        commands: Builds the title's commands, at its effort.
+        conformed: The master's picture on the grid.
+        grid: The title's grid.
+        pricing: The cost of encodes. It must not use a store's calibration, or a resumed analysis would choose other
+            excerpts.
         viewing: The screen.
-        shown_px: Width and height of the picture on it.
+        shown_px: Width and height of the picture on the screen.
         size_px: Width and height of the master's picture, upright and with square pixels.
-        master_digest: Of the master.
-        tool_digest: Of FFmpeg's program.
+        master_digest: Digest of the master.
+        tool_digest: Digest of FFmpeg's executable.
     """
 
     def __init__(
@@ -209,12 +210,12 @@ class Analysing:
             argv=argv,
             cost=self.survey_s(chunk.frame_count) + self._lead_s(chunk),
             memory_bytes=self._pricing.video_bytes(()),
-            reads=(self._reading(chunk),),
+            reads=(self._read_range(chunk),),
         )
         return SurveyTask(work, self._grid.gop_frames, float(self._grid.frame_rate))
 
     def survey_s(self, frames: int) -> float:
-        """CPU seconds to survey so many frames."""
+        """CPU seconds to survey this many frames."""
         return self._pricing.video_s((), frames) + frames * SURVEY_FRAME_S
 
     # --- trials ---
@@ -222,20 +223,20 @@ class Analysing:
     def keys(
         self, excerpts: Iterable[Excerpt], trials: Sequence[Trial], sizes: Sequence[TrialSize]
     ) -> dict[str, Wanted]:
-        """What is to be tried, by the digest of all that decides what it comes to.
+        """Trials of excerpts by the digest of everything that determines the result.
 
-        What is tried beside it does not matter, and neither does where the master lies.
+        Other trials of the same task and the location of the master are not part of it.
         """
         known = _by_place(sizes)
-        found: dict[str, Wanted] = {}
+        by_key: dict[str, Wanted] = {}
         for excerpt in excerpts:
             for trial in trials:
                 rendition = _without_cap(known[trial.codec, trial.lines], trial)
-                found[self._key(excerpt, rendition)] = Wanted(excerpt, trial)
-        return found
+                by_key[self._key(excerpt, rendition)] = Wanted(excerpt, trial)
+        return by_key
 
     def trials(self, wanted: Mapping[str, Wanted], sizes: Sequence[TrialSize]) -> tuple[TrialTask, ...]:
-        """Tasks that make what is wanted, of `keys`."""
+        """Tasks that run the wanted trials, as returned by `keys`."""
         keys = {each: key for key, each in wanted.items()}
         by_excerpt: dict[Excerpt, list[Trial]] = {}
         for each in wanted.values():
@@ -247,7 +248,7 @@ class Analysing:
         )
 
     def excerpt_s(self, trials: Sequence[Trial], sizes: Sequence[TrialSize], frames: int) -> float:
-        """CPU seconds to try so many frames."""
+        """CPU seconds of trials of this many frames."""
         return sum(self._trial_s(group, frames) for group in grouped(trials, sizes))
 
     def _key(self, excerpt: Excerpt, uncapped: VideoRendition) -> str:
@@ -267,7 +268,7 @@ class Analysing:
         return measuring.spacing(self._grid.gop_frames // rendition.rate_divisor)
 
     def trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:
-        """The task that tries some renditions, of one codec and frame rate, with an excerpt."""
+        """The task that encodes an excerpt into some renditions of one codec and frame rate."""
         chunk = _chunk(excerpt)
         renditions = [self._bounded(rendition, excerpt) for _, rendition in group]
         reference = replace(
@@ -289,7 +290,7 @@ class Analysing:
             argv=argv,
             cost=self._trial_s(group, excerpt.frame_count) + self._lead_s(chunk),
             memory_bytes=max(encoders_bytes, round(self._measure_mb(len(renditions)) * SAFE * _MEGA)),
-            reads=(self._reading(chunk),),
+            reads=(self._read_range(chunk),),
         )
         return TrialTask(
             work=work,
@@ -304,7 +305,7 @@ class Analysing:
         )
 
     def _bounded(self, rendition: VideoRendition, excerpt: Excerpt) -> VideoRendition:
-        """A rendition with the bound that a trial of it needs, if its codec wants one and it has none."""
+        """Add a cap to a rendition if its codec needs one for trials and it has none."""
         if rendition.codec not in BOUNDED or rendition.cap_bps:
             return rendition
         survey_bps = 8 * excerpt.size_bytes / excerpt.frame_count * float(self._grid.frame_rate)
@@ -330,11 +331,11 @@ class Analysing:
     # --- both ---
 
     def _lead_s(self, chunk: Chunk) -> float:
-        """CPU seconds to decode what lies between a keyframe and the first frame."""
+        """CPU seconds to decode from the keyframe to a chunk's first frame."""
         lead = seeking.lead_s(self._conformed, chunk) * self._grid.frame_rate
         return float(lead) * (self._pricing.video_s((), 1) - self._pricing.video_s((), 0))
 
-    def _reading(self, chunk: Chunk) -> ReadRange:
+    def _read_range(self, chunk: Chunk) -> ReadRange:
         return seeking.read_range(self._conformed, chunk)
 
     def _digest(self, deciding: object) -> str:
@@ -346,7 +347,7 @@ Group = Sequence[tuple[Trial, VideoRendition]]
 
 
 def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Group]:
-    """Share trials out into tasks: of one codec and frame rate each, and of no more pixels than memory allows."""
+    """Group trials into tasks of one codec and frame rate, and of at most `MOST_MEGAPIXELS`."""
     known = _by_place(sizes)
     made = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
     kinds = dict.fromkeys((trial.codec, rendition.rate_divisor) for trial, rendition in made)
@@ -365,7 +366,7 @@ def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Gro
 
 
 def measured_at_once(shown_px: tuple[int, int]) -> int:
-    """How many renditions are measured together: two on a screen of 2160 lines take as much memory as eight on HD."""
+    """Number of renditions to measure together: two on a screen of 2160 lines need as much memory as eight on HD."""
     return max(
         1, min(measuring.MOST_RENDITIONS, round(measuring.MOST_RENDITIONS * _SCREEN / (shown_px[0] * shown_px[1])))
     )
@@ -376,7 +377,7 @@ def _by_place(sizes: Iterable[TrialSize]) -> dict[tuple[Codec, int], VideoRendit
 
 
 def _survey_pixels(size_px: tuple[int, int]) -> float:
-    """Pixels of the picture of a survey."""
+    """Pixels of a survey's picture."""
     share = min(1.0, survey.LINES / min(size_px))
     return size_px[0] * size_px[1] * share**2
 

@@ -1,6 +1,6 @@
-"""Trick play: renditions of one picture for each GOP, and sheets of thumbnails for seek bars.
+"""Trick play: renditions with one picture for each GOP, sheets of thumbnails for seek bars, and the poster.
 
-Both are made beside the renditions of a chunk, from the frames that are decoded for these anyway.
+All are made together with the renditions of a chunk, from frames that are decoded anyway.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,39 +14,39 @@ from headend.core.timing import Chunk, Grid
 TRICK_CODECS = {one.codec: one.trick_crf for one in VIDEO if one.trick_crf is not None}
 """Codecs that have trick play renditions, with the highest CRF of each encoder."""
 TRICK_LINES = 360
-"""Enough for pictures that are seen for a fraction of a second, even on a television."""
+"""Enough for pictures that are visible for a fraction of a second, even on a television."""
 TRICK_CRF = 6.0
-"""Added to the factor of the rendition that it is derived from: about half the bits."""
+"""Added to the constant rate factor of the base rendition: about half the bits."""
 TRICK_BPS = 200_000
-"""Its highest rate: at eight times the speed, it needs what a small rendition needs."""
+"""Maximum rate: at eight times the speed, a player needs as much as for a small rendition."""
 TILE_LINES = 180
-"""What players show is about as high, on a screen of twice as many pixels; the usual 320x180 of wide pictures."""
+"""Height of a thumbnail: players show about this many lines; 320x180 is usual for wide pictures."""
 MOST_TILES = 1200
-"""Thumbnails of a title: more than a seek bar has pixels can't be told apart. Beyond, they are further apart."""
+"""Maximum number of thumbnails: about as many as a seek bar has pixels. In long titles, intervals are larger."""
 MOST_ON_SHEET = 30
-"""A sheet is loaded whole for one thumbnail: a few hundred kilobytes, as long as one patiently waits."""
+"""Maximum number of thumbnails on a sheet. Players load a whole sheet for one thumbnail: a few hundred kilobytes."""
 LONGEST_SIDE_PX = 4096
-"""What every browser and television decodes as one picture."""
+"""Longest side of a picture that every browser and television decodes."""
 
 POSTER_LINES = 720
-"""Enough for a page; sharp on most screens."""
+"""Height of the poster: sharp on most screens."""
 POSTER_PLACES = (Fraction(1, 6), Fraction(1, 3), Fraction(1, 2))
-"""How far into a title pictures are looked at: past logos, before the end is given away."""
+"""Positions of the candidates for the poster, as shares of the title: after logos, and before the ending."""
 MOST_CHUNKS_WITHIN = 6
-"""With as many chunks, the start of one is near to each place."""
+"""With at least this many chunks, each candidate is moved to the start of a chunk, which is close enough."""
 
 
 def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
     """Derive the renditions for trick play: the first frame of each GOP, each a sync frame.
 
-    Players change to one from renditions of its own codec only, so that each codec has one, which takes after these.
+    Players only switch to trick play of the same codec, so each codec has its own, derived from its renditions.
 
     Args:
         video: The title's renditions.
-        grid: Its grid.
+        grid: The title's grid.
 
     Returns:
-        One for each codec that can be used so, of a size that is there already.
+        One for each codec that supports trick play, in the size of an existing rendition.
 
     Source:
         DASH-IF Interoperability Points, section 3.2.9.
@@ -66,7 +66,7 @@ def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendi
         rate_divisor=grid.gop_frames,
         average_bps=cap_bps // 2,
         cap_bps=cap_bps,
-        # A picture may take what the rate gives for the time that it stands for.
+        # A picture may use all bits of the time that it represents.
         buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
         crf=min(kin.crf + TRICK_CRF, TRICK_CODECS[kin.codec]),
         default=False,
@@ -74,14 +74,14 @@ def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendi
 
 
 def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
-    """Choose size, distance and sheets of a title's thumbnails.
+    """Choose size, interval and sheets of a title's thumbnails.
 
-    They are as near to each other as `MOST_TILES` allows, from one for each GOP on. Where there are several chunks,
-    each is a whole number of sheets, so that its task makes them alone. Of what is possible then, the sheet with the
-    most thumbnails is taken.
+    The interval is the smallest number of GOPs that `MOST_TILES` allows. If there are several chunks, each has a whole
+    number of sheets, so that one task makes all of a sheet. Among the possible layouts, the one with the most
+    thumbnails on a sheet is chosen.
 
     Args:
-        picture: Any rendition; its shape counts.
+        picture: Any rendition; only its aspect ratio matters.
         grid: The title's grid.
     """
     lines = min(TILE_LINES, _lines(picture))
@@ -104,13 +104,13 @@ def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
 
 
 def _layings(gops: int) -> Iterator[tuple[int, int]]:
-    """Distances of thumbnails, in GOPs, and how many a sheet may have, up to the first distance that is far enough."""
+    """Possible pairs of interval in GOPs and thumbnails on a sheet, up to the interval that `MOST_TILES` requires."""
     for interval_gops in range(1, -(-gops // MOST_TILES) + 1):
         yield from ((interval_gops, tiles) for tiles in range(1, min(MOST_ON_SHEET, gops // interval_gops) + 1))
 
 
 def _layings_within(chunk_gops: int) -> Iterator[tuple[int, int]]:
-    """The same where a chunk is a whole number of sheets."""
+    """The same if a chunk has a whole number of sheets."""
     for sheet_gops in _divisors(chunk_gops):
         for interval_gops in _divisors(sheet_gops):
             if sheet_gops // interval_gops <= MOST_ON_SHEET:
@@ -118,14 +118,14 @@ def _layings_within(chunk_gops: int) -> Iterator[tuple[int, int]]:
 
 
 def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> Poster:
-    """Choose the frames of which one becomes the poster.
+    """Choose the frames that are candidates for the poster.
 
-    Each begins a chunk, as far as there are enough of these: its task shows it at once, and need not run to its end.
+    If there are enough chunks, each candidate is the first frame of one.
 
     Args:
-        picture: Any rendition; its shape counts.
+        picture: Any rendition; only its aspect ratio matters.
         grid: The title's grid.
-        chunks: Its chunks.
+        chunks: The title's chunks.
     """
     starts = [chunk.first_frame for chunk in chunks]
     lines = min(POSTER_LINES, _lines(picture))
@@ -139,7 +139,7 @@ def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> 
 
 
 def describe(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
-    """What was decided, a line each."""
+    """Describe trick play and thumbnails, a line for each decision."""
     if trick:
         yield f"trick play → {', '.join(r.id for r in trick)}: the first picture of each GOP"
     else:

@@ -1,4 +1,4 @@
-"""Looking into what was encoded: whether what a decoder makes of a rendition is what the plan says of it."""
+"""Verify segments: decode them and compare the result with the plan."""
 
 import io
 import os
@@ -27,29 +27,29 @@ from headend.core.media import (
 )
 
 SLACK_SAMPLES = 4096
-"""What decoders drop at the start of sound: priming, and the frames that others are predicted from."""
+"""Maximum number of samples that decoders drop at the start: priming, and frames that only serve prediction."""
 CHROMATICITY_SLACK, LUMINANCE_SLACK = Fraction(1, 10_000), Fraction(1, 100)
-"""Codecs write ST 2086 in steps of their own: an absolute difference of x and y, and a relative one of cd/m²."""
+"""Tolerances for ST 2086, since codecs round it differently: absolute for x and y, relative for cd/m²."""
 
 _CODECS = {one.codec: one.decoder for one in VIDEO}
-"""FFmpeg's names, where they are not ours."""
+"""FFmpeg's names of the codecs."""
 _DECODING = BoundedSemaphore(os.cpu_count() or 1)
-"""Decoders of large pictures take hundreds of megabytes each."""
+"""Limits concurrent decoders: those of large pictures take hundreds of megabytes each."""
 
 
 def differences(
     rendition: VideoRendition | AudioRendition, light: Light | None, segment: Segment, data: bytes
 ) -> tuple[str, ...]:
-    """Decode a segment and tell what is not as planned.
+    """Decode a segment and compare it with the plan.
 
     Args:
-        rendition: What was planned.
-        light: The master's; None where the plan doesn't say.
-        segment: What is said of the segment.
-        data: The init segment, and the segment after it.
+        rendition: The planned rendition.
+        light: The master's light; None if the plan has none.
+        segment: The segment's entry in the index.
+        data: The init segment, followed by the segment.
 
     Returns:
-        A line for each thing that differs; nothing where all is as planned.
+        A line for each difference.
     """
     with _DECODING, TemporaryDirectory(prefix="headend-") as folder:
         path = Path(folder) / "segment.mp4"
@@ -63,7 +63,7 @@ def differences(
 
 
 def decryption_differences(stored: bytes, clear: bytes, secret: bytes) -> tuple[str, ...]:
-    """Have FFmpeg decrypt a segment, and tell where it makes something else of it.
+    """Decrypt a segment with FFmpeg and compare it with the clear one.
 
     Args:
         stored: The init segment and the segment, encrypted.
@@ -71,15 +71,16 @@ def decryption_differences(stored: bytes, clear: bytes, secret: bytes) -> tuple[
         secret: The key. It stays in this process: FFmpeg's libraries get it as an option, not on a command line.
 
     Returns:
-        A line for what differs; nothing where all packets are equal.
+        A line for each difference.
     """
     try:
-        made = list(_packets(stored, {"decryption_key": secret.hex()}))
-        meant = list(_packets(clear, {}))
+        decrypted = list(_packets(stored, {"decryption_key": secret.hex()}))
+        expected = list(_packets(clear, {}))
     except av.FFmpegError as error:
         return (f"FFmpeg can't decrypt it: {type(error).__name__}",)
-    if made != meant:
-        return (f"FFmpeg decrypts {sum(a != b for a, b in zip(made, meant, strict=False))} samples to something else",)
+    if decrypted != expected:
+        wrong = sum(a != b for a, b in zip(decrypted, expected, strict=False))
+        return (f"{wrong} samples differ from the clear ones after FFmpeg has decrypted them",)
     return ()
 
 
@@ -93,7 +94,7 @@ def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment
     if track is None:
         yield "it has no picture"
         return
-    yield from _told(
+    yield from _mismatches(
         ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
         ("size", f"{track.width_px}x{track.height_px}", f"{rendition.width_px}x{rendition.height_px}"),
         ("shape of pixels", track.sample_aspect_ratio, Fraction(1)),
@@ -104,35 +105,35 @@ def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment
         ("number of decoded frames", _frames(path), segment.samples),
     )
     if track.frame_count > 1:  # one frame has no rate
-        yield from _told(("frame rate", track.frame_rate, rendition.frame_rate))
+        yield from _mismatches(("frame rate", track.frame_rate, rendition.frame_rate))
     if light is not None:
         yield from _of_light(track, light_of(rendition.video_range, light, bit_depth=bit_depth_of(rendition)))
 
 
 def _of_light(track: VideoTrack, planned: Light) -> Iterator[str]:
-    made, wanted = track.colour, planned.colour
-    yield from _told(
-        ("colour primaries", made.primaries, wanted.primaries),
-        ("transfer characteristic", made.transfer, wanted.transfer),
-        ("matrix", made.matrix, wanted.matrix),
-        ("range", made.range, wanted.range),
+    actual, wanted = track.colour, planned.colour
+    yield from _mismatches(
+        ("colour primaries", actual.primaries, wanted.primaries),
+        ("transfer characteristic", actual.transfer, wanted.transfer),
+        ("matrix", actual.matrix, wanted.matrix),
+        ("range", actual.range, wanted.range),
         ("content light level", track.content_light, planned.content_light),
     )
     if not _alike(track.mastering_display, planned.mastering_display):
         yield f"its mastering display is {track.mastering_display}, not {planned.mastering_display}"
 
 
-def _alike(made: MasteringDisplay | None, planned: MasteringDisplay | None) -> bool:
-    if made is None or planned is None:
-        return made is planned
+def _alike(actual: MasteringDisplay | None, planned: MasteringDisplay | None) -> bool:
+    if actual is None or planned is None:
+        return actual is planned
     corners = zip(
-        (*made.red_xy, *made.green_xy, *made.blue_xy, *made.white_xy),
+        (*actual.red_xy, *actual.green_xy, *actual.blue_xy, *actual.white_xy),
         (*planned.red_xy, *planned.green_xy, *planned.blue_xy, *planned.white_xy),
         strict=True,
     )
-    lights = ((made.min_nits, planned.min_nits), (made.max_nits, planned.max_nits))
+    lights = ((actual.min_nits, planned.min_nits), (actual.max_nits, planned.max_nits))
     return all(abs(one - other) <= CHROMATICITY_SLACK for one, other in corners) and all(
-        # The darkest black is a few of the smallest steps, 0.0001 cd/m².
+        # The smallest step is 0.0001 cd/m², and black is only a few steps.
         abs(one - other) <= max(LUMINANCE_SLACK * other, Fraction(1, 10_000))
         for one, other in lights
     )
@@ -150,7 +151,7 @@ def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterat
         stream = container.streams.audio[0]
         track: AudioTrack = probing.audio_track(stream)
         sample_count = sum(frame.samples for frame in container.decode(stream))
-    yield from _told(
+    yield from _mismatches(
         ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
         ("sample rate", track.sample_rate_hz, rendition.sample_rate_hz),
         ("number of channels", track.channels, rendition.channels),
@@ -160,8 +161,8 @@ def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterat
         yield f"its number of decoded samples is {sample_count}, not {segment.duration_ticks}"
 
 
-def _told(*made: tuple[str, object, object]) -> Iterator[str]:
-    return (f"its {name} is {is_}, not {planned} as planned" for name, is_, planned in made if is_ != planned)
+def _mismatches(*checks: tuple[str, object, object]) -> Iterator[str]:
+    return (f"its {name} is {is_}, not {planned} as planned" for name, is_, planned in checks if is_ != planned)
 
 
 def _as_master(path: Path) -> Master:

@@ -1,11 +1,11 @@
-"""The only place that knows Dask: tasks go to workers, what they return comes back.
+"""Run tasks on a Dask cluster. The only package that imports Dask.
 
-Comes in: tasks, what a worker does with one, and which cluster. Goes out: events, and small documents that the workers
-return; no media passes through Dask. `encoder.board` decides what runs where; a `Runner` carries that out.
+Input: tasks, the function that a worker applies to each, and the cluster. Output: events, and the small documents that
+workers return; no media passes through Dask. `encoder.task_queue` decides what runs where, and a `Runner` does it.
 
-Dask does not stop a child process when a running task is cancelled (dask/distributed#4694) and counts a worker's death
-against whatever was sent there, so that each task here watches for its own cancellation, attempts are counted by the
-board, and a worker gets a task only when it can begin it.
+Dask does not stop a child process when a running task is cancelled (dask/distributed#4694), and counts a worker's death
+against all tasks that were sent to it. So each task here watches for its own cancellation, the task queue counts the
+attempts, and a worker gets a task only when it can start it.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from distributed import Client
 
-from encoder.board import Run
-from encoder.cluster import inquiry, running
+from encoder.cluster import introspection, link
 from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.cluster.performing import Perform, TaskRun
 from encoder.cluster.roster import Roster, WorkerState
 from encoder.cluster.running import Follow, Job, Runner, nothing_follows
 from encoder.scheduling import Work, Worker
+from encoder.task_queue import Run
 from headend.core.errors import HeadendError
 from headend.core.process import available_cores
 from headend.core.settings import ClusterSettings
@@ -52,42 +52,44 @@ __all__ = [
 ]
 
 RunTasks = Callable[..., None]
-"""`run_tasks`, or what stands in its place for jobs that share a cluster."""
-ASK_S = 10.0
-"""How long workers may take to say what they have, before a plan is made without them."""
+"""`run_tasks`, or its replacement for jobs that share a cluster."""
+QUERY_S = 10.0
+"""How long workers may take to answer before a plan is made without them."""
 EXPECTED = tuple(Worker(f"expected-{number}", 1, 8 << 30) for number in range(8))
-"""What a plan is made for where there are no workers yet, such as on a cluster that grows when it has work."""
+"""The workers to plan for if a cluster has none yet, because it grows when it has work."""
 
 
 def check_reachable(settings: ClusterSettings) -> None:
-    """Make sure that the scheduler answers, if one is named; raises `ConfigError` if it does not."""
+    """Check that the scheduler answers, if one is configured; raises `ConfigError` if it does not."""
     if settings.scheduler is not None:
-        running.connect(settings.scheduler).close()
+        link.connect(settings.scheduler).close()
 
 
 def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
-    """The workers that tasks will find; where a cluster has none yet, what it is expected to have.
+    """The workers of a cluster, or `EXPECTED` if it has none yet.
 
-    A worker's memory is what ``dask worker --memory-limit`` says, by default its share of its machine; without a limit
-    it is measured.
+    A worker's memory is its ``dask worker --memory-limit``, by default its share of its machine. If it has no limit,
+    its memory is measured.
 
     Raises:
         ConfigError: The scheduler can't be reached.
     """
     if settings.scheduler is None:
         return local_workers(settings)
-    with running.connect(settings.scheduler) as client:
-        roster = Roster(running.wanted(None))
+    with link.connect(settings.scheduler) as client:
+        roster = Roster(link.requirements(None))
         try:
-            found = client.run_on_scheduler(inquiry.describe_workers)
-        except OSError as error:  # it went away this very moment
-            raise running.unreachable(settings.scheduler) from error
-        changes = roster.see(WorkerState(*each) for each in found)
-        asking = [threading.Thread(target=_ask, args=(client, address, roster), daemon=True) for address in changes.new]
-        for thread in asking:
+            facts = client.run_on_scheduler(introspection.describe_workers)
+        except OSError as error:  # the scheduler went away after it was connected
+            raise link.unreachable(settings.scheduler) from error
+        changes = roster.update(WorkerState(*each) for each in facts)
+        threads = [
+            threading.Thread(target=_query, args=(client, address, roster), daemon=True) for address in changes.new
+        ]
+        for thread in threads:
             thread.start()
-        for thread in asking:
-            thread.join(ASK_S)
+        for thread in threads:
+            thread.join(QUERY_S)
         return roster.workers or EXPECTED
 
 
@@ -105,16 +107,16 @@ def run_tasks(
     Args:
         tasks: The most urgent first.
         perform: What a worker does with a task; picklable. Writes all results itself and returns their receipt.
-        settings: Which cluster.
+        settings: The cluster.
         on_event: Called with every event, in this thread.
-        tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
-        follow: Given what a worker returned, the tasks that can begin now and could not before. They stand behind all
-            others. Must be quick, and is called in this thread or in another one.
+        tool: FFmpeg's version line; workers of a remote cluster with another one get no tasks. None for any.
+        follow: Given what a worker returned, the tasks that can start only now. They are appended to the tasks. Called
+            in this thread or another one; must be quick.
 
     Raises:
-        EncodingError: A task has failed for good, or the cluster is lost. All others are stopped.
-        HeadendError: Whatever not retryable a task has raised.
-        ConfigError: The scheduler can't be reached, no worker came, or a task needs more memory than any has.
+        EncodingError: A task has failed for good, or the cluster is lost. All other tasks are stopped.
+        HeadendError: A task raised an error that is not retryable.
+        ConfigError: The scheduler can't be reached, there is no worker, or a task needs more memory than any has.
     """
     if not tasks:
         return
@@ -124,7 +126,7 @@ def run_tasks(
         runner = Runner(
             connect,
             settings,
-            running.wanted(tool) if remote else None,
+            link.requirements(tool) if remote else None,
             on_event,
             lambda _job, error: ended.append(error),
         )
@@ -141,11 +143,11 @@ def shared_runner(
     on_event: Callable[[Event], None],
     on_ended: Callable[[str, HeadendError | None], None],
 ) -> Iterator[Runner]:
-    """Open a cluster for several jobs; the caller runs `Runner.work` in a thread, and adds jobs from others.
+    """Open a cluster for several jobs; the caller runs `Runner.work` in one thread and adds jobs from others.
 
     Args:
-        settings: Which cluster.
-        tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
+        settings: The cluster.
+        tool: FFmpeg's version line; workers of a remote cluster with another one get no tasks. None for any.
         on_event: Called with every event, in the thread of `Runner.work`.
         on_ended: Called when a job has ended, with its id and the error that ended it or None.
 
@@ -154,20 +156,20 @@ def shared_runner(
     """
     with _connecting(settings, ()) as connect:
         remote = settings.scheduler is not None
-        yield Runner(connect, settings, running.wanted(tool) if remote else None, on_event, on_ended)
+        yield Runner(connect, settings, link.requirements(tool) if remote else None, on_event, on_ended)
 
 
 @contextlib.contextmanager
 def _connecting(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[Callable[[], Client]]:
-    """What makes a client of the cluster that is meant."""
+    """Yield a function that connects to the configured cluster."""
     if (address := settings.scheduler) is not None:
-        yield lambda: running.connect(address)
+        yield lambda: link.connect(address)
         return
     with local_cluster(settings, tasks) as client:
         yield lambda: client
 
 
-def _ask(client: Client, address: str, roster: Roster) -> None:
-    with contextlib.suppress(Exception):  # it has gone
-        answers = running.ask(client, [address], ())
+def _query(client: Client, address: str, roster: Roster) -> None:
+    with contextlib.suppress(Exception):  # the worker has gone
+        answers = link.query(client, [address], ())
         roster.answer(address, answers[address])

@@ -8,12 +8,12 @@ from headend.core.errors import HeadendError
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A running task has come further.
+    """Progress of a running task.
 
     Attributes:
         task: Its id.
         frames: Frames done.
-        job: Whose task it is.
+        job: Id of the task's job.
     """
 
     task: str
@@ -26,8 +26,8 @@ class Done:
     """A task is done.
 
     Attributes:
-        receipt: What the worker returned; of encoding, a `headend.core.media.Receipt`.
-        job: Whose task it is.
+        receipt: What the worker returned; a `headend.core.media.Receipt` for an encode task.
+        job: Id of the task's job.
     """
 
     receipt: Any
@@ -41,10 +41,10 @@ class Failed:
     Attributes:
         task: Its id.
         attempt: From 1.
-        worker: Where it ran; an empty string when the cluster does not say.
+        worker: Address of the worker; empty if unknown.
         error: What happened.
-        last: Whether no other attempt follows.
-        job: Whose task it is.
+        last: Whether the task is not retried.
+        job: Id of the task's job.
     """
 
     task: str
@@ -57,11 +57,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that people should know: a worker that is left out, or what everything waits for.
+    """A message for the user, such as why a worker gets no tasks or what the job waits for.
 
     Attributes:
         text: One line.
-        job: Whose task it is about; empty if it is about the cluster.
+        job: Id of the job; empty if the message is about the cluster.
     """
 
     text: str
@@ -70,7 +70,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """About a second has passed, whether anything has happened or not."""
+    """Sent about once a second, whether anything has happened or not."""
 
 
 Event = Advance | Done | Failed | Notice | Tick

@@ -1,4 +1,4 @@
-"""A cluster on this machine, for one job."""
+"""A Dask cluster on this machine."""
 
 import contextlib
 import logging
@@ -19,24 +19,24 @@ from headend.core.process import available_cores
 from headend.core.settings import ClusterSettings
 
 _QUIET: dict[str, object] = {
-    # A dead worker's task comes back to us at once, which counts the attempt and tries elsewhere.
+    # Report a dead worker's task at once: the task queue counts the attempt and retries elsewhere.
     "distributed.scheduler.allowed-failures": 0,
-    # Encoders are children; a worker's own memory tells nothing. Its limit only says how much we may give it.
+    # Encoders are child processes, so a worker's own memory says nothing. We only use its limit, to place tasks.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # A long task must not cost a worker its life.
+    # Don't kill a worker because of a long task.
     "distributed.scheduler.worker-ttl": None,
-    # Python up to 3.11 can freeze for good while threads are looked at (python/cpython#106883, dask/distributed#8616),
-    # and what they do is to wait for a child.
+    # Profiling threads can hang Python up to 3.11 (python/cpython#106883, dask/distributed#8616), and ours only wait
+    # for a child process.
     "distributed.worker.profile.enabled": False,
-    # What Dask polls takes a twentieth of a core in this process and half as much in each worker.
+    # Dask's polling takes 5 % of a core in this process and half as much in each worker.
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
-    # We say which worker takes a task.
+    # The task queue places tasks.
     "distributed.scheduler.work-stealing": False,
-    # No pages: they would show every user of this machine what is encoded.
+    # No dashboards: they would show every user of this machine what is being encoded.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
@@ -44,7 +44,7 @@ _QUIET: dict[str, object] = {
 
 
 def local_workers(settings: ClusterSettings, tasks: Sequence[Work] = ()) -> tuple[Worker, ...]:
-    """Workers of a cluster on this machine: fewer than wanted if some task needs more than its share of memory."""
+    """Workers of a local cluster: fewer than configured if a task needs more than its share of memory."""
     count = available_cores() if settings.workers is None else settings.workers
     memory_bytes = int(MEMORY_LIMIT * MEMORY_SHARE)
     largest = max((task.memory_bytes for task in tasks), default=0)
@@ -55,14 +55,14 @@ def local_workers(settings: ClusterSettings, tasks: Sequence[Work] = ()) -> tupl
 
 @contextlib.contextmanager
 def local_cluster(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[Client]:
-    """Start a cluster on this machine; it ends with the block.
+    """Start a cluster on this machine, and stop it at the end of the block.
 
-    Other users of the machine can't use it: it speaks TLS, with keys that only its own processes have.
+    It uses TLS with keys that only its own processes have, so other users of the machine can't connect to it.
     """
     workers = local_workers(settings, tasks)
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_QUIET))
-        with _signals_later():
+        with _defer_signals():
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=len(workers),
@@ -70,8 +70,7 @@ def local_cluster(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[
                     processes=True,
                     host="127.0.0.1",
                     security=Security.temporary(),
-                    # Dask listens for HTTP in any case, and at its usual port unless told otherwise: let it be a free
-                    # one of this machine alone, where nothing is shown.
+                    # Dask always opens an HTTP port, by default a well-known one: use a free one on loopback.
                     scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                     memory_limit=workers[0].memory_bytes,
                     local_directory=settings.scratch,
@@ -83,18 +82,18 @@ def local_cluster(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[
 
 
 @contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Start threads and processes undisturbed: a signal that comes in the meantime is heard afterwards.
+def _defer_signals() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM while threads and processes start.
 
-    SIGINT is blocked, which children inherit: a terminal's Ctrl-C reaches them too, but it is this process that stops
-    them, in order. SIGTERM is only put off, since children must obey it.
+    SIGINT is blocked, and child processes inherit that: Ctrl-C in a terminal reaches them too, but this process stops
+    them in order. SIGTERM is only deferred, because children must obey it.
     """
-    resource_tracker.ensure_running()  # its start would unblock the signals
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
     main = threading.current_thread() is threading.main_thread()
-    came: list[int] = []
+    deferred: list[int] = []
     handler: Any = signal.getsignal(signal.SIGTERM) if main else None
     if main:
-        signal.signal(signal.SIGTERM, lambda number, _frame: came.append(number))
+        signal.signal(signal.SIGTERM, lambda number, _frame: deferred.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -102,5 +101,5 @@ def _signals_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if main:
             signal.signal(signal.SIGTERM, handler if handler is not None else signal.SIG_DFL)
-            if came:
+            if deferred:
                 signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The worker's side: run a task, report its progress, and stop it when it is cancelled."""
+"""Run a task on a Dask worker, report its progress, and stop it when it is cancelled."""
 
 import pickle
 import time
@@ -11,26 +11,26 @@ from distributed import get_worker, secede
 
 from headend.core.errors import HeadendError
 
-TELL_S = 1.0
-"""How often a task tells how far it is, at most: thousands of tasks talk to one scheduler."""
-_GOING = frozenset({"running", "paused", "init", "closing_gracefully"})
+PROGRESS_S = 1.0
+"""Minimum time between two progress reports of a task: thousands of tasks report to one scheduler."""
+_ALIVE = frozenset({"running", "paused", "init", "closing_gracefully"})
 """States of a worker in which its tasks go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """A task as a worker meets it.
+    """One attempt at a task, on the worker.
 
     Attributes:
-        task: What to do.
+        task: The task.
         attempt: From 1.
         worker: The worker's address.
-        folder: Where scratch files may lie.
-        cancelled: Becomes true when the task is to stop.
-        on_frames: Gets the number of frames done.
-        on_encoded: Called when what remains needs next to no CPU and memory, so that the next task may begin.
-        on_wait: Gets a line for people when the task has to wait for something, such as the store.
-        name: The run's own: the task's id, the attempt and something random; empty if it has none.
+        folder: Folder for scratch files.
+        cancelled: Returns True once the task must stop.
+        on_frames: Called with the number of frames done.
+        on_encoded: Called when the rest needs hardly any CPU and memory, so that the next task can start.
+        on_wait: Called with a line for the user when the task waits for something, such as the store.
+        name: Unique: the task's id, the attempt and a random part; empty if there is none.
     """
 
     task: Any
@@ -47,25 +47,25 @@ class TaskRun:
 Perform = Callable[[TaskRun], Any]
 
 
-def on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> None:
-    """Carry out a task on a Dask worker.
+def run_on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> None:
+    """Run a task on a Dask worker.
 
-    What it tells goes to a topic: its key, and the frames it has done, None once it has encoded, a line for people, or
-    at last the pickle of what it returns. Dask's own way for results would leave them on the worker until they are
-    asked for; then one that freezes keeps back those of others, which Dask asks for in the same breath.
+    Reports go to a topic as pairs of the task's key and one of: frames done, None once the task has encoded, a line for
+    the user, or at the end the pickled result. Dask would keep results on the worker until the client gathers them;
+    since it gathers several at once, one frozen worker would hold up the results of others.
     """
     worker = get_worker()
     key = worker.get_current_task()
-    told_s = 0.0
+    reported_s = 0.0
 
     def cancelled() -> bool:
         state = worker.state.tasks.get(key)
-        return state is None or state.state == "cancelled" or worker.status.name not in _GOING
+        return state is None or state.state == "cancelled" or worker.status.name not in _ALIVE
 
     def on_frames(frames: int) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= TELL_S:
-            told_s = time.monotonic()
+        nonlocal reported_s
+        if time.monotonic() - reported_s >= PROGRESS_S:
+            reported_s = time.monotonic()
             worker.log_event(topic, (key, frames))
 
     def on_encoded() -> None:

@@ -19,9 +19,6 @@ from encoder.picture.colour import bit_depth_of, light_of
 from headend.core.media import Effort, Master, VideoRendition
 from headend.core.timing import Chunk, Grid, timescale
 
-_FRAMES = "[0:v]"
-"""ffmpeg-python's name for the picture of the first input."""
-
 
 class VideoCommands:
     """The commands that encode the chunks of a title.
@@ -105,7 +102,7 @@ class VideoCommands:
 
     def _whole(self, chunk: Chunk, encoding: str, outputs: tuple[str, ...]) -> tuple[str, ...]:
         _, frames = self._opening(chunk)
-        return self._command(chunk, filter_graphs.joined(frames, encoding, _FRAMES), outputs)
+        return self._command(chunk, filter_graphs.joined(frames, encoding), outputs)
 
     def _command(
         self, chunk: Chunk, graph: str, outputs: tuple[str, ...], logging: tuple[str, ...] = ()

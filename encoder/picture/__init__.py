@@ -1,5 +1,5 @@
-"""Picture: the colour of a master's samples, and of the samples of its renditions.
+"""The colour of a master and of its renditions.
 
-Comes in: the picture as it was probed. Goes out: colours with nothing left open, filters that change them as data, and
-a line of the plan for each decision. It must not import planning.
+Input: a probed picture. Output: complete colours, filters that convert them, as data, and a line of the plan for each
+decision. It must not import planning.
 """

@@ -1,4 +1,4 @@
-"""Colour: fill in what a master does not state, convert HDR and wide gamuts for renditions, refuse what can't be shown.
+"""Complete a master's colour, convert HDR and wide gamuts for renditions, and reject colours that can't be converted.
 
 Sources: ITU-T H.273 (names); ITU-R BT.2408 (reference white); Dolby Vision Streams Within the ISO Base Media File
 Format, version 2.1.2, and Dolby Vision Profiles and Levels, version 1.3.3 (profiles).
@@ -30,42 +30,42 @@ _UNKNOWN = ("unknown", "unspecified", "reserved", "", "gbr")
 _WIDE = {"bt2020": "BT.2020", "smpte431": "DCI-P3", "smpte432": "Display P3"}
 _HDR = ("smpte2084", "arib-std-b67")
 _FULL_RANGE = ("gray", "ya", "mono")
-"""Pixel formats without colour: full range unless they say otherwise, as every reader of still pictures takes them."""
+"""Pixel formats without colour: full range unless tagged otherwise, as still pictures are read everywhere."""
 _TRANSPARENT = ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "yaf", "ayuv", "vuya", "pal8")
 _BASE_LAYERS = {1: "HDR10", 2: "SDR", 4: "HLG", 6: "HDR10 of a disc"}
-"""Dolby Vision, ``bl_signal_compatibility_id``; 0 is for those whose base layer nothing else can show."""
+"""By Dolby Vision's ``bl_signal_compatibility_id``; with 0, only a Dolby Vision decoder can show the base layer."""
 _OLD_PROFILES = (4, 7, 8)
-"""Whose base layer can be shown though early files leave that open."""
+"""Dolby Vision profiles with a usable base layer, even if an early file does not state it."""
 
 
 def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
-    """Fill in what the master does not say of its colour.
+    """Fill in the parts of a master's colour that it does not state.
 
     Returns:
-        The colour, and one line for what had to be assumed.
+        The colour, and a line for each assumption.
 
     Source:
-        The usual reading of untagged material: BT.709 from 720 lines up, else BT.601 of 525 or 625 lines.
+        The usual convention for untagged material: BT.709 from 720 lines up, else BT.601 with 525 or 625 lines.
     """
     lines = min(track.width_px, track.height_px)
     primaries = "bt709" if lines >= 720 else "bt470bg" if lines == 576 else "smpte170m"
-    said, grey = track.colour, track.pixel_format.startswith(_FULL_RANGE)
+    stated, grey = track.colour, track.pixel_format.startswith(_FULL_RANGE)
     assumed = Colour(
         primaries=primaries,
         transfer="bt709" if primaries == "bt709" else "smpte170m",
-        matrix="bt2020nc" if said.primaries == "bt2020" else primaries,
+        matrix="bt2020nc" if stated.primaries == "bt2020" else primaries,
         range="pc" if grey else "tv",
         chroma_location="left",
     )
     names = ("primaries", "transfer", "matrix", "range", "chroma_location")
-    full = Colour(*(getattr(assumed if getattr(said, name) in _UNKNOWN else said, name) for name in names))
+    full = Colour(*(getattr(assumed if getattr(stated, name) in _UNKNOWN else stated, name) for name in names))
     decisions = []
-    open_names = [name for name in names[:3] if getattr(said, name) in _UNKNOWN and not (grey and name == "matrix")]
-    if open_names == ["matrix"]:
+    unstated = [name for name in names[:3] if getattr(stated, name) in _UNKNOWN and not (grey and name == "matrix")]
+    if unstated == ["matrix"]:
         decisions.append(f"colour matrix not stated → taken as {full.matrix}")
-    elif open_names:
-        decisions.append(f"colour {', '.join(open_names)} not stated → taken as {primaries}")
-    if grey and said.range in _UNKNOWN:
+    elif unstated:
+        decisions.append(f"colour {', '.join(unstated)} not stated → taken as {primaries}")
+    if grey and stated.range in _UNKNOWN:
         decisions.append("grey without a stated range → taken as full range")
     return full, tuple(decisions)
 
@@ -81,12 +81,12 @@ def bit_depth_of(rendition: VideoRendition) -> int:
 
 
 def light_of(video_range: VideoRange, master: Light, *, bit_depth: int = 10) -> Light:
-    """What the numbers of a rendition mean.
+    """The colour and HDR metadata of a rendition.
 
     Args:
-        video_range: The rendition's.
-        master: The master's.
-        bit_depth: The rendition's; players take 8 bits for BT.709, whatever they say.
+        video_range: The rendition's range.
+        master: The master's light.
+        bit_depth: The rendition's bit depth; players show 8 bits as BT.709, whatever the tags are.
     """
     limited = replace(master.colour, range="tv")
     if video_range is not VideoRange.SDR:
@@ -96,7 +96,7 @@ def light_of(video_range: VideoRange, master: Light, *, bit_depth: int = 10) -> 
 
 
 def peak_nits(light: Light) -> Fraction:
-    """How bright the brightest parts of an HDR master are taken to be, in cd/m²; tone mapping leads them to white."""
+    """The peak luminance of an HDR master in cd/m², from its metadata or assumed; tone mapping maps it to white."""
     if light.colour.transfer == "arib-std-b67":
         return Fraction(HLG_PEAK_NITS)
     stated = Fraction(0)
@@ -108,10 +108,10 @@ def peak_nits(light: Light) -> Fraction:
 
 
 def check(master: Master, track: VideoTrack) -> None:
-    """Refuse a picture whose numbers only a Dolby Vision decoder can turn into light.
+    """Reject a picture that only a Dolby Vision decoder can show.
 
     Raises:
-        MasterError: It has no base layer that anything else can show.
+        MasterError: The picture has no usable base layer.
     """
     dolby = track.dolby_vision
     if dolby is not None and not _has_base_layer(dolby, track):
@@ -123,17 +123,17 @@ def check(master: Master, track: VideoTrack) -> None:
 
 
 def describe(track: VideoTrack, colour: Colour) -> Iterator[str]:
-    """Say what is done to colours, one line for each decision.
+    """Describe what is done to colours, one line for each decision.
 
     Args:
         track: The master's picture.
-        colour: Its colour with nothing left unknown.
+        colour: Its complete colour.
     """
     if (dolby := track.dolby_vision) is not None:
-        base = _BASE_LAYERS.get(dolby.compatibility, "what its tags say")
-        yield f"Dolby Vision profile {dolby} → its base layer ({base}); what Dolby Vision adds is left out"
+        base = _BASE_LAYERS.get(dolby.compatibility, "as tagged")
+        yield f"Dolby Vision profile {dolby} → its base layer ({base}); the Dolby Vision metadata are dropped"
     if has_alpha(track.pixel_format):
-        yield f"picture has transparency ({track.pixel_format}) → left out; what lies below it is shown"
+        yield f"picture has transparency ({track.pixel_format}) → dropped; all pixels are shown opaque"
     if is_wide(colour):
         yield f"{_WIDE[colour.primaries]} in SDR → kept in renditions of 10 bits, converted to BT.709 in those of 8"
     if colour.transfer in _HDR:
@@ -142,26 +142,27 @@ def describe(track: VideoTrack, colour: Colour) -> Iterator[str]:
 
 
 def has_alpha(pixel_format: str) -> bool:
-    """Whether a pixel format says how far each pixel is to be seen through."""
+    """Whether a pixel format has an alpha channel."""
     return pixel_format.startswith(_TRANSPARENT)
 
 
 def tone_mapped(stream: Any, video_range: VideoRange, peak: Fraction = Fraction(USUAL_PEAK_NITS)) -> Any:
-    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve.
+    """Convert PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's transfer.
 
     Args:
-        stream: Frames that say their colour, of ffmpeg-python.
-        video_range: Theirs.
-        peak: What becomes white, in cd/m². It is the same for all frames: metadata of single frames are not followed.
+        stream: Frames tagged with their colour, of ffmpeg-python.
+        video_range: Their range.
+        peak: The luminance that becomes white, in cd/m². It is the same for all frames; metadata of single frames are
+            ignored.
     """
-    # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel,
-    # which put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
+    # HLG's system gamma applies to luminance (ITU-R BT.2100, table 5). zimg's fast path applies it to each channel,
+    # with an error of 3.5 CIEDE2000 on a patch instead of 0.2. PQ has no such gamma and would only be slower.
     exact = {"agamma": 0} if video_range is VideoRange.HLG else {}
     return (
         stream.filter("zscale", transfer="linear", npl=WHITE_NITS, **exact)
         .filter("format", "gbrpf32le")
         .filter("zscale", primaries="bt709")
-        # Mobius leaves everything below the knee as it is and rolls off highlights.
+        # Mobius keeps everything below the knee unchanged and rolls off highlights.
         .filter("tonemap", "mobius", desat=0, peak=f"{float(peak / WHITE_NITS):.6f}")
         .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
         .filter("format", "yuv420p10le")
@@ -169,14 +170,14 @@ def tone_mapped(stream: Any, video_range: VideoRange, peak: Fraction = Fraction(
 
 
 def narrowed(stream: Any, working_format: str) -> Any:
-    """From a wide gamut in SDR to BT.709; colours outside of it come to its border."""
+    """Convert a wide gamut in SDR to BT.709; colours outside it are clipped."""
     return stream.filter("zscale", primaries="bt709", transfer="bt709", matrix="bt709", range="limited").filter(
         "format", working_format
     )
 
 
 def without_metadata(stream: Any) -> Any:
-    """Take from the frames what a master says of its light: encoders of HDR are told, and of SDR it does not hold."""
+    """Remove HDR metadata from frames: HDR encoders get it as options, and for SDR it is wrong."""
     return stream.filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA").filter(
         "sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL"
     )

@@ -1,8 +1,8 @@
-"""Probing: what a master is, and when each of its frames is shown, read with PyAV and without decoding it.
+"""Probe a master with PyAV: its tracks, and the time of each frame, without decoding it as a whole.
 
-Comes in: a master and where to read it. Goes out: a `Probe`.
-Modules by what they read: `opening` the container, `indexing` the times of its frames, `rates` what they amount to,
-`picture` and `sound` what headers say; `inspecting` puts them together. It must not import planning.
+Input: a master and where to read it. Output: a `Probe`.
+Modules: `opening` opens the container, `indexing` reads the times of frames, `rates` finds the frame rate, `picture`
+and `sound` read headers, `inspecting` combines them. It must not import planning.
 """
 
 from encoder.probing.captions import read_captions

@@ -1,4 +1,4 @@
-"""Captions in the picture of a master: whether there are any, and what they are."""
+"""Detect and read captions in the picture of a master."""
 
 import os
 from itertools import islice
@@ -15,14 +15,14 @@ from encoder.subtitles.captions import CODECS, Captions, Reader, cc_data, holds_
 from headend.core.media import Master
 
 _PACKETS = 24
-"""Of a master in a store, which sends and bills what is read, the first packets are looked at."""
+"""Number of packets to check at the start of a master in a store, which sends and bills everything that is read."""
 _MOST_SAMPLES, _HEAD_BYTES = 5000, 4096
-"""Of a file with an index, so many samples that lie evenly, and how much of each: captions come before the picture.
-Broadcasters send them with each frame, empty ones where nobody speaks; a caption takes about one second of frames."""
+"""Maximum number of samples to check in a file with an index, and bytes of each: captions come before the picture.
+Broadcasters send them with each frame, empty ones during silence; a caption takes about one second of frames."""
 
 
 class Watcher:
-    """Watches the packets of a picture for captions.
+    """Detects captions in the packets of a picture.
 
     Args:
         picture: The stream.
@@ -33,23 +33,23 @@ class Watcher:
         self._watches = picture.codec_context.codec.canonical_name in CODECS
         self.found = False
 
-    def see(self, packet: "Packet[Any]") -> None:
-        """Look at a packet."""
+    def add(self, packet: "Packet[Any]") -> None:
+        """Check a packet."""
         if self._watches and not self.found:
-            self.found = self._reader.see(packet)
+            self.found = self._reader.add(packet)
 
 
 def sampled(container: InputContainer, picture: VideoStream) -> bool:
-    """Whether captions lie beside frames of a master that is not read from end to end.
+    """Whether a master has captions in the picture, without reading all of it.
 
-    Of a local file some samples are looked at, wherever its index says that they are; of others the first packets.
+    In a local file with an index, some samples are checked; otherwise, the first packets.
     """
     codec, extradata = picture.codec_context.codec.canonical_name, picture.codec_context.extradata or b""
     entries = picture.index_entries
     if not container.name.startswith("file:") or not len(entries):
         watcher = Watcher(picture)
         for packet in islice(container.demux(picture), _PACKETS):
-            watcher.see(packet)
+            watcher.add(packet)
         return watcher.found
     with Path(container.name.removeprefix("file:")).open("rb") as file:
         for number in range(0, len(entries), 1 + len(entries) // _MOST_SAMPLES):
@@ -61,7 +61,7 @@ def sampled(container: InputContainer, picture: VideoStream) -> bool:
 
 
 def read_captions(master: Master, input_url: str, stream: int) -> Captions:
-    """Read all captions beside the frames of a picture; nothing is decoded.
+    """Read all captions in a picture, without decoding it.
 
     Args:
         master: Named in errors.
@@ -77,10 +77,10 @@ def read_captions(master: Master, input_url: str, stream: int) -> Captions:
         for other in container.streams:
             if other is not picture:
                 other.discard = Discard.all
-        # Packets of MPEG-PS may not say when they are shown; their order in the file is not that of the captions.
+        # Packets of MPEG-PS may lack presentation times, and captions are not in the file's order.
         container.flags |= Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only
         reader = Reader(picture)
         for packet in container.demux(picture):
             if packet.size and not packet.is_discard:
-                reader.see(packet)
+                reader.add(packet)
         return reader.captions(time_base_of(picture))

@@ -1,4 +1,4 @@
-"""FFmpeg's own description of an open master, which tells what PyAV has no attributes for, or no safe ones."""
+"""Parse FFmpeg's description of an open master, for facts that PyAV does not expose, or not safely."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import av.logging
 from av.container import Container
 
 _LOGGING = Lock()
-"""Held while FFmpeg's log level, which all threads share, is turned up."""
+"""Held while FFmpeg's log level, which all threads share, is raised."""
 _STREAM = re.compile(r"^ +Stream #0:(\d+)\b")
 _PROGRAM = re.compile(r"^  Program (\d+)")
 _NO_PROGRAM = "  No Program"
@@ -29,31 +29,31 @@ def describe(container: Container) -> str:
 
 
 def of_stream(description: str, index: int) -> str:
-    """The part of a description that is of one stream; empty where there is none."""
-    found = re.search(rf"Stream #0:{index}\b.*(\n(?! *Stream #).*)*", description)
-    return found[0] if found else ""
+    """The part of a description about one stream; empty if there is none."""
+    match = re.search(rf"Stream #0:{index}\b.*(\n(?! *Stream #).*)*", description)
+    return match[0] if match else ""
 
 
 def sound(container: Container, index: int) -> tuple[int, str]:
-    """Samples per second of a stream of sound, and its channels by FFmpeg's name; 0 and an empty text if unknown.
+    """Sample rate in Hz and FFmpeg's name of the channel layout of a stream; 0 and an empty text if unknown.
 
-    PyAV must not be asked for the channels: where they stand in an order of their own, it frees what is FFmpeg's, and
-    the process crashes. It also knows nothing of what has come to light since the file was opened.
+    PyAV's channel layout must not be used: for a custom order of channels, PyAV frees memory of FFmpeg's and the
+    process crashes. It also does not reflect what FFmpeg has found out since the file was opened.
     """
-    found = _SOUND.search(of_stream(describe(container), index).partition("\n")[0])
-    return (int(found[1] or 0), found[2] or found[3]) if found else (0, "")
+    match = _SOUND.search(of_stream(describe(container), index).partition("\n")[0])
+    return (int(match[1] or 0), match[2] or match[3]) if match else (0, "")
 
 
 def programs(description: str) -> Mapping[int, tuple[int, ...]]:
-    """The stream numbers of each program of a transport stream; nothing where a file has no programs."""
-    found: dict[int, list[int]] = {}
+    """The stream numbers of each program of a transport stream; empty if the file has no programs."""
+    by_program: dict[int, list[int]] = {}
     inside: int | None = None
     for line in description.splitlines():
         if program := _PROGRAM.match(line):
             inside = int(program[1])
-            found[inside] = []
+            by_program[inside] = []
         elif line.startswith(_NO_PROGRAM):
             inside = None
         elif inside is not None and (stream := _STREAM.match(line)):
-            found[inside].append(int(stream[1]))
-    return {number: tuple(streams) for number, streams in found.items()}
+            by_program[inside].append(int(stream[1]))
+    return {number: tuple(streams) for number, streams in by_program.items()}

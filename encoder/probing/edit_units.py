@@ -1,6 +1,6 @@
-"""MXF whose frames are all keyframes: the frame index from its count of edit units, without reading it through.
+"""Index MXF whose frames are all keyframes from its number of edit units, without reading the whole file.
 
-Each frame is an edit unit, and the file's index table leads to each. Edit units of sound are counted, too, so that none
+Each frame is an edit unit, and the file's index table has an entry for each. The sound has the same edit units, so none
 can be missing.
 
 Source: SMPTE ST 377-1, section 11 (index tables).
@@ -18,14 +18,14 @@ from encoder.probing.indexing import Seen
 from headend.core.media import FrameIndex
 
 _TRIED = 16
-"""At how many places the index table is tried before it is believed."""
+"""Number of places at which the index table is verified."""
 
 
 def by_edit_units(container: InputContainer, picture: VideoStream) -> Seen | None:
-    """Take the frame index from the count of edit units; None where there are other frames than keyframes, or no index.
+    """Build the frame index from the number of edit units; None if some frames aren't keyframes, or there is no index.
 
     Args:
-        container: MXF that was just opened.
+        container: A newly opened MXF file.
         picture: Its picture.
     """
     start, count = picture.start_time or 0, picture.duration or 0
@@ -39,13 +39,13 @@ def by_edit_units(container: InputContainer, picture: VideoStream) -> Seen | Non
     if first is None or any(_frame_at(container, picture, start + place) is None for place in places):
         return None
     if any(packet.size for packet in container.demux(picture)):
-        return None  # there is more than the header knows
+        return None  # there are more frames than the header states
     pts = tuple(range(start, start + count))
     return Seen(FrameIndex(pts, tuple(range(count)), pts, "container index", start + count), first)
 
 
 def _frame_at(container: InputContainer, picture: VideoStream, pts_ticks: int) -> VideoFrame | None:
-    """The frame to which the index table leads, if it is the right one, and whole."""
+    """The frame at a time by the index table; None if it is another frame, or can't be decoded."""
     container.seek(pts_ticks, stream=picture)
     packet = next((one for one in container.demux(picture) if one.size), None)
     if packet is None or (packet.pts, packet.is_keyframe) != (pts_ticks, True):

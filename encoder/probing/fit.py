@@ -1,12 +1,12 @@
-"""Parameter sets that don't fit the pictures they stand for, as where HEVC was joined without those of its second part.
+"""Detect pictures that don't fit the file's parameter sets, such as HEVC joined without those of its second part.
 
-MP4 and Matroska hold parameter sets in their header, and FFmpeg's concat keeps those of the first part alone. A decoder
-then takes what follows for something else, and hardly ever says so. But where a picture is read with its own parameter
-sets, reading ends exactly where its data end: its last bytes matter, and bytes behind them don't. So pictures are
-decoded as they are, with other last bytes, and with more bytes.
+MP4 and Matroska hold parameter sets in their header, and FFmpeg's concat keeps only those of the first part. A decoder
+then misreads the rest, mostly without an error. But with the right parameter sets, parsing ends exactly where a
+picture's data end: changing its last bytes changes the picture, and appending bytes does not. So pictures are decoded
+unchanged, with other last bytes, and with more bytes.
 
-Source: ITU-T H.265, sections 7.3.1.2 (NAL units), 7.3.8.1 (``end_of_slice_segment_flag``) and 9.3.2.5 (where
-arithmetic decoding ends).
+Source: ITU-T H.265, sections 7.3.1.2 (NAL units), 7.3.8.1 (``end_of_slice_segment_flag``) and 9.3.2.5 (end of
+arithmetic decoding).
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from av.video.frame import VideoFrame
 from encoder.timelines import parameters
 
 CODECS = frozenset({"hevc"})
-"""Codecs whose decoders take data for a picture that were never meant for it. That of H.264 reports them."""
+"""Codecs whose decoders misread such data without an error. The one of H.264 reports it."""
 _SLICES = range(32)
-"""Types of NAL units that hold parts of pictures."""
+"""Types of NAL units that hold slices."""
 _LENGTH_PLACE = 21
-"""Where the header of HEVC in MP4 says how long the lengths of units are (ISO/IEC 14496-15, section 8.3.3.1.2)."""
+"""Offset of ``lengthSizeMinusOne`` in HEVC's header (ISO/IEC 14496-15, section 8.3.3.1.2)."""
 _CHANGED_BYTES, _ADDED_BYTES = 16, 64
 
 
 def is_testable(codec: str, header: bytes) -> bool:
-    """Whether pictures are decoded with parameter sets from a header, and whether it can be seen that they fit.
+    """Whether the parameter sets are in the header, and `fits` can check them.
 
     Args:
         codec: FFmpeg's name.
-        header: The codec's header; those of HEVC in MP4 and Matroska begin with a version of 1.
+        header: The codec's header; those of HEVC in MP4 and Matroska start with version 1.
     """
     return codec in CODECS and len(header) > _LENGTH_PLACE + 1 and header[0] == 1
 
@@ -42,14 +42,13 @@ def fits(header: bytes, head: Sequence[bytes]) -> bool:
     """Whether pictures fit the parameter sets of a header.
 
     Args:
-        header: Of HEVC, for which `is_testable` is true.
-        head: The packet of a keyframe, and some that follow it.
+        header: HEVC's header, for which `is_testable` is true.
+        head: The packet of a keyframe, and some packets after it.
 
     Returns:
-        Whether any of them does, since one that is damaged doesn't; also true where they bring parameter sets of their
-        own.
+        Whether any of them fits, since a damaged one does not; also true if they contain parameter sets of their own.
     """
-    # Reading does not depend on what other pictures look like: those that refer to a broken one fit nevertheless.
+    # Parsing does not depend on the content of other pictures: a picture fits even if it refers to a broken one.
     return any(_last_fits(header, head[: count + 1]) for count in range(len(head)))
 
 
@@ -59,7 +58,7 @@ def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
     *before, last = packets
     length_bytes = (header[_LENGTH_PLACE] & 3) + 1
     units = list(_units(last, length_bytes))
-    # Of pictures with several layers, the base is what is decoded.
+    # Only the base layer is decoded.
     slices = [
         number
         for number, unit in enumerate(units)
@@ -78,8 +77,8 @@ def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
         whole = b"".join(len(one).to_bytes(length_bytes) + one for one in (*units[:place], unit, *units[place + 1 :]))
         return _digest(header, (*before, whole))
 
-    as_it_is = shown(data)
-    return as_it_is != b"" and shown(changed) != as_it_is and shown(longer) == as_it_is
+    unchanged = shown(data)
+    return unchanged != b"" and shown(changed) != unchanged and shown(longer) == unchanged
 
 
 def _units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
@@ -91,7 +90,7 @@ def _units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
 
 
 def _digest(header: bytes, packets: Sequence[bytes]) -> bytes:
-    """Of all frames that come out of a decoder; nothing where none does."""
+    """Digest of all decoded frames; empty if there is none."""
     context = av.CodecContext.create("hevc", "r")
     assert isinstance(context, VideoCodecContext)
     context.extradata = header
@@ -102,8 +101,8 @@ def _digest(header: bytes, packets: Sequence[bytes]) -> bytes:
             frames += context.decode(None if packet is None else Packet(packet))
         except av.FFmpegError:
             continue
-    found = hashlib.blake2b()
+    digest = hashlib.blake2b()
     for frame in frames:
         for plane in frame.planes:
-            found.update(memoryview(plane))
-    return found.digest() if frames else b""
+            digest.update(memoryview(plane))
+    return digest.digest() if frames else b""

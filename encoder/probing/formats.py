@@ -1,7 +1,7 @@
-"""Formats of the picture: which hold where, in a stream that changes them on the way.
+"""Find changes of the picture's format in mid-stream.
 
-Most codecs state their parameters in keyframes: these are compared. Of others, some keyframes are decoded. Where
-parameters stand in a header alone, it can be seen of some codecs that pictures don't fit it.
+Most codecs state their parameters in keyframes, which are compared. For others, some keyframes are decoded. If the
+parameters are only in a header, some codecs allow to detect pictures that don't fit it (see `fit`).
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -28,25 +28,26 @@ from headend.core.errors import MasterError
 from headend.core.media import Master
 
 _MOST_KEYFRAMES, _MOST_REMOTE_KEYFRAMES = 5000, 250
-"""How many keyframes are looked at of a file with an index, and of one in a store, where each is a request."""
+"""Maximum number of keyframes whose heads are read in a local file with an index, and in one in a store, where each is
+a request."""
 _MOST_REMOTE_CHECKS = 12
-"""Of a file in a store, how many keyframes are read whole."""
+"""Maximum number of keyframes that are read as a whole from a store."""
 _RAW = frozenset({"rawvideo", "v210", "v210x", "v308", "v408", "v410", "ayuv", "yuv4", "y41p", "r210", "r10k", "avrp"})
-"""Codecs of which each packet is a picture of the same size, and says nothing of itself."""
+"""Codecs whose packets are raw pictures of the same size without parameters."""
 
 
 _BY_HEADER = b"header"
-"""Stands for the parameters of pictures that state none of their own."""
+"""Placeholder for the parameters of pictures that use those in the header."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormatFrom:
-    """A format, and from when on it holds.
+    """A format of the picture, and where it starts.
 
     Attributes:
-        pts_ticks: When its first frame is shown.
-        frame: A frame that has it.
-        sample_aspect_ratio: Width of a pixel over its height; None where it is not stated.
+        pts_ticks: Presentation time of its first frame.
+        frame: A frame in this format.
+        sample_aspect_ratio: Ratio of a pixel's width to its height; None if not stated.
     """
 
     pts_ticks: int
@@ -55,14 +56,14 @@ class FormatFrom:
 
     @property
     def deciding(self) -> tuple[object, ...]:
-        """What renditions depend on."""
+        """The properties that renditions depend on."""
         frame = self.frame
         colour = (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range)
         return frame.width, frame.height, frame.format.name, self.sample_aspect_ratio or 1, *colour
 
 
 class Formats:
-    """Watches a picture for other parameters than it has had so far.
+    """Detects changes of format while the packets of a picture are read.
 
     Args:
         container: The open master.
@@ -81,11 +82,11 @@ class Formats:
         judge = _judge(picture)
         self._checks = SpotChecks(judge, spot_checks.every_ticks(container, picture)) if judge is not None else None
 
-    def see(self, packet: "Packet[Any]") -> None:
-        """Look at a packet.
+    def add(self, packet: "Packet[Any]") -> None:
+        """Process a packet.
 
         Raises:
-            MasterError: It is a raw picture of another size than those before it.
+            MasterError: It is a raw picture whose size differs from those before it.
         """
         if self._first_ticks is None:
             self._first_ticks = packet.pts
@@ -94,7 +95,7 @@ class Formats:
             if packet.size != self._raw_bytes:
                 raise _resized(self._master, self._after(packet.pts))
         if self._checks is not None:
-            self._checks.see(packet.pts, packet.is_keyframe, lambda: bytes(packet))
+            self._checks.add(packet.pts, packet.is_keyframe, lambda: bytes(packet))
         if not packet.is_keyframe:
             return
         extradata = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
@@ -112,10 +113,10 @@ class Formats:
             self._found.append(FormatFrom(packet.pts, known.frame, known.sample_aspect_ratio))
 
     def found(self) -> tuple[FormatFrom, ...]:
-        """Formats in the order in which they are shown; nothing where there is only one.
+        """The formats in presentation order; empty if there is only one.
 
         Raises:
-            MasterError: Pictures don't fit the parameters that they would be decoded with.
+            MasterError: Some pictures don't fit the parameters in the header.
         """
         for ticks, verdict in self._checks.turns() if self._checks is not None else ():
             if isinstance(verdict, _Decoded):
@@ -125,16 +126,16 @@ class Formats:
         return in_order(self._found)
 
     def _after(self, ticks: int | None) -> Fraction:
-        """Seconds from the first picture on."""
+        """Seconds since the first picture."""
         return ((ticks or 0) - (self._first_ticks or 0)) * time_base_of(self._picture)
 
     def _decoded(self, packet: "Packet[Any]", extradata: bytes) -> FormatFrom | None:
-        found = _decode(self._picture, [bytes(packet)], extradata)
-        return None if found is None else FormatFrom(packet.pts or 0, found.frame, found.sample_aspect_ratio)
+        decoded = _decode(self._picture, [bytes(packet)], extradata)
+        return None if decoded is None else FormatFrom(packet.pts or 0, decoded.frame, decoded.sample_aspect_ratio)
 
 
 def in_order(found: Sequence[FormatFrom]) -> tuple[FormatFrom, ...]:
-    """Formats in the order in which they are shown; nothing where there is only one."""
+    """Sort formats in presentation order, and merge equal neighbours; empty if there is only one."""
     kept: list[FormatFrom] = []
     for one in sorted(found, key=lambda one: one.pts_ticks):
         if not kept or kept[-1].deciding != one.deciding:
@@ -145,16 +146,16 @@ def in_order(found: Sequence[FormatFrom]) -> tuple[FormatFrom, ...]:
 def changes_format(
     container: InputContainer, picture: VideoStream, entries: Sequence[IndexEntry], master: Master
 ) -> bool:
-    """Whether some of the pictures that an index leads to have other parameters than others.
+    """Whether the format of a picture changes, checked at samples of its index.
 
     Args:
         container: A master with an index.
         picture: Its picture.
-        entries: All of the picture's samples.
+        entries: The index entries of all its samples.
         master: Named in errors.
 
     Raises:
-        MasterError: Pictures don't fit the parameters that they would be decoded with.
+        MasterError: Some pictures don't fit the parameters in the header.
     """
     codec, local = picture.codec_context.codec.canonical_name, is_local(container)
     keyframes = [number for number, entry in enumerate(entries) if entry.is_keyframe and not entry.is_discard]
@@ -169,8 +170,8 @@ def changes_format(
         return False
     if parameters.stated_in_picture(codec):
         most = _MOST_KEYFRAMES if local else _MOST_REMOTE_KEYFRAMES
-        looked_at = [entries[keyframes[place]] for place in spread(len(keyframes), most)]
-        heads = read_samples(container, looked_at, parameters.HEAD_BYTES)
+        sampled = [entries[keyframes[place]] for place in spread(len(keyframes), most)]
+        heads = read_samples(container, sampled, parameters.HEAD_BYTES)
         if len({parameters.of_picture(codec, head) for head in heads}) > 1:
             return True
     judge = _judge(picture)
@@ -183,14 +184,14 @@ def changes_format(
         return judge(read_samples(container, entries[start : min(start + HEAD_PACKETS, end)]))
 
     checked = spot_checks.how_many(picture) if local else _MOST_REMOTE_CHECKS
-    found: list[Turn] = spot_checks.turns(spread(len(keyframes), checked), judged)
-    if len(found) > 1 and isinstance(found[0][1], bool):
-        raise _misfit(master, after(keyframes[found[1][0]]))
-    return len(found) > 1
+    changes: list[Turn] = spot_checks.turns(spread(len(keyframes), checked), judged)
+    if len(changes) > 1 and isinstance(changes[0][1], bool):
+        raise _misfit(master, after(keyframes[changes[1][0]]))
+    return len(changes) > 1
 
 
 def _judge(picture: VideoStream) -> Callable[[Sequence[bytes]], Hashable] | None:
-    """What tells pictures apart whose packets state no parameters; None where nothing need be decoded for that."""
+    """The judge of pictures whose packets state no parameters; None if no decoding is needed."""
     codec, header = picture.codec_context.codec.canonical_name, picture.codec_context.extradata or b""
     if fit.is_testable(codec, header):
         return partial(fit.fits, header)
@@ -201,7 +202,7 @@ def _judge(picture: VideoStream) -> Callable[[Sequence[bytes]], Hashable] | None
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """A frame, and what renditions depend on: equal where that is equal."""
+    """A decoded frame; two are equal if the properties that renditions depend on are."""
 
     frame: VideoFrame
     sample_aspect_ratio: Fraction | None
@@ -218,7 +219,7 @@ class _Decoded:
 
 
 def _decode(picture: VideoStream, packets: Sequence[bytes], extradata: bytes = b"") -> _Decoded | None:
-    """The first frame that comes out of packets by themselves; None where none does."""
+    """The first frame that can be decoded from packets alone; None if there is none."""
     known = picture.codec_context
     context = av.CodecContext.create(known.name, "r")
     assert isinstance(context, VideoCodecContext)
@@ -232,15 +233,15 @@ def _decode(picture: VideoStream, packets: Sequence[bytes], extradata: bytes = b
 
 def _misfit(master: Master, after_s: Fraction) -> MasterError:
     return MasterError(
-        f"{master.url}: the picture from {float(after_s):.3f} s on was encoded with other parameters than the file's "
-        "header states, as where parts were joined without encoding; deliver each part by itself, or join them with "
-        "their own parameter sets (such as in MPEG-TS)",
+        f"{master.url}: from {float(after_s):.3f} s on, the picture does not fit the parameters in the file's header, "
+        "probably because parts were joined without encoding; deliver each part by itself, or join them with their own "
+        "parameter sets (such as in MPEG-TS)",
         at_s=float(after_s),
     )
 
 
 def _resized(master: Master, after_s: Fraction) -> MasterError:
     return MasterError(
-        f"{master.url}: raw pictures have another size from {float(after_s):.3f} s on; deliver each part by itself",
+        f"{master.url}: the size of raw pictures changes at {float(after_s):.3f} s; deliver each part by itself",
         at_s=float(after_s),
     )

@@ -1,6 +1,7 @@
-"""The frame index: when each frame of a master is shown, and where decoding can start.
+"""Build the frame index of a master: the time of each frame, and the keyframes where decoding can start.
 
-From the cheapest way to the one that always works: the container's own index, a scan of packets, decoding everything.
+There are three ways, from the cheapest to the one that always works: the container's index, a scan of packets, and
+decoding everything.
 """
 
 from bisect import bisect_left
@@ -32,19 +33,19 @@ from headend.core.errors import MasterError
 from headend.core.media import FrameIndex, Master
 
 REORDER_FRAMES = 16
-"""How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
+"""Maximum distance between a frame's positions in decoding and presentation order: the DPB of H.264 and HEVC."""
 _REFRESH_PACKETS = 300
-"""How many packets may go by before a whole picture; encoders refresh one within a GOP."""
+"""Maximum number of packets to read until a complete picture; encoders refresh one within a GOP."""
 _INDEXED_HEAD_FRAMES = 3
-"""Frames to decode before a container's index is believed: few, since those of masters are large."""
+"""Frames to decode to verify a container's index: few, since frames of masters are large."""
 _HEAD_FRAMES = 8
-"""Frames to decode before a scan of packets is believed."""
+"""Frames to decode to verify a scan of packets."""
 
 
 CUES = frozenset({"subrip", "ass", "mov_text", "webvtt", "text"})
-"""Codecs, by FFmpeg's names, of which each packet is a cue."""
+"""Codecs, by FFmpeg's names, with one cue in each packet."""
 _EMPTY_CUE_BYTES = 2
-"""MOV has text throughout: where nothing is shown, it is of length 0, which takes two bytes."""
+"""Size of an empty cue: MOV fills times without text with cues of length 0, which take two bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +61,24 @@ class _Packet:
 
     @property
     def shown(self) -> restarts.Shown | None:
-        """When it is shown; None if nothing is known of that."""
+        """When it is shown, by its decoding time if it has no presentation time; None if it has neither."""
         ticks = self.pts_ticks if self.pts_ticks is not None else self.dts_ticks
         return None if ticks is None else restarts.Shown(ticks, self.keyframe, self.pts_ticks is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What reading a master has shown, next to what its header says.
+    """What reading a master has found, in addition to its header.
 
     Attributes:
-        frames: When each frame is shown.
+        frames: The frame index.
         first: The first frame.
-        sound: When packets of sound are heard, by stream number, as far as they were read.
-        text: When cues start and end, in milliseconds, by stream number.
-        formats: Formats of the picture, where there are several.
-        captions: Whether CEA-608 lies beside a frame; None where not all packets were read.
-        delay_ticks: By how much frames are later than meant, where only decoding says when they are shown.
-        places: Where in the file packets of the picture lie, in bytes, and when they are shown; in the file's order.
+        sound: Times of packets of sound, by stream number, if they were read.
+        text: Start and end of cues in milliseconds, by stream number.
+        formats: Formats of the picture, if there are several.
+        captions: Whether there are CEA-608 captions in the picture; None if not all packets were read.
+        delay_ticks: Delay of the frames' times by the decoder, if the times come from decoding.
+        places: Byte position and time of each packet of the picture, in the file's order.
     """
 
     frames: FrameIndex
@@ -91,9 +92,9 @@ class Seen:
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
-    """Take the frame index from MOV's sample tables and the packets up to the first frame; None where they don't do."""
-    # An edit list may leave samples out. More entries than samples, or no samples: there are fragments behind. More
-    # entries than bytes: an attempt at our memory.
+    """Build the frame index from MOV's sample tables, verified by the first frames; None if they are not enough."""
+    # An edit list may leave samples out. More entries than samples, or no samples, means that there are fragments. More
+    # entries than bytes is an attack on our memory.
     plausible = 0 < len(picture.index_entries) <= min(picture.frames, container.size)
     if not container.format.name.startswith("mov,") or not plausible:
         return None
@@ -123,60 +124,60 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
         offsets = movie.composition_offsets(picture.id, [entry.size for entry in entries])
     if offsets is None or packets[0].pts_ticks is None:
         return None
-    # Edit lists and negative offsets move them all alike.
+    # Edit lists and negative offsets shift all of them equally.
     shift = packets[0].pts_ticks - entries[0].timestamp - offsets[0]
     times = [entry.timestamp + offset + shift for entry, offset in zip(entries, offsets, strict=True)]
     if [packet.pts_ticks for packet in packets] != times[: len(packets)]:
         return None
     kept = [not entry.is_discard for entry in entries]
-    # Leading frames without the pictures they refer to are never shown.
+    # Leading frames without their reference pictures are never shown.
     shown = [keep and time >= start for keep, time in zip(kept, times, strict=True)]
     pts = sorted(compress(times, shown))
     if [frame.pts for frame in head] != pts[: len(head)] or any(after <= before for before, after in pairwise(pts)):
-        return None  # such as fields that are samples of their own: the decoder is right
-    # From a keyframe on, all is there that is shown no sooner than itself, and was not read before it.
+        return None  # for example, if each field is a sample: then the decoder is right
+    # From a keyframe on, all frames can be decoded that are shown after it and were not decoded before it.
     numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
     dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
     late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
     sound = {
         stream.index: by_index(container, stream) for stream in container.streams.audio if len(stream.index_entries)
     }
-    # A header's duration ends with the last frame's own.
+    # The duration in the header includes the last frame's.
     end = (picture.start_time or 0) + (picture.duration or 0)
     end_ticks = end if end > pts[-1] else None
     text = {stream.index: list(_indexed_text(stream)) for stream in text_streams(container)}
     places = [(entry.pos, time) for entry, time in zip(entries, times, strict=True)]
-    found = _indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks)
-    return Seen(found, first, sound, text=text, places=places)
+    index = _indexed(pts, _seek_times_in_mov(dts, late), "container index", end_ticks)
+    return Seen(index, first, sound, text=text, places=places)
 
 
 def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
-    """Read all packets and decode the first few; None where packets and frames do not match."""
+    """Build the frame index from all packets, verified by the first frames; None if packets and frames don't match."""
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
     sound: dict[int, PacketTimes] = {}
     text: dict[int, list[tuple[int, int]]] = {}
     formats, captions = Formats(container, picture, master), Watcher(picture)
-    all_of_it = decoded(
+    walk = decoded(
         container,
         picture,
         frame_limit=_HEAD_FRAMES,
         sound=sound,
         text=text,
-        watching=(formats.see, captions.see),
+        watching=(formats.add, captions.add),
     )
-    for packet, frames in all_of_it:
+    for packet, frames in walk:
         packets += [packet] if packet else []
         head += frames
     if not head:
         raise _no_frames(master)
-    # What an edit list cuts off is decoded, but never shown.
+    # Packets that an edit list cuts off are decoded, but never shown.
     in_file = (packet.shown for packet in packets if not packet.discard)
     restarts.check(master, filter(None, in_file), time_base_of(picture))
     start = head[0].pts
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
-    # Leading frames without the pictures they refer to are never shown; nor are those that an edit list cuts off.
+    # Leading frames without their reference pictures are never shown, nor are those that an edit list cuts off.
     shown = [p for p in packets if not p.discard and p.pts_ticks is not None and p.pts_ticks >= start]
     pts = sorted(p.pts_ticks for p in shown if p.pts_ticks is not None)
     if [frame.pts for frame in head] != pts[: len(head)]:
@@ -184,12 +185,12 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
-    frames_found = _indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks)
-    return Seen(frames_found, head[0], sound, formats.found(), captions.found, text, places=_places(packets))
+    index = _indexed(pts, _seek_times(keyframes, shown, container, picture), "packets", end_ticks)
+    return Seen(index, head[0], sound, formats.found(), captions.found, text, places=_places(packets))
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
-    """Decode everything: for AVI with B-frames and the like, whose packets don't say when they are shown."""
+    """Build the frame index by decoding everything, for files such as AVI with B-frames without presentation times."""
     picture.codec_context.thread_count = 0
     first: VideoFrame | None = None
     first_dts: int | None = None
@@ -199,7 +200,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     text: dict[int, list[tuple[int, int]]] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
     captions = Watcher(picture)
-    watching = (captions.see,)
+    watching = (captions.add,)
     formats: list[FormatFrom] = []
     packets: list[_Packet] = []
     for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
@@ -207,7 +208,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
         first_dts = packet.dts_ticks if packet and first_dts is None else first_dts
         for frame in frames:
             first = first or frame
-            # FFmpeg's own order of preference; AVI has decoding times only.
+            # The same preference as FFmpeg's; AVI has decoding times only.
             known = frame.pts if frame.pts is not None else frame.dts
             step = pts[-1] - pts[-2] if len(pts) > 1 else step
             pts.append(known if known is not None else pts[-1] + step if pts else 0)
@@ -219,9 +220,8 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
         raise _no_frames(master)
     restarts.check(master, filter(None, (packet.shown for packet in packets)), time_base_of(picture))
     pts.sort()
-    frames_found = _indexed(pts, keyframes, "packets")
     return Seen(
-        frames_found,
+        _indexed(pts, keyframes, "packets"),
         first,
         sound,
         in_order(formats),
@@ -240,10 +240,10 @@ def _places(packets: Iterable[_Packet]) -> list[tuple[int, int]]:
 def _decoder_delay(
     container: InputContainer, picture: VideoStream, start_ticks: int, first_dts_ticks: int | None
 ) -> int:
-    """By how much the first frame is later than its packet in AVI, which counts packets in the order of decoding.
+    """Delay of the first frame against its packet in AVI, which numbers packets in decoding order.
 
-    Writers begin picture and sound together there, while a decoder gives the first frame out when it has seen those
-    that may be shown before it.
+    Writers of AVI start picture and sound together, but a decoder outputs the first frame only after reading all
+    packets that might be shown before it.
     """
     if container.format.name != "avi" or first_dts_ticks is None:
         return 0
@@ -255,23 +255,23 @@ def _decoder_delay(
 def _indexed(
     pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str, end_ticks: int | None = None
 ) -> FrameIndex:
-    """The index, from the time to seek to for each keyframe; decoding can always start at the first frame."""
+    """Build the index from the seek time of each keyframe; decoding can always start at the first frame."""
     known = sorted({0: pts[0], **{number: ticks for number, ticks in seek_ticks.items() if number < len(pts)}}.items())
     return FrameIndex(tuple(pts), tuple(n for n, _ in known), tuple(ticks for _, ticks in known), origin, end_ticks)
 
 
-def _sought(
+def _seek_times(
     keyframes: Mapping[int, _Packet], shown: Sequence[_Packet], container: InputContainer, picture: VideoStream
 ) -> dict[int, int]:
-    """What each container's demuxer must be asked for, so that it goes to a keyframe, by the number of its frame.
+    """The time to request from the container's demuxer to seek to each keyframe, by the keyframe's number.
 
     Source: in FFmpeg's ``fftools/ffmpeg_demux.c``, ``dts_heuristic``.
     """
     pts = [packet.pts_ticks or 0 for packet in keyframes.values()]
     dts = [packet.dts_ticks for packet in keyframes.values()]
     if container.format.name.startswith("matroska"):
-        # It looks for presentation times, but where frames are reordered the command line goes back by 3/23 s, and so
-        # to the keyframe before: that much is added, as far as the next keyframe allows.
+        # Matroska seeks by presentation time, but if frames are reordered, FFmpeg's command line seeks 3/23 s earlier
+        # and would find the previous keyframe: add that much, up to the next keyframe.
         late = ceil(Fraction(3, 23) / time_base_of(picture))
         ends = (after - 1 for after in (*pts[1:], pts[-1] + late + 1)) if pts else ()
         times = [min(at + late, end) for at, end in zip(pts, ends, strict=True)]
@@ -279,26 +279,26 @@ def _sought(
         first_dts = min((p.dts_ticks for p in shown if p.dts_ticks is not None), default=0)
         late = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
         known = (at - late if decoded is None else decoded for at, decoded in zip(pts, dts, strict=True))
-        return _sought_in_mov(dict(zip(keyframes, known, strict=True)), late)
+        return _seek_times_in_mov(dict(zip(keyframes, known, strict=True)), late)
     else:
-        # Others, such as MPEG-TS's, go to the packet of that decoding time, keyframe or not.
+        # Others, such as MPEG-TS, seek to the packet with that decoding time, keyframe or not.
         reorder = round(REORDER_FRAMES / (declared_rate(picture) * time_base_of(picture)))
         times = [at - reorder if known is None else known for at, known in zip(pts, dts, strict=True)]
     return dict(zip(keyframes, times, strict=True))
 
 
-def _sought_in_mov(dts_ticks: Mapping[int, int], late_ticks: int) -> dict[int, int]:
-    """What MOV's demuxer must be asked for, from the decoding time of each keyframe, by the number of its frame.
+def _seek_times_in_mov(dts_ticks: Mapping[int, int], late_ticks: int) -> dict[int, int]:
+    """The same for MOV, from the decoding time of each keyframe, by the keyframe's number.
 
-    It looks for decoding times, and takes what it is asked for to be as much later as an edit list has moved them: by
-    ``late_ticks``, the delay of the first frame, or not at all. So it is asked for a time that is right in both cases;
-    where keyframes are so near to each other that there is none, for one that leads to a keyframe further ahead.
+    MOV's demuxer seeks by decoding time, and corrects the request for the shift of an edit list: by ``late_ticks``, the
+    delay of the first frame, or not at all. So the request is a time that is right in both cases. If keyframes are too
+    close for that, the request finds an earlier keyframe.
 
     Source: FFmpeg's ``mov_seek_stream`` and ``mov_fix_index``.
     """
     times = (*dts_ticks.values(), max(dts_ticks.values(), default=0) + 2 * late_ticks)
-    sought = (min(at + late_ticks, (at + after) // 2) for at, after in pairwise(times))
-    return dict(zip(dts_ticks, sought, strict=True))
+    requests = (min(at + late_ticks, (at + after) // 2) for at, after in pairwise(times))
+    return dict(zip(dts_ticks, requests, strict=True))
 
 
 def decoded(
@@ -310,18 +310,18 @@ def decoded(
     text: dict[int, list[tuple[int, int]]] | None = None,
     watching: Sequence[Callable[["Packet[Any]"], object]] = (),
 ) -> Iterator[tuple[_Packet | None, list[VideoFrame]]]:
-    """Walk the picture's packets with the frames that come out, until ``frame_limit`` frames have been decoded.
+    """Iterate over all packets of the picture, and decode the first ``frame_limit`` frames.
 
-    Packets of sound and text only leave their times in ``sound`` and ``text``; ``watching`` get each packet of the
-    picture that is shown.
+    Times of packets of sound and text are recorded in ``sound`` and ``text``; functions in ``watching`` get each packet
+    of the picture that is shown.
     """
     decoded = 0
     sound_codecs = {s.index: s.codec_context.codec.canonical_name for s in container.streams.audio if s.codec_context}
-    written = {stream.index: stream for stream in text_streams(container)} if text is not None else {}
-    wanted = [picture, *(container.streams.audio if sound is not None else ()), *written.values()]
+    texts = {stream.index: stream for stream in text_streams(container)} if text is not None else {}
+    wanted = [picture, *(container.streams.audio if sound is not None else ()), *texts.values()]
     for packet in container.demux(wanted):
-        if text is not None and packet.stream_index in written:
-            text.setdefault(packet.stream_index, []).extend(_cue_times(packet, written[packet.stream_index]))
+        if text is not None and packet.stream_index in texts:
+            text.setdefault(packet.stream_index, []).extend(_cue_times(packet, texts[packet.stream_index]))
             continue
         if packet.stream_index != picture.index:
             if sound is not None:
@@ -332,7 +332,7 @@ def decoded(
             for watch in watching:
                 watch(packet)
         if frame_limit is None or decoded < frame_limit:
-            # The encoder's decoder steps over damaged packets, too.
+            # Skip damaged packets, as the encoder's decoder does.
             with suppress(av.FFmpegError):
                 frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
             decoded += len(frames)
@@ -352,7 +352,7 @@ def _times_of(packet: "Packet[Any]") -> _Packet:
 
 
 def text_streams(container: InputContainer) -> list[SubtitleStream]:
-    """The streams of text whose packets are cues, with the time of each."""
+    """The text streams with one cue in each packet."""
     return [
         stream
         for stream in container.streams.subtitles
@@ -367,7 +367,7 @@ def _cue_times(packet: "Packet[Any]", stream: SubtitleStream) -> Iterator[tuple[
 
 
 def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
-    """The same by a container's index: each cue lasts until the next one begins, which may be empty."""
+    """The same from a container's index; each cue lasts until the next one, which may be empty."""
     entries, tick_ms = list(stream.index_entries), time_base_of(stream) * 1000
     end = (stream.start_time or 0) + (stream.duration or 0)
     for entry, after in zip(entries, (*(one.timestamp for one in entries[1:]), end), strict=True):
@@ -376,7 +376,7 @@ def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
 
 
 def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:
-    """Put keyframes where the picture is whole: with intra refresh, that is some frames behind what is called one.
+    """Move keyframes to where the picture is complete: with intra refresh, some frames after the marked ones.
 
     Source: ITU-T H.264, section D.2.8, ``recovery_frame_cnt``.
     """
@@ -386,11 +386,11 @@ def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex
     container.seek(index.seek_ticks[1], stream=picture)
     packets = islice(decoded(container, picture, frame_limit=None), _REFRESH_PACKETS)
     times = (frame.pts for _, frames in packets for frame in frames if frame.pts is not None)
-    seen = next((time for time in times if time >= pts[number]), pts[number])
-    late = bisect_left(pts, seen) - number
+    complete = next((time for time in times if time >= pts[number]), pts[number])
+    late = bisect_left(pts, complete) - number
     known = {n + late: ticks for n, ticks in zip(index.keyframes[1:], index.seek_ticks[1:], strict=True)}
     return _indexed(pts, known, index.origin, index.end_ticks) if late else index
 
 
 def _no_frames(master: Master) -> MasterError:
-    return MasterError(f"{master.url} holds no frame that can be decoded; it is empty or damaged: deliver it again")
+    return MasterError(f"{master.url} has no frame that can be decoded; it is empty or damaged: deliver it again")

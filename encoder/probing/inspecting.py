@@ -1,4 +1,4 @@
-"""Inspecting a master from end to end: its tracks, and when each of its frames is shown."""
+"""Inspect a whole master: its tracks, and the time of each frame."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -37,28 +37,28 @@ from headend.core.settings import PictureChoice
 
 
 def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -> Probe:
-    """Look at a master: its tracks, and when each frame is shown.
+    """Probe a master: its tracks, and the time of each frame.
 
-    MOV and MP4 files are known by their own index, so that of a film in a store hardly more than the index and the
-    first frame is read. Other containers are read through once. Tracks that FFmpeg can't decode are left out.
+    MOV and MP4 have an index, so hardly more than the index and the first frame is read of a film in a store. Other
+    containers are read once from start to end. Tracks that FFmpeg can't decode are left out.
 
     Args:
         master: The file; named in errors.
-        input_url: Where to read it: a path, or an ``http(s)`` URL, which may hold a secret and appears in no error.
-        choice: Which picture is wanted, of a master that has several.
+        input_url: Where to read it: a path, or an ``http(s)`` URL, which may contain a secret and appears in no error.
+        choice: The picture to probe, if the master has several.
 
     Raises:
-        MasterError: It can't be reached or read, is cut short, or has no picture.
-        ConfigError: The picture that is wanted is not there.
+        MasterError: It can't be reached or read, is truncated, or has no picture.
+        ConfigError: The chosen picture does not exist.
     """
-    found, captions = _looked_at(master, input_url, choice)
-    found = replace(found, audio=tuple(_heard(track, master, input_url) for track in found.audio))
-    track = found.video
-    if track is not None and choice.video is None and found.container == "mpegts":
-        others = [number for number in found.pictures if number != track.index]
+    result, captions = _read(master, input_url, choice)
+    result = replace(result, audio=tuple(_with_channels(track, master, input_url) for track in result.audio))
+    track = result.video
+    if track is not None and choice.video is None and result.container == "mpegts":
+        others = [number for number in result.pictures if number != track.index]
         handovers.check_pictures(master, track, [(n, _begin_s(master, input_url, n)) for n in others])
     if track is None or track.codec not in CODECS:
-        return found
+        return result
     with opened(master, input_url) as container:
         stream = select(container, master, choice).picture
         for beside in (*container.streams.audio, *container.streams.subtitles):
@@ -66,11 +66,11 @@ def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -
         if captions is None:
             captions = sampled(container, stream)
         frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
-    return replace(found, video=replace(track, captions=captions, frames=frames))
+    return replace(result, video=replace(track, captions=captions, frames=frames))
 
 
 def _begin_s(master: Master, input_url: str, stream: int) -> Fraction:
-    """When the first packet of a stream is shown; 0 where there is none."""
+    """When the first packet of a stream is shown; 0 if there is none."""
     with opened(master, input_url) as container:
         chosen = container.streams[stream]
         for other in container.streams:
@@ -82,29 +82,29 @@ def _begin_s(master: Master, input_url: str, stream: int) -> Fraction:
 
 
 def probe_sound(master: Master, input_url: str) -> Probe:
-    """Look at a file whose sound is wanted: a film, or a file of sound alone, which is read through once.
+    """Probe a file for its sound: a film, or a file without picture, which is read once from start to end.
 
     Args:
         master: The file; named in errors.
         input_url: As for `probe`.
 
     Returns:
-        What was found; without a picture where the file holds none.
+        The probe; its picture is None if the file has none.
 
     Raises:
-        MasterError: It can't be reached or read, or holds no sound.
+        MasterError: It can't be reached or read, or has no sound.
     """
     with opened(master, input_url, SOUND_CONTAINERS) as container:
         has_picture = bool(pictures_of(container))
-        found = None if has_picture else _listened(master, container)
-    found = found or probe(master, input_url)
-    if not found.audio:
-        raise MasterError(f"{master.url} holds no sound that can be decoded; deliver a file with a track of sound")
-    return found
+        result = None if has_picture else _read_sound(master, container)
+    result = result or probe(master, input_url)
+    if not result.audio:
+        raise MasterError(f"{master.url} has no sound that can be decoded; deliver a file with a track of sound")
+    return result
 
 
-def _listened(master: Master, container: InputContainer) -> Probe:
-    """What a file without a picture holds, by the times of its packets."""
+def _read_sound(master: Master, container: InputContainer) -> Probe:
+    """Probe a file without picture by the times of its packets."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if container.format.name.startswith("mov,"):
         movie = read_movie(container.name, container.size, input_options(container.name))
@@ -124,8 +124,8 @@ def _listened(master: Master, container: InputContainer) -> Probe:
     )
 
 
-def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
-    """A programme whose channels nothing has told of yet, though there are packets: they are decoded."""
+def _with_channels(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
+    """Find a programme's channels by decoding, if they are still unknown although it has packets."""
     if track.channels or not track.duration_s:
         return track
     with opened(master, input_url) as container:
@@ -133,13 +133,13 @@ def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
     return replace(track, sample_rate_hz=rate_hz, layout=layout, channels=channel_count(layout))
 
 
-def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> tuple[Probe, bool | None]:
-    """The master, and whether it has captions; None where that is not known yet."""
-    # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
-    for look in (_by_index, indexing.by_packets):
+def _read(master: Master, input_url: str, choice: PictureChoice) -> tuple[Probe, bool | None]:
+    """Probe a master, and find out whether it has captions; None if that is still unknown."""
+    # From the cheapest way to the one that always works. Each opens the container again, since seeking is not exact.
+    for index in (_by_index, indexing.by_packets):
         with opened(master, input_url) as container:
             selected = select(container, master, choice)
-            if seen := look(container, selected.picture, master):
+            if seen := index(container, selected.picture, master):
                 return _describe(master, container, selected, seen), seen.captions
     with opened(master, input_url) as container:
         selected = select(container, master, choice)
@@ -148,7 +148,7 @@ def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> tuple[P
 
 
 def _by_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
-    """What the container's own index tells, if it has one that will do."""
+    """Use the container's index; None if it has none, or it is not enough."""
     if container.format.name == "mxf":
         return by_edit_units(container, picture)
     if not container.format.name.startswith("mov,"):
@@ -157,7 +157,7 @@ def _by_index(container: InputContainer, picture: VideoStream, master: Master) -
     for stream in (picture, *container.streams.audio):
         edits.check(master, stream.index, movie.edits(stream.id))
     if any(movie.sample_entries(stream.id) > 1 for stream in (picture, *container.streams.audio)):
-        return None  # packets tell which holds where
+        return None  # packets show where each is used
     return indexing.by_container_index(container, picture, master)
 
 
@@ -167,7 +167,7 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
     video = replace(video, decoder_delay_s=seen.delay_ticks * video.time_base)
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
     audio = tuple(sound_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
-    # Sound is moved to the picture: the decoder's times are what every task seeks by.
+    # Shift the sound, not the picture: tasks seek by the decoder's times.
     audio = tuple(replace(track, start_s=track.start_s + video.decoder_delay_s) for track in audio)
     video = _with_end(with_formats(video, seen.formats, master), audio)
     return Probe(
@@ -188,7 +188,7 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
 
 
 def _with_end(video: VideoTrack, audio: tuple[AudioTrack, ...]) -> VideoTrack:
-    """A single picture lasts as long as the sound that goes with it, unless it says that it lasts longer."""
+    """A single picture lasts as long as its sound, unless its own duration is longer."""
     if video.frame_count > 1 or not audio:
         return video
     end_s = max(video.end_s, *(track.start_s + track.duration_s for track in audio))
@@ -196,7 +196,7 @@ def _with_end(video: VideoTrack, audio: tuple[AudioTrack, ...]) -> VideoTrack:
 
 
 def _with_other_rate(track: AudioTrack, video: VideoTrack) -> AudioTrack:
-    """Sound with the change of its sample rate that shows by where its parts lie against the picture."""
+    """Add a change of sample rate that shows as a mismatch between the lengths of sound and picture."""
     if track.timeline is None or track.timeline.changes:
         return track
     change = pace.rate_by_break(track.timeline, track.sample_rate_hz, start_s=video.start_s, end_s=video.end_s)
@@ -204,7 +204,7 @@ def _with_other_rate(track: AudioTrack, video: VideoTrack) -> AudioTrack:
 
 
 def _with_other_speed(track: AudioTrack, seen: Seen, video: VideoTrack, container: InputContainer) -> AudioTrack:
-    """Counted sound with the place from which on it does not keep pace with the picture beside it."""
+    """Add the place from which on counted sound drifts from the picture that is interleaved with it."""
     packets = seen.sound.get(track.index)
     if packets is None or track.timeline is None or track.timeline.changes or not seen.places:
         return track

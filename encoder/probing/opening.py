@@ -1,8 +1,7 @@
-"""Opening masters: what FFmpeg may read of them, and which of their streams is the picture.
+"""Open masters safely, and select the picture among their streams.
 
-A master is another user's file. It may be opened as a container of media only: playlists, scripts and image
-sequences, which name further files, are refused before they are parsed, and no protocol but the one that leads to the
-file itself is available.
+A master is an untrusted file. It may only be opened as a media container: playlists, scripts and image sequences, which
+refer to further files, are rejected before they are parsed, and only the protocol of the file itself is available.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,34 +21,34 @@ from headend.core.media import Master
 from headend.core.settings import PictureChoice
 
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
-"""FFmpeg's names of the formats that a master may be in: those that hold media and name no other file."""
+"""FFmpeg's names of the containers that a master may have: those that hold media and refer to no other file."""
 SOUND_CONTAINERS = f"{CONTAINERS},wav,w64,flac,ogg,aiff,caf,mp3,aac,ac3,eac3"
-"""The same of files whose sound alone is wanted, which may be in formats that hold nothing else."""
+"""The same for files of which only sound is used: includes formats that hold only sound."""
 ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
-"""How long one packet may take; a master in a store that stalls longer is given up."""
+"""How long one packet may take before reading fails."""
 
 
 def input_options(input_url: str, containers: str = CONTAINERS) -> dict[str, str]:
-    """The options with which FFmpeg may open a master, on its command line or through PyAV.
+    """The options with which FFmpeg opens a master, on its command line or through PyAV.
 
     Args:
         input_url: A path, or an ``http(s)`` URL such as S3's presigned ones.
-        containers: The formats that it may be in.
+        containers: The containers that it may have.
     """
     if not _is_remote(input_url):
         return {"format_whitelist": containers, "protocol_whitelist": "file"}
     return {
         "format_whitelist": containers,
         "protocol_whitelist": "http,https,tcp,tls",
-        # A store drops connections now and then; without these a read of two hours dies of one.
+        # A store drops connections now and then; without these options that would end a read of two hours.
         "reconnect": "1",
         "reconnect_on_network_error": "1",
         "reconnect_on_http_error": "429,5xx",
         "reconnect_delay_max": "8",
         "reconnect_max_retries": "3",
-        # A request without an end makes a store send, and bill, what nobody reads once the index has been found.
+        # An open-ended request makes a store send, and bill, data that is not read once the index has been found.
         "initial_request_size": str(256 * 1024),
         "request_size": str(1024 * 1024),
         "multiple_requests": "1",
@@ -64,20 +63,20 @@ def _is_remote(input_url: str) -> bool:
 
 @contextmanager
 def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iterator[InputContainer]:
-    """Open a master, and turn whatever FFmpeg says against it, now or later, into a MasterError.
+    """Open a master, and turn FFmpeg's errors within the block into `MasterError`.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it, as for `probe`.
-        containers: The formats that it may be in.
+        containers: The containers that it may have.
 
     Raises:
         MasterError: It can't be reached or read.
     """
-    # A named pipe would block for ever, and a device never end.
+    # Opening a named pipe would block for ever, and a device never ends.
     if not _is_remote(input_url) and not Path(input_url).is_file():
         raise MasterError(f"there is no file {master.url}; give the path of a film")
-    # The prefix keeps colons and bars in a path from being taken for a protocol.
+    # Without the prefix, FFmpeg would parse colons and bars in a path as a protocol.
     location = input_url if _is_remote(input_url) else f"file:{input_url}"
     try:
         with av.open(
@@ -85,13 +84,13 @@ def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iter
             "r",
             options=input_options(input_url, containers),
             timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
-            metadata_errors="replace",  # a title in no known alphabet is no reason to refuse a film
+            metadata_errors="replace",  # accept metadata that are not valid UTF-8
         ) as container:
-            # FFmpeg's command line does not invent missing times by looking ahead: nor may we, or frames differ.
+            # FFmpeg's command line does not generate missing times by looking ahead; with it, frames would differ.
             container.flags &= ~Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only
             yield container
     except av.FFmpegError as error:
-        # Its text and its chain hold the URL, which may hold a signature: neither leaves this function.
+        # The error's text and cause contain the URL, which may hold a signature: don't pass them on.
         reason = _reason(error, location, containers)
         raise MasterError(f"{master.url} {reason}", ffmpeg=error.strerror) from None
 
@@ -107,7 +106,7 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
         )
     if isinstance(error, av.ExitError | av.TimeoutError):
         return "stopped answering; check the network and the store, then try again"
-    return f"can't be read: {error.strerror}; check that it is there and may be read"
+    return f"can't be read: {error.strerror}; check that it exists and is readable"
 
 
 def _begins_like_mp4(location: str) -> bool:
@@ -122,14 +121,14 @@ def _begins_like_mp4(location: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What is read of a container.
+    """The streams of a container that are used.
 
     Attributes:
-        picture: Its picture.
-        pictures: Stream numbers of all pictures that could be it.
-        program: Number of its program; None where there are no programs.
+        picture: The picture.
+        pictures: Stream numbers of all pictures that could be selected.
+        program: Number of the picture's program; None if there are no programs.
         programs: Numbers of all programs.
-        streams: Numbers of the streams that belong to it.
+        streams: Numbers of the streams that go with the picture.
     """
 
     picture: VideoStream
@@ -140,22 +139,22 @@ class Selected:
 
 
 def pictures_of(container: InputContainer) -> list[VideoStream]:
-    """The pictures of a container that may be a film's: no covers and no thumbnails."""
+    """The video streams of a container, without covers and thumbnails."""
     not_a_film = Disposition.attached_pic | Disposition.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & not_a_film]
 
 
 def select(container: InputContainer, master: Master, choice: PictureChoice = ANY_PICTURE) -> Selected:
-    """Pick the picture of a film and the streams that go with it; of all others nothing is read any more.
+    """Select the picture of a film and the streams that go with it; all others are discarded while reading.
 
     Args:
         container: The open master.
         master: Named in errors.
-        choice: Which picture is wanted.
+        choice: The user's choice.
 
     Raises:
-        MasterError: There is none that can be decoded.
-        ConfigError: The one that is wanted is not there.
+        MasterError: There is no picture that can be decoded.
+        ConfigError: The chosen picture does not exist.
     """
     pictures = pictures_of(container)
     programs = describing.programs(describing.describe(container))
@@ -164,22 +163,22 @@ def select(container: InputContainer, master: Master, choice: PictureChoice = AN
             raise ConfigError(f"--program {choice.program}: {master.url} has {_listed('programs', programs)}")
         pictures = [stream for stream in pictures if stream.index in programs[choice.program]]
     if choice.video is not None:
-        there = [stream.index for stream in pictures]
+        existing = [stream.index for stream in pictures]
         pictures = [stream for stream in pictures if stream.index == choice.video]
         if not pictures:
-            raise ConfigError(f"--video {choice.video}: {master.url} has {_listed('pictures', there)}")
+            raise ConfigError(f"--video {choice.video}: {master.url} has {_listed('pictures', existing)}")
     if not pictures:
         where = "" if choice.program is None else f" in program {choice.program}"
         raise MasterError(f"{master.url} has no picture{where}; deliver a file with a video track")
     picture = next((stream for stream in pictures if stream.disposition & Disposition.default), pictures[0])
     if picture.codec_context is None:
-        raise MasterError(f"{master.url} has a picture in a codec that FFmpeg can't decode; deliver it in another")
-    # One thread: a decoder with many reads a packet ahead for each, and here one frame is wanted.
+        raise MasterError(f"{master.url} has a picture in a codec that FFmpeg can't decode; deliver another codec")
+    # One thread: a decoder reads one packet ahead for each, and only one frame is needed here.
     picture.codec_context.thread_count = 1
     program = choice.program
     if program is None:
         program = next((number for number, streams in programs.items() if picture.index in streams), None)
-    # What belongs to no program, or to this one, too.
+    # Streams of this program, or of none.
     own = frozenset() if program is None else frozenset(programs[program])
     others = {stream for streams in programs.values() for stream in streams} - own
     mine = frozenset(stream.index for stream in container.streams) - others
@@ -196,5 +195,5 @@ def _listed(what: str, numbers: Iterable[int]) -> str:
 
 def time_base_of(stream: Stream) -> Fraction:
     """Seconds of one tick of a stream's clock."""
-    # None only where the container leaves it out, which FFmpeg's demuxers never do.
+    # FFmpeg's demuxers always set it.
     return stream.time_base or Fraction(1, av.time_base)

@@ -1,4 +1,4 @@
-"""What packets of sound say: when each is heard, how many samples it holds, its channels and its sample rate."""
+"""Read packets of sound: presentation time, number of samples, channels and sample rate of each."""
 
 from itertools import pairwise
 from typing import Any
@@ -12,20 +12,20 @@ from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
 
 HEAD_BYTES = 16
-"""How much of a packet is looked at, of most codecs."""
+"""Number of bytes that are read of a packet, for most codecs."""
 _LARGEST_BYTES = 1 << 20
 """Larger than any packet of Opus."""
 _MOST_HEADS, _MOST_REMOTE_HEADS = 20_000, 100
-"""Of how many packets of a stream the beginning is read, in a local file and in one in a store."""
+"""Maximum number of packets of a stream whose beginning is read, in a local file and in one in a store."""
 
 
 def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
-    """Note when a packet of sound is heard, and what it says of itself.
+    """Record the times of a packet of sound, and the parameters that it states.
 
     Args:
-        sound: By stream number.
+        sound: The records, by stream number.
         packet: The packet.
-        codec: FFmpeg's name of its codec; empty where that is not known.
+        codec: FFmpeg's name of its codec; empty if unknown.
     """
     if packet.pts is None or not packet.size or packet.is_discard:
         return
@@ -39,18 +39,18 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
     times = sound[packet.stream_index]
     if header:
         times.header = header
-    beginning = bytes(memoryview(packet)[: _looked_at(codec)])
-    samples_held = times.count(beginning) if times.count else 0
-    times.add(packet.pts, packet.duration or 0, packet.size, samples_held, -1 if packet.pos is None else packet.pos)
-    _hear(times, codec, packet.pts, beginning)
+    beginning = bytes(memoryview(packet)[: _head_bytes(codec)])
+    sample_count = times.count(beginning) if times.count else 0
+    times.add(packet.pts, packet.duration or 0, packet.size, sample_count, -1 if packet.pos is None else packet.pos)
+    _note_parameters(times, codec, packet.pts, beginning)
 
 
-def _looked_at(codec: str) -> int:
-    """How many bytes of a packet are looked at, at most."""
+def _head_bytes(codec: str) -> int:
+    """Maximum number of bytes to read of a packet."""
     return _LARGEST_BYTES if codec == "opus" else HEAD_BYTES
 
 
-def _hear(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> None:
+def _note_parameters(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> None:
     if codec == "opus":
         times.elements.lasting_packets = opus.LASTING_PACKETS
         times.elements.say(pts_ticks, opus.streams(beginning, times.header))
@@ -61,11 +61,11 @@ def _hear(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> N
 
 
 def by_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
-    """What a container's index tells of the packets of sound: each lasts until the next one begins.
+    """Read the times of packets from a container's index; each packet lasts until the next one.
 
     Args:
-        container: A master with an index. The beginnings of some packets are read, too.
-        stream: A stream of it.
+        container: A master with an index. The beginnings of some packets are read as well.
+        stream: A stream of sound.
     """
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
     times = PacketTimes(header=stream.codec_context.extradata or b"")
@@ -76,16 +76,16 @@ def by_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
     codec = stream.codec_context.codec.canonical_name
     if codec == "opus" or parameters.states_itself(codec):
         most = _MOST_HEADS if is_local(container) else _MOST_REMOTE_HEADS
-        heard = [entries[number] for number in spread(len(entries), most)]
-        for entry, beginning in zip(heard, read_samples(container, heard, _looked_at(codec)), strict=True):
-            _hear(times, codec, entry.timestamp, beginning)
+        sampled = [entries[number] for number in spread(len(entries), most)]
+        for entry, beginning in zip(sampled, read_samples(container, sampled, _head_bytes(codec)), strict=True):
+            _note_parameters(times, codec, entry.timestamp, beginning)
     return times
 
 
 def _skipped_samples(packet: "Packet[Any]") -> int:
-    """How many samples a decoder drops of a packet: what the encoder put before the first one.
+    """Number of samples that a decoder drops at the start of a packet: the encoder's priming.
 
-    Source: FFmpeg's ``AV_PKT_DATA_SKIP_SAMPLES``, whose first number it is.
+    Source: the first number of FFmpeg's ``AV_PKT_DATA_SKIP_SAMPLES``.
     """
     if not packet.has_sidedata("skip_samples"):
         return 0

@@ -1,4 +1,4 @@
-"""Parts of an open master, wherever its index says that they are, without FFmpeg's demuxer."""
+"""Read samples of an open master by the positions in its index, without FFmpeg's demuxer."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from encoder.probing.opening import input_options
 from encoder.sample_tables import read_part
 
 _REQUESTS = 8
-"""How many parts of a master in a store are asked for at once."""
+"""Number of concurrent requests for parts of a master in a store."""
 
 
 def is_local(container: InputContainer) -> bool:
-    """Whether a master is a file on this machine, any part of which is read at no cost."""
+    """Whether a master is a file on this machine, where random reads are cheap."""
     return container.name.startswith("file:")
 
 
@@ -26,8 +26,8 @@ def read_samples(container: InputContainer, entries: Sequence[IndexEntry], most_
 
     Args:
         container: The open master.
-        entries: Where they are, by its index.
-        most_bytes: How much of each is wanted.
+        entries: Their entries in the index.
+        most_bytes: Maximum number of bytes of each.
 
     Raises:
         av.FFmpegError: The master can't be read.
@@ -42,7 +42,7 @@ def read_samples(container: InputContainer, entries: Sequence[IndexEntry], most_
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Numbers from 0 to below ``count`` that lie evenly, the first and the last among them, at most ``most``."""
+    """At most ``most`` evenly spaced numbers from 0 to ``count - 1``, including the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({number * (count - 1) // (most - 1) for number in range(most)})

@@ -1,4 +1,4 @@
-"""What a master says of its picture: size, turn, colour, light and fields."""
+"""Describe the picture of a master: size, rotation, colour, HDR metadata and fields."""
 
 import re
 import struct
@@ -32,7 +32,7 @@ from headend.core.media import (
     VideoTrack,
 )
 
-# ITU-T H.273, tables 2, 3 and 4, in FFmpeg's words. What is missing here is unknown to FFmpeg, too.
+# ITU-T H.273, tables 2, 3 and 4, with FFmpeg's names. Values that are missing here are unknown to FFmpeg, too.
 
 _PRIMARIES = {
     1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428",
@@ -62,11 +62,11 @@ _FIELD_ORDERS = {
 
 
 def with_formats(track: VideoTrack, formats: Sequence[FormatFrom], master: Master) -> VideoTrack:
-    """Take a track for what most of it is, and note where its format changes.
+    """Describe a track by the format of most of it, and record where its format changes.
 
     Args:
-        track: As its first frame has it.
-        formats: In the order in which they are shown; empty where there is only one.
+        track: The track with the format of its first frame.
+        formats: The formats in presentation order; empty if there is only one.
         master: Named in errors.
 
     Raises:
@@ -149,7 +149,7 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
     Args:
         container: The open master.
         picture: Its stream.
-        first: The first frame that was decoded; it knows more than the header.
+        first: The first decoded frame, which has more information than the header.
         frames: The frame index.
     """
     context = picture.codec_context
@@ -189,16 +189,16 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
 
 
 def orientation(matrix: bytes | None) -> tuple[int, bool]:
-    """What a display matrix does to a picture.
+    """Convert a display matrix to a rotation.
 
     Args:
         matrix: libavutil's ``AV_FRAME_DATA_DISPLAYMATRIX``: nine numbers, row by row; None for none.
 
     Returns:
-        The clockwise turn in degrees, in quarters, and whether left and right change places before it.
+        The clockwise rotation in degrees, a multiple of 90, and whether the picture is mirrored horizontally before it.
 
     Source:
-        ISO/IEC 14496-12, section 8.3.2: ``(x, y, 1)`` times the matrix is where a pixel is shown.
+        ISO/IEC 14496-12, section 8.3.2: ``(x, y, 1)`` times the matrix is the position of a pixel.
     """
     if matrix is None or len(matrix) < 36:
         return 0, False
@@ -215,7 +215,7 @@ def _side_data(frame: VideoFrame, kind: str) -> bytes | None:
 
 
 def _dolby_vision(description: str, first: VideoFrame) -> DolbyVision | None:
-    """What a container's configuration record says, or that there is Dolby Vision of which nothing more is said."""
+    """The container's configuration record; profile 0 if there is Dolby Vision without a record."""
     if found := _DOLBY_RECORD.search(description):
         return DolbyVision(int(found[1]), int(found[2]))
     if _DOLBY_TAG.search(description.partition("\n")[0]) or _side_data(first, "DOVI_METADATA") is not None:
@@ -230,8 +230,8 @@ def _named(names: dict[int, str], *values: int) -> str:
 def _field_order(declared: int, first: VideoFrame) -> FieldOrder:
     if declared in _FIELD_ORDERS:
         return _FIELD_ORDERS[declared]
-    # MXF declares interlaced ProRes progressive; its frames know better. PyAV does not say which of their fields comes
-    # first; FFmpeg's deinterlacers take the top one when left alone.
+    # MXF declares interlaced ProRes as progressive, but its frames are flagged. PyAV does not expose which field is
+    # first; FFmpeg's deinterlacers use the top field by default.
     return FieldOrder.TOP_FIRST if first.interlaced_frame else FieldOrder.PROGRESSIVE
 
 
@@ -260,13 +260,13 @@ def _content_light(frame: VideoFrame) -> ContentLight | None:
 
 
 def _chroma_location(description: str) -> str:
-    """Where chroma samples lie."""
+    """The position of chroma samples."""
     found = _CHROMA_LOCATION.search(description.partition("\n")[0])
     return found[1] if found else "unknown"
 
 
 def _clean_aperture(description: str, first: VideoFrame) -> Crop | None:
-    """What QuickTime's ``clap`` or Matroska's ``PixelCrop…`` leave of the picture.
+    """The clean aperture by QuickTime's ``clap`` or Matroska's ``PixelCrop…``.
 
     Source:
         ISO/IEC 14496-12, section 12.1.4; RFC 9559, section 5.1.4.1.28.8.

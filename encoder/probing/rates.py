@@ -1,4 +1,4 @@
-"""Frame rates: which one the times of a master's frames follow."""
+"""Find the frame rate of a master from the times of its frames."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,38 +16,37 @@ STANDARD_RATES = tuple(
         + [Fraction(25, 2)]
     )
 )
-"""Frame rates that equipment makes: SMPTE ST 2036-1 and ST 274, their halves and doubles, and 240 of slow motion."""
+"""Frame rates of equipment: SMPTE ST 2036-1 and ST 274, their halves and doubles, and 240 for slow motion."""
 
 DENOMINATORS = (1001, 8192)
-"""Other rates are the fraction nearest to what was measured, with a denominator of at most this. Of a long film's
-measured mean itself, the terms may be larger than the 32 bits of a time scale."""
+"""Any other rate becomes the nearest fraction with one of these as the largest denominator. The exact mean of a long
+film may have terms larger than the 32 bits of a timescale."""
 
 
 FILM_SHARE = Fraction(4, 5)
-"""3:2 pull-down: MPEG-2 that repeats fields of film declares five frames for each four that it has."""
+"""3:2 pull-down: MPEG-2 that repeats fields of film declares five frames for every four that it has."""
 _AS_DECLARED = Fraction(3, 10_000)
-"""Some write 29.97 or 23.98 when they mean 30000/1001 or 24000/1001."""
+"""Tolerance of declared rates: some tools write 29.97 or 23.98 for 30000/1001 or 24000/1001."""
 _TIE_FRAMES = 1 / 16
-"""A declared rate may fit worse than the best one by so much of a frame, root mean square."""
+"""A declared rate is preferred if it fits worse than the best one by at most this, in frames, root mean square."""
 _MOST_SPREAD_FRAMES = 0.9
-"""How far frames of a constant rate may be apart from their places, between the earliest and the latest of them; a
-missing frame makes it 1."""
+"""Maximum range, in frames, of the delays of frames against a constant rate; a missing frame makes it 1."""
 _MEAN_SPREAD_FRAMES = 1 / 4
-"""The same of a rate that is no standard one."""
+"""The same for a rate that is not a standard one."""
 
 Seconds = npt.NDArray[np.float64]
 
 
 def declared_rate(picture: VideoStream) -> Fraction:
-    """Frames per second as the container says, or as FFmpeg guesses."""
+    """The frame rate that the container declares, or that FFmpeg guesses."""
     return picture.average_rate or picture.guessed_rate or Fraction(25)
 
 
 def declared_rates(picture: VideoStream) -> tuple[Fraction, ...]:
-    """Every rate that a stream can be taken to declare, the likeliest first.
+    """All rates that a stream may declare, the likeliest first.
 
-    FFmpeg's average is a mean of the first frames. MPEG-2 states a rate in its sequence header, of the fields that are
-    shown: where some are repeated (``repeat_first_field``), there is less film than that.
+    FFmpeg's average is a mean of the first frames. The rate in MPEG-2's sequence header counts displayed fields: if
+    some are repeated (``repeat_first_field``), there are fewer film frames than that.
     """
     stated = [rate for rate in (declared_rate(picture), picture.guessed_rate, picture.base_rate) if rate]
     film = [rate * FILM_SHARE for rate in stated] if picture.codec_context.name == "mpeg2video" else []
@@ -57,16 +56,16 @@ def declared_rates(picture: VideoStream) -> tuple[Fraction, ...]:
 def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fraction) -> tuple[Fraction, bool]:
     """Find the frame rate that the times of the frames follow.
 
-    Standard rates are tried against all times before any mean is taken: one late frame moves the mean of a short film.
+    Standard rates are tried before the mean, because one late frame shifts the mean of a short film.
 
     Args:
-        pts_ticks: When each frame is shown, ascending, at least one.
+        pts_ticks: Presentation times of the frames, ascending, at least one.
         time_base: Seconds of a tick.
-        declared: What the container says, at least one rate; decides between rates that fit equally well.
+        declared: Rates that the container declares, at least one; they decide between rates that fit equally well.
 
     Returns:
-        The rate, one of `STANDARD_RATES` wherever one fits, and whether it is constant: whether each frame lies within
-        half a frame of its place on a grid. Where it is not, the rate is that of most frames.
+        The rate, one of `STANDARD_RATES` if one fits, and whether it is constant, with each frame within half a frame
+        of its place on a regular grid. If it is not constant, the rate is that of most frames.
     """
     span = pts_ticks[-1] - pts_ticks[0]
     if span <= 0:
@@ -77,7 +76,7 @@ def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fractio
         return standard, True
     mean = (len(pts_ticks) - 1) / (span * time_base)
     for rate in (mean.limit_denominator(largest) for largest in DENOMINATORS):
-        # A mean hides a missing frame by moving all others: these must lie closer.
+        # A missing frame shifts the mean and hides among the others, so the tolerance is smaller here.
         if rate and np.ptp(_off_frames(seconds, rate)) <= _MEAN_SPREAD_FRAMES + 2 * float(time_base * rate):
             return rate, True
     step = median_low([after - before for before, after in pairwise(pts_ticks)])
@@ -91,10 +90,10 @@ def _seconds(pts_ticks: Sequence[int], time_base: Fraction) -> Seconds:
 
 
 def _best_standard(seconds: Seconds, declared: Sequence[Fraction]) -> Fraction | None:
-    """The standard rate that all frames follow; of several, a declared one unless it fits clearly worse."""
+    """The standard rate that all frames follow; if several do, a declared one unless it fits clearly worse."""
     fits: dict[Fraction, float] = {}
     for rate in STANDARD_RATES:
-        # Most rates are out by the last frame alone.
+        # The last frame alone rules out most rates.
         if abs(seconds[-1] * float(rate) - (len(seconds) - 1)) < 1:
             off = _off_frames(seconds, rate)
             if _follows(off):
@@ -116,7 +115,7 @@ def _off_frames(seconds: Seconds, rate: Fraction) -> Seconds:
 
 
 def _follows(off_frames: Seconds) -> bool:
-    # The first frame may be the one that is out of place.
+    # The first frame may be the displaced one, so a small range is enough.
     return bool(np.max(np.abs(off_frames)) <= 0.5 + 1e-6 or np.ptp(off_frames) <= _MOST_SPREAD_FRAMES)
 
 
@@ -131,5 +130,5 @@ def _nearest(rate: Fraction, tolerance: Fraction, declared: Sequence[Fraction]) 
         stated = any(abs(standard / other - 1) <= _AS_DECLARED for other in declared)
         return not stated, abs(standard - rate)
 
-    # Of those that are near enough, the one that the container means, and then the one nearest to what was measured.
+    # Prefer a declared rate, then the one nearest to the measured rate.
     return min(near, key=place, default=None)

@@ -1,4 +1,4 @@
-"""What a master says of its sound and text."""
+"""Describe the tracks of sound and text of a master."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,18 +23,18 @@ from headend.core.media import AudioTrack, SubtitleTrack
 from headend.core.media.speakers import LAYOUTS, channel_count
 
 _COMING_LATE = ("mpegts", "mpeg")
-"""Containers whose header promises streams that may begin at any time; what it says of their start is made up."""
+"""Containers that declare streams which may start at any time; FFmpeg's start time of such a stream is a guess."""
 _LATE_PACKETS = 500
-"""How many packets of sound are decoded to learn what it is."""
+"""Maximum number of packets to decode to find the channels and the sample rate."""
 
 
 def audio_track(stream: AudioStream, end_ticks: int | None = None, start_ticks: int | None = None) -> AudioTrack:
-    """Tell of a programme of sound what its header says.
+    """Describe a programme of sound by its header.
 
     Args:
         stream: The programme.
-        end_ticks: Where it ends, if that is known better than from the header.
-        start_ticks: Where it starts, likewise.
+        end_ticks: Its end, if better known than from the header.
+        start_ticks: Its start, if better known than from the header.
     """
     context, time_base = stream.codec_context, time_base_of(stream)
     start = (stream.start_time or 0) if start_ticks is None else start_ticks
@@ -62,8 +62,8 @@ def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
 
     Args:
         stream: The programme.
-        packets: When they are heard; None where they were not read.
-        origin: What told of them: ``packets``, or ``container index``, which knows no end that its header doesn't.
+        packets: The times of its packets; None if they were not read.
+        origin: Source of these times: ``packets`` or ``container index``; the latter has no better end than the header.
     """
     comes_late = stream.container.format.name in _COMING_LATE
     if packets is None or not packets.pts_ticks:
@@ -72,12 +72,12 @@ def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
     ends = map(sum, zip(packets.pts_ticks, packets.duration_ticks, strict=True))
     start = None
     if origin == "packets":
-        # What lies far behind the file's start is taken to start with it, by FFmpeg's guess.
+        # Use the packets: FFmpeg guesses that sound which starts late starts with the file.
         skipped_s = Fraction(packets.skipped_samples, stream.codec_context.sample_rate or 1)
         start = min(packets.pts_ticks) + round(skipped_s / time_base_of(stream))
     track = audio_track(stream, max(ends) if origin == "packets" else None, start)
     context = stream.codec_context
-    found = spans.timeline(
+    timeline = spans.timeline(
         packets,
         time_base_of(stream),
         rate_hz=track.sample_rate_hz,
@@ -85,18 +85,18 @@ def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
         sample_bytes=spans.frame_bytes(track.codec, track.channels),
         codec=track.codec,
     )
-    return replace(track, timeline=found)
+    return replace(track, timeline=timeline)
 
 
 def decoded_sound(container: InputContainer, index: int) -> tuple[int, str]:
-    """What decoding shows of sound of which the container says nothing: samples per second, and channels by their name.
+    """Find the sample rate and the channel layout of a stream by decoding, if the container does not state them.
 
     Args:
-        container: A container that was just opened.
+        container: A newly opened container.
         index: Stream number.
 
     Returns:
-        As `describing.sound`.
+        As for `describing.sound`.
     """
     stream = container.streams[index]
     for packet in islice(container.demux(stream), _LATE_PACKETS):
@@ -108,9 +108,9 @@ def decoded_sound(container: InputContainer, index: int) -> tuple[int, str]:
 
 
 def forget_order(stream: AudioStream) -> None:
-    """Make a stream safe to decode with PyAV, whatever the order of its channels; they keep their order.
+    """Make a stream safe to decode with PyAV, whatever the order of its channels; the order stays.
 
-    PyAV frees what belongs to FFmpeg where channels stand in an order of their own, and the process crashes.
+    For a custom order of channels, PyAV frees memory of FFmpeg's, and the process crashes.
     """
     _, layout = describing.sound(stream.container, stream.index)
     if channel_count(layout) and layout not in LAYOUTS:

@@ -1,4 +1,4 @@
-"""Spot checks: some keyframes of a picture are judged, and the place is found where the verdict changes."""
+"""Spot checks: judge some keyframes of a picture, and find the places where the verdict changes."""
 
 from bisect import bisect_left
 from collections import deque
@@ -13,18 +13,18 @@ from av.video.stream import VideoStream
 from encoder.probing.opening import time_base_of
 
 HEAD_PACKETS = 4
-"""A keyframe and the packets behind it that are judged together."""
+"""Number of packets that are judged together: a keyframe and those after it."""
 _BUDGET_PX = 600_000_000
-"""Pixels that are decoded for the spot checks of a master: a hundred keyframes of 1080p three times, a few seconds."""
+"""Pixels to decode for the spot checks of a master: a hundred keyframes of 1080p three times, a few seconds."""
 _FEWEST, _MOST = 12, 400
 _HELD_BYTES = 64 << 20
-"""How much is kept of what lies between two checks; where that is not enough, a change is placed too late."""
+"""Buffer for keyframes between two checks; if it is too small, a change is located too late."""
 _UNKNOWN_LENGTH_S = 600
 
 Judge = Callable[[Sequence[bytes]], Hashable]
-"""Gets a keyframe's packet and the packets behind it, and gives a verdict; None where nothing can be said."""
+"""Gives a verdict on a keyframe's packet and the packets after it; None if it is undecided."""
 Turn = tuple[int, Hashable]
-"""Where a verdict begins to hold."""
+"""A keyframe's number or time, and the verdict from there on."""
 
 
 @dataclass(slots=True)
@@ -34,13 +34,13 @@ class _Head:
 
 
 def how_many(picture: VideoStream) -> int:
-    """How many keyframes of a picture are checked; of larger ones fewer."""
+    """Number of keyframes to check; fewer for larger pictures."""
     pixels = max(1, picture.codec_context.width * picture.codec_context.height)
     return min(_MOST, max(_FEWEST, _BUDGET_PX // (3 * pixels)))
 
 
 def every_ticks(container: InputContainer, picture: VideoStream) -> int:
-    """How far apart the checks are of a picture that is read from end to end."""
+    """Interval between checks of a picture that is read from start to end."""
     length = (picture.duration or 0) * time_base_of(picture) or Fraction(container.duration or 0, av.time_base)
     return max(1, int((length or _UNKNOWN_LENGTH_S) / how_many(picture) / time_base_of(picture)))
 
@@ -49,19 +49,20 @@ def turns(numbers: Sequence[int], judge: Callable[[int], Hashable]) -> list[Turn
     """Find the keyframes at which the verdict changes.
 
     Args:
-        numbers: Of the keyframes that are checked, ascending; between two that differ, the place is searched.
+        numbers: Numbers of the keyframes to check, ascending; between two that differ, the change is located by
+            bisection.
         judge: Judges a keyframe by its number.
 
     Returns:
-        Number and verdict of the first one, and of each at which the verdict changes.
+        Number and verdict of the first keyframe, and of each at which the verdict changes.
     """
-    found: list[Turn] = []
+    changes: list[Turn] = []
     before = 0
     for number in numbers:
         verdict = judge(number)
-        if verdict is not None and (not found or found[-1][1] != verdict):
+        if verdict is not None and (not changes or changes[-1][1] != verdict):
             first = number
-            if found:
+            if changes:
                 first = (
                     before
                     + 1
@@ -71,17 +72,17 @@ def turns(numbers: Sequence[int], judge: Callable[[int], Hashable]) -> list[Turn
                         key=lambda one: judge(one) == verdict,
                     )
                 )
-            found.append((first, verdict))
+            changes.append((first, verdict))
         before = number
-    return found
+    return changes
 
 
 class SpotChecks:
-    """Checks a picture whose packets pass by.
+    """Checks a picture while its packets are read.
 
     Args:
         judge: Gives a verdict.
-        every_ticks: How far apart the checks are.
+        every_ticks: Interval between checks.
     """
 
     def __init__(self, judge: Judge, every_ticks: int) -> None:
@@ -92,13 +93,13 @@ class SpotChecks:
         self._open = False
         self._found: list[Turn] = []
 
-    def see(self, pts_ticks: int | None, keyframe: bool, packet: Callable[[], bytes]) -> None:
-        """Take a packet.
+    def add(self, pts_ticks: int | None, keyframe: bool, packet: Callable[[], bytes]) -> None:
+        """Process a packet.
 
         Args:
-            pts_ticks: When it is shown; None where that is not known.
-            keyframe: Whether decoding can start there.
-            packet: Gives its bytes.
+            pts_ticks: Its presentation time; None if unknown.
+            keyframe: Whether it is a keyframe.
+            packet: Returns its bytes.
         """
         if keyframe:
             self._check()
@@ -111,13 +112,13 @@ class SpotChecks:
             self._held_bytes += len(data)
 
     def turns(self) -> list[Turn]:
-        """When the first keyframe is shown and its verdict, and the same of each at which the verdict changes."""
+        """Time and verdict of the first keyframe, and of each at which the verdict changes."""
         self._next_ticks = None
         self._check()
         return self._found
 
     def _check(self) -> None:
-        """Judge the last keyframe if it is time for it, and those before it if the verdict has changed."""
+        """Judge the last keyframe if a check is due, and those before it if the verdict has changed."""
         while len(self._held) > 1 and self._held_bytes > _HELD_BYTES:
             self._held_bytes -= sum(map(len, self._held.popleft().packets))
         if not self._held or (self._next_ticks is not None and self._held[-1].pts_ticks < self._next_ticks):

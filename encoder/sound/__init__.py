@@ -1,4 +1,4 @@
-"""Sound: which channels of a master become which channels of a rendition, and at which level.
+"""Encode sound: map a master's channels to those of a rendition, and set the level.
 
-Comes in: programmes with named channels. Goes out: matrices and filters as data. It must not import planning.
+Input: programmes with named channels. Output: matrices, filters and commands as data. It must not import planning.
 """

@@ -1,4 +1,4 @@
-"""The commands that encode sound, as data: one decode of a whole programme, many encoders.
+"""Build the commands that encode sound: one decode of a whole programme, many encoders.
 
 Source: FFmpeg's documentation, sections "Audio Filters" and "mov, mp4, ismv" (muxer options).
 """
@@ -24,13 +24,13 @@ from headend.core.media.speakers import LAYOUTS
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
 
 _NEUTRAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""What channels that were picked are called until they are mixed by their places; FFmpeg joins none without names."""
+"""Temporary layouts of picked channels until they are mixed by position; FFmpeg can't join channels without names."""
 GAP_S = 0.01
-"""Sound that is missing for so long gets silence in its place; times that are rounded to milliseconds are no gaps."""
+"""Gaps from this length on are filled with silence; smaller ones come from times that are rounded to milliseconds."""
 
 
 def language_code(tag: str) -> str:
-    """A BCP 47 tag as MP4 states it (``mdhd``): ISO 639-2/T, ``und`` where there is none."""
+    """Convert a BCP 47 tag to ISO 639-2/T as in MP4's ``mdhd``; ``und`` if there is no such code."""
     try:
         return Language.get(tag).to_alpha3(variant="T")
     except (LookupError, LanguageTagError):
@@ -50,19 +50,19 @@ def audio_command(
 ) -> tuple[str, ...]:
     """Build the command that encodes a whole programme of sound into all its renditions.
 
-    The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
-    are filled with silence, so that every rendition lasts exactly as long as the picture. Its level depends on what
-    `loudness_target` finds, for which placeholders stand.
+    The sound is put on the picture's timeline: sound before the first frame is cut, and a late start and an early end
+    are filled with silence, so that every rendition lasts exactly as long as the picture. The level is set by
+    placeholders, which are replaced once the command of `loudness_target` has measured the loudness.
 
     Args:
-        master: The file; only where it lies matters here.
+        master: The file; only its location matters here.
         track: The programme.
         grid: The title's grid.
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
-        mended: Whether silence takes the place of what can't be decoded.
-        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied.
-        containers: The formats that the file may be in, as FFmpeg names them.
+        mended: Whether to replace sound that can't be decoded with silence.
+        compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3.
+        containers: FFmpeg's names of the containers that the file may have.
 
     Returns:
         Arguments with placeholders; one output per rendition, named by its id.
@@ -83,7 +83,7 @@ def audio_command(
                 **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
                 **FRAGMENTS,
                 "flags:a": "+bitexact",
-                # Long fragments: they are cut anew at the codec frames nearest to the video's boundaries.
+                # Long fragments: the packager cuts them again at the codec frames nearest to the video's boundaries.
                 "frag_duration": 60_000_000,
                 # The edit list tells players how many samples of priming to drop.
                 "use_editlist": 1,
@@ -105,10 +105,10 @@ def loudness_target(
     compressed: bool = False,
     containers: str = CONTAINERS,
 ) -> LoudnessTarget:
-    """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
+    """Build the command that measures each layout exactly as `audio_command` mixes it, with the target and its limits.
 
     Args:
-        master: As for `audio_command`, like all that follows.
+        master: As for `audio_command`, like the following ones.
         track: The programme.
         grid: The title's grid.
         start_s: When the master shows its first frame.
@@ -127,7 +127,7 @@ def loudness_target(
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
     argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
     return LoudnessTarget(
-        # Summaries are told at this level; progress goes to standard output, as always.
+        # The filter prints its summaries at this log level; progress still goes to standard output.
         argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *argv))),
         layouts=tuple(rendition.layout for rendition in renditions),
         mixed=tuple(layout for layout in mixes if pan(track, layout)[1]),
@@ -153,7 +153,7 @@ def _mixes(
     compressed: bool,
     containers: str,
 ) -> dict[str, Any]:
-    """The programme on the picture's timeline, decoded once, in the channels of each layout."""
+    """The programme on the picture's timeline, decoded once, mixed to each layout."""
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
     source = ffmpeg.input(MASTER, **source_options(master, containers), **_decoding(track, compressed=compressed))
@@ -172,29 +172,29 @@ def _mixes(
 
 def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
     """Options of the input and its decoders."""
-    # FFmpeg would begin its filters, and with them its count of samples, anew where channels or sample rate change: it
-    # is to fail there. AC-3 may also change what it says of downmixing, which nothing here asks.
+    # If channels or sample rate change, FFmpeg would restart its filters and count samples from 0: make it fail
+    # instead. AC-3 may also change its downmix parameters, which are not used here.
     options: dict[str, Any] = {"reinit_filter": 0}
     if track.codec in ("ac3", "eac3"):
         # Their frames carry checksums. Without them, the decoder takes most damage for sound.
         options |= {f"err_detect:{part.index}": "crccheck" for part in track.parts or (track,)}
     if track.codec in ("ac3", "eac3") and not compressed:
-        # FFmpeg's decoder compresses for small rooms unless told otherwise (ETSI TS 102 366, 7.7).
+        # By default FFmpeg's decoder compresses for small rooms (ETSI TS 102 366, 7.7).
         options |= {f"drc_scale:{part.index}": 0 for part in track.parts or (track,)}
     return options
 
 
 def _picked(track: AudioTrack) -> dict[int, list[int]]:
-    """The channels that are taken of each stream, in the order of the programme; nothing for all of them as they are.
+    """The channels to take from each stream, in the order of the programme; nothing to keep all channels.
 
-    Only channels in a named layout are left as they are: filters would take those in an order of their own for names.
+    Only channels in a named layout are kept: filters would misread those in a custom order.
     """
     if not track.parts:
         return {} if track.layout in LAYOUTS else {track.index: list(range(track.channels))}
-    found: dict[int, list[int]] = {}
+    picked: dict[int, list[int]] = {}
     for part in track.parts:
-        found.setdefault(part.index, []).extend(range(part.channels) if part.channel is None else [part.channel])
-    return found
+        picked.setdefault(part.index, []).extend(range(part.channels) if part.channel is None else [part.channel])
+    return picked
 
 
 def _reordered(sound: Any, channels: Sequence[int] | None) -> Any:
@@ -205,7 +205,7 @@ def _reordered(sound: Any, channels: Sequence[int] | None) -> Any:
 
 
 def _joined(streams: Sequence[Any], track: AudioTrack, picked: Mapping[int, Sequence[int]]) -> Any:
-    """One stream of a programme's channels, in its order."""
+    """Join streams to one with the programme's channels in order."""
     if len(streams) == 1:
         return streams[0]
     left = {index: iter(range(len(channels))) for index, channels in picked.items()}
@@ -224,11 +224,11 @@ def _placed(sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_sam
         timed = {"async": 1, **timed, "min_hard_comp": GAP_S}
     sound = sound.filter("aresample", rate)
     if timed:
-        # Samples keep their times, from the first on that there should be. That one is given in samples of what comes
-        # in, so the rate is changed before.
+        # Place samples by their times, starting at ``first_pts``. That is in samples of the input, so the rate is
+        # converted before.
         sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **timed)
     sound = timestamps.numbered_samples(sound, rate)
-    # Sums may exceed full scale until their level is set.
+    # Mixes may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")
     if late_samples > 0:
         sound = sound.filter("adelay", f"{late_samples}S", all=1)

@@ -1,10 +1,10 @@
-"""From a programme's channels to a rendition's, by explicit matrices over the names of the channels.
+"""Mix a programme's channels to a rendition's with explicit matrices over channel names.
 
 FFmpeg's implicit mixing depends on the build and on the order of filters; this does not. Stereo from more channels
 follows ITU-R BS.775-4, annex 4 (Lo/Ro): centre and surrounds at -3 dB, a single rear channel at -6 dB on both sides,
-the LFE left out. 5.1 keeps what it has a channel for. Where both pairs of surrounds are there, each is 3 dB lower; a
-single rear channel goes to both surrounds at -3 dB. Wide fronts go to their side at full level, heights and floors to
-what is nearest to them at -3 dB.
+no LFE. 5.1 keeps the channels that it has. If there are two pairs of surrounds, each is 3 dB lower; a single rear
+channel goes to both surrounds at -3 dB. Wide fronts go to their side at full level, heights and floors to the nearest
+channel at -3 dB.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from headend.core.media.speakers import LAYOUTS, holds_surround
 
 LESS_3_DB, LESS_6_DB = 0.707107, 0.5
 RENDERED: Mapping[str, tuple[str, ...]] = {"2.0": LAYOUTS["stereo"], "5.1": LAYOUTS["5.1"]}
-"""The channels of each layout that renditions have."""
+"""The channels of each layout of renditions."""
 
 Gains = Mapping[str, float]
-"""What a speaker is worth in each channel of a rendition."""
+"""Gains of one speaker, by the rendition's channel."""
 
 _UNUSED = frozenset({"LFE", "LFE2", "UNSD"})
-"""What is left out of stereo: effects, and channels that are marked unused."""
+"""Channels that stereo leaves out: low-frequency effects, and channels marked unused."""
 _STEREO: Mapping[str, Gains] = {
     **{name: {"FL": 1.0} for name in ("FL", "FLC", "WL", "DL", "BIL")},
     **{name: {"FR": 1.0} for name in ("FR", "FRC", "WR", "DR", "BIR")},
@@ -50,21 +50,21 @@ _FIVE_ONE: Mapping[str, Gains] = {
     "UNSD": {},
 }
 _PAIRS = (("SL", "BL"), ("SR", "BR"), ("LFE", "LFE2"))
-"""Channels that share one of 5.1 where both are there."""
+"""Channels that share a channel of 5.1 if both exist."""
 
 
 def pan(track: AudioTrack, layout: str) -> tuple[str, bool]:
-    """Write the matrix for FFmpeg's ``pan`` filter.
+    """Build the argument of FFmpeg's ``pan`` filter.
 
     Args:
         track: The programme.
-        layout: The rendition's: ``2.0`` or ``5.1``.
+        layout: The rendition's layout: ``2.0`` or ``5.1``.
 
     Returns:
-        The filter's argument, and whether the sum of coefficients lets a channel exceed full scale.
+        The filter's argument, and whether a channel can exceed full scale because its coefficients add up to over 1.
 
     Raises:
-        MasterError: A channel has no place in the rendition, or what the channels are is not known.
+        MasterError: A channel has no place in the rendition, or the channels are unknown.
     """
     rows = matrix(track, layout)
     text = "|".join(f"{name}={_terms(row) or '0*c0'}" for name, row in rows.items())
@@ -72,7 +72,7 @@ def pan(track: AudioTrack, layout: str) -> tuple[str, bool]:
 
 
 def matrix(track: AudioTrack, layout: str) -> dict[str, dict[int, float]]:
-    """For each channel of a rendition, what it takes of each channel of a programme; as for `pan`."""
+    """The gain of each of the programme's channels in each of the rendition's; arguments as for `pan`."""
     rows: dict[str, dict[int, float]] = {name: {} for name in RENDERED[layout]}
     for place, gains in enumerate(_gains(track, layout)):
         for name, gain in gains.items():
@@ -83,15 +83,15 @@ def matrix(track: AudioTrack, layout: str) -> dict[str, dict[int, float]]:
 def _gains(track: AudioTrack, layout: str) -> list[Gains]:
     speakers = track.speakers
     if layout == "2.0" and len(speakers) == 1:
-        # Whatever it is called, it is all that there is.
+        # A single channel goes to both sides, whatever its name is.
         return [{"FL": 1.0, "FR": 1.0}]
     known = _STEREO if layout == "2.0" else _FIVE_ONE
     strange = sorted(name for name in speakers if name not in known)
     if not speakers or strange or (layout == "5.1" and not holds_surround(speakers)):
         raise MasterError(
             f"audio {track.label} has {track.channels} channels in layout {track.layout!r}"
-            f"{f' with {strange[0]}' if strange else ''}, which can't be brought to {layout}; "
-            f"pick those to deliver, such as --audio {track.index}.0+{track.index}.1"
+            f"{f' with {strange[0]}' if strange else ''}, which can't be mixed to {layout}; "
+            f"pick the channels to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
     twins = {pair for pair in _PAIRS if layout == "5.1" and {*pair} <= {*speakers}}
     shared = frozenset(chain.from_iterable(twins))

@@ -1,4 +1,4 @@
-"""The work of encoding sound: the track that each rendition becomes, and the tasks that make those that are missing."""
+"""Plan the encoding of sound: the track of each rendition, and the tasks that make the missing ones."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,19 +26,19 @@ from headend.core.timing import Grid
 
 @dataclass(frozen=True, slots=True)
 class SoundWork:
-    """How the programmes of sound of one file are encoded.
+    """Plans the encoding of one file's programmes of sound.
 
     Attributes:
         master: The file.
-        programmes: By their numbers in the title.
+        programmes: The programmes, by their numbers in the title.
         grid: The title's grid.
         start_s: When the picture starts, in the file's time.
         loudness_lufs: The integrated loudness to reach; None keeps the file's.
-        costs: What encoding costs.
-        tool_digest: SHA-256 of FFmpeg's program.
-        mended: Whether silence takes the place of what can't be decoded.
-        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied.
-        containers: The formats that the file may be in, as FFmpeg names them.
+        costs: Cost coefficients.
+        tool_digest: SHA-256 of FFmpeg's executable.
+        mended: Whether to replace sound that can't be decoded with silence.
+        compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3.
+        containers: FFmpeg's names of the containers that the file may have.
     """
 
     master: Master
@@ -53,7 +53,7 @@ class SoundWork:
     containers: str = CONTAINERS
 
     def track_id(self, rendition: AudioRendition) -> str:
-        """Name the track that a rendition becomes, by all that decides its bytes."""
+        """The id of a rendition's track: a digest of everything that determines its bytes."""
         argv, levels = self._commands((rendition,))
         deciding = {
             "format": layout.SEGMENT_FORMAT,
@@ -67,10 +67,10 @@ class SoundWork:
         return track_id(rendition.id, deciding)
 
     def tasks(self, plan: EncodePlan, wanted: Collection[Part]) -> Iterator[EncodeTask]:
-        """Give the tasks that make what is wanted: one for each programme, with all its renditions that are missing.
+        """The tasks that make the wanted parts: one for each programme, with all its missing renditions.
 
         Args:
-            plan: What the title is to have; its sound is that of this file.
+            plan: The title's plan; its sound is that of this file.
             wanted: The parts to make.
         """
         for index, programme in groupby(plan.audio, key=lambda rendition: rendition.track_index):
@@ -90,7 +90,7 @@ class SoundWork:
                 )
 
     def _commands(self, members: Sequence[AudioRendition]) -> tuple[tuple[str, ...], LoudnessTarget]:
-        """The commands that encode and that measure some renditions of one programme."""
+        """The commands that encode and measure some renditions of one programme."""
         programme = self.programmes[members[0].track_index]
         place = (self.master, programme, self.grid, self.start_s, members)
         return (
@@ -105,7 +105,7 @@ class SoundWork:
         )
 
     def _reads(self, programme: AudioTrack) -> tuple[ReadRange, ...]:
-        """What a task reads of the file: all sound, as long as there is picture."""
+        """The ranges that a task reads: all sound for the duration of the picture."""
         streams = [part.index for part in programme.parts] or [programme.index]
         end_s = self.start_s + self.grid.duration_s
         return tuple(ReadRange(n, self.start_s, Fraction(0), None, self.start_s, end_s) for n in streams)

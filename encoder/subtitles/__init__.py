@@ -1,5 +1,5 @@
-"""Subtitle formats: one file for each, from its bytes to cues with exact times.
+"""Subtitle formats, one module each: read bytes into cues with exact times.
 
-Comes in: a sidecar, or what FFmpeg has left of a stream. Goes out: cues in WebVTT's syntax, and how many blocks of a
-file are no cues. Nothing here knows of programmes, FFmpeg's command line or segments.
+Input: a sidecar, or a stream that FFmpeg has extracted. Output: cues in WebVTT's syntax, and the blocks of a file that
+are not cues. It must not know programmes, FFmpeg's command line or segments.
 """

@@ -1,9 +1,9 @@
-r"""Advanced SubStation Alpha: events as cues, without drawings, and at the place on the screen that they ask for.
+r"""Convert events of Advanced SubStation Alpha to cues, with position and without drawings.
 
-FFmpeg turns every format but WebVTT into events of this one, so that SubRip, 3GPP text and CEA-608 are read here, too.
+FFmpeg converts every format but WebVTT to ASS events, so SubRip, 3GPP text and CEA-608 are read here, too.
 
-Sources: the format's description, "ASS File Format Specification" (libass wiki), with libass as the judge of what it
-leaves open; W3C, WebVTT, section 6.1 (settings).
+Sources: "ASS File Format Specification" (libass wiki), and libass's behaviour where that is silent; W3C, WebVTT,
+section 6.1 (settings).
 """
 
 import re
@@ -15,25 +15,27 @@ from encoder.subtitles.webvtt import clean
 from headend.core.media import Cue
 
 _FIELDS = 9
-"""Of an event, as FFmpeg's packets hold it: number, layer, style, name, three margins, effect, text."""
+"""Number of fields of an event in FFmpeg's packets: number, layer, style, name, three margins, effect, text."""
 _DEFAULT_SIZE = (384, 288)
-"""What positions count in where a script does not say."""
+"""Size of the script's coordinate system if it states none."""
 _SAME_PLACE_PERCENT = 2.0
-"""Layers whose places differ by no more are one text with its outline or shadow."""
+"""Layers at most this far apart are one text with its outline or shadow."""
 _MOST_PLACES = 16
-"""How many places are told apart at which the same text stands at the same time."""
+"""Maximum number of positions of the same text at the same time."""
 _V4_ALIGNMENTS = {1: 1, 2: 2, 3: 3, 5: 7, 6: 8, 7: 9, 9: 4, 10: 5, 11: 6}
-"""SubStation Alpha's numbers for places, as those of the keypad that ASS has."""
+"""ASS's keypad numbers by SubStation Alpha's alignment."""
 _ENTITY = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[A-Za-z]{2,8});)")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How events look unless they say otherwise.
+    """The default look of events.
 
     Attributes:
-        bold: Whether they are bold; so for the other two.
-        alignment: Where they stand, as on a keypad: 2 is the bottom centre, 8 the top centre.
+        bold: Whether they are bold.
+        italic: Whether they are italic.
+        underlined: Whether they are underlined.
+        alignment: Position as on a keypad: 2 is the bottom centre, 8 the top centre.
     """
 
     bold: bool = False
@@ -44,19 +46,18 @@ class Style:
 
 @dataclass(frozen=True)
 class Script:
-    """What stands in front of the events.
+    """The part of a file before its events.
 
     Attributes:
-        header: The sections in front of the events.
+        header: Its sections as text.
     """
 
     header: str
 
     @cached_property
     def size(self) -> tuple[float, float]:
-        """Width and height in which positions count."""
-        found = {name: self._number(name) for name in ("PlayResX", "PlayResY")}
-        width, height = found["PlayResX"], found["PlayResY"]
+        """Width and height of the coordinate system."""
+        width, height = self._number("PlayResX"), self._number("PlayResY")
         if width and height:
             return width, height
         if height:
@@ -65,12 +66,12 @@ class Script:
 
     @cached_property
     def wraps_at_newline(self) -> bool:
-        r"""Whether ``\n`` breaks a line, too."""
+        r"""Whether ``\n`` is a line break, too."""
         return self._number("WrapStyle") == 2
 
     @cached_property
     def styles(self) -> dict[str, Style]:
-        """Styles by their names."""
+        """Styles by name."""
         return dict(_styles(self.header))
 
     def _number(self, name: str) -> float:
@@ -80,7 +81,7 @@ class Script:
 
 @dataclass(slots=True)
 class _State:
-    """What overrides have said so far within an event."""
+    """The state of overrides within an event."""
 
     style: Style
     now: Style
@@ -91,23 +92,23 @@ class _State:
 
 
 def cues(script: Script, events: Iterable[tuple[int, int, str]]) -> tuple[Cue, ...]:
-    """Turn events into cues, in the same order.
+    """Convert events to cues, in the same order.
 
     Args:
-        script: What stands in front of them.
-        events: When each begins and ends, in milliseconds, and its fields as FFmpeg's packets hold them.
+        script: The part of the file before the events.
+        events: Start and end of each event in milliseconds, and its fields as in FFmpeg's packets.
 
     Returns:
-        One cue for each event that has a text; layers that say the same at the same time and place make one cue.
+        One cue for each event with text; layers with the same text at the same time and place become one cue.
     """
-    found: dict[tuple[int, int, str], list[Cue]] = {}
+    by_text: dict[tuple[int, int, str], list[Cue]] = {}
     for start_ms, end_ms, event in events:
         text, settings = _read(script, event)
         if text and start_ms < end_ms:
-            same = found.setdefault((start_ms, end_ms, text), [])
+            same = by_text.setdefault((start_ms, end_ms, text), [])
             if len(same) < _MOST_PLACES and not any(_near(cue.settings, settings) for cue in same):
                 same.append(Cue(start_ms, end_ms, text, settings))
-    return tuple(cue for same in found.values() for cue in same)
+    return tuple(cue for same in by_text.values() for cue in same)
 
 
 def _styles(header: str) -> Iterator[tuple[str, Style]]:
@@ -147,7 +148,7 @@ def _read(script: Script, event: str) -> tuple[str, str]:
         opened = text.find("{", at)
         closed = text.find("}", opened) if opened >= 0 else -1
         if closed < 0:
-            # A brace that is never closed is one.
+            # A brace that is never closed is plain text.
             _add(script, state, text[at:])
             break
         if text[max(0, opened - 1) : opened] == "\\" and opened > at:
@@ -206,10 +207,10 @@ def _place(found: re.Match[str]) -> tuple[float, float] | None:
 
 
 def _marked_up(runs: Iterable[tuple[Style, str]]) -> str:
-    """Runs of text with WebVTT's tags; those that look alike share theirs."""
+    """Runs of text with WebVTT's tags; neighbours with the same style share tags."""
     joined: list[tuple[str, str]] = []
     for style, text in runs:
-        look = "".join(tag for tag, there in (("b", style.bold), ("i", style.italic), ("u", style.underlined)) if there)
+        look = "".join(tag for tag, on in (("b", style.bold), ("i", style.italic), ("u", style.underlined)) if on)
         if joined and joined[-1][0] == look:
             joined[-1] = (look, joined[-1][1] + text)
         else:
@@ -221,7 +222,7 @@ def _marked_up(runs: Iterable[tuple[Style, str]]) -> str:
 
 
 def _tagged(look: str, text: str) -> str:
-    """A text between its tags; the spaces and line breaks at its ends stay outside."""
+    """Put text between tags, with spaces and line breaks at its ends outside."""
     inner = text.strip(" \n")
     opened = "".join(f"<{tag}>" for tag in look)
     closed = "".join(f"</{tag}>" for tag in reversed(look))
@@ -230,7 +231,7 @@ def _tagged(look: str, text: str) -> str:
 
 
 def _settings(script: Script, state: _State) -> str:
-    """Where a cue stands; nothing for WebVTT's own place, at the bottom in the middle."""
+    """A cue's position; empty for WebVTT's default, the bottom centre."""
     alignment = state.alignment or state.style.alignment
     row, column = divmod(alignment - 1, 3)
     side = ("left", "center", "right")[column]
@@ -249,7 +250,7 @@ def _number(percent: float) -> str:
 
 
 def _near(left: str, right: str) -> bool:
-    """Whether two settings name the same place, as near as an eye minds."""
+    """Whether two settings mean almost the same place."""
     number = r"[\d.]+(?=%)"
     if re.sub(number, "", left) != re.sub(number, "", right):
         return False

@@ -1,7 +1,7 @@
-"""Captions in the picture: CEA-608 byte pairs, read from packets of video without decoding them.
+"""Read CEA-608 captions from packets of video, without decoding the picture.
 
-Pairs lie beside frames: in messages of H.264 and HEVC, in user data of MPEG-2. They are put in the order in which
-frames are shown and written as a Scenarist file, which FFmpeg decodes into cues.
+Byte pairs are attached to frames: in SEI messages of H.264 and HEVC, in user data of MPEG-2. They are sorted in
+presentation order and written to a Scenarist file, which FFmpeg decodes to cues.
 
 Source: ATSC A/53, part 4, section 6.2.3 (``cc_data``); ITU-T H.264, section 7.3.2.3, and H.265, section 7.3.2.4 (SEI);
 ISO/IEC 13818-2, section 6.2.2.2.2 (user data); ANSI/SCTE 20, section 7; ANSI/CTA-608-E, sections 8 and C.9.
@@ -18,9 +18,9 @@ from av.video.stream import VideoStream
 from headend.core.media import Cue
 
 CODECS = frozenset({"h264", "hevc", "mpeg2video"})
-"""Codecs that carry captions beside their frames."""
+"""Codecs that can carry captions."""
 TIMEOUT_S = 16
-"""How long the last text stays that nothing erases (CTA-608-E, section C.9)."""
+"""How long the last text stays if nothing erases it (CTA-608-E, section C.9)."""
 
 _ERASE_DISPLAYED = b"\x94\x2c"
 _UNIT_TYPES = {"h264": (0, 0x1F, 1, frozenset({6}), range(1, 6)), "hevc": (1, 0x3F, 2, frozenset({39, 40}), range(32))}
@@ -33,12 +33,12 @@ _SCTE_20, _DVD = b"\x03", b"CC\x01\xf8"
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """The captions of one field, in the order in which they are shown.
+    """The captions of one field, in presentation order.
 
     Attributes:
         time_base: Seconds of a tick.
-        pts_ticks: When the frame is shown that each group of pairs lies beside, ascending.
-        pairs: Groups of byte pairs with their parity, in hexadecimal, four digits a pair.
+        pts_ticks: Presentation time of the frame of each group of pairs, ascending.
+        pairs: Groups of byte pairs with parity, in hexadecimal, four digits for each pair.
     """
 
     time_base: Fraction
@@ -48,22 +48,22 @@ class Captions:
 
 @dataclass(slots=True)
 class Reader:
-    """Takes packets of a picture in the order of the file.
+    """Collects captions from packets of a picture in the file's order.
 
     Attributes:
         stream: The picture.
-        found: Bytes of ``cc_data`` by the time of their frame.
+        found: Bytes of ``cc_data``, by the time of their frame.
     """
 
     stream: VideoStream
     found: dict[int, bytes] = field(default_factory=dict)
     _latest_ticks: int | None = None
 
-    def see(self, packet: "Packet[Any]") -> bool:
-        """Take a packet; says whether there are captions beside it, empty ones included."""
+    def add(self, packet: "Packet[Any]") -> bool:
+        """Process a packet; returns whether it has captions, including empty ones."""
         codec = self.stream.codec_context
         data = cc_data(codec.codec.canonical_name, memoryview(packet), codec.extradata or b"")
-        # The second field of a frame may have no time of its own.
+        # The second field of a frame may have no time.
         at = packet.pts if packet.pts is not None else self._latest_ticks
         self._latest_ticks = at
         if at is not None and (pairs := _of_608(data)):
@@ -71,7 +71,7 @@ class Reader:
         return holds_captions(data)
 
     def captions(self, time_base: Fraction) -> Captions:
-        """What has been seen, of the first field that says anything."""
+        """The captions of the first field, or of the second one if the first has none."""
         first = {at: data for at, pairs in sorted(self.found.items()) if (data := _of_field(pairs, 0))}
         second: Mapping[int, bytes] = first or {
             at: data for at, pairs in sorted(self.found.items()) if (data := _of_field(pairs, 1))
@@ -80,17 +80,17 @@ class Reader:
 
 
 def holds_captions(triples: bytes) -> bool:
-    """Whether there is CEA-608 in ``cc_data``, be it empty; not CEA-708."""
+    """Whether ``cc_data`` has CEA-608, even if empty; CEA-708 does not count."""
     return any(byte & 0b110 == 0b100 for byte in triples[::3])
 
 
 def cc_data(codec: str, packet: memoryview, extradata: bytes) -> bytes:
-    """Triples of a packet: a byte that says what the next two are, and these two.
+    """The triples in a packet: a byte with the type, and two bytes of data.
 
     Args:
         codec: FFmpeg's name, one of `CODECS`.
         packet: The packet.
-        extradata: The header of its stream, which tells how units are set apart.
+        extradata: The header of its stream, which states the format of NAL units.
     """
     if codec == "mpeg2video":
         return b"".join(_triples(data) for data in _user_data(packet))
@@ -107,9 +107,9 @@ def cc_data(codec: str, packet: memoryview, extradata: bytes) -> bytes:
 
 
 def scenarist(captions: Captions) -> bytes:
-    """Captions as a Scenarist file, in which each group of pairs has a second of its own.
+    """Write captions as a Scenarist file in which each group of pairs has its own second.
 
-    Its time code is too coarse for frames: `timed` puts the numbers of groups back into times.
+    The format's time code is too coarse for frames: `timed` converts these seconds back to times.
     """
     groups = (*captions.pairs, _ERASE_DISPLAYED.hex())
     lines = (
@@ -121,7 +121,7 @@ def scenarist(captions: Captions) -> bytes:
 
 
 def timed(cues: tuple[Cue, ...], captions: Captions) -> tuple[Cue, ...]:
-    """Put cues that were read from `scenarist` back onto the time of the master."""
+    """Convert cues that were read from `scenarist` back to the master's time."""
     last = captions.pts_ticks[-1] * captions.time_base if captions.pts_ticks else Fraction(0)
     times_ms = [round(at * captions.time_base * 1000) for at in captions.pts_ticks]
     times_ms.append(round((last + TIMEOUT_S) * 1000))
@@ -134,7 +134,7 @@ def timed(cues: tuple[Cue, ...], captions: Captions) -> tuple[Cue, ...]:
 
 
 def _of_608(data: bytes) -> bytes:
-    """The triples that are valid, of CEA-608 and not empty."""
+    """The valid, non-empty triples of CEA-608."""
     triples = (data[at : at + 3] for at in range(0, len(data) - 2, 3))
     return b"".join(one for one in triples if one[0] & 0b110 == 0b100 and (one[1] | one[2]) & 0x7F)
 
@@ -144,7 +144,7 @@ def _of_field(triples: bytes, number: int) -> bytes:
 
 
 def _length_bytes(codec: str, extradata: bytes) -> int:
-    """Bytes of the length before each unit; 0 where there are start codes."""
+    """Number of bytes of a NAL unit's length; 0 if there are start codes instead."""
     at = {"h264": 4, "hevc": 21}[codec]
     return (extradata[at] & 3) + 1 if len(extradata) > at and extradata[0] == 1 else 0
 
@@ -162,7 +162,7 @@ def _units(packet: memoryview, length_bytes: int) -> Iterator[memoryview]:
 
 
 def _after_codes(packet: memoryview) -> Iterator[tuple[int, int]]:
-    """Where what follows each start code begins and ends."""
+    """Start and end of the data after each start code."""
     data = packet.tobytes()
     at = data.find(b"\0\0\1")
     while at >= 0:
@@ -172,7 +172,7 @@ def _after_codes(packet: memoryview) -> Iterator[tuple[int, int]]:
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
-    """Payloads of registered user data in a unit of SEI."""
+    """Payloads of registered user data in an SEI unit."""
     at = 0
     while at + 2 < len(data):
         sizes = []
@@ -191,7 +191,7 @@ def _messages(data: bytes) -> Iterator[bytes]:
 
 
 def _user_data(packet: memoryview) -> Iterator[bytes]:
-    """User data of a picture of MPEG-2, which stand before its slices."""
+    """User data of an MPEG-2 picture, which come before its slices."""
     for start, end in _after_codes(packet):
         code = packet[start] if start < len(packet) else 0
         if code == 0xB2:
@@ -204,7 +204,7 @@ def _triples(data: bytes) -> bytes:
     for mark in _ATSC:
         if data.startswith(mark):
             at = len(mark)
-            # process_cc_data_flag, and the count; em_data lies between it and the triples.
+            # process_cc_data_flag and the count; em_data is between the count and the triples.
             if len(data) <= at + 1 or not data[at] & 0x40:
                 return b""
             triples = data[at + 2 : at + 2 + 3 * (data[at] & 0x1F)]
@@ -217,22 +217,22 @@ def _triples(data: bytes) -> bytes:
 
 
 def _dvd(data: bytes) -> bytes:
-    """Line 21 of DVDs: all pairs of a GOP stand in its header, each after 0xFF (first field) or 0xFE (second)."""
+    """Line 21 of DVDs: all pairs of a GOP are in its header, each after 0xFF (first field) or 0xFE (second)."""
     kinds = {0xFF: 0xFC, 0xFE: 0xFD}
-    made = bytearray()
+    triples = bytearray()
     for at in range(5, len(data) - 2, 3):
         if data[at] not in kinds:
             break
-        made += bytes((kinds[data[at]], data[at + 1], data[at + 2]))
-    return bytes(made)
+        triples += bytes((kinds[data[at]], data[at + 1], data[at + 2]))
+    return bytes(triples)
 
 
 def _scte_20(data: bytes) -> bytes:
     bits = f"{int.from_bytes(data[2:]):0{8 * (len(data) - 2)}b}"
-    made = bytearray()
+    triples = bytearray()
     for at in range(5, min(len(bits) - 25, 5 + 26 * int(bits[:5], 2)), 26):
         # Priority (2), field (2), line (5), the pair with its bits reversed (16), a marker.
         number = int(bits[at + 2 : at + 4], 2)
         pair = (int(bits[at + place : at + place + 8][::-1], 2) for place in (9, 17))
-        made += bytes((0xFD if number == 2 else 0xFC, *pair))
-    return bytes(made)
+        triples += bytes((0xFD if number == 2 else 0xFC, *pair))
+    return bytes(triples)

@@ -1,7 +1,7 @@
-"""Cues: what a task's command leaves of a programme of text, as pieces of text with exact times.
+"""Read the cues that a task's command has extracted, and place them on the title's timeline.
 
-FFmpeg writes streams into Matroska, which keeps payload, settings and identifiers apart, so that nothing in a text can
-be taken for something else: WebVTT as it was, all else as events of ASS.
+FFmpeg writes streams to Matroska, which keeps payload, settings and identifiers apart, so that text is never misread:
+WebVTT unchanged, everything else as ASS events.
 
 Source: W3C, WebVTT, sections 4.1 and 4.2.
 """
@@ -23,15 +23,15 @@ from headend.core.media import Cue
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Cues that are never shown, since they lie before or behind the picture, and cues of which a part does.
+    """Counts of cues that are outside the picture as a whole, or in part.
 
     Attributes:
-        before: How many end before the first frame.
-        behind: How many start after the last.
-        of: How many cues there are in all.
-        first_ms: When the first of those outside starts, in the time of their source; 0 without any.
-        cut: How many are shown in part.
-        first_cut_ms: When the first of these starts, likewise.
+        before: Number of cues that end before the first frame.
+        behind: Number of cues that start after the last frame.
+        of: Number of all cues.
+        first_ms: Start of the first cue outside, in the time of the source; 0 if there is none.
+        cut: Number of cues that are partly outside.
+        first_cut_ms: Start of the first of these, in the time of the source; 0 if there is none.
     """
 
     before: int
@@ -43,12 +43,12 @@ class Outside:
 
     @property
     def count(self) -> int:
-        """How many are never shown."""
+        """Number of cues that are never shown."""
         return self.before + self.behind
 
     @property
     def share(self) -> Fraction:
-        """How many of all."""
+        """Share of cues that are never shown."""
         return Fraction(self.count, self.of) if self.of else Fraction(0)
 
 
@@ -56,12 +56,12 @@ def read(source: Path | bytes, *, file_format: str = "matroska") -> tuple[Cue, .
     """Read a file's cues, in the file's own time.
 
     Args:
-        source: A path, or the bytes themselves.
-        file_format: FFmpeg's name.
+        source: A path, or the file's bytes.
+        file_format: FFmpeg's name of the format.
 
     Raises:
         av.FFmpegError: FFmpeg can't read it.
-        IndexError: It has no stream of text.
+        IndexError: It has no text stream.
     """
     with av.open(BytesIO(source) if isinstance(source, bytes) else str(source), "r", format=file_format) as container:
         stream = container.streams.subtitles[0]
@@ -75,12 +75,12 @@ def read(source: Path | bytes, *, file_format: str = "matroska") -> tuple[Cue, .
 
 
 def placed(cues: Iterable[Cue], *, start_s: Fraction, duration_s: Fraction) -> tuple[Cue, ...]:
-    """Put cues on the title's timeline, in the order of their times; what lies outside of the picture is cut.
+    """Place cues on the title's timeline, ordered by time, and cut them to the duration of the picture.
 
     Args:
-        cues: In the time of their source.
+        cues: The cues, in the time of their source.
         start_s: When the picture starts, in that time.
-        duration_s: How long the picture lasts.
+        duration_s: Duration of the picture.
     """
     end_ms = milliseconds(duration_s)
     shifted = (
@@ -98,32 +98,32 @@ def outside(times_ms: Iterable[tuple[int, int]], *, start_s: Fraction, duration_
     """Count the cues that `placed` drops, and those that it cuts.
 
     Args:
-        times_ms: When each cue starts and ends, in the time of their source.
+        times_ms: Start and end of each cue, in the time of the source.
         start_s: As for `placed`.
         duration_s: As for `placed`.
     """
     start_ms, end_ms = milliseconds(start_s), milliseconds(start_s + duration_s)
-    all_of_them = list(times_ms)
-    before = [start for start, end in all_of_them if end <= start_ms]
-    behind = [start for start, _ in all_of_them if start >= end_ms]
-    cut = [start for start, end in all_of_them if start < start_ms < end or start < end_ms < end]
+    times = list(times_ms)
+    before = [start for start, end in times if end <= start_ms]
+    behind = [start for start, _ in times if start >= end_ms]
+    cut = [start for start, end in times if start < start_ms < end or start < end_ms < end]
     first_ms, first_cut_ms = (min(starts, default=0) for starts in ((*before, *behind), cut))
-    return Outside(len(before), len(behind), len(all_of_them), first_ms, len(cut), first_cut_ms)
+    return Outside(len(before), len(behind), len(times), first_ms, len(cut), first_cut_ms)
 
 
 def clock(time_ms: int) -> str:
-    """A time as people read it: hours, minutes, seconds and milliseconds."""
+    """Format a time as hours, minutes, seconds and milliseconds."""
     seconds, ms = divmod(time_ms, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 
 
 def milliseconds(seconds: Fraction) -> int:
-    """The nearest millisecond, in which WebVTT counts."""
+    """Round to milliseconds, the unit of WebVTT."""
     return round(seconds * 1000)
 
 
 def escaped(text: str) -> str:
-    """Let a text stand for itself in WebVTT."""
+    """Escape plain text for WebVTT."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

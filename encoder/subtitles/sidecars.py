@@ -1,7 +1,7 @@
-"""Sidecars: subtitle files beside a master, read before anything is planned.
+"""Read sidecars: subtitle files beside a master, checked before anything is planned.
 
-They are another user's files. What they are is told by their content; they are decoded strictly, and what is no text
-of films is refused in one line.
+They are untrusted files. Their format is detected from their content, they are decoded strictly, and files that are not
+subtitles are rejected.
 """
 
 import re
@@ -19,12 +19,12 @@ from headend.core.settings import SubtitleOffset
 from headend.core.storage import masters
 
 MOST_BYTES = 16 << 20
-"""Far beyond the text of any film, whatever its styles."""
+"""Maximum size of a sidecar, far more than any film's text."""
 MOST_CUE_CHARACTERS = 1 << 16
-"""Far beyond what a screen can hold, with all its tags."""
+"""Maximum length of a cue with its tags, far more than a screen holds."""
 SRT, WEBVTT, ASS, TTML = "srt", "webvtt", "ass", "ttml"
 MOST_OUTSIDE = Fraction(1, 20)
-"""Share of a sidecar's cues that may lie outside of the film; more, and it is another film's, or its times are."""
+"""Maximum share of a sidecar's cues outside the film; with more, it belongs to another film or has other times."""
 _HOUR_S = 3600
 _MOST_HOURS = 24
 
@@ -33,14 +33,14 @@ _ASS = re.compile(r"^\s*(?:;[^\n]*\n\s*)*\[(?:Script Info|V4\+? Styles)\]", re.I
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What is known of a sidecar.
+    """A sidecar that was read.
 
     Attributes:
-        file: Where it is, with the digest of its bytes.
+        file: Its location and the digest of its bytes.
         codec: Its format: ``srt``, ``webvtt``, ``ass`` or ``ttml``.
-        times_ms: When each cue starts and ends, in the file's own time; at least one.
-        skipped_lines: First line, from 1, of each block that should be a cue but can't be read.
-        start_s: When the film's first frame is shown, in the file's own time.
+        times_ms: Start and end of each cue, in the file's time; at least one.
+        skipped_lines: Number of the first line, from 1, of each block that should be a cue but can't be read.
+        start_s: When the film's first frame is shown, in the file's time.
     """
 
     file: Master
@@ -51,14 +51,14 @@ class Sidecar:
 
 
 def identify(url: str, endpoint_url: str | None = None) -> Sidecar:
-    """Read a sidecar and say what it is.
+    """Read a sidecar, and detect its format.
 
     Args:
         url: A path, or ``s3://bucket/key``.
-        endpoint_url: S3 endpoint; None for the SDK's own choice.
+        endpoint_url: S3 endpoint; None for the SDK's default.
 
     Raises:
-        MasterError: It can't be read, is too large, in no known encoding or format, broken, or has no cue, or a cue
+        MasterError: It can't be read, is too large, has an unknown encoding or format, is broken, or has no cue or one
             that is too long.
         StorageError: S3 refuses or can't be reached.
     """
@@ -68,13 +68,13 @@ def identify(url: str, endpoint_url: str | None = None) -> Sidecar:
     try:
         parsed = _parsed(data, codec, url)
     except (av.FFmpegError, IndexError) as error:
-        raise MasterError(f"{url} begins as {codec}, but can't be read; have it exported again") from error
+        raise MasterError(f"{url} looks like {codec}, but can't be read; export it again") from error
     if not parsed.cues:
-        raise MasterError(f"{url} has no cue: it is empty or damaged; have it exported again")
+        raise MasterError(f"{url} has no cue: it is empty or damaged; export it again")
     if long := next((cue for cue in parsed.cues if len(cue.text) > MOST_CUE_CHARACTERS), None):
         raise MasterError(
-            f"{url}: the cue at {cues.clock(long.start_ms)} has {len(long.text):,} characters, more than a screen "
-            "holds; an empty line or a time is missing in it: have it exported again"
+            f"{url}: the cue at {cues.clock(long.start_ms)} has {len(long.text):,} characters, probably because an "
+            "empty line or a time is missing; export it again"
         )
     times_ms = tuple((cue.start_ms, cue.end_ms) for cue in parsed.cues)
     return Sidecar(replace(file, digest=_digest(data)), codec, times_ms, parsed.skipped_lines)
@@ -84,59 +84,58 @@ def aligned(sidecar: Sidecar, offset: SubtitleOffset, duration_s: Fraction) -> S
     """Decide where the film starts in a sidecar's time.
 
     Args:
-        sidecar: As `identify` returns it.
-        offset: Seconds that are added to its times; ``auto`` takes off as few whole hours as put its cues on the film,
-            since time codes of programmes start at 1 or 10 hours.
-        duration_s: How long the film lasts.
+        sidecar: A sidecar from `identify`.
+        offset: Seconds to add to its times; ``auto`` subtracts the smallest number of whole hours that puts its cues on
+            the film, since time codes of programmes start at 1 or 10 hours.
+        duration_s: Duration of the film.
 
     Raises:
-        MasterError: More than `MOST_OUTSIDE` of its cues would lie outside of the film.
+        MasterError: More than `MOST_OUTSIDE` of its cues would be outside the film.
     """
     hours = [Fraction(hour * _HOUR_S) for hour in range(_MOST_HOURS + 1)]
     starts_s = hours if offset is None else [-offset]
     for start_s in starts_s:
         if outside(replace(sidecar, start_s=start_s), duration_s).share <= MOST_OUTSIDE:
             return replace(sidecar, start_s=start_s)
-    there = outside(replace(sidecar, start_s=starts_s[0]), duration_s)
-    mend = (
+    counts = outside(replace(sidecar, start_s=starts_s[0]), duration_s)
+    advice = (
         "no number of whole hours puts it on the film: give --subtitle-offset SECONDS"
         if offset is None
         else "if its times start at another hour, give --subtitle-offset auto; else give the seconds to add to them"
     )
     raise MasterError(
-        f"{sidecar.file.url}: {there.count} of {there.of} cues lie outside of the film, which lasts "
-        f"{cues.clock(cues.milliseconds(duration_s))}, the first at {cues.clock(there.first_ms)}; {mend}"
+        f"{sidecar.file.url}: {counts.count} of {counts.of} cues are outside the film, which lasts "
+        f"{cues.clock(cues.milliseconds(duration_s))}, the first at {cues.clock(counts.first_ms)}; {advice}"
     )
 
 
 def outside(sidecar: Sidecar, duration_s: Fraction) -> cues.Outside:
-    """Count the cues of a sidecar that lie outside of the film."""
+    """Count the cues of a sidecar that are outside the film."""
     return cues.outside(sidecar.times_ms, start_s=sidecar.start_s, duration_s=duration_s)
 
 
 def read(sidecar: Master, endpoint_url: str | None = None) -> bytes:
-    """Read a sidecar whole.
+    """Read the bytes of a sidecar.
 
     Raises:
-        MasterError: It can't be read, is too large, or is not the file any more whose SHA-256 is known.
+        MasterError: It can't be read, is too large, or has changed since its SHA-256 was computed.
         StorageError: S3 refuses or can't be reached.
     """
     if sidecar.size_bytes > MOST_BYTES:
         raise MasterError(
-            f"{sidecar.url} has {sidecar.size_bytes:,} bytes, too many for the text of a film; "
-            "give SRT, WebVTT, ASS or TTML"
+            f"{sidecar.url} has {sidecar.size_bytes:,} bytes, too many for subtitles; use SRT, WebVTT, ASS or TTML"
         )
     data = masters.read(sidecar, endpoint_url)
     if len(data) != sidecar.size_bytes or (sidecar.digest.startswith("sha256:") and _digest(data) != sidecar.digest):
-        raise MasterError(f"{sidecar.url} has changed since the job was planned; start the job anew")
+        raise MasterError(f"{sidecar.url} has changed since the job was planned; submit it again")
     return data
 
 
 def text_of(data: bytes, url: str) -> str:
-    """Decode a sidecar: UTF-8, or UTF-16 with its mark.
+    """Decode a sidecar from UTF-8, or from UTF-16 with a byte order mark.
 
     Raises:
-        MasterError: It is neither, or binary.
+        MasterError: It has another encoding, or is binary.
     """
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
@@ -144,12 +143,12 @@ def text_of(data: bytes, url: str) -> str:
     except UnicodeDecodeError as error:
         raise MasterError(f"{url} is not in UTF-8 (byte {error.start:,}); save it in that encoding") from None
     if "\0" in text:
-        raise MasterError(f"{url} is no text, but binary; give SRT, WebVTT, ASS or TTML")
+        raise MasterError(f"{url} is binary, not text; use SRT, WebVTT, ASS or TTML")
     return text
 
 
 def prepared(data: bytes, codec: str, url: str) -> bytes:
-    """A sidecar as a task's command reads it: in UTF-8, of SRT the cues alone; TTML stays as it is."""
+    """Convert a sidecar for a task's command: to UTF-8, SRT without invalid blocks; TTML is not changed."""
     if codec == TTML:
         return data
     text = text_of(data, url)
@@ -157,21 +156,21 @@ def prepared(data: bytes, codec: str, url: str) -> bytes:
 
 
 def _parsed(data: bytes, codec: str, url: str) -> webvtt.Parsed:
-    found: Iterable[Cue]
+    parsed: Iterable[Cue]
     match codec:
         case "ttml":
-            found = ttml.cues(ttml.read(data, url))
+            parsed = ttml.cues(ttml.read(data, url))
         case "webvtt":
             return webvtt.parse(text_of(data, url))
         case "srt":
             return srt.parse(text_of(data, url))
         case _:
-            found = cues.read(text_of(data, url).encode(), file_format=ASS)
-    return webvtt.Parsed(tuple(found))
+            parsed = cues.read(text_of(data, url).encode(), file_format=ASS)
+    return webvtt.Parsed(tuple(parsed))
 
 
 def _format(data: bytes, url: str) -> str:
-    # XML says itself how it is encoded.
+    # XML declares its own encoding.
     if data[:200].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") or data[:4] in (
         b"\xff\xfe<\0",
         b"\xfe\xff\0<",
@@ -184,7 +183,7 @@ def _format(data: bytes, url: str) -> str:
         return ASS
     if srt.is_srt(head):
         return SRT
-    raise MasterError(f"{url} is none of SRT, WebVTT, ASS and TTML; have it exported as one of these")
+    raise MasterError(f"{url} is none of SRT, WebVTT, ASS and TTML; export it as one of these")
 
 
 def _digest(data: bytes) -> str:

@@ -1,7 +1,7 @@
-"""SubRip files: a block that is no cue is skipped, and the rest of the file is read.
+"""Read and write SubRip files; blocks that are not cues are skipped.
 
-The format has no specification. What is read here is what players agree on: an optional number, a line of times, text
-up to an empty line.
+The format has no specification. This reads what players agree on: an optional number, a line of times, and text up to
+an empty line.
 """
 
 import re
@@ -18,12 +18,12 @@ _SNIFFED_LINES = 100
 
 
 def is_srt(text: str) -> bool:
-    """Whether one of a file's first lines tells times as SubRip does."""
+    """Whether one of a file's first lines has SubRip's times."""
     return any(_TIMES.match(line) for line in unified(text).split("\n", _SNIFFED_LINES)[:_SNIFFED_LINES])
 
 
 def parse(text: str) -> Parsed:
-    """Read a file; the cues' text keeps SubRip's own markup.
+    """Read a file; the text of cues keeps SubRip's markup.
 
     Args:
         text: The whole file, without a byte order mark.
@@ -41,7 +41,7 @@ def parse(text: str) -> Parsed:
 
 
 def write(cues: Iterable[Cue]) -> str:
-    """Write cues as a file that every reader takes."""
+    """Write cues as a strict SubRip file that every reader accepts."""
     return "\n".join(
         f"{number}\n{_clock(cue.start_ms)} --> {_clock(cue.end_ms)}\n{cue.text}\n"
         for number, cue in enumerate(cues, start=1)
@@ -49,7 +49,7 @@ def write(cues: Iterable[Cue]) -> str:
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Runs of lines that are not empty, each with the number of its first line, from 1."""
+    """Runs of non-empty lines, each with the number of its first line, from 1."""
     for filled, run in groupby(enumerate(lines, start=1), key=lambda numbered: bool(numbered[1].strip())):
         if filled:
             numbered = list(run)
@@ -57,7 +57,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split(block: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
-    """Cut a block whose cues have no empty line between them: before each line of times, and the number before it."""
+    """Split a block with several cues before each line of times, or before the number on the line above."""
     starts = [0]
     for at, line in enumerate(block):
         if ARROW in line:
@@ -79,7 +79,7 @@ def _cue(block: list[str]) -> Cue | None:
 
 
 def _is_empty(block: list[str]) -> bool:
-    """Whether a block is a cue without text or a number alone, which can be dropped without a warning."""
+    """Whether a block is a cue without text, or only a number: such blocks are dropped without a warning."""
     *numbers, last = block
     shaped = len(block) <= 2 and all(map(_NUMBER.fullmatch, numbers))
     return shaped and bool(_TIMES.match(last) or _NUMBER.fullmatch(last))

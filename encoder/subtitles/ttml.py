@@ -1,4 +1,4 @@
-"""TTML: a document is read as a model by ttconv, and becomes cues for WebVTT and one plain IMSC document.
+"""Read TTML with ttconv, and convert it to cues for WebVTT and to a plain IMSC document.
 
 Sources: W3C, TTML2; W3C, IMSC 1.1 Text Profile; W3C, WebVTT, section 4.2 (cue text).
 """
@@ -22,17 +22,17 @@ from headend.core.errors import MasterError
 from headend.core.media import Cue
 
 PROFILE = "http://www.w3.org/ns/ttml/profile/imsc1/text"
-"""IMSC 1.0.1, section 5.1: the text profile's designator; documents of 1.1 without its additions are of it, too."""
+"""Designator of the text profile of IMSC 1.0.1 (section 5.1), also for 1.1 documents without its additions."""
 _FOREVER_S = 10**6
 _PROFILE_ATTRIBUTE = "{http://www.w3.org/ns/ttml#parameter}profile"
 
-# It tells each step that it takes; what matters is in its result.
+# ttconv logs every step; only its result matters.
 logging.getLogger("ttconv").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Text, or a line break, that is shown as a whole."""
+    """Text, or a line break, with the time at which it is shown."""
 
     begin_s: Fraction
     end_s: Fraction | None
@@ -40,14 +40,14 @@ class _Run:
 
 
 def read(data: bytes, url: str) -> model.ContentDocument:
-    """Read a document; one that names entities or a DTD is not parsed any further.
+    """Read a document; one with a DTD or entities is rejected before they are parsed.
 
     Args:
-        data: The file.
-        url: Where it is, for errors.
+        data: The file's bytes.
+        url: Its location, for errors.
 
     Raises:
-        MasterError: It is not XML, not TTML, or would be something else than it seems.
+        MasterError: It is not XML or not TTML, or has a DTD or entities.
     """
     try:
         root = SafeXml.fromstring(data, forbid_dtd=True)
@@ -55,22 +55,22 @@ def read(data: bytes, url: str) -> model.ContentDocument:
         document = reader.to_model(Xml.ElementTree(root))
     except DefusedXmlException as error:
         raise MasterError(
-            f"{url} declares a DTD or entities, which timed text never needs: have it exported again", facts=str(error)
+            f"{url} declares a DTD or entities, which are not allowed in timed text: export it again", facts=str(error)
         ) from None
     except Xml.ParseError as error:
-        raise MasterError(f"{url} is broken XML ({error}); have it exported again") from None
+        raise MasterError(f"{url} is broken XML ({error}); export it again") from None
     except Exception as error:
-        # The reader meets nonsense with whatever comes of it.
-        raise MasterError(f"{url} is no TTML that can be read; have it exported again", reason=repr(error)) from None
+        # The reader raises any kind of exception for invalid input.
+        raise MasterError(f"{url} can't be read as TTML; export it again", reason=repr(error)) from None
     if document is None or document.get_body() is None:
-        raise MasterError(f"{url} is XML, but no TTML with a body; give SRT, WebVTT, ASS or TTML")
+        raise MasterError(f"{url} is XML, but not TTML with a body; use SRT, WebVTT, ASS or TTML")
     return document
 
 
 def _end_openly(root: Xml.Element) -> None:
-    """State an end, far away, where an element only begins: what ends it then is its parent, or the title.
+    """Give elements with a begin and no end a very long duration, so that they end with their parent.
 
-    That is what TTML2 says (section 12.2.4); ttconv 1.2 forgets the beginning when it works out an end from children.
+    This is the meaning in TTML2 (section 12.2.4); ttconv 1.2 ignores the begin when it computes an end from children.
     """
     for parent in root.iter():
         for child in parent if parent.get("timeContainer") != "seq" else ():
@@ -79,17 +79,17 @@ def _end_openly(root: Xml.Element) -> None:
 
 
 def cues(document: model.ContentDocument) -> tuple[Cue, ...]:
-    """The paragraphs as cues, each as long as it lasts; one whose parts come and go makes a cue for each state."""
+    """Convert paragraphs to cues; one whose parts appear at different times becomes a cue for each state."""
     body = document.get_body()
     return tuple(cue for paragraph, span in _paragraphs(body, (Fraction(0), None)) for cue in _cues(paragraph, span))
 
 
 def imsc(document: model.ContentDocument, duration_s: Fraction, *, start_s: Fraction = Fraction(0)) -> bytes:
-    """The document in IMSC's text profile, all times stated and none behind the title's end.
+    """Convert a document to IMSC's text profile, with all times stated and none after the title's end.
 
     Args:
-        document: It is changed.
-        duration_s: How long the title lasts.
+        document: The document; it is modified.
+        duration_s: Duration of the title.
         start_s: When the title starts, in the document's time.
     """
     body = document.get_body()
@@ -102,9 +102,9 @@ def imsc(document: model.ContentDocument, duration_s: Fraction, *, start_s: Frac
 
 
 def _move(element: model.ContentElement, earlier_s: Fraction) -> bool:
-    """Let an element and all in it be active earlier, or later below 0; False if nothing of it is left.
+    """Shift an element and its content to earlier times, or later if negative; False if nothing of it is left.
 
-    Children count from their parent's beginning: what an element can't be moved by, they are.
+    Children's times are relative to their parent's begin, so they are shifted by what the parent can't be.
     """
     begin_s, end_s = element.get_begin() or Fraction(0), element.get_end()
     if end_s is not None:
@@ -134,7 +134,7 @@ def _paragraphs(element: model.ContentElement, around: _Span) -> Iterator[tuple[
 
 
 def _within(element: model.ContentElement, around: _Span) -> _Span:
-    """When an element is active: its times count from its parent's beginning, and end with its parent."""
+    """When an element is active: its times are relative to its parent's begin, and it ends with its parent."""
     begin_s = around[0] + (element.get_begin() or 0)
     own = element.get_end()
     ends = [end for end in (None if own is None else around[0] + own, around[1]) if end is not None]
@@ -144,7 +144,7 @@ def _within(element: model.ContentElement, around: _Span) -> _Span:
 def _cues(paragraph: model.P, span: _Span) -> Iterator[Cue]:
     runs = list(_runs(paragraph, span, ""))
     edges = {span[0], *(run.begin_s for run in runs), *(run.end_s for run in runs if run.end_s is not None)}
-    # A paragraph without an end lasts as long as the title, which cuts it.
+    # A paragraph without an end is cut at the end of the title.
     bounds: list[Fraction] = sorted(edges | ({Fraction(_FOREVER_S)} if span[1] is None else {span[1]}))
     settings = _placed(paragraph)
     for begin_s, end_s in pairwise(bounds):
@@ -164,19 +164,19 @@ def _runs(element: model.ContentElement, span: _Span, styles: str) -> Iterator[_
             closed = "".join(f"</{tag}>" for tag in reversed(styles))
             yield _Run(*inner, f"{opened}{escaped(words)}{closed}" if words.strip() else words)
         elif isinstance(child, model.Rt | model.Rp | model.Rtc):
-            # Ruby text would stand beside its base as if it were said.
+            # Skip ruby text, which would look like spoken text beside its base.
             continue
         else:
             yield from _runs(child, inner, _styled(child, styles))
 
 
 def _styled(element: model.ContentElement, styles: str) -> str:
-    for tag, there in (
+    for tag, is_set in (
         ("i", element.get_style(StyleProperties.FontStyle) in (FontStyleType.italic, FontStyleType.oblique)),
         ("b", element.get_style(StyleProperties.FontWeight) is FontWeightType.bold),
         ("u", getattr(element.get_style(StyleProperties.TextDecoration), "underline", None) is True),
     ):
-        if there and tag not in styles:
+        if is_set and tag not in styles:
             styles += tag
     return styles
 
@@ -187,7 +187,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _placed(paragraph: model.P) -> str:
-    """``line:0`` where the region's text stands in the upper half; WebVTT's own place is at the bottom."""
+    """``line:0`` if the region's text is in the upper half; WebVTT's default is the bottom."""
     region = paragraph.get_region()
     if region is None:
         return ""

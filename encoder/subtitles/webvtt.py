@@ -1,4 +1,4 @@
-"""WebVTT files, read as a browser reads them: a block that is no cue is skipped, and the rest of the file is read.
+"""Read WebVTT files as browsers do; blocks that are not cues are skipped.
 
 Source: W3C, WebVTT: The Web Video Text Tracks Format, section 6 (parsing).
 """
@@ -16,11 +16,11 @@ ARROW = "-->"
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a file of subtitles holds.
+    """The content of a subtitle file.
 
     Attributes:
-        cues: In the order of the file; each has a text and ends after it starts.
-        skipped_lines: First line, from 1, of each block that is no cue though it should be one.
+        cues: The cues in the order of the file; each has text and ends after it starts.
+        skipped_lines: Number of the first line, from 1, of each block that should be a cue but can't be read.
     """
 
     cues: tuple[Cue, ...]
@@ -28,7 +28,7 @@ class Parsed:
 
 
 def is_webvtt(text: str) -> bool:
-    """Whether a file begins as WebVTT does."""
+    """Whether a file starts with WebVTT's signature."""
     return _SIGNATURE.match(text.replace("\r", "\n", 1) if "\r" in text[:200] else text) is not None
 
 
@@ -36,13 +36,13 @@ def parse(text: str) -> Parsed:
     """Read a file.
 
     Args:
-        text: The whole file, without a byte order mark; its first line is not looked at.
+        text: The whole file, without a byte order mark; its first line is ignored.
     """
     lines = unified(text).replace("\0", "�").split("\n")
     cues: list[Cue] = []
     skipped: list[int] = []
     at = next((number for number, line in enumerate(lines) if not line), len(lines))
-    # A header that runs straight into the first cue ends at its times, or before its identifier.
+    # Without an empty line after the header, it ends at the first cue's times, or before its identifier.
     if early := next((number for number, line in enumerate(lines[1:at], start=1) if ARROW in line), None):
         at = early
     while at < len(lines):
@@ -59,12 +59,12 @@ def parse(text: str) -> Parsed:
 
 
 def unified(text: str) -> str:
-    """A text whose lines all end alike."""
+    """Convert all line ends to newlines."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def clean(text: str) -> str:
-    """One cue's text as a WebVTT file can hold it: no blank line, no arrow."""
+    """Remove blank lines and arrows from a cue's text, which WebVTT does not allow."""
     lines = (line.rstrip() for line in text.replace("\0", "").replace(ARROW, "--&gt;").splitlines())
     return "\n".join(line for line in lines if line)
 
@@ -73,9 +73,9 @@ _BROKEN, _INVISIBLE = "broken", "invisible"
 
 
 def _block_end(lines: list[str], first: int) -> int:
-    """Where a block ends: at an empty line, or before times that are not in its first two lines.
+    """The end of a block: an empty line, or a line with times after its first two lines.
 
-    The second line's times belong to the block unless its first line had some.
+    Times in the second line belong to the block unless its first line has times.
     """
     has_times = ARROW in lines[first]
     for at in range(first + 1, len(lines)):
@@ -89,7 +89,7 @@ def _block_end(lines: list[str], first: int) -> int:
 
 
 def _cue(block: list[str]) -> Cue | str:
-    """A block's cue, or what it is instead."""
+    """A block's cue, or `_BROKEN` or `_INVISIBLE`."""
     place = next((number for number, line in enumerate(block[:2]) if ARROW in line), None)
     if place is None:
         return _INVISIBLE if _NO_CUE.match(block[0]) else _BROKEN

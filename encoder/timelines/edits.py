@@ -1,7 +1,7 @@
-"""Edit lists: which of them FFmpeg carries out, and the refusal of the others by name.
+"""Reject edit lists that FFmpeg does not support.
 
-FFmpeg carries out a delay before a track and one stretch of it. Of several stretches it shows too much of each, and it
-knows neither pauses between them nor other speeds.
+FFmpeg supports a delay before a track and one segment of it. With several segments it shows too much of each, and it
+ignores pauses between them and other playback rates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ from headend.core.errors import MasterError
 from headend.core.media import Master
 
 _SAME_S = Fraction(1, 1000)
-"""Edits that lie nearer together in the media are one: their durations are rounded to ticks of the film."""
+"""Edits closer together in the media count as one, since durations are rounded to ticks of the film."""
 
 
 def check(master: Master, stream: int, edits: Sequence[Edit]) -> None:
-    """Refuse an edit list that would not be carried out.
+    """Reject an edit list that FFmpeg does not support.
 
     Args:
         master: Named in the error.
@@ -24,7 +24,7 @@ def check(master: Master, stream: int, edits: Sequence[Edit]) -> None:
         edits: Its edit list.
 
     Raises:
-        MasterError: It has more than a delay and one stretch; the message names the edit and its time.
+        MasterError: It has more than a delay and one segment; the message names the edit and its time.
     """
     for what in _unknown(edits):
         raise MasterError(
@@ -39,7 +39,7 @@ def _unknown(edits: Sequence[Edit]) -> Iterator[str]:
     for number, edit in enumerate(edits):
         place = f"at {float(at_s):.3f} s"
         if edit.media_s is None:
-            # Before everything else, it is a delay.
+            # Before all others, an empty edit is a delay.
             if end_s is not None and edit.duration_s:
                 yield f"an empty edit of {float(edit.duration_s):.3f} s {place}"
         elif edit.rate == 0:

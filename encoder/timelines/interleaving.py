@@ -1,8 +1,8 @@
-"""Interleaving: where sound lies in a file, against the picture beside it.
+"""Detect wrong sample rates of PCM by its interleaving with the picture.
 
-PCM in MOV and AVI is counted, not timed. Where parts of different channels or sample rates were joined under the header
-of the first one, the count runs too fast or too slow from there on, and nothing in the file says so. But writers put
-sound beside the picture that it belongs to: along the file, both advance at the same speed.
+PCM in MOV and AVI has no times: samples are counted. If parts with different channels or sample rates were joined under
+the header of the first one, the count runs too fast or too slow from there on, and nothing in the file states it. But
+writers interleave sound with the picture of the same time, so both advance at the same speed along the file.
 """
 
 from fractions import Fraction
@@ -14,33 +14,33 @@ from headend.core.media import Change
 
 _MOST_POINTS = 400
 _FEWEST_POINTS = 12
-"""On each side of a change."""
+"""Minimum number of points on each side of a change."""
 _SAME, _OTHER = 0.03, 0.06
-"""By how much speeds may differ from that of the picture to be the same, and must differ to be another."""
+"""Maximum difference from the picture's speed to count as the same, and minimum difference to count as another one."""
 _SPREAD_S = 0.25
-"""How far sound may lie from where its speed would have it, as writers put it into the file in pieces."""
+"""Maximum deviation of sound from a constant speed, since writers interleave it in pieces."""
 _LEAST_S = 1.0
-"""By how much sound must have run away at its end; more than writers put into one piece."""
+"""Minimum drift at the end of the sound; more than the length of a piece."""
 
 Places = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
 
 
 def change(sound_at: Places, sound_s: Seconds, picture_at: Places, picture_s: Seconds) -> Change | None:
-    """Find where sound begins to advance at another speed than the picture, for good.
+    """Find the place from which on the sound's speed differs from the picture's.
 
     Args:
-        sound_at: Where the packets of sound lie in the file, in bytes, ascending.
-        sound_s: When they are heard, by count.
-        picture_at: Where the packets of the picture lie, ascending.
-        picture_s: When they are shown.
+        sound_at: Byte positions of the packets of sound, ascending.
+        sound_s: Their times, by count.
+        picture_at: Byte positions of the packets of the picture, ascending.
+        picture_s: Their presentation times.
 
     Returns:
-        The change; None if there is none, or if sound and picture don't lie beside each other.
+        The change; None if there is none, or if sound and picture are not interleaved.
     """
     if len(picture_at) < 2 * _FEWEST_POINTS or len(sound_at) < 2 * _FEWEST_POINTS:
         return None
-    # Frames may be shown in another order than they lie in.
+    # Frames may be reordered.
     picture_s = np.maximum.accumulate(picture_s)
     beside = np.searchsorted(picture_at, sound_at) - 1
     inside = (beside >= 0) & (beside < len(picture_at) - 1)
@@ -68,7 +68,7 @@ def change(sound_at: Places, sound_s: Seconds, picture_at: Places, picture_s: Se
 
 
 def _line(x: Seconds, y: Seconds) -> tuple[float, float]:
-    """The slope of the line through points, and how far from it the furthest of them is."""
+    """The slope of the regression line of points, and the largest deviation from it."""
     around = x - x.mean()
     width = float((around**2).sum())
     if width == 0:

@@ -1,7 +1,7 @@
-"""Packets of Opus that hold more streams than their header says, as where 5.1 was joined to stereo.
+"""Detect Opus packets with more streams than the header states, such as 5.1 that was joined to stereo.
 
-A packet of several streams has all but the last with a length of its own. Taken for one stream, it still decodes: to
-noise.
+In a packet of several streams, all but the last one state their length. Decoded as one stream, such a packet gives
+noise without an error.
 
 Source: RFC 6716, sections 3.2 and appendix B (self-delimiting framing); RFC 7845, section 5.1.1.
 """
@@ -9,20 +9,20 @@ Source: RFC 6716, sections 3.2 and appendix B (self-delimiting framing); RFC 784
 from encoder.timelines import samples
 
 LASTING_PACKETS = 16
-"""What is one stream may look like several by chance, for a packet or two."""
+"""Minimum number of packets in a row: a packet or two of one stream may look like several streams by chance."""
 _LEAST_STREAMS = 3
-"""5.0, 5.1 and 7.1 have three to five. Less are found in one stream too often."""
+"""5.0, 5.1 and 7.1 have three to five streams. Two are found in packets of one stream too often."""
 
 
 def streams(packet: bytes, header: bytes) -> str:
-    """Whether a packet holds several streams where its header promises one, in words.
+    """Describe whether a packet has several streams although its header states one.
 
     Args:
-        packet: All of it.
-        header: The header of Opus (``OpusHead``).
+        packet: The whole packet.
+        header: Opus's header (``OpusHead``).
 
     Returns:
-        Nothing for headers of several streams: a packet of fewer fails to decode.
+        A description; empty for headers of several streams, since decoding fails if a packet has fewer.
     """
     if len(header) < 19 or header[18] != 0:
         return ""
@@ -30,7 +30,7 @@ def streams(packet: bytes, header: bytes) -> str:
 
 
 def _is_several(packet: bytes) -> bool:
-    """Whether it can be read as streams that last alike and fill the packet."""
+    """Whether a packet can be parsed as several streams of equal duration that fill it."""
     at, lasts = 0, samples.of_opus(packet)
     for _ in range(_LEAST_STREAMS - 1):
         end = _end_of_delimited(packet, at)
@@ -41,7 +41,7 @@ def _is_several(packet: bytes) -> bool:
 
 
 def _end_of_delimited(packet: bytes, at: int) -> int | None:
-    """Where a stream ends that states the length of its last frame, too; None where that is behind the packet."""
+    """The end of a self-delimited stream; None if that is past the end of the packet."""
     try:
         code, place = packet[at] & 3, at + 1
         frames, padding, varies = (1, 2, 2, 0)[code], 0, code == 2

@@ -1,7 +1,7 @@
-"""The pace of sound: how far apart its packets are, against how much sound each of them holds.
+"""Detect changes of sample rate by the distance between packets, relative to the samples in each.
 
-Some writers join parts of different sample rates under the header of the first one. Packets then say nothing of the
-change, but their times do: 1024 samples last 21.3 ms at 48 kHz, 23.2 ms at 44.1 kHz.
+Some writers join parts with different sample rates under the header of the first one. Packets don't state the change,
+but their times show it: 1024 samples last 21.3 ms at 48 kHz, 23.2 ms at 44.1 kHz.
 """
 
 from collections.abc import Iterator
@@ -17,30 +17,30 @@ from headend.core.media import Change, Timeline
 _WINDOW_PACKETS, _STRIDE_PACKETS = 24, 4
 _LASTING_WINDOWS = 4
 _OTHER = 0.04
-"""By what share paces differ: standard rates by 8 % at least, while sound that drifts does so by a few."""
+"""Minimum relative change of pace: standard rates differ by at least 8 %, drifting sound by a few per cent."""
 _EVEN = 0.03
-"""Windows whose mean pace is further from that of their middle half hold a gap or jitter, and are left out."""
+"""Windows whose mean pace differs more from that of their middle half have a gap or jitter, and are left out."""
 CROWDED = 1 / 8
-"""Packets that are nearer to each other than so much of their length were moved there, since their times went back."""
+"""Packets closer together than this share of their duration were moved there, because their times went back."""
 _RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
 _PLACED_S = Fraction(1, 20)
-"""How exactly a break lies where the ratio of two rates would have it: a priming or a last frame may be between."""
+"""Tolerance of the position of a break that the ratio of two rates predicts: priming or a last frame may be between."""
 _NEAR_S = Fraction(1)
-"""Breaks that are nearer to each other than this are one."""
+"""Breaks closer together than this count as one."""
 
 Numbers = npt.NDArray[np.int64]
 
 
 def changes(pts: Numbers, lengths: Numbers, unit: int) -> tuple[Change, ...]:
-    """Where packets begin to follow each other at another pace for good, which is another sample rate.
+    """Find where the pace of packets changes permanently, which means another sample rate.
 
     Args:
-        pts: When each packet starts.
-        lengths: How long it lasts, counted in samples of the stated rate.
-        unit: Of both, in a second.
+        pts: Start of each packet.
+        lengths: Duration of each packet, from its samples and the stated rate.
+        unit: Units of both in a second.
 
     Returns:
-        The first change; nothing where there is none.
+        The first change; empty if there is none.
     """
     if len(pts) < 2 * _WINDOW_PACKETS or (lengths[:-1] <= 0).any():
         return ()
@@ -68,16 +68,16 @@ def changes(pts: Numbers, lengths: Numbers, unit: int) -> tuple[Change, ...]:
 
 
 def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s: Fraction) -> Change | None:
-    """Find where parts were joined whose ticks are of different length, since they count samples of different rates.
+    """Find joined parts whose ticks have different lengths, because they count samples of different rates.
 
-    A part whose times are in units of another rate begins too late or too early by the ratio of the two, and the sound
-    ends too late or too early by the same ratio.
+    A part whose times are in units of another rate starts too late or too early by the ratio of the two rates, and the
+    sound ends too late or too early by the same ratio.
 
     Args:
-        timeline: Of a stream of sound.
-        rate_hz: Its sample rate, as stated.
+        timeline: The timeline of a stream of sound.
+        rate_hz: Its stated sample rate.
         start_s: When the picture starts.
-        end_s: When it ends.
+        end_s: When the picture ends.
     """
     breaks = list(_breaks(timeline))
     for other_hz in _RATES_HZ if breaks and end_s > start_s else ():
@@ -93,13 +93,13 @@ def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s:
 
 
 def _is_placed(one: tuple[Fraction, Fraction], start_s: Fraction, ratio: Fraction) -> bool:
-    """Whether what follows a break is so many times as late as it should be."""
+    """Whether the sound after a break is late by the ratio of two rates."""
     at_s, moved_s = one
     return abs(moved_s - (at_s - start_s) * (ratio - 1)) < _PLACED_S < abs(moved_s)
 
 
 def _breaks(timeline: Timeline) -> Iterator[tuple[Fraction, Fraction]]:
-    """When sound breaks off, and by how much what follows is later; breaks near to each other are added up."""
+    """Time of each break in the sound, and its length; breaks close together are added up."""
     at_s: Fraction | None = None
     moved_s = last_s = Fraction(0)
     for before, after in pairwise(timeline.spans):

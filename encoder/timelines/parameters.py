@@ -1,7 +1,7 @@
-"""Parameters that change in mid-stream: the bytes of a packet in which a codec states them.
+"""Detect parameters that change in mid-stream from the bytes of a packet in which a codec states them.
 
-Headers are compared, not parsed, where the decoder can be asked what they mean; of sound, the few bits are read that
-tell channels and sample rate.
+Headers of pictures are compared, not parsed, since the decoder can interpret them. For sound, only the bits of channels
+and sample rate are read.
 
 Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ITU-T H.266, section 7.3.2; ISO/IEC 13818-2, sections
 6.2.2.1, 6.2.2.3 and 6.2.2.4; SMPTE RDD 36, section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3;
@@ -14,55 +14,55 @@ RFC 9639, section 9.1 (FLAC).
 from collections.abc import Callable, Iterator, Mapping
 
 HEAD_BYTES = 4096
-"""How much of a packet is looked at: parameter sets come first."""
+"""Number of bytes to read of a packet: parameter sets come first."""
 
 _SETS = {"h264": (0, 0x1F, 0, (7,)), "hevc": (0, 0x7E, 1, (33,)), "vvc": (1, 0xF8, 3, (15,))}
-"""Where the type of a NAL unit stands (number of the byte, mask, shift), and the types of sequence parameter sets."""
+"""Position of a NAL unit's type (number of the byte, mask, shift), and the types of sequence parameter sets."""
 _AC3_CHANNELS = ("1+1", "1.0", "2.0", "3.0", "2.1", "3.1", "2.2", "3.2")
 _AC3_RATES_HZ = (48_000, 44_100, 32_000)
 _MPEG_RATES_HZ = (44_100, 48_000, 32_000)
 _WITH_ELEMENTS = (1, 2, 3, 4, 5, 6, 29)
-"""Kinds of AAC whose frames are lists of elements: Main, LC, SSR, LTP, and those with SBR, scalability and PS."""
+"""AAC object types whose frames are lists of elements: Main, LC, SSR, LTP, and those with SBR, scalability and PS."""
 _AAC_RATES_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
 
 def of_picture(codec: str, head: bytes) -> bytes:
-    """The header of a sequence, from a packet at which decoding can start.
+    """The sequence header in the packet of a keyframe.
 
     Args:
         codec: FFmpeg's name.
         head: The beginning of the packet.
 
     Returns:
-        Bytes that differ where the parameters do; nothing where the packet states none, or for other codecs.
+        Bytes that differ if the parameters do; empty if the packet states none, and for other codecs.
     """
     if codec in _SETS:
         place, mask, shift, types = _SETS[codec]
         return b"".join(unit for unit in _units(head) if len(unit) > place and (unit[place] & mask) >> shift in types)
-    found = _PICTURES.get(codec)
-    return found(head) if found is not None else b""
+    parse = _PICTURES.get(codec)
+    return parse(head) if parse is not None else b""
 
 
 def stated_in_picture(codec: str) -> bool:
-    """Whether `of_picture` knows where packets of a codec state their parameters."""
+    """Whether `of_picture` supports a codec."""
     return codec in _SETS or codec in _PICTURES
 
 
 def of_sound(codec: str, head: bytes) -> str:
-    """Channels and sample rate of a packet, in words; nothing for codecs whose container states them once."""
-    found = _SOUNDS.get(codec)
-    return found(head) if found is not None and len(head) >= 8 else ""
+    """Describe the channels and the sample rate of a packet; empty for codecs whose container states them once."""
+    parse = _SOUNDS.get(codec)
+    return parse(head) if parse is not None and len(head) >= 8 else ""
 
 
 def states_itself(codec: str) -> bool:
-    """Whether packets of a codec of sound say anything of their channels or sample rate."""
+    """Whether packets of a sound codec state their channels or sample rate."""
     return codec in _SOUNDS
 
 
 def of_sound_header(codec: str, header: bytes) -> str:
-    """The same of a codec's header, which a container may state anew in mid-stream; nothing where it can't be read.
+    """The same for a codec's header, which a container may replace in mid-stream; empty if it can't be read.
 
-    Only the header of AAC is read so far, whose packets say nothing of themselves in MP4 and Matroska.
+    This only reads AAC's header, since its packets in MP4 and Matroska state nothing.
     """
     if codec != "aac" or len(header) < 2:
         return ""
@@ -72,10 +72,10 @@ def of_sound_header(codec: str, header: bytes) -> str:
 
 
 def first_element(codec: str, head: bytes, header: bytes) -> str:
-    """How many channels a packet of AAC has in its first element, in words.
+    """Describe the number of channels in the first element of an AAC packet.
 
-    Some writers join streams under the header of the first one, so that the header is wrong from there on. The order of
-    elements follows from the channels: stereo begins with a pair, mono and 5.1 with a single channel.
+    Some writers join streams under the header of the first one, which is wrong for the others. The first element
+    depends on the channels: stereo starts with a pair, mono and 5.1 with a single channel.
 
     Args:
         codec: FFmpeg's name.
@@ -83,7 +83,7 @@ def first_element(codec: str, head: bytes, header: bytes) -> str:
         header: The codec's header; empty for ADTS.
 
     Returns:
-        Nothing for other codecs, and where the packet begins with something else than channels.
+        A description; empty for other codecs, and for packets that don't start with channels.
 
     Source: ISO/IEC 14496-3, section 4.4.2.1 (``id_syn_ele``).
     """
@@ -97,7 +97,7 @@ def first_element(codec: str, head: bytes, header: bytes) -> str:
 
 
 def _mpeg2(head: bytes) -> bytes:
-    """Width, height, the shape of pixels, how chroma is sampled, and colour as far as it is described."""
+    """Width, height, aspect ratio, chroma sampling, and the colour description if there is one."""
     at = head.find(b"\0\0\1\xb3")
     if not 0 <= at <= len(head) - 8:
         return b""
@@ -116,13 +116,13 @@ def _prores(head: bytes) -> bytes:
 
 
 def _mpeg4(head: bytes) -> bytes:
-    """The headers of a visual object, which tells colours, and of its layer."""
+    """The headers of a visual object, with its colours, and of its layer."""
     parts = head.split(b"\0\0\1")
     return b"".join(part for part in parts if part and (part[0] == 0xB5 or 0x20 <= part[0] <= 0x2F))
 
 
 def _jpeg(head: bytes) -> bytes:
-    """Precision, size and sampling, behind the mark of a frame."""
+    """Precision, size and sampling, after a frame's marker."""
     at = 2
     while at + 4 <= len(head) and head[at] == 0xFF:
         if head[at + 1] in (0xC0, 0xC1, 0xC2, 0xC3):
@@ -141,14 +141,14 @@ def _vp8(head: bytes) -> bytes:
 
 
 def _vp9(head: bytes) -> bytes:
-    """Profile, colour and size; what follows the height in its last byte is left out."""
+    """Profile, colour and size, without the bits that share a byte with the height."""
     if head[1:4] != b"\x49\x83\x42" or len(head) < 9:
         return b""
     return bytes((head[0] & 0xF0, *head[4:8], head[8] & 0xF0))
 
 
 def _av1(head: bytes) -> bytes:
-    """The sequence header, among the first units that state their sizes."""
+    """The sequence header, from the first OBUs that have a size."""
     at = 0
     while at < len(head) and head[at] & 0b10:
         start = at + 1 + (head[at] >> 2 & 1)
@@ -182,7 +182,7 @@ _PICTURES: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def _units(head: bytes) -> Iterator[bytes]:
-    """NAL units, after start codes or with a length of four bytes before each."""
+    """NAL units, separated by start codes or by lengths of four bytes."""
     if head[:3] == b"\0\0\1" or head[:4] == b"\0\0\0\1":
         yield from (part.rstrip(b"\0") for part in head.split(b"\0\0\1"))
         return
@@ -198,13 +198,13 @@ def _ac3(head: bytes) -> str:
         return ""
     bits = f"{int.from_bytes(head[:8]):064b}"
     if head[5] >> 3 > 10:
-        # E-AC-3: the first substream alone; others add to it.
+        # E-AC-3: only the first independent substream, since others add to it.
         rate, mode, low = head[4] >> 6, int(bits[36:39], 2), bits[39]
         if bits[16:18] != "00" or bits[18:21] != "000":
             return ""
     else:
         rate, mode = head[4] >> 6, head[6] >> 5
-        # Mix levels of the centre and the surrounds, or the mark of Dolby Surround, lie between.
+        # Skip the mix levels of centre and surrounds, or the Dolby Surround flag.
         low = bits[51 + 2 * (mode & 1 and mode != 1) + 2 * bool(mode & 4) + 2 * (mode == 2)]
     return f"{_AC3_CHANNELS[mode]}{' and LFE' if low == '1' else ''}, {_AC3_RATES_HZ[rate]} Hz" if rate < 3 else ""
 
@@ -218,7 +218,7 @@ def _mpeg(head: bytes) -> str:
 
 
 def _flac(head: bytes) -> str:
-    """Nothing where the frame leaves it to the header."""
+    """Empty if the frame refers to the header."""
     rates_hz = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
     rate, channels = head[2] & 0xF, head[3] >> 4
     if head[0] != 0xFF or head[1] & 0xFE != 0xF8 or not 0 < rate < len(rates_hz) or channels > 10:
@@ -227,7 +227,7 @@ def _flac(head: bytes) -> str:
 
 
 def _latm(head: bytes) -> str:
-    """Nothing where the frame leaves it to the one before."""
+    """Empty if the frame refers to the previous one."""
     if head[0] != 0x56 or head[1] & 0xE0 != 0xE0 or head[3] & 0b1100_0000:
         return ""
     return of_sound_header("aac", head[5:])

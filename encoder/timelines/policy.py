@@ -1,4 +1,4 @@
-"""What is done where the time of sound breaks off, and how much of that is done unasked."""
+"""Decide how to repair gaps, overlaps and drift of sound, and how much of it without the user's consent."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -7,25 +7,25 @@ from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Change, Master, Span, Timeline
 
 _SHOWN = 3
-"""How many places a line names."""
+"""Maximum number of places that a line lists."""
 _SOFTEST_S, _HARDEST_S = Fraction(1, 100), Fraction(1, 10)
 
 
 def resampling(timeline: Timeline | None, rate_hz: int) -> dict[str, object]:
-    """Options of FFmpeg's ``aresample`` that put sound where its time stamps say; none where counting does that.
+    """Options of FFmpeg's ``aresample`` that place sound by its time stamps; empty if counting samples is enough.
 
     Args:
-        timeline: Of the stream.
-        rate_hz: Samples per second of the result.
+        timeline: The stream's timeline.
+        rate_hz: Sample rate of the result.
     """
     if timeline is None or timeline.even:
         return {}
     steps = [abs(span.end_s - span.start_s) for span in (*timeline.gaps(), *timeline.overlaps())]
-    # Single packets with wrong time stamps move nothing: what is mended is nearly as long as the shortest break.
+    # Ignore single wrong time stamps: the threshold is a little less than the shortest break.
     hard_s = min(_HARDEST_S, max(_SOFTEST_S, min(steps) * 3 / 4)) if steps else _HARDEST_S
     options: dict[str, object] = {"async": 1, "min_hard_comp": float(round(hard_s, 3))}
     if timeline.drift_s:
-        # Samples per second by which it may be stretched or squeezed: a twentieth.
+        # Maximum correction in samples per second: 5 %.
         options["async"] = rate_hz // 20
     return options
 
@@ -38,31 +38,31 @@ def check(
     most_s: Fraction,
     option: str = "--max-sound-gap",
 ) -> None:
-    """Refuse sound with gaps and overlaps that are too long to be mended unasked.
+    """Reject sound with gaps and overlaps that are too long to repair without the user's consent.
 
     Args:
         master: Named in the error.
-        programmes: What is delivered.
-        start_s: When the master shows its first frame; times are told from there.
-        most_s: How long a gap or an overlap may be in one place; twice as much is allowed in all.
+        programmes: The programmes to deliver.
+        start_s: When the master shows its first frame; times in messages count from there.
+        most_s: Maximum length of one gap or overlap; twice as much is allowed in total.
         option: The option that allows more, for the error's advice; empty for none.
 
     Raises:
-        MasterError: There is more. The message names the place, and how to go on.
+        MasterError: There is more. The message names the places and the option.
     """
     for stream, timeline in _timelines(programmes):
         for change in timeline.changes:
             raise changing(master, stream, change, start_s)
         for what, found, done in (
-            ("no sound", list(timeline.gaps()), "have silence put there"),
-            ("sound twice", list(timeline.overlaps()), "have the later one cut"),
+            ("no sound", list(timeline.gaps()), "allow silence there"),
+            ("sound twice", list(timeline.overlaps()), "allow cutting the later one"),
         ):
             longest_s, total_s = max(map(_length, found), default=Fraction(0)), _total(found)
             if longest_s <= most_s and total_s <= 2 * most_s:
                 continue
-            advice = f", or {done} by {option} {_upwards(max(longest_s, total_s / 2))}" if option else ""
+            advice = f", or {done} with {option} {_upwards(max(longest_s, total_s / 2))}" if option else ""
             raise MasterError(
-                f"{master.url}: audio {stream} has {what} for {_seconds(total_s)} in all, at "
+                f"{master.url}: audio {stream} has {what} for {_seconds(total_s)} in total, at "
                 f"{_listed(found, start_s)}; deliver it again{advice}",
                 stream=stream,
                 places=[_text(span, start_s) for span in found],
@@ -70,7 +70,7 @@ def check(
 
 
 def changing(master: Master, stream: int, change: Change, start_s: Fraction) -> MasterError:
-    """The error of sound whose channels or sample rate change; arguments as for `check`."""
+    """The error for sound whose channels or sample rate change; arguments as for `check`."""
     return MasterError(
         f"{master.url}: audio {stream} changes from {change.before} to {change.after} at "
         f"{_seconds(change.at_s - start_s)}; deliver it with the same channels and rate throughout",
@@ -79,7 +79,7 @@ def changing(master: Master, stream: int, change: Change, start_s: Fraction) -> 
 
 
 def describe(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator[str]:
-    """Lines of the plan on sound whose time does not run evenly; ``start_s`` as for `check`."""
+    """Describe repairs of sound, one line for each; ``start_s`` as for `check`."""
     for stream, timeline in _timelines(programmes):
         if gaps := list(timeline.gaps()):
             yield f"audio {stream} has no sound at {_listed(gaps, start_s)} → {_seconds(_total(gaps))} of silence"

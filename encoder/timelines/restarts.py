@@ -1,4 +1,4 @@
-"""Restarts: times that begin again in mid-file, as where one transport stream was appended to another."""
+"""Reject files whose times restart, such as a transport stream that was appended to another."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from headend.core.errors import MasterError
 from headend.core.media import Master
 
 BACK_S = Fraction(1, 20)
-"""A keyframe is shown later than all that comes before it in the file; times that are damaged may go back a little."""
+"""Tolerance: a keyframe is shown after everything before it in the file, but damaged times may go back a little."""
 DECODED_BACK_S = Fraction(1, 5)
-"""The same for keyframes whose presentation time is not stated: they are decoded before they are shown."""
+"""The same for keyframes without a presentation time, which are decoded before they are shown."""
 WRAP_S = Fraction(1 << 33, 90_000)
-"""Clocks of MPEG-2 begin again after 26.5 hours. FFmpeg takes a step back by more than half of that for such a wrap."""
+"""MPEG-2's clock wraps after 26.5 hours. FFmpeg treats a step back by more than half of that as a wrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +31,18 @@ class Shown:
 
 
 def check(master: Master, times: Iterable[Shown], time_base: Fraction) -> None:
-    """Refuse a master whose times begin again.
+    """Reject a master whose times restart.
 
-    Frames are known by their times from here on. Two frames of one time would be sorted together, or dropped.
+    Frames are identified by their times. Two frames with the same time would be mixed up or dropped.
 
     Args:
         master: Named in the error.
-        times: Of each packet of the picture, in the order of the file. Those that are no keyframes may be shown earlier
-            than what comes before them.
+        times: The times of the packets of the picture, in the file's order. Only keyframes are checked, since other
+            frames are reordered.
         time_base: Seconds of a tick.
 
     Raises:
-        MasterError: They do; the message says after how much of the film.
+        MasterError: The times restart; the message names the place.
     """
     first = latest = None
     for number, shown in enumerate(times):

@@ -1,4 +1,4 @@
-"""How many samples a packet of sound holds, by its own first bytes, for codecs whose packets differ in length.
+"""Count the samples of a packet from its first bytes, for codecs whose packets differ in duration.
 
 Source: RFC 6716, section 3.1 (Opus); Vorbis I specification, sections 4.2.2, 4.2.4 and 4.3.1.
 """
@@ -6,7 +6,7 @@ Source: RFC 6716, section 3.1 (Opus); Vorbis I specification, sections 4.2.2, 4.
 from collections.abc import Callable
 
 _OPUS_TICKS = ((480, 960, 1920, 2880),) * 3 + ((480, 960),) * 2 + ((120, 240, 480, 960),) * 4
-"""Samples of a frame at 48 kHz, for each kind of it: SILK in three bandwidths, hybrid in two, CELT in four."""
+"""Samples of a frame at 48 kHz, for each configuration: SILK in three bandwidths, hybrid in two, CELT in four."""
 _OPUS = tuple(samples for kind in _OPUS_TICKS for samples in kind)
 _LARGEST_MODES = 64
 _MODE_BITS = 41
@@ -16,15 +16,15 @@ Count = Callable[[bytes], int]
 
 
 def counter(codec: str, header: bytes) -> Count | None:
-    """A function that gets the beginning of each packet in turn, and says how many samples that packet adds.
+    """Make a function that gets the beginning of each packet in order, and returns the packet's number of samples.
 
     Args:
         codec: FFmpeg's name.
         header: The codec's header.
 
     Returns:
-        None for codecs that state it elsewhere, or whose header can't be read. The function gives 0 where a packet
-        can't be read, and for the first one of Vorbis.
+        The function; None for other codecs, or if the header can't be read. It returns 0 if a packet can't be read, and
+        for Vorbis's first packet.
     """
     if codec == "opus":
         return of_opus
@@ -32,7 +32,7 @@ def counter(codec: str, header: bytes) -> Count | None:
 
 
 def of_opus(head: bytes) -> int:
-    """Samples of a packet of Opus, or of a stream of it, at 48 kHz; 0 where that can't be read."""
+    """Samples at 48 kHz of an Opus packet, or of one stream in it; 0 if it can't be read."""
     if not head or (head[0] & 3 == 3 and len(head) < 2):
         return 0
     frames = (1, 2, 2, 0)[head[0] & 3] or head[1] & 63
@@ -54,7 +54,7 @@ def _vorbis(header: bytes) -> Count | None:
         if number >= len(long_modes):
             return 0
         size = sizes[long_modes[number]]
-        # A block overlaps with the one before by half of each.
+        # Consecutive blocks overlap by half of each.
         added, before = (before + size) // 4 if before else 0, size
         return added
 
@@ -62,9 +62,9 @@ def _vorbis(header: bytes) -> Count | None:
 
 
 def _xiph(header: bytes) -> tuple[bytes, bytes]:
-    """The first and the third of the three headers that FFmpeg keeps as one; empty where they can't be told apart."""
+    """The first and the third of the three headers that FFmpeg concatenates; empty if they can't be separated."""
     if header[:2] == b"\0\x1e":
-        # Each has its size before it, in 16 bits.
+        # A 16-bit size is before each.
         parts, at = [], 0
         while at + 2 <= len(header):
             size = int.from_bytes(header[at : at + 2])
@@ -83,10 +83,10 @@ def _xiph(header: bytes) -> tuple[bytes, bytes]:
 
 
 def _long_modes(setup: bytes) -> tuple[int, ...]:
-    """For each mode, 1 where its blocks are long. They stand at the header's end, before a bit that is set."""
+    """For each mode, 1 if its blocks are long. Modes are at the end of the header, before a bit that is set."""
     bits = int.from_bytes(setup, "little")
     end = bits.bit_length() - 1
-    found: tuple[int, ...] = ()
+    complete: tuple[int, ...] = ()
     modes: tuple[int, ...] = ()
     for number in range(1, _LARGEST_MODES + 1):
         start = end - number * _MODE_BITS
@@ -95,5 +95,5 @@ def _long_modes(setup: bytes) -> tuple[int, ...]:
             break
         modes = (bits >> start & 1, *modes)
         if bits >> start - 6 & 0x3F == number - 1:
-            found = modes
-    return found
+            complete = modes
+    return complete

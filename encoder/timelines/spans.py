@@ -1,7 +1,7 @@
-"""Spans of continuous sound, from the times of its packets.
+"""Find spans of continuous sound from the times of its packets.
 
-Packets are counted in samples where the codec fixes how many each holds, since containers round times and durations: to
-milliseconds in Matroska, to 1/90000 s in MPEG-TS.
+If the codec defines the number of samples in a packet, samples are counted, since containers round times and durations:
+to milliseconds in Matroska, to 1/90000 s in MPEG-TS.
 """
 
 import re
@@ -20,17 +20,17 @@ from encoder.timelines.samples import Count
 from headend.core.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
-"""A longer step between packets is a gap or an overlap: shorter than a codec's frame, longer than rounding."""
+"""Minimum length of a gap or an overlap between packets: shorter than a codec's frame, longer than rounding."""
 DRIFT_S = Fraction(1, 100)
 """A stream whose time stamps and samples disagree by more than this is resampled."""
 LONGEST_FRAME_S = Fraction(13, 100)
 """Longer than any codec's frame; Opus has the longest, with 120 ms (RFC 6716, section 2.1.4)."""
 _RETURN_PACKETS = 3
-"""A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
+"""A step that is undone within this many packets is a wrong time stamp, as in MPEG-PS, and not a break."""
 _MOST, _NEARLY_ALL = 0.9, 0.99
-"""Shares of packets that must last alike to be taken for alike."""
+"""Shares of packets with the same duration, to count as constant."""
 _QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512, "opus": 120}
-"""What the samples of a packet are a multiple of, by codec, where FFmpeg does not say how many they are.
+"""For codecs whose packet length FFmpeg does not state: the samples of a packet are a multiple of this.
 
 Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; RFC 6716, section 2.1.4.
 """
@@ -41,18 +41,18 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Stated:
-    """What packets say of their channels and sample rate.
+    """The channels and sample rates that packets state.
 
     Attributes:
-        runs: From when on, in words, and for how many packets.
-        lasting_packets: What is said by fewer in a row is damage.
+        runs: Runs of packets that state the same: first time, description, number of packets.
+        lasting_packets: Shorter runs are damage.
     """
 
     runs: list[tuple[int, str, int]] = field(default_factory=list)
     lasting_packets: int = 3
 
     def say(self, pts_ticks: int, words: str) -> None:
-        """Note what a packet says; nothing changes where it says nothing."""
+        """Record the description of a packet; an empty one is ignored."""
         if not words:
             return
         if self.runs and self.runs[-1][1] == words:
@@ -62,7 +62,7 @@ class Stated:
             self.runs.append((pts_ticks, words, 1))
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """Where it changes for longer than damage does."""
+        """The lasting changes."""
         lasting = [(start, words) for start, words, count in self.runs if count >= self.lasting_packets]
         return tuple(
             Change(start * time_base, before, after)
@@ -73,19 +73,19 @@ class Stated:
 
 @dataclass(slots=True)
 class PacketTimes:
-    """What the packets of a stream of sound say, in the order of the file.
+    """The packets of a stream of sound, in the file's order.
 
     Attributes:
-        pts_ticks: When each starts.
-        duration_ticks: How long it lasts; 0 where that is not known.
-        size_bytes: How large it is.
-        samples: How many samples it holds by its own first bytes; 0 where they don't tell.
-        places: Where in the file it lies, in bytes; -1 where that is not known.
-        skipped_samples: Samples at the start of the first packet that are never heard, such as an encoder's delay.
-        count: Tells how many samples a packet holds by its first bytes; None where they don't.
+        pts_ticks: Start of each.
+        duration_ticks: Duration of each; 0 if unknown.
+        size_bytes: Size of each.
+        samples: Number of samples by its first bytes; 0 if these don't state it.
+        places: Byte position of each in the file; -1 if unknown.
+        skipped_samples: Samples at the start of the first packet that decoders drop, such as priming.
+        count: Returns the number of samples of a packet from its first bytes; None if these don't state it.
         header: The codec's latest header.
-        kinds: Channels and sample rate, by the headers of packets or by the latest header of the codec.
-        elements: Channels, by what is in packets.
+        kinds: Channels and sample rates in the headers of packets, or in the codec's latest header.
+        elements: Channels by the content of packets.
     """
 
     pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
@@ -100,11 +100,11 @@ class PacketTimes:
     elements: Stated = field(default_factory=Stated)
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """Where channels or sample rate change by what packets say, for longer than damage does."""
+        """Lasting changes of channels or sample rate that packets state."""
         return self.kinds.changes(time_base) or self.elements.changes(time_base)
 
     def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0, place: int = -1) -> None:
-        """Take one more packet."""
+        """Add a packet."""
         self.pts_ticks.append(pts_ticks)
         self.duration_ticks.append(duration_ticks)
         self.size_bytes.append(size_bytes)
@@ -113,17 +113,17 @@ class PacketTimes:
 
 
 def frame_bytes(codec: str, channels: int) -> int:
-    """Bytes of one sample of all channels, of PCM as it stands in files; 0 for other codecs."""
+    """Bytes of one sample of all channels of PCM in a file; 0 for other codecs."""
     found = _PCM.match(codec)
     return int(found[1]) // 8 * channels if found else 0
 
 
 def packet_samples(codec: str, frame_size: int, extradata: bytes) -> int:
-    """Samples that a codec has in each packet, as far as its header tells; 0 where that varies.
+    """Samples in each packet according to the codec's header; 0 if they vary.
 
     Args:
         codec: FFmpeg's name.
-        frame_size: What FFmpeg says; 0 for many codecs.
+        frame_size: FFmpeg's value; 0 for many codecs.
         extradata: The codec's header.
 
     Source: RFC 9639, section 8.2 (block sizes); Apple Lossless Format, ``ALACSpecificConfig``.
@@ -149,16 +149,16 @@ def timeline(
     """Find the spans of a stream of sound.
 
     Args:
-        packets: Its packets. Their durations may reach up to the next packet, as in MOV, where a gap is a packet that
+        packets: Its packets. Their durations may extend to the next packet, as in MOV, where a packet before a gap
             lasts too long.
         time_base: Seconds of one tick.
         rate_hz: Samples per second.
-        packet_samples: Samples that the codec has in each packet; 0 where that varies or is not known.
-        sample_bytes: Bytes of a sample of all channels, of PCM; 0 for other codecs.
-        codec: FFmpeg's name; of some, packets hold multiples of so many samples.
+        packet_samples: Samples in each packet; 0 if variable or unknown.
+        sample_bytes: Bytes of a sample of all channels of PCM; 0 for other codecs.
+        codec: FFmpeg's name.
 
     Returns:
-        The timeline; None where packets have no useful times.
+        The timeline; None if packets have no useful times.
     """
     if len(packets.pts_ticks) < 2 or rate_hz <= 0:
         return None
@@ -172,7 +172,7 @@ def timeline(
     quantum = _QUANTA.get(codec, 0) * sample
     lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
     changes = packets.changes(time_base)
-    # Opus has one rate, and may leave out packets where nothing is said.
+    # Opus has only one rate, and may omit packets during silence.
     if counted and not changes and codec != "opus":
         changes = pace.changes(pts, lengths, unit)
     steps = pts[1:] - (pts[:-1] + lengths[:-1])
@@ -199,14 +199,14 @@ def _lengths(
     quantum: int,
     unit: int,
 ) -> tuple[Numbers, bool]:
-    """How long each packet lasts, and whether that was counted in samples."""
+    """Duration of each packet, and whether it was counted in samples."""
     if sample_bytes:
         return np.asarray(packets.size_bytes, np.int64) // sample_bytes * sample, True
     own: Numbers = np.asarray(packets.samples, np.int64) * sample
     if (own[1:] > 0).all():
-        # The first packet of some codecs only prepares for the second one.
+        # In some codecs the first packet has no samples of its own.
         own[0] = own[0] or max(0, int(pts[1] - pts[0]))
-        # What the last one holds beyond its duration is padding.
+        # Samples of the last packet beyond its duration are padding.
         own[-1] = min(own[-1], int(durations[-1])) if durations[-1] > 0 else own[-1]
         return own, True
     known = durations[durations > 0]
@@ -214,7 +214,7 @@ def _lengths(
         known = np.diff(pts)
     usual = int(np.median(known))
     exact = packet_samples * sample
-    # Packets on top of each other are no short ones: their times had to be moved, since they went back.
+    # Ignore packets that are almost at the same time: they were moved, because their times went back.
     apart = known[known > usual * pace.CROWDED] if exact else known
     alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
     constant = alike > _MOST
@@ -222,18 +222,18 @@ def _lengths(
         exact = round(usual / quantum) * quantum
     if exact and constant and abs(usual - exact) <= exact // 10:
         lengths = np.full(len(pts), exact, np.int64)
-        # The last one may be shorter: what it holds beyond its duration is padding.
+        # Samples of the last packet beyond its duration are padding.
         lengths[-1] = min(exact, int(durations[-1])) if durations[-1] > 0 else exact
         return lengths, True
     if constant:
-        # Whole frames of the codec, whatever a container says of one that is followed by a gap.
+        # Limit durations to the codec's frame, since a container may extend one before a gap.
         return np.where(durations > 0, np.minimum(durations, usual), usual), False
     longest = round(LONGEST_FRAME_S * unit)
     return np.where((durations > 0) & (durations < longest), durations, usual), False
 
 
 def _furthest(drifted: Numbers) -> int:
-    """How far time stamps have drifted where it is most, since they may come back; single wrong ones don't count."""
+    """The largest drift of time stamps, which may go back later; single wrong time stamps don't count."""
     lasting = sliding_window_view(drifted, min(len(drifted), _RETURN_PACKETS + 1))
     least = np.abs(lasting).min(axis=1)
     place = int(np.argmax(least))
@@ -241,7 +241,7 @@ def _furthest(drifted: Numbers) -> int:
 
 
 def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
-    """Numbers of the packets before which time breaks off."""
+    """Numbers of the packets before which there is a gap or an overlap."""
     allowed = int(BREAK_S * unit)
     large = np.abs(steps) > allowed
     moved = np.concatenate(([0], np.cumsum(np.where(large, steps, 0))))
@@ -251,7 +251,7 @@ def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
     for place, number in enumerate(numbers):
         if number < at:
             continue
-        # Back where it was within a few packets: these few have wrong time stamps.
+        # If the time is right again a few packets later, these packets have wrong time stamps.
         back = next(
             (
                 int(other)

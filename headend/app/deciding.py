@@ -276,7 +276,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     if damage.holes(probe, track):
         track = damage.without_holes(track)
     fields = None
-    if conforming.worth_a_look(track):
+    if conforming.may_be_interlaced(track):
         with masters.opened(master, store.endpoint_url) as source:
             fields = conforming.detect_fields(track, source.url)
     conformed = conforming.conform(track, fields, encode.limits)
@@ -383,7 +383,7 @@ def scan_for_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[
     """
     on_event(Step("scanning the whole master for damage"))
     with masters.opened(plan.master, store.endpoint_url) as source:
-        places = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
+        places = sandbox.scan_damage(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
     if places:
         raise damage.refusal(plan.title, plan.master, places)
 

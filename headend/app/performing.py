@@ -280,7 +280,7 @@ def _damage(context: TaskContext, run: cluster.TaskRun, source: masters.Source) 
     """Find damage in what a task reads; raise if there is some and the title doesn't allow it."""
     if not run.task.reads:
         return ()
-    places = sandbox.look_through(
+    places = sandbox.scan_damage(
         context.master, source.url, run.task.reads, progress=source.progress, cancelled=run.cancelled
     )
     if places and not context.allow_damaged:

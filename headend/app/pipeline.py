@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from encoder import cluster, grouping, planning
+from encoder import cluster, early_release, grouping
 from headend.app import deciding
 from headend.app.request import Event, Outcome, Planned, Request, Step, Workers
 from headend.app.title_job import TitleJob
@@ -76,7 +76,7 @@ def submit(
     if request.protection is not None:
         on_event(Step("asking for content keys"))
         draft.plan = deciding.sealed(draft.plan, request.protection, store)
-    first = planning.first_release(draft.plan) if request.publish_early else None
+    first = early_release.reduced(draft.plan) if request.publish_early else None
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
         reused, done = tuple(stock.indexed), stock.done

@@ -65,7 +65,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
             on_frames=run.on_frames,
             master_bytes=inquiry.master.size_bytes,
             source_progress=source.progress,
-            on_error_line=detections.hear,
+            on_error_line=detections.add_line,
         )
         if finished.decode_errors and not inquiry.allow_damaged:
             _refuse_damage(inquiry, task.work, source, run)
@@ -140,7 +140,7 @@ def scored(
 
 
 def _refuse_damage(inquiry: Inquiry, work: EncodeTask, source: masters.Source, run: cluster.TaskRun) -> None:
-    places = sandbox.look_through(
+    places = sandbox.scan_damage(
         inquiry.master, source.url, work.reads, progress=source.progress, cancelled=run.cancelled
     )
     if places:

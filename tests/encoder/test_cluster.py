@@ -17,7 +17,7 @@ from distributed import Client
 from distributed.security import Security
 
 from encoder import cluster, tool
-from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, running
+from encoder.cluster import Advance, Done, Event, Failed, TaskRun, link, run_tasks
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.scheduling import slot_count
 from headend.core.errors import (
@@ -196,7 +196,7 @@ def test_the_longest_tasks_are_begun_first(scheduler: str, events: list[Event], 
 def test_a_temporary_fault_is_tried_three_times_and_every_attempt_is_reported(
     scheduler: str, events: list[Event], notes: Notes
 ) -> None:
-    with pytest.raises(EncodingError, match="failed 3 times, at last so: attempt 3 went wrong") as caught:
+    with pytest.raises(EncodingError, match="failed 3 times; the last error: attempt 3 went wrong") as caught:
         run_tasks([task("bad")], partial(fail_with, ChunkRejected, notes), ClusterSettings(scheduler), events.append)
 
     assert ATTEMPTS == 3
@@ -420,7 +420,7 @@ def test_a_scheduler_that_does_not_answer_is_a_clear_error(
         return resolve(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", without_network)
-    monkeypatch.setattr(running, "CONNECT_S", 0.5)
+    monkeypatch.setattr(link, "CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: start one with 'dask scheduler'"):
         cluster.workers_of(ClusterSettings(address))
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):

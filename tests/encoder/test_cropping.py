@@ -102,7 +102,7 @@ def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> Non
 
 def test_a_requested_crop_wins_and_must_lie_within_the_picture() -> None:
     wanted = Crop(1920, 804, 0, 138)
-    assert crop(make_video_track(), wanted, unseen) == (wanted, ("cropped to 1920x804 at 0,138, as asked",))
+    assert crop(make_video_track(), wanted, unseen) == (wanted, ("cropped to 1920x804 at 0,138, as requested",))
     with pytest.raises(ConfigError, match="1920x804 at 0,278 is not within the master's 1920x1080"):
         crop(make_video_track(), Crop(1920, 804, 0, 278), unseen)
 

@@ -35,7 +35,7 @@ def found_in(path: Path, *, first: int = 0, end: int = 50, sound: bool = True) -
     readings = [ReadRange(usable(known).index, *place)]
     if sound:
         readings += [ReadRange(track.index, start_s, Fraction(0), *place[2:]) for track in known.audio]
-    found = damage.look_through(master_of(path), str(path), readings)
+    found = damage.scan(master_of(path), str(path), readings)
     return [(one.stream, float(one.start_s), float(one.end_s), one.errors) for one in found]
 
 
@@ -139,9 +139,9 @@ def test_scans_run_in_a_separate_process(hurt: Callable[[Path], Path], tmp_path:
     path = hurt(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")))
     reading = ReadRange(0, Fraction(0), FRAME_S, Fraction(1), Fraction(1), Fraction(2))
 
-    here = damage.look_through(master_of(path), str(path), [reading])
+    here = damage.scan(master_of(path), str(path), [reading])
 
-    assert sandbox.look_through(master_of(path), str(path), (reading,)) == here
+    assert sandbox.scan_damage(master_of(path), str(path), (reading,)) == here
 
 
 def test_a_missing_master_is_a_clear_error(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_a_missing_master_is_a_clear_error(tmp_path: Path) -> None:
     path.unlink()
 
     with pytest.raises(MasterError, match="there is no file"):
-        sandbox.look_through(master, str(path), (ReadRange(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))
+        sandbox.scan_damage(master, str(path), (ReadRange(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))

@@ -33,7 +33,7 @@ def test_joined_graphs_run_in_ffmpeg(count: int) -> None:
     first = filter_graphs.relabelled(opening.graph, "chunk")
     taps = filter_graphs.copies(ffmpeg.input("frames").video.hflip(), count, "split")
     encoding = filter_graphs.command(ffmpeg.merge_outputs(*(ffmpeg.output(tap, "-", f="null") for tap in taps)))
-    graph = filter_graphs.joined(first, encoding.graph, "[0:v]")
+    graph = filter_graphs.joined(first, encoding.graph)
     assert filter_graphs.last_label(first) == "[chunk0]" and "[0:v]hflip" not in graph
     argv = [tool.ffmpeg_path(), "-v", "error", *opening.inputs, "-filter_complex", graph, *encoding.outputs]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoder import early_release, floors
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import Draft, complete_colour, describe_floor, first_release, floor_steps, usable
+from encoder.planning import Draft, complete_colour, usable
 from encoder.reencoding import first_pass
 from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError
@@ -97,24 +98,24 @@ def test_with_a_floor_each_task_measures_its_renditions_in_its_chunk() -> None:
     ],
 )
 def test_the_plan_states_the_floors_steps_for_the_titles_codecs(present: set[Codec], steps: str) -> None:
-    assert f"lower by {steps}, unless" in describe_floor(60, present)
+    assert f"lowered by {steps}, unless" in floors.describe(60, present)
 
 
 def test_the_steps_of_a_floor_come_from_the_codecs_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = tuple(replace(one, floor_step_crf=2.5) if one.codec is Codec.HEVC else one for one in codecs.VIDEO)
-    monkeypatch.setattr("encoder.planning.VIDEO", changed)
+    monkeypatch.setattr("encoder.floors.VIDEO", changed)
 
-    assert floor_steps(set(Codec)) == "4 (HEVC: 2.5; AV1 and VP9: 8)"
+    assert floors.steps(set(Codec)) == "4 (HEVC: 2.5; AV1 and VP9: 8)"
 
 
 def test_the_guide_states_the_steps_of_a_floor() -> None:
     guide = Path(__file__).parents[2] / "docs" / "guides" / "quality.md"
 
-    assert f"lower by {floor_steps(set(Codec))}." in " ".join(guide.read_text().split())
+    assert f"lower by {floors.steps(set(Codec))}." in " ".join(guide.read_text().split())
 
 
 def test_a_floor_for_a_title_without_sdr_is_reported_as_useless() -> None:
-    assert "no effect" in describe_floor(60, ())
+    assert "no effect" in floors.describe(60, ())
 
 
 def test_the_same_inputs_make_the_same_plan() -> None:
@@ -290,7 +291,7 @@ def test_one_of_the_first_tasks_of_each_chunk_makes_its_thumbnails(workers: int,
     numbers = sorted(number for task in beside for number in task.sheets)
     assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)
     if early:
-        part = first_release(made)
+        part = early_release.reduced(made)
         assert part is not None
         first = {id for task in beside for id in task.renditions}
         assert first <= part.tracks.keys()
@@ -322,7 +323,7 @@ def test_few_chunks_and_many_workers_make_finer_groups() -> None:
 
 def test_a_first_release_is_the_part_that_every_player_takes() -> None:
     whole = make_plan(early=True)
-    first = first_release(whole)
+    first = early_release.reduced(whole)
 
     assert first is not None
     assert {rendition.codec for rendition in (*first.video, *first.audio)} == {Codec.AVC, Codec.AAC}
@@ -331,7 +332,7 @@ def test_a_first_release_is_the_part_that_every_player_takes() -> None:
     assert first.tracks.items() < whole.tracks.items()
     assert whole.tracks == make_plan().tracks
     with pytest.raises(ConfigError, match="has no AAC: choose another ladder"):
-        first_release(replace(whole, audio=AUDIO[1:2]))
+        early_release.reduced(replace(whole, audio=AUDIO[1:2]))
 
 
 def test_a_film_without_a_picture_is_refused() -> None:
@@ -423,7 +424,7 @@ def test_a_text_track_is_named_by_its_bytes_and_language() -> None:
 
 def test_a_first_release_has_all_text() -> None:
     whole = make_plan(text=TEXT, early=True)
-    first = first_release(whole)
+    first = early_release.reduced(whole)
 
     assert first is not None
     assert [rendition.id for rendition in first.text] == ["vtt-de", "wvtt-de"]

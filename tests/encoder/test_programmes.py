@@ -122,8 +122,8 @@ def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
         ([AudioChoice((Channel(9, 0),))], "no audio stream 9; it has 1"),
         ([AudioChoice((Channel(1, 0), 3))], "can't be joined"),
         ([AudioChoice((1, 2))], r"1 \(en.*\), 2 \(fr.*\) can't be joined"),
-        ([AudioChoice((1, 3))], "can't be joined; mono and stereo streams, or channels, of 2, 6 or 8"),
-        ([AudioChoice((1,), "english!")], "'english!' is no language; use tags such as en"),
+        ([AudioChoice((1, 3))], "can't be joined; join mono and stereo streams, or channels, to 2, 6 or 8"),
+        ([AudioChoice((1,), "english!")], "'english!' is not a language tag; use tags such as en"),
         ([AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((2,), role=AudioRole.MAIN)], "only one programme"),
     ],
 )

@@ -69,6 +69,6 @@ def test_the_choice_among_several_pictures_is_reported(tmp_path: Path) -> None:
     run_ffmpeg("-i", str(wide), "-i", str(narrow), "-map", "0", "-map", "1", "-c", "copy", str(path))
     plain = probing.probe(master_of(path), str(path))
     assert plain.video is not None and (plain.video.width_px, plain.pictures) == (192, (0, 1))
-    assert list(describe_programme(plain)) == ["picture 0 of pictures 0, 1 → encoded; --video takes another"]
+    assert list(describe_programme(plain)) == ["picture 0 of pictures 0, 1 → encoded; --video selects another"]
     other = probing.probe(master_of(path), str(path), PictureChoice(video=1)).video
     assert other is not None and (other.index, other.width_px, other.frame_count) == (1, 160, plain.video.frame_count)

@@ -29,7 +29,7 @@ def planned(frame_count: int, keyframe_every: int) -> tuple[Grid, Conformed, tup
     index = make_frame_index(frame_count, keyframe_every=keyframe_every)
     conformed = conform(make_video_track(frames=index, time_base=1 / RATE))
     grid = lay_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
-    return grid, conformed, seeking.joined(grid.chunks(), conformed)
+    return grid, conformed, seeking.merged(grid.chunks(), conformed)
 
 
 def decoded_s(chunks: tuple[Chunk, ...], conformed: Conformed) -> Fraction:
@@ -48,7 +48,7 @@ def test_a_film_with_one_keyframe_is_decoded_once_by_each_group() -> None:
     grid, conformed, chunks = planned(24 * 600, 24 * 600)
 
     assert [(chunk.first_frame, chunk.end_frame) for chunk in chunks] == [(0, grid.frame_count)]
-    assert "one keyframe in 14,400 frames → 20 chunks joined to 1" in seeking.describe(chunks, grid, conformed)
+    assert "one keyframe in 14,400 frames → 20 chunks merged to 1" in seeking.describe(chunks, grid, conformed)
 
 
 def test_keyframes_five_minutes_apart_leave_chunks_that_run_side_by_side() -> None:
@@ -64,7 +64,7 @@ def test_no_master_is_decoded_more_than_one_and_a_half_times(frame_count: int, k
     index = FrameIndex(tuple(range(frame_count)), numbers, numbers, "container index")
     conformed = conform(make_video_track(frames=index, time_base=1 / RATE))
     grid = lay_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
-    chunks = seeking.joined(grid.chunks(), conformed)
+    chunks = seeking.merged(grid.chunks(), conformed)
 
     bounds = grid.segment_bounds()
     assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
@@ -152,7 +152,7 @@ def test_a_whole_film_is_decoded_little_more_than_once(
     path = make_film(tmp_path / "film.mp4", frame_count=400, size=(160, 90), codec_args=("-g", str(gop)))
     film = look_at(path, chunk_s=Fraction(6))
     assert film.probe.video is not None
-    chunks = seeking.joined(film.chunks, conform(film.probe.video))
+    chunks = seeking.merged(film.chunks, conform(film.probe.video))
 
     made = [decoded_frames(film, chunk, tmp_path / "out") for chunk in chunks]
     cuts = [

@@ -27,7 +27,7 @@ def test_detections_are_mapped_to_the_grid() -> None:
         "[scdet @ 0x57] lavfi.scd.score: 31.200, lavfi.scd.time: 0.52",
         "[h264 @ 0x58] error while decoding MB 3 4",
     ):
-        seen.hear(line)
+        seen.add_line(line)
 
     found = complexity(Chunk(0, 0, 25, 1), PACKETS, seen, gop_frames=10, frames_per_s=25.0, cpu_s=0)
 

@@ -91,8 +91,8 @@ def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -
     (track,) = text.choose(probe)
     assert read(path, [track], tmp_path, probe) == [[(0, 700, "over the start"), (1000, 2000, "over the end")]]
     assert [line for line in text.describe([track], probe, duration_s=Fraction(2)) if "picture" in line] == [
-        "text 1: 1 of 3 cues lie outside of the picture → left out, the first at 00:00:00.000",
-        "text 1: 2 of 3 cues reach over the picture's start or end → cut there, the first at 00:00:00.200",
+        "text 1: 1 of 3 cues are outside the picture → left out, the first at 00:00:00.000",
+        "text 1: 2 of 3 cues cross the picture's start or end → cut there, the first at 00:00:00.200",
     ]
 
 
@@ -118,10 +118,8 @@ def test_planning_reports_which_embedded_cues_are_cut(film: Path, tmp_path: Path
     probe = probing.probe(master_of(path), str(path))
     assert probe.subtitles[0].times_ms == ((100, 300), (1900, 2500), (3000, 3500))
     message = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
-    assert any(
-        "1 of 3 cues lie outside of the picture → left out, the first at 00:00:03.000" in line for line in message
-    )
-    assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in message)
+    assert any("1 of 3 cues are outside the picture → left out, the first at 00:00:03.000" in line for line in message)
+    assert any("1 of 3 cues cross" in line and line.endswith("at 00:00:01.900") for line in message)
 
 
 def test_embedded_text_completely_outside_the_picture_is_refused(film: Path, tmp_path: Path) -> None:
@@ -268,9 +266,9 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
     probe = with_text(stream(2, "hdmv_pgs_subtitle"), stream(3, "dvb_subtitle"), stream(4, "unknown"))
     assert text.choose(probe) == ()
     assert list(text.describe((), probe)) == [
-        "text 2 (hdmv_pgs_subtitle) is pictures of text → not delivered; give it by --subtitles",
-        "text 3 (dvb_subtitle) is pictures of text → not delivered; give it by --subtitles",
-        "text 4 (unknown) can't be read → not delivered; give it by --subtitles",
+        "text 2 (hdmv_pgs_subtitle) is bitmap subtitles → not delivered; add a text file with --subtitles",
+        "text 3 (dvb_subtitle) is bitmap subtitles → not delivered; add a text file with --subtitles",
+        "text 4 (unknown) can't be read → not delivered; add a text file with --subtitles",
     ]
 
 
@@ -281,7 +279,7 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
         ([TextChoice("captions")], None, "has no text captions"),
         ([], ("9",), "--embedded-text: the master has no text 9"),
         ([TextChoice("2"), TextChoice("2")], None, "2 is given twice"),
-        ([TextChoice("2", "klingonisch")], None, "is no language"),
+        ([TextChoice("2", "klingonisch")], None, "is not a language tag"),
     ],
 )
 def test_wrong_choices_are_refused_with_the_existing_tracks(

@@ -57,7 +57,7 @@ def test_a_program_other_than_ffmpeg_is_a_clear_failure(
     body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(tool.OVERRIDE, str(script(tmp_path / "ffmpeg", body)))
-    with pytest.raises(ToolFailed, match="is not an FFmpeg"):
+    with pytest.raises(ToolFailed, match="is not FFmpeg"):
         tool.version()
 
 

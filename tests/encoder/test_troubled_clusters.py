@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 
 import headend
 from encoder import cluster, tool
-from encoder.cluster import Done, Event, Failed, Job, Notice, Runner, TaskRun, run_tasks, running
+from encoder.cluster import Done, Event, Failed, Job, Notice, Runner, TaskRun, link, run_tasks, running
 from encoder.cluster import roster as rosters
 from encoder.scheduling import slot_count
 from headend.core.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
@@ -99,8 +99,8 @@ def without_headend(folder: Path) -> dict[str, str]:
 def test_a_lack_of_workers_is_reported_repeatedly_and_ends_the_job_in_time(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 1.0)
-    monkeypatch.setattr(running, "SAY_AGAIN_S", 2.0)
+    monkeypatch.setattr(running, "NO_WORKERS_NOTICE_S", 1.0)
+    monkeypatch.setattr(running, "REPEAT_NOTICE_S", 2.0)
     with dask_cluster(tmp_path, workers=0) as dask:
         assert cluster.workers_of(ClusterSettings(dask.address)) == cluster.EXPECTED
         with pytest.raises(ConfigError, match=r"it has no workers; waited 6 s\. Start workers with 'dask worker tcp:"):
@@ -153,7 +153,7 @@ def wait_for_file(path: str, run_: TaskRun) -> Receipt:
 def test_only_workers_without_headend_are_reported_with_the_package(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 0.5)
+    monkeypatch.setattr(running, "NO_WORKERS_NOTICE_S", 0.5)
     with dask_cluster(tmp_path, workers=1, environment=without_headend(tmp_path)) as dask:
         settings = ClusterSettings(dask.address, wait_for_workers_s=5)
         with pytest.raises(ConfigError, match=r"none of its 1 workers can run tasks; .*no Python package 'headend'"):
@@ -293,8 +293,8 @@ def test_a_result_does_not_wait_on_its_worker_which_might_freeze(tmp_path: Path,
 def test_a_worker_that_freezes_before_its_check_does_not_delay_other_checks(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "_ASKERS", 1)
-    monkeypatch.setattr(running, "ASK_S", 2.0)
+    monkeypatch.setattr(link, "_QUERY_THREADS", 1)
+    monkeypatch.setattr(link, "QUERY_S", 2.0)
     with dask_cluster(tmp_path, workers=2) as dask:
         frozen = worker_of(dask, 0)
         psutil.Process(dask.workers[0].pid).suspend()
@@ -354,7 +354,7 @@ def test_a_killed_scheduler_ends_the_job_with_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(running, "RECONNECT_S", 3.0)
+    monkeypatch.setattr(link, "RECONNECT_S", 3.0)
     with dask_cluster(tmp_path, workers=1) as dask:
 
         def note(event: Event) -> None:
@@ -393,7 +393,7 @@ def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list
         again[0].join()
 
     assert {made.task for made in done(events)} == {each.id for each in tasks}
-    assert any("has gone away: looking for it" in text for text in notices(events))
+    assert any("has gone away; reconnecting" in text for text in notices(events))
     assert not [failed for failed in failures(events) if failed.last]
 
 
@@ -403,9 +403,9 @@ def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list
 def test_jobs_share_a_cluster_and_an_urgent_one_overtakes(scheduler: str, notes: Notes, events: list[Event]) -> None:
     ended: list[tuple[str, HeadendError | None]] = []
     runner = Runner(
-        partial(running.connect, scheduler),
+        partial(link.connect, scheduler),
         ClusterSettings(scheduler),
-        running.wanted(None),
+        link.requirements(None),
         events.append,
         lambda job, error: ended.append((job, error)),
     )

@@ -156,7 +156,7 @@ def test_a_scheduler_that_dies_ends_a_submit_with_one_line(tmp_path: Path) -> No
     ):  # fmt: skip
         job.wait_for("encoding: ")
         dask.scheduler.kill()
-        said_s = job.wait_for("has gone away: looking for it")
+        said_s = job.wait_for("has gone away; reconnecting")
         assert job.end() == 4
     assert job.lines[-1][1].startswith(f"headend: error: the scheduler at {dask.address} has gone away; start it again")
     assert "Traceback" not in job.text

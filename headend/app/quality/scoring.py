@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
-from encoder import cluster, looking, measuring
+from encoder import cluster, measuring, picture_faults
 from encoder.command import MASTER
-from encoder.looking import Timing
 from encoder.measuring import Measured, Picture, Shown
+from encoder.picture_faults import Timing
 from headend.app import task_master
 from headend.core import documents, layout
 from headend.core.errors import ToolFailed
@@ -89,7 +89,7 @@ def found_by(
         every=task.every,
         tone_mapped=task.tone_mapped,
         tracks=tuple(_tracks(task, measured, grid)),
-        master=looking.of_master(measured.miniatures[0], _timing(task, grid, 1)),
+        master=picture_faults.of_master(measured.miniatures[0], _timing(task, grid, 1)),
         attempt=attempt,
         worker=worker,
         cpu_s=measured.cpu_s,
@@ -174,7 +174,7 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
     for subject, scores, pictures in zip(task.subjects, measured.scores, others, strict=True):
         timing = _timing(task, grid, subject.rate_divisor)
         frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
-        faults = looking.of_rendition(pictures, master[:: subject.rate_divisor][: len(pictures)], timing)
+        faults = picture_faults.of_rendition(pictures, master[:: subject.rate_divisor][: len(pictures)], timing)
         scored = list(zip(frames, scores, strict=True))
         is_part = task.end_frame - task.first_frame < bounds[task.segments[-1]] - bounds[task.segments[0] - 1]
         if is_part and len(scored) > 1:

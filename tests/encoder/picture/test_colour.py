@@ -147,7 +147,7 @@ def test_eight_bits_of_a_wide_gamut_are_bt709_and_ten_keep_it() -> None:
 )  # fmt: skip
 def test_transparency_is_reported(name: str, transparent: bool) -> None:
     assert has_alpha(name) == transparent
-    line = f"picture has transparency ({name}) → left out; what lies below it is shown"
+    line = f"picture has transparency ({name}) → dropped; all pixels are shown opaque"
     assert list(describe(make_video_track(pixel_format=name), BT709)) == [line] * transparent
 
 
@@ -177,7 +177,7 @@ def test_profiles_that_only_dolby_vision_can_show_are_refused(profile: int, suff
         (DolbyVision(8, 2), "profile 8.2 → its base layer (SDR)"),
         (DolbyVision(8, 4), "profile 8.4 → its base layer (HLG)"),
         (DolbyVision(10, 1), "profile 10.1 → its base layer (HDR10)"),
-        (DolbyVision(7, 0), "profile 7 → its base layer (what its tags say)"),
+        (DolbyVision(7, 0), "profile 7 → its base layer (as tagged)"),
     ],
 )
 def test_the_base_layer_of_other_profiles_is_used_and_reported(dolby: DolbyVision, base: str) -> None:

@@ -95,7 +95,7 @@ def test_an_unusual_channel_order_breaks_neither_the_probe_nor_the_damage_scan(t
     video = probe.video
     assert video is not None
     whole = ReadRange(probe.audio[0].index, video.start_s, video.start_s * 0, None, video.start_s, probe.duration_s)
-    assert sandbox.look_through(master_of(path), str(path), (whole,)) == ()
+    assert sandbox.scan_damage(master_of(path), str(path), (whole,)) == ()
     assert damage.holes(probe, video) == ()
 
 
@@ -143,7 +143,7 @@ def test_channels_are_picked_out_of_a_stream_that_names_none(suffix: str, codec:
     tracks = master.probe.audio
     assert [(track.channels, track.speakers_stated) for track in tracks] == [(8, False)]
     (line,) = describe(choose(tracks), tracks, start_s=tracks[0].start_s, duration_s=tracks[0].duration_s)
-    assert line.startswith("audio 1 has 8 channels without names → taken for 7.1 (FL FR FC LFE BL BR SL SR); ")
+    assert line.startswith("audio 1 has 8 channels without names → treated as 7.1 (FL FR FC LFE BL BR SL SR); ")
     assert line.endswith("pick channels, such as --audio 1.0+1.1")
     pair = choose(tracks, [AudioChoice((Channel(1, 6), Channel(1, 2)), "fr"), AudioChoice((Channel(1, 4),), "de")])
     assert [(p.label, p.layout, p.language) for p in pair] == [("1.6+1.2", "stereo", "fr"), ("1.4", "mono", "de")]

@@ -118,7 +118,7 @@ def test_seconds_are_added_on_request_and_refused_if_cues_leave_the_film(tmp_pat
     sidecar = looked_at(tmp_path / "a.srt", srt(late(0.99)))
     assert sidecars.aligned(sidecar, Fraction(-3564), FILM_S).start_s == 3564
     for offset in (Fraction(-3600), Fraction(-3550)):
-        with pytest.raises(MasterError, match="2 of 2 cues lie outside of the film"):
+        with pytest.raises(MasterError, match="2 of 2 cues are outside the film"):
             sidecars.aligned(sidecar, offset, FILM_S)
     with pytest.raises(MasterError, match="no number of whole hours"):
         sidecars.aligned(sidecar, None, FILM_S)

@@ -33,9 +33,9 @@ def test_short_gaps_are_filled_by_default() -> None:
 @pytest.mark.parametrize(
     ("spans", "advice"),
     [
-        (((1, 4), (5.5, 9)), "has no sound for 1.500 s in all, at 3.000–4.500 s.*--max-sound-gap 1.5"),
+        (((1, 4), (5.5, 9)), "has no sound for 1.500 s in total, at 3.000–4.500 s.*--max-sound-gap 1.5"),
         (((1, 4), (4.5, 6), (6.5, 7), (7.25, 9)), "for 1.250 s in all.*--max-sound-gap 0.7"),
-        (((1, 4), (3, 9)), "has sound twice for 1.000 s in all, at 2.000–3.000 s.*--max-sound-gap 1.0"),
+        (((1, 4), (3, 9)), "has sound twice for 1.000 s in total, at 2.000–3.000 s.*--max-sound-gap 1.0"),
     ],
 )
 def test_longer_gaps_are_refused_with_the_place_and_a_remedy(

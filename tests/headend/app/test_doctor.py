@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.cluster import running
+from encoder.cluster import link
 from headend.app.cli import run
 from headend.app.doctor import Health, checks
 from headend.core.settings import ClusterSettings, StoreSettings
@@ -31,7 +31,7 @@ def test_every_problem_says_what_to_do_and_gives_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADEND_FFMPEG", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(running, "CONNECT_S", 1)
+    monkeypatch.setattr(link, "CONNECT_S", 1)
     argv = ["doctor", "--store", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9", "--json"]
     assert run(argv) == 1
     found = {check["check"]: check for check in json.loads(capsys.readouterr().out)["checks"]}

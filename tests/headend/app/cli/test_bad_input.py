@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.cluster import running
+from encoder.cluster import link
 from headend.app.cli import run
 from headend.core.storage.local_server import LocalS3
 from origin import serving
@@ -161,7 +161,7 @@ def test_a_port_in_use_ends_serve_with_status_2(tmp_path: Path, capsys: pytest.C
 def test_a_scheduler_that_does_not_answer_ends_with_status_2(
     tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "CONNECT_S", 1)
+    monkeypatch.setattr(link, "CONNECT_S", 1)
     master = make_film(tmp_path / "film.mp4", frame_count=10)
     assert submit(master, tmp_path / "store", "--scheduler", f"tcp://127.0.0.1:{free_port}") == 2
     check_one_line(capsys, "start one with 'dask scheduler'")

@@ -137,7 +137,7 @@ def test_a_fitted_ladder_and_a_plan_agree(made: Made, capsys: pytest.CaptureFixt
     assert (fitted["video"], fitted["audio"]) == (plan["video"], plan["audio"])
     # The plan also lists thumbnails and trick play.
     assert fitted["decisions"] == plan["decisions"][: len(fitted["decisions"])]
-    assert "cropped to 300x180 at 10,0, as asked" in plan["decisions"]
+    assert "cropped to 300x180 at 10,0, as requested" in plan["decisions"]
     assert (plan["video"][0]["width_px"], plan["audio"][0]["language"]) == (300, "fr")
 
 
@@ -154,6 +154,6 @@ def test_a_plan_lists_decisions_about_sound(made: Made, capsys: pytest.CaptureFi
     assert "audio 1 is commentary" in said and "loudness → -27 LUFS" in said
     assert run([*plan, "--loudness", "off", "--json"]) == 0
     decisions = json.loads(capsys.readouterr().out)["body"]["decisions"]
-    assert "loudness is measured and left as it is" in decisions
+    assert "loudness is measured and not changed" in decisions
     assert run([*plan, "--audio", "1:fr", "--audio", "4"]) == 2
     assert "the master has no audio stream 4; it has 1 (en, stereo, aac)" in capsys.readouterr().err

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.cluster import running
+from encoder.cluster import link
 from headend.app.cli import exits, run
 from headend.app.cli.exits import Status, status_of
 from headend.app.cli.wording import evidence, printable
@@ -152,7 +152,7 @@ def test_a_hostile_name_can_not_steer_the_terminal() -> None:
 def test_a_wrong_master_or_scheduler_makes_no_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "CONNECT_S", 1)
+    monkeypatch.setattr(link, "CONNECT_S", 1)
     store = tmp_path / "store"
     master = tmp_path / "film.mov"
     argv = ["submit", str(master), "--title", "film", "--store", str(store)]

@@ -102,7 +102,7 @@ def test_an_operator_cancels_prioritises_and_sees_it_at_once(page: Any) -> None:
 def test_a_failed_job_shows_its_reason_and_its_attempts_by_task(page: Any) -> None:
     store = MemoryStore()
     queue, jobs = fill(store)
-    why = "chunk 7 of av1-1080p failed 3 times, at last so: FFmpeg ended with status 187"
+    why = "chunk 7 of av1-1080p failed 3 times; the last error: FFmpeg ended with status 187"
     failed = put(queue, "broken", (State.RUNNING, "started by ann@desk"), (State.FAILED, why), share=0.6)
     for task, number in (("av1-7", 1), ("av1-7", 2), ("av1-7", 3), ("hevc-2", 1)):
         records.write_attempt(

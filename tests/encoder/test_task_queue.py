@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.board import BACKOFF_S, FREE_FAILURES, REST_S, Blame, Board, Run
 from encoder.scheduling import Worker
+from encoder.task_queue import BACKOFF_S, FREE_FAILURES, REST_S, Blame, Run, TaskQueue
 from headend.core.settings import ATTEMPTS
 
 GB = 1_000_000_000
@@ -28,10 +28,10 @@ def task(name: str, gigabytes: float = 1.0) -> Task:
     return Task(name, int(gigabytes * GB))
 
 
-def board(*tasks: Task, workers: list[Worker]) -> Board:
-    made = Board()
+def queue(*tasks: Task, workers: list[Worker]) -> TaskQueue:
+    made = TaskQueue()
     made.add("job", tasks)
-    made.see(workers)
+    made.set_workers(workers)
     return made
 
 
@@ -39,12 +39,12 @@ def names(placed: list[Run]) -> list[str]:
     return [run.task.id for run in placed]
 
 
-def number(made: Board, name: str) -> int:
+def number(made: TaskQueue, name: str) -> int:
     return next(run.number for run in made.runs if run.task.id == name)
 
 
 def test_the_most_urgent_tasks_begin_first_and_no_worker_has_more_than_its_threads() -> None:
-    made = board(*(task(f"t{n}") for n in range(5)), workers=[Worker("a", 2), Worker("b", 1)])
+    made = queue(*(task(f"t{n}") for n in range(5)), workers=[Worker("a", 2), Worker("b", 1)])
 
     placed = made.place(0)
 
@@ -56,7 +56,7 @@ def test_the_most_urgent_tasks_begin_first_and_no_worker_has_more_than_its_threa
 
 
 def test_a_worker_runs_what_fits_into_its_memory() -> None:
-    made = board(task("large", 6), task("other", 6), task("small", 2), workers=[Worker("a", 3, 8 * GB)])
+    made = queue(task("large", 6), task("other", 6), task("small", 2), workers=[Worker("a", 3, 8 * GB)])
 
     assert names(made.place(0)) == ["large"]
     made.done(number(made, "large"))
@@ -65,7 +65,7 @@ def test_a_worker_runs_what_fits_into_its_memory() -> None:
 
 def test_small_tasks_overtake_a_large_one_but_not_on_the_worker_that_is_kept_for_it() -> None:
     workers = [Worker("a", 2, 8 * GB), Worker("b", 2, 4 * GB)]
-    made = board(task("first", 5), task("large", 8), *(task(f"s{n}", 1) for n in range(9)), workers=workers)
+    made = queue(task("first", 5), task("large", 8), *(task(f"s{n}", 1) for n in range(9)), workers=workers)
 
     placed = made.place(0)
     assert {run.task.id: run.worker for run in placed} == {"first": "a", "s0": "b", "s1": "b"}
@@ -74,7 +74,7 @@ def test_small_tasks_overtake_a_large_one_but_not_on_the_worker_that_is_kept_for
 
 
 def test_storing_results_frees_core_and_memory_but_results_do_not_pile_up() -> None:
-    made = board(*(task(f"t{n}", 4) for n in range(4)), workers=[Worker("a", 1, 4 * GB)])
+    made = queue(*(task(f"t{n}", 4) for n in range(4)), workers=[Worker("a", 1, 4 * GB)])
 
     assert names(made.place(0)) == ["t0"]
     made.encoded(number(made, "t0"))
@@ -88,26 +88,26 @@ def test_storing_results_frees_core_and_memory_but_results_do_not_pile_up() -> N
 
 
 def test_a_task_that_fits_nowhere_is_named_when_nothing_else_runs() -> None:
-    made = board(task("large", 9), task("small", 1), workers=[Worker("a", 4, 8 * GB), Worker("b", 1, 4 * GB)])
+    made = queue(task("large", 9), task("small", 1), workers=[Worker("a", 4, 8 * GB), Worker("b", 1, 4 * GB)])
 
     assert names(made.place(0)) == ["small"]
     assert made.stuck("job") is None
     made.done(number(made, "small"))
     assert made.place(0) == []
     assert made.stuck("job") == task("large", 9)
-    made.see([])
+    made.set_workers([])
     assert made.stuck("job") is None  # others may join
-    made.see([Worker("c", 1, 10 * GB)])
+    made.set_workers([Worker("c", 1, 10 * GB)])
     assert names(made.place(0)) == ["large"]
 
 
 def test_workers_that_join_get_work_and_those_that_left_get_none() -> None:
-    made = board(*(task(f"t{n}") for n in range(6)), workers=[Worker("a", 1)])
+    made = queue(*(task(f"t{n}") for n in range(6)), workers=[Worker("a", 1)])
     assert [run.worker for run in made.place(0)] == ["a"]
 
-    made.see([Worker("a", 1), Worker("b", 2)])
+    made.set_workers([Worker("a", 1), Worker("b", 2)])
     assert [run.worker for run in made.place(0)] == ["b", "b"]
-    made.see([Worker("b", 2)])
+    made.set_workers([Worker("b", 2)])
     made.done(number(made, "t0"))
     assert made.place(0) == []
 
@@ -116,7 +116,7 @@ def test_workers_that_join_get_work_and_those_that_left_get_none() -> None:
 
 
 def test_a_failed_task_goes_to_the_front_after_a_wait_and_preferably_to_another_worker() -> None:
-    made = board(task("a"), task("b"), task("c"), workers=[Worker("w", 1), Worker("v", 1)])
+    made = queue(task("a"), task("b"), task("c"), workers=[Worker("w", 1), Worker("v", 1)])
     assert [run.worker for run in made.place(0)] == ["v", "w"]
 
     assert made.failed(number(made, "a"), Blame.TASK, 0)
@@ -130,7 +130,7 @@ def test_a_failed_task_goes_to_the_front_after_a_wait_and_preferably_to_another_
 
 
 def test_each_failure_waits_longer_and_the_last_one_is_reported() -> None:
-    made, now_s = board(task("a"), workers=[Worker("w", 1)]), 0.0
+    made, now_s = queue(task("a"), workers=[Worker("w", 1)]), 0.0
     for attempt in range(1, ATTEMPTS):
         assert [run.attempt for run in made.place(now_s)] == [attempt]
         assert made.failed(number(made, "a"), Blame.TASK, now_s)
@@ -141,7 +141,7 @@ def test_each_failure_waits_longer_and_the_last_one_is_reported() -> None:
 
 
 def test_an_interrupted_task_keeps_its_attempts_but_not_for_ever() -> None:
-    made, now_s = board(task("a"), workers=[Worker("w", 1)]), 0.0
+    made, now_s = queue(task("a"), workers=[Worker("w", 1)]), 0.0
     for _ in range(FREE_FAILURES):
         assert [run.attempt for run in made.place(now_s)] == [1]
         assert made.failed(number(made, "a"), Blame.NOBODY, now_s)
@@ -151,7 +151,7 @@ def test_an_interrupted_task_keeps_its_attempts_but_not_for_ever() -> None:
 
 
 def test_a_faulty_worker_pauses_and_its_task_goes_elsewhere_without_an_attempt() -> None:
-    made = board(task("a"), task("b"), task("c"), workers=[Worker("full", 1), Worker("good", 1)])
+    made = queue(task("a"), task("b"), task("c"), workers=[Worker("full", 1), Worker("good", 1)])
     made.place(0)
 
     assert made.failed(next(run.number for run in made.runs_on("full")), Blame.WORKER, 0)
@@ -163,7 +163,7 @@ def test_a_faulty_worker_pauses_and_its_task_goes_elsewhere_without_an_attempt()
 
 
 def test_if_all_workers_are_faulty_the_job_fails() -> None:
-    made = board(task("a"), workers=[Worker("full", 1), Worker("too", 1)])
+    made = queue(task("a"), workers=[Worker("full", 1), Worker("too", 1)])
     made.place(0)
     assert made.failed(number(made, "a"), Blame.WORKER, 0)
     made.place(0)
@@ -174,8 +174,8 @@ def test_if_all_workers_are_faulty_the_job_fails() -> None:
 
 
 def test_jobs_of_one_priority_share_and_an_urgent_one_overtakes() -> None:
-    made = Board()
-    made.see([Worker("w", 4)])
+    made = TaskQueue()
+    made.set_workers([Worker("w", 4)])
     made.add("long", [task(f"l{n}") for n in range(20)])
     made.add("other", [task(f"o{n}") for n in range(20)])
 
@@ -187,14 +187,14 @@ def test_jobs_of_one_priority_share_and_an_urgent_one_overtakes() -> None:
 
 
 def test_a_priority_may_change() -> None:
-    made = board(*(task(f"t{n}") for n in range(3)), workers=[Worker("w", 1)])
+    made = queue(*(task(f"t{n}") for n in range(3)), workers=[Worker("w", 1)])
     made.add("other", [task("o")])
     made.prioritise("other", 51)
     assert names(made.place(0)) == ["o"]
 
 
 def test_a_removed_job_frees_its_slots() -> None:
-    made = board(*(task(f"t{n}") for n in range(3)), workers=[Worker("w", 2)])
+    made = queue(*(task(f"t{n}") for n in range(3)), workers=[Worker("w", 2)])
     made.add("other", [task("o0"), task("o1")])
     made.place(0)
     assert made.failed(number(made, "t0"), Blame.TASK, 0)
@@ -220,8 +220,8 @@ def test_everything_is_done_once_and_no_worker_is_ever_overfull(
     sizes: list[tuple[float, str]], capacities: list[tuple[int, float]], chance: object
 ) -> None:
     workers = {f"w{n}": Worker(f"w{n}", threads, int(gb * GB)) for n, (threads, gb) in enumerate(capacities)}
-    made = Board()
-    made.see(workers.values())
+    made = TaskQueue()
+    made.set_workers(workers.values())
     for job in "abc":
         made.add(job, [task(f"{job}{n}", size) for n, (size, owner) in enumerate(sizes) if owner == job])
     done: list[str] = []
@@ -247,7 +247,7 @@ def test_everything_is_done_once_and_no_worker_is_ever_overfull(
 
 def test_the_first_placement_on_a_thousand_workers_looks_at_each_task_once() -> None:
     tasks = [task(f"t{n}", 0.5 + n % 40 / 100) for n in range(20_000)]
-    made = board(*tasks, workers=[Worker(f"w{n}", 16, 8 * GB) for n in range(1000)])
+    made = queue(*tasks, workers=[Worker(f"w{n}", 16, 8 * GB) for n in range(1000)])
 
     started_s = time.process_time()
     placed = made.place(0)
@@ -259,7 +259,7 @@ def test_the_first_placement_on_a_thousand_workers_looks_at_each_task_once() -> 
 
 
 def test_tasks_added_later_queue_behind_all_others_of_their_job() -> None:
-    made = board(task("t0"), task("t1"), workers=[Worker("a", 1)])
+    made = queue(task("t0"), task("t1"), workers=[Worker("a", 1)])
     made.add("other", [task("o0")])
 
     made.extend("job", [task("m0"), task("m1")])

@@ -1,8 +1,8 @@
-"""Black, frozen and wrong stretches of a film, found in small pictures. Pure.
+"""Find black, frozen and wrong pictures in a rendition by comparing small pictures with the master's. Pure.
 
-Small pictures are means over many pixels, so that grain and the coarse look of a low rate hardly show in them, and a
-picture that is missing does. What a rendition shows counts as a fault only where the master shows something else. So
-that what lies just at a limit is no fault, the master is taken for black or still sooner than a rendition is.
+Each pixel of a small picture is the mean of many, so grain and the artefacts of a low rate hardly show in it, while a
+missing picture does. A rendition is at fault only where the master shows something else. The thresholds for the master
+are looser than those for a rendition, so that pictures close to a threshold are not reported.
 """
 
 from collections.abc import Iterator
@@ -19,38 +19,38 @@ Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
 
 _BLACK, _RANGE = 64, 876
-"""Black, and the distance from there to white, in video range at 10 bits."""
+"""Luma of black, and the range from black to white, in limited range at 10 bits."""
 DARK, DARK_SHARE = 0.08, 0.98
-"""A rendition is black where so many of its pixels are so dark, as a share of white."""
+"""A rendition's picture is black if this share of its pixels is below this luma (0 black, 1 white)."""
 MASTER_DARK, MASTER_DARK_SHARE = 0.13, 0.93
 """The same for the master."""
 STILL, MOVING = 0.008, 0.08
-"""Up to what change from one measured frame to the next a rendition stands still, and from what change on the master
-moves, as a share of white; of those pixels that change most."""
+"""A rendition is still up to the first change of luma between measured frames; the master moves from the second one on.
+Both are means over the pixels that change most."""
 MOST_SHARE = 0.01
-"""How many pixels these are."""
+"""The share of pixels that counts as changing most."""
 MOVING_SHARE, AROUND_S = 0.3, Fraction(1, 2)
-"""In how many of the frames around one the master has to move; films drawn on threes move in a third of them."""
+"""The master moves at a frame if this share of the frames within this time does; animation on threes has a third."""
 OTHER = 0.06
-"""From what mean difference on two pictures are not the same, as a share of white."""
+"""Two pictures differ if their mean difference of luma exceeds this."""
 OTHER_COARSE = 0.03
-"""The same for means over blocks: noise that a low rate has smoothed away differs in single pixels only."""
+"""The same for means over blocks: noise that a low rate smooths away changes single pixels only."""
 BLOCK_PX = 10
 """Width and height of a block."""
 CUT = 0.12
-"""From what mean difference on a frame begins a new shot."""
+"""A frame starts a new shot if its mean difference from the one before exceeds this."""
 STILL_S = Fraction(1, 2)
-"""Shorter stretches in which a master stands still are not told."""
+"""Shorter still stretches of a master are not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Where a rendition shows what its master does not.
+    """Stretches in which a rendition differs from its master.
 
     Attributes:
-        black: Where it is black.
-        frozen: Where it stands still.
-        other: Where it shows another picture; black ones included.
+        black: It is black, and the master is not.
+        frozen: It stands still, and the master moves.
+        other: It shows another picture; includes black ones.
     """
 
     black: tuple[Span, ...]
@@ -60,12 +60,12 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Which frames of the grid small pictures show.
+    """The frames of the grid that the small pictures show.
 
     Attributes:
         first_frame: The first one.
-        end_frame: The first frame behind what was measured.
-        step_frames: From one to the next.
+        end_frame: End of the measured range, exclusive.
+        step_frames: Distance from one small picture to the next.
         frame_rate: Frames of the grid per second.
     """
 
@@ -75,7 +75,7 @@ class Timing:
     frame_rate: Fraction
 
     def spans(self, flags: Flags, *, least: int = 1) -> tuple[Span, ...]:
-        """Turn flags of small pictures into stretches of frames; those of fewer than ``least`` pictures are dropped."""
+        """Turn flags of small pictures into ranges of frames; drops ranges of fewer than ``least`` pictures."""
         return tuple(
             (
                 self.first_frame + first * self.step_frames,
@@ -86,16 +86,16 @@ class Timing:
         )
 
     def pictures(self, duration_s: Fraction) -> int:
-        """How many small pictures a length of time has, at least 1."""
+        """Number of small pictures in a duration, at least 1."""
         return max(1, round(duration_s * self.frame_rate / self.step_frames))
 
 
 def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
-    """Say what a master shows.
+    """Find where a master is black or still, and where its shots begin.
 
     Args:
         master: Its small pictures.
-        timing: Which frames these are.
+        timing: The frames that they show.
     """
     light = _light(master)
     cuts = np.concatenate([[False], _difference(light[1:], light[:-1]) > CUT])
@@ -108,20 +108,20 @@ def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
 
 
 def of_rendition(rendition: Miniatures, master: Miniatures, timing: Timing) -> Faults:
-    """Find where a rendition shows what its master does not.
+    """Find where a rendition differs from its master.
 
     Args:
         rendition: Its small pictures.
-        master: Those of the master, at the same frames.
-        timing: Which frames these are.
+        master: The master's, of the same frames.
+        timing: The frames that they show.
     """
     ours, theirs = _light(rendition), _light(master)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
     our_blocks, their_blocks = _blocks(ours), _blocks(theirs)
     around = timing.pictures(AROUND_S)
-    # What moves is larger than a block: noise that a low rate leaves out changes single pixels only.
+    # Moving things are larger than a block; noise that a low rate removes changes single pixels only.
     moves = _mean_around(_most_changed(their_blocks) >= MOVING, around) >= MOVING_SHARE
-    # A sync frame looks a little different from the frame before, though both show the same.
+    # A sync frame differs a little from the frame before even if both show the same picture: close such gaps.
     frozen = _closed(_most_changed(ours) <= STILL) & moves
     return Faults(
         black=timing.spans(black),
@@ -154,7 +154,7 @@ def _difference(one: Numbers, other: Numbers) -> Numbers:
 
 
 def _most_changed(light: Numbers) -> Numbers:
-    """Of each picture: the mean change, from the one before, of those pixels that change most."""
+    """For each picture, the mean change from the one before of the pixels that change most."""
     count, pixels = len(light), light[0].size if len(light) else 0
     if count < 2:
         return np.ones(count)
@@ -172,13 +172,13 @@ def _mean_around(flags: Flags, around: int) -> Numbers:
 
 
 def _closed(flags: Flags) -> Flags:
-    """Single gaps are closed."""
+    """Set single false flags between two true ones."""
     closed = flags.copy()
     closed[1:-1] |= flags[:-2] & flags[2:]
     return closed
 
 
 def _runs(flags: Flags) -> Iterator[tuple[int, int]]:
-    """First and end of each run of true flags."""
+    """Start and end of each run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     yield from ((int(first), int(end)) for first, end in edges.reshape(-1, 2))

@@ -1,6 +1,6 @@
-"""Ask a scheduler and its workers what they have installed: they may lack headend, or have another version.
+"""Functions that run on the scheduler and on workers, which may lack headend or have another version.
 
-Functions here travel by value: each imports what it needs inside, and uses nothing else of this module.
+They are pickled by value: each imports what it needs inside, and uses nothing else of this module.
 """
 
 from typing import Any
@@ -17,15 +17,15 @@ def describe_workers(dask_scheduler: Any) -> list[tuple[str, int, int, str, floa
 
 
 def report_deaths(dask_scheduler: Any) -> None:
-    """On the scheduler: hand each worker's death to the client; its own count would repeat tasks unseen."""
+    """On the scheduler: report each worker's death to the client instead of silently retrying the task."""
     dask_scheduler.allowed_failures = 0
 
 
 def describe_self(modules: tuple[str, ...]) -> dict[str, Any]:
-    """On a worker: its version of headend and of FFmpeg, its memory in bytes, or why it can't run tasks.
+    """On a worker: its versions of headend and FFmpeg and its memory in bytes, or why it can't run tasks.
 
     Args:
-        modules: What tasks import.
+        modules: Modules that tasks import.
     """
     from importlib import import_module
 

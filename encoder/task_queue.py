@@ -1,14 +1,14 @@
-"""Which task of which job runs where, and when: a state machine without I/O.
+"""The tasks of all jobs, and which worker each one goes to: a state machine without I/O.
 
-Comes in: jobs, workers, and what became of each run. Goes out: the runs that begin. A real cluster drives it
-(`encoder.cluster`), and so does a simulated one (`benchmarks.scaling`). Time is an argument: tests need no clock.
+Input: jobs, workers, and the outcome of each run. Output: the runs to start. `encoder.cluster` drives it with a real
+cluster, `benchmarks.scaling` with a simulated one. Time is an argument, so tests need no clock.
 
-A worker runs as many tasks as it has threads and as fit into its memory. Jobs take turns by priority, then by what each
-has running. Within a job the most urgent task goes first. While the results of a task go to the store, its core and its
+A worker runs as many tasks as it has threads and memory for. Jobs take turns by priority, then by how few tasks of
+theirs are running. Within a job the most urgent task goes first. While a task uploads its results, its core and its
 memory are free for the next one.
 
-No step looks at all tasks or all workers: waiting tasks lie in a heap for each amount of memory, of which a title has a
-few dozen, and free workers in two heaps.
+No step visits all tasks or all workers: waiting tasks are in one heap for each amount of memory (a title has a few
+dozen), and free workers in two heaps.
 """
 
 from collections import Counter
@@ -22,27 +22,27 @@ from encoder.scheduling import Work, Worker
 from headend.core.settings import ATTEMPTS
 
 BACKOFF_S = (2.0, 10.0)
-"""How long a task waits after its first failure, and after each that follows."""
+"""Delays before a task is retried: after its first failure, and after each later one."""
 REST_S = 300.0
-"""How long a worker gets no tasks after a failure that was its own, such as a full disk."""
+"""How long a worker gets no tasks after a failure of its own, such as a full disk."""
 FREE_FAILURES = 20
 """How often a task may be interrupted through no fault of its own before its job fails."""
 DEFAULT_PRIORITY = 50
 _VOID_ENTRIES = 10_000
 """How many void entries the heaps of workers may hold before they are cleaned."""
 _SKIPS = 8
-"""How many idle workers without enough memory are passed over before the one with the most memory is taken."""
+"""How many idle workers without enough memory to skip before taking the one with the most memory."""
 
 
 class Blame(StrEnum):
-    """Whose fault a failure is."""
+    """The cause of a failure."""
 
     TASK = "task"
-    """It counts as an attempt at the task."""
+    """The failure counts as an attempt at the task."""
     WORKER = "worker"
-    """The worker rests, and the task goes elsewhere. Where there is no other worker, it is the task's last failure."""
+    """The worker gets no tasks for a while, and the task runs elsewhere; without another worker, the job fails."""
     NOBODY = "nobody"
-    """The run was interrupted: a worker was shut down in order, or the scheduler went away."""
+    """The run was interrupted: a worker was shut down properly, or the scheduler went away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Run:
     """One attempt at a task, on one worker.
 
     Attributes:
-        number: Unique on the board.
-        job: Whose task it is.
-        task: What to do.
+        number: Unique in the queue.
+        job: Id of the task's job.
+        task: The task.
         attempt: From 1.
         worker: The worker's address.
     """
@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(slots=True)
 class _Item:
-    """A task that is not done."""
+    """An unfinished task."""
 
     job: "_Job"
     task: Work
@@ -78,7 +78,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Job:
-    """A job that is not done."""
+    """An unfinished job."""
 
     id: str
     priority: int
@@ -89,23 +89,23 @@ class _Job:
     delayed_count: int = 0
     running_count: int = 0
     first: int = 0
-    """Urgency of the last task that was put in front of all others."""
+    """Urgency of the last task that went to the front."""
     next: int = 0
-    """Urgency of the next task that is put behind all others."""
+    """Urgency of the next task that goes to the back."""
 
 
 @dataclass(slots=True)
 class _Load:
-    """A worker and what it has at hand."""
+    """A worker and its load."""
 
     worker: Worker
     encoding: int = 0
-    keeping: int = 0
+    uploading: int = 0
     memory_bytes: int = 0
-    here: bool = True
+    present: bool = True
     rests_until_s: float = 0.0
     version: int = 0
-    """Entries of the heaps that were made for an earlier one are void."""
+    """Heap entries with an earlier version are void."""
 
     @property
     def limit_bytes(self) -> float:
@@ -117,17 +117,17 @@ class _Load:
 
     @property
     def has_thread(self) -> bool:
-        # A store slower than the encoders must not pile up results.
+        # Results must not pile up if the store is slower than the encoders.
         threads = self.worker.threads
-        return self.encoding < threads and self.encoding + self.keeping < 2 * threads
+        return self.encoding < threads and self.encoding + self.uploading < 2 * threads
 
     @property
     def idle_share(self) -> float:
         return 1 - self.encoding / self.worker.threads
 
 
-class Board:
-    """Tasks of all jobs: which wait, and which run."""
+class TaskQueue:
+    """The waiting and running tasks of all jobs, and the workers."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job] = {}
@@ -143,29 +143,29 @@ class Board:
     # --- jobs ---
 
     def add(self, job: str, tasks: Iterable[Work], *, priority: int = DEFAULT_PRIORITY) -> None:
-        """Take in a job.
+        """Add a job.
 
         Args:
             job: Its id.
             tasks: The most urgent first.
-            priority: 0 to 100; while a job of a higher one has tasks that fit, no other job's task begins.
+            priority: 0 to 100; no task starts while a job of higher priority has one that fits.
         """
         self._jobs[job] = _Job(job, priority, next(self._numbers))
         self.extend(job, tasks)
 
     def extend(self, job: str, tasks: Iterable[Work]) -> None:
-        """Give a job more tasks; they stand behind all that it has, the most urgent of them first."""
-        made = self._jobs[job]
+        """Append tasks to a job, the most urgent first."""
+        entry = self._jobs[job]
         for task in tasks:
-            self._wait(_Item(made, task, made.next))
-            made.next += 1
+            self._wait(_Item(entry, task, entry.next))
+            entry.next += 1
 
     def prioritise(self, job: str, priority: int) -> None:
-        """Change a job's priority; what runs goes on."""
+        """Change a job's priority; running tasks go on."""
         self._jobs[job].priority = priority
 
     def remove(self, job: str) -> tuple[Run, ...]:
-        """Forget a job; returns its runs, which are to be stopped."""
+        """Remove a job; returns its runs, which the caller must stop."""
         if self._jobs.pop(job, None) is None:
             return ()
         runs = tuple(run for run, _ in self._runs.values() if run.job == job)
@@ -176,78 +176,78 @@ class Board:
         return runs
 
     def finished(self, job: str) -> bool:
-        """Whether nothing of a job is left to do."""
+        """Whether all tasks of a job are done."""
         return job not in self._jobs or not self.counts(job).total()
 
     def counts(self, job: str | None = None) -> Counter[str]:
-        """How many tasks are ``waiting``, ``delayed`` after a failure, and ``running``, of one job or of all."""
+        """Numbers of ``waiting``, ``running`` and, after a failure, ``delayed`` tasks, of one job or of all."""
         jobs = self._jobs.values() if job is None else [self._jobs[job]]
-        found: Counter[str] = Counter()
-        for one in jobs:
-            found.update(waiting=one.waiting_count, delayed=one.delayed_count, running=one.running_count)
-        return found
+        total: Counter[str] = Counter()
+        for entry in jobs:
+            total.update(waiting=entry.waiting_count, delayed=entry.delayed_count, running=entry.running_count)
+        return total
 
     def stuck(self, job: str) -> Work | None:
-        """The task that needs most memory, if nothing of a job runs and no worker has enough for any that waits."""
-        one = self._jobs[job]
-        limits = [load.limit_bytes for load in self._loads.values() if load.here]
-        if one.running_count or one.delayed_count or not one.waiting_count or not limits:
+        """The task that needs most memory, if no task of the job runs and none that waits fits on any worker."""
+        entry = self._jobs[job]
+        limits = [load.limit_bytes for load in self._loads.values() if load.present]
+        if entry.running_count or entry.delayed_count or not entry.waiting_count or not limits:
             return None
-        if min(one.waiting) <= max(limits):
+        if min(entry.waiting) <= max(limits):
             return None
-        return one.waiting[max(one.waiting)][0][2].task
+        return entry.waiting[max(entry.waiting)][0][2].task
 
     # --- workers ---
 
-    def see(self, workers: Iterable[Worker]) -> None:
-        """Take in which workers may get tasks; runs on those that went away stay until they are reported."""
-        here = {worker.address: worker for worker in workers}
+    def set_workers(self, workers: Iterable[Worker]) -> None:
+        """Replace the workers that may get tasks; runs on workers that left stay until they are reported as ended."""
+        present = {worker.address: worker for worker in workers}
         for address, load in list(self._loads.items()):
-            if address not in here:
-                load.here = False
+            if address not in present:
+                load.present = False
                 load.version += 1
-                if not load.encoding and not load.keeping:
+                if not load.encoding and not load.uploading:
                     del self._loads[address]
-        for address, worker in here.items():
+        for address, worker in present.items():
             known = self._loads.get(address)
             if known is None:
                 known = self._loads[address] = _Load(worker)
-            elif known.here and known.worker == worker:
+            elif known.present and known.worker == worker:
                 continue
-            known.worker, known.here = worker, True
+            known.worker, known.present = worker, True
             self._offer(known)
 
     def runs_on(self, worker: str) -> tuple[Run, ...]:
-        """What runs on a worker."""
+        """The runs on a worker."""
         return tuple(run for run, _ in self._runs.values() if run.worker == worker)
 
     def run(self, number: int) -> Run | None:
-        """What runs under a number; None once it has ended or its job was removed."""
-        found = self._runs.get(number)
-        return found[0] if found else None
+        """The run with a number; None once it has ended or its job was removed."""
+        entry = self._runs.get(number)
+        return entry[0] if entry else None
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """All that runs."""
+        """All runs."""
         return tuple(run for run, _ in self._runs.values())
 
     # --- time ---
 
     def place(self, now_s: float) -> list[Run]:
-        """Give waiting tasks to workers that have room.
+        """Assign waiting tasks to workers that have room.
 
-        A task that fits nowhere now has the roomiest worker kept free for it, so that smaller ones, which may overtake
-        it elsewhere, can't hold it up for ever.
+        If a task fits nowhere now, the worker with the most free memory is reserved for it: smaller tasks may overtake
+        it on other workers, but can't starve it.
 
         Returns:
-            The runs that begin.
+            The runs to start.
         """
         self._wake(now_s)
         placed = []
         kept: list[_Load] = []
         held_up: set[tuple[str, int]] = set()
-        while (found := self._pick(kept, held_up)) is not None:
-            item, load = found
+        while (picked := self._pick(kept, held_up)) is not None:
+            item, load = picked
             load.encoding += 1
             load.memory_bytes += item.task.memory_bytes
             self._offer(load)
@@ -261,28 +261,28 @@ class Board:
 
     @property
     def wakes_at_s(self) -> float | None:
-        """When `place` may have something to do although nothing has happened; None for never."""
+        """When to call `place` even if nothing has happened; None for never."""
         return min((heap[0][0] for heap in (self._delayed, self._resting) if heap), default=None)
 
     # --- runs ---
 
     def encoded(self, run: int) -> None:
-        """A run needs its core and its memory no more; only its results are still on their way."""
+        """Free the core and the memory of a run that only has to upload its results."""
         if run in self._runs and run not in self._encoded:
             load = self._release(run)
             self._encoded.add(run)
-            load.keeping += 1
+            load.uploading += 1
             self._offer(load)
 
     def done(self, run: int) -> None:
-        """A run has made its task's results."""
+        """End a run whose task is done."""
         self._end(run)
 
     def failed(self, run: int, blame: Blame, now_s: float) -> bool:
-        """A run has failed; its task is tried again, and goes to the front, since its fate decides the job's.
+        """End a run that failed; its task goes to the front of its job, which can't succeed without it.
 
         Returns:
-            Whether the task is tried again; if not, `remove` the job.
+            Whether the task is retried; if not, `remove` the job.
         """
         attempt, item = self._runs[run]
         self._end(run)
@@ -324,15 +324,15 @@ class Board:
                 self._offer(load)
 
     def _rest(self, address: str, now_s: float) -> bool:
-        """Give a worker no tasks for a while; whether there is another one."""
+        """Give a worker no tasks for a while; returns whether there is another one."""
         if (load := self._loads.get(address)) is not None:
             load.rests_until_s = now_s + REST_S
             load.version += 1
             heappush(self._resting, (load.rests_until_s, address))
-        return any(other.here and not other.rests_until_s for other in self._loads.values())
+        return any(other.present and not other.rests_until_s for other in self._loads.values())
 
     def _pick(self, kept: list[_Load], held_up: set[tuple[str, int]]) -> tuple[_Item, _Load] | None:
-        """The task that begins next, and where; workers that are kept free for others leave the heaps."""
+        """The next task to start and its worker; moves workers that are reserved for larger tasks to ``kept``."""
         for job in sorted(self._jobs.values(), key=lambda job: (-job.priority, job.running_count, job.number)):
             for bytes_, heap in _by_urgency(job, held_up):
                 roomiest = self._roomiest()
@@ -350,7 +350,7 @@ class Board:
         return None
 
     def _choose(self, item: _Item, roomiest: _Load) -> _Load:
-        """The idlest worker with room, rather one on which the task has not failed yet."""
+        """The most idle worker with room, preferably one on which the task has not failed."""
         passed: list[_Load] = []
         chosen = second = None
         while chosen is None and len(passed) < _SKIPS and (load := self._pop_idlest()) is not None:
@@ -365,7 +365,7 @@ class Board:
         return chosen or second or roomiest
 
     def _keep_free(self, bytes_: int, kept: list[_Load]) -> None:
-        """Keep the roomiest worker that could ever hold a task free for it."""
+        """Reserve the worker with the most free memory whose limit a task fits into."""
         passed = []
         while (load := self._roomiest()) is not None:
             heappop(self._roomy)
@@ -378,12 +378,12 @@ class Board:
             heappush(self._roomy, (-load.room_bytes, load.worker.address, load.version))
 
     def _offer(self, load: _Load) -> None:
-        """Enter a worker into the heaps anew, if it may take a task."""
+        """Put a worker into the heaps again, if it may take a task."""
         load.version += 1
         if len(self._idle) + len(self._roomy) > _VOID_ENTRIES + 4 * len(self._loads):
             self._idle = sorted(entry for entry in self._idle if self._valid(entry[2], entry[3]))
             self._roomy = sorted(entry for entry in self._roomy if self._valid(entry[1], entry[2]))
-        if load.here and load.has_thread and not load.rests_until_s:
+        if load.present and load.has_thread and not load.rests_until_s:
             address = load.worker.address
             heappush(self._idle, (-load.idle_share, -load.room_bytes, address, load.version))
             heappush(self._roomy, (-load.room_bytes, address, load.version))
@@ -419,12 +419,12 @@ class Board:
         if run in self._encoded:
             self._encoded.remove(run)
             load = self._loads[attempt.worker]
-            load.keeping -= 1
+            load.uploading -= 1
         else:
             load = self._release(run)
         del self._runs[run]
         item.job.running_count -= 1
-        if not load.here and not load.encoding and not load.keeping:
+        if not load.present and not load.encoding and not load.uploading:
             del self._loads[attempt.worker]
         else:
             self._offer(load)
@@ -435,7 +435,7 @@ def _by_urgency(job: _Job, held_up: set[tuple[str, int]]) -> Iterator[tuple[int,
     heaps = [(heap[0], bytes_, heap) for bytes_, heap in job.waiting.items() if (job.id, bytes_) not in held_up]
     if not heaps:
         return
-    # Nearly always the first one fits.
+    # The first one nearly always fits: sort the rest only if it does not.
     first = min(heaps)
     yield first[1], first[2]
     for _, bytes_, heap in sorted(heaps)[1:]:

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from encoder.looking import Timing, of_master, of_rendition
 from encoder.measuring import Miniatures
+from encoder.picture_faults import Timing, of_master, of_rendition
 
 COUNT = 40
 TIMING = Timing(100, 100 + 3 * COUNT, 3, Fraction(24))

@@ -1,0 +1,200 @@
+"""The link to a Dask scheduler: it polls the workers, queries new ones, and reconnects when the scheduler goes away."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+import cloudpickle
+from distributed import Client
+
+import headend
+from encoder.cluster import introspection
+from encoder.cluster.performing import Perform
+from encoder.cluster.roster import Requirements, WorkerState
+from headend.core.errors import ConfigError
+
+CONNECT_S = 10
+"""Timeout for connecting to a scheduler."""
+POLL_S = 2.0
+"""How often the scheduler is asked for its workers."""
+RECONNECT_S = 30.0
+"""How long to try to reconnect to a scheduler that has gone away."""
+QUERY_S = 60.0
+"""Timeout of a query to a worker; it is queried again later."""
+_QUERY_THREADS = 8
+
+cloudpickle.register_pickle_by_value(introspection)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What a link calls, always through its inbox.
+
+    Attributes:
+        on_workers: Gets the state of every worker.
+        on_answer: Gets a worker's address and its answer to `introspection.describe_self`; None if it did not answer.
+        on_report: Gets the key of a running task and its report, see `encoder.cluster.performing.run_on_worker`.
+        on_lost: Called when the scheduler has gone away.
+        on_reconnected: Called when it is back.
+        on_gone: Called when it has not come back in time.
+    """
+
+    on_workers: Callable[[list[WorkerState]], None]
+    on_answer: Callable[[str, dict[str, Any] | None], None]
+    on_report: Callable[[str, int | str | bytes | None], None]
+    on_lost: Callable[[], None]
+    on_reconnected: Callable[[], None]
+    on_gone: Callable[[], None]
+
+
+class Link:
+    """A connection to one scheduler, with the threads that watch it.
+
+    Args:
+        connect: Makes a client; called again when the scheduler has gone away.
+        inbox: Gets the calls of handlers, for the thread that owns the handlers' state.
+        handlers: What to call.
+        modules: Returns the modules that workers must be able to import.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        inbox: SimpleQueue[Callable[[], None]],
+        handlers: Handlers,
+        modules: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._connect = connect
+        self._inbox = inbox
+        self._handlers = handlers
+        self._modules = modules
+        self._queries: SimpleQueue[str] = SimpleQueue()
+        self._closed = threading.Event()
+        self.topic = f"headend-{uuid4().hex}"
+        """Dask's topic of the tasks' reports."""
+        self.client: Client | None = None
+
+    def open(self, *, queries: bool) -> None:
+        """Connect, and start the threads.
+
+        Args:
+            queries: Whether workers are queried.
+
+        Raises:
+            ConfigError: The scheduler can't be reached.
+        """
+        self.client = self._connected()
+        threads = [threading.Thread(target=self._poll_forever, daemon=True)]
+        if queries:
+            threads += [threading.Thread(target=self._query_forever, daemon=True) for _ in range(_QUERY_THREADS)]
+        for thread in threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Disconnect; the threads end soon after."""
+        self._closed.set()
+        _close(self.client)
+
+    def query(self, address: str) -> None:
+        """Query a worker in the background."""
+        self._queries.put(address)
+
+    def _connected(self) -> Client:
+        client = self._connect()
+        client.run_on_scheduler(introspection.report_deaths)
+        client.subscribe_topic(self.topic, self._on_topic)
+        return client
+
+    def _on_topic(self, event: tuple[float, tuple[str, int | str | bytes | None]]) -> None:
+        self._inbox.put(partial(self._handlers.on_report, *event[1]))
+
+    def _poll_forever(self) -> None:
+        while not self._closed.is_set():
+            client = self.client
+            try:
+                assert client is not None
+                facts = client.run_on_scheduler(introspection.describe_workers)
+            except Exception:
+                self._inbox.put(self._handlers.on_lost)
+                if not self._reconnect():
+                    return
+            else:
+                states = [WorkerState(*each) for each in facts]
+                self._inbox.put(partial(self._handlers.on_workers, states))
+            self._closed.wait(POLL_S)
+
+    def _query_forever(self) -> None:
+        """Query workers; one that is frozen holds up this thread only."""
+        while not self._closed.is_set():
+            try:
+                address = self._queries.get(timeout=POLL_S)
+            except Empty:
+                continue
+            answer = None
+            with contextlib.suppress(Exception):  # the worker or the scheduler went away
+                assert self.client is not None
+                answer = query(self.client, [address], self._modules()).get(address)
+            self._inbox.put(partial(self._handlers.on_answer, address, answer))
+
+    def _reconnect(self) -> bool:
+        """Connect to the scheduler again; False if the link was closed, or the scheduler does not come back."""
+        deadline_s = time.monotonic() + RECONNECT_S
+        while not self._closed.is_set():
+            try:
+                client = self._connected()
+            except Exception:
+                if time.monotonic() > deadline_s:
+                    self._inbox.put(self._handlers.on_gone)
+                    return False
+                self._closed.wait(POLL_S)
+            else:
+                old, self.client = self.client, client
+                _close(old)
+                self._inbox.put(self._handlers.on_reconnected)
+                return True
+        return False
+
+
+def connect(address: str) -> Client:
+    """Connect to a scheduler; raises `ConfigError` if none answers."""
+    try:
+        return Client(address, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise unreachable(address) from error
+
+
+def unreachable(address: str) -> ConfigError:
+    """The error for a scheduler that does not answer."""
+    return ConfigError(f"no Dask scheduler answers at {address}: start one with 'dask scheduler'")
+
+
+def query(client: Client, addresses: Sequence[str], modules: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Query workers with `introspection.describe_self`; those that don't answer are missing from the result."""
+    answers = client.run(
+        introspection.describe_self, modules, workers=list(addresses), on_error="return", callback_timeout=QUERY_S
+    )
+    return {address: answer for address, answer in answers.items() if isinstance(answer, dict)}
+
+
+def modules_of(performs: Sequence[Perform]) -> tuple[str, ...]:
+    """The modules that workers must be able to import."""
+    functions = (perform.func if isinstance(perform, partial) else perform for perform in performs)
+    names = {getattr(function, "__module__", None) or "__main__" for function in functions}
+    return tuple(sorted(names - {"__main__"}))
+
+
+def requirements(tool: str | None) -> Requirements:
+    """What workers of a remote cluster must have; ``tool`` is FFmpeg's version line, or None for any."""
+    return Requirements(headend.__version__, tool)
+
+
+def _close(client: Client | None) -> None:
+    if client is not None:
+        with contextlib.suppress(Exception):
+            client.close(timeout=2)
