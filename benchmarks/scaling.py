@@ -1,6 +1,6 @@
 """Measures scaling: real workers on this machine, simulated workers for a long film, and Dask's scheduler.
 
-Only the duration of tasks is simulated: the real planner makes the tasks, and the real `encoder.task_queue.TaskQueue` assigns
+Only the duration of tasks is simulated: the real planner makes the tasks, and the real `encoder.task_queue` assigns
 them to workers. Simulated task times vary, some workers are slow and some are lost.
 """
 

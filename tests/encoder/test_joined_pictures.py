@@ -33,7 +33,7 @@ def joined(path: Path, *parts: Path) -> Path:
 def refused_at(path: Path) -> float:
     with pytest.raises(MasterError) as caught:
         probe(master_of(path), str(path))
-    found = re.search(r"from (\d+\.\d+) s on", caught.value.message)
+    found = re.search(r"(?:from|at) (\d+\.\d+) s", caught.value.message)
     assert found is not None, caught.value.message
     return float(found[1])
 

@@ -55,7 +55,7 @@ def test_sound_is_put_on_the_pictures_timeline(sound_s: Fraction, picture_s: Fra
 
 
 def test_an_unknown_layout_is_refused() -> None:
-    with pytest.raises(MasterError, match="choose those to deliver"):
+    with pytest.raises(MasterError, match="pick the channels to deliver"):
         audio_command(
             make_master(),
             make_audio_track(channels=7, layout="7 channels"),

@@ -34,7 +34,7 @@ def test_short_gaps_are_filled_by_default() -> None:
     ("spans", "advice"),
     [
         (((1, 4), (5.5, 9)), "has no sound for 1.500 s in total, at 3.000–4.500 s.*--max-sound-gap 1.5"),
-        (((1, 4), (4.5, 6), (6.5, 7), (7.25, 9)), "for 1.250 s in all.*--max-sound-gap 0.7"),
+        (((1, 4), (4.5, 6), (6.5, 7), (7.25, 9)), "for 1.250 s in total.*--max-sound-gap 0.7"),
         (((1, 4), (3, 9)), "has sound twice for 1.000 s in total, at 2.000–3.000 s.*--max-sound-gap 1.0"),
     ],
 )
