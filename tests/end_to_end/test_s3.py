@@ -66,7 +66,7 @@ def test_pictures_that_change_are_seen_in_a_store_as_on_a_disk(rclone_s3: LocalS
     assert there.video is not None and here.video is not None
     assert len(there.video.changes) == 1
     assert (there.video.changes, there.video.frames.pts_ticks) == (here.video.changes, here.video.frames.pts_ticks)
-    with pytest.raises(MasterError, match=r"from 2\.000 s on was encoded with other parameters"):
+    with pytest.raises(MasterError, match=r"from 2\.000 s on, the picture does not fit the parameters"):
         deciding.inspect(upload(lost_parameter_sets(tmp_path / "lost.mp4"), rclone_s3, "lost.mp4"), store)
 
 
