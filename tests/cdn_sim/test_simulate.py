@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_complete_runs(
     assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 130
     assert f"stopped with 3 runs missing; complete runs are in {out}" in capsys.readouterr().err
     assert json.loads((out / "report.json").read_text())["runs_missing"] == 3
-    assert "3 runs of it are missing here" in (out / "report.html").read_text()
+    assert "3 runs are missing from this report" in (out / "report.html").read_text()
 
 
 def test_ctrl_c_before_anything_is_complete_writes_nothing(
