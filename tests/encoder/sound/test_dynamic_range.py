@@ -42,7 +42,18 @@ def _frame(frame: bytes) -> bytes:
     end = len(made) - 18 - 8  # no bits are left before the frame's checksum
     assert set(made[end : end + 8]) == {"0"}
     made = made[:end] + made[end + 8 :]
-    return int(made, 2).to_bytes(len(frame), "big")
+    changed = int(made, 2).to_bytes(len(frame), "big")
+    return changed[:-2] + _checksum(changed[2:-2]).to_bytes(2, "big")
+
+
+def _checksum(data: bytes) -> int:
+    """The CRC at the end of a frame: ETSI TS 102 366, section 4.4.5 (``crc2``)."""
+    found = 0
+    for byte in data:
+        found ^= byte << 8
+        for _ in range(8):
+            found = (found << 1 ^ (0x8005 if found & 0x8000 else 0)) & 0xFFFF
+    return found
 
 
 @pytest.fixture(scope="module")
