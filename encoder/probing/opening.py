@@ -100,7 +100,7 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
         if _begins_like_mp4(location):
             return "has no usable index (moov box): it is cut short or was never finished; deliver it again, whole"
         if containers == SOUND_CONTAINERS:
-            return "holds no sound that can be read; deliver WAV, AIFF, CAF, FLAC, Ogg, AAC, AC-3, MP3, or a film"
+            return "has no sound that can be read; deliver WAV, AIFF, CAF, FLAC, Ogg, AAC, AC-3, MP3, or a film"
         return (
             "is not a film that can be read; deliver MOV, MP4, MXF, Matroska, WebM, MPEG-TS, MPEG-PS, AVI, NUT or Y4M"
         )

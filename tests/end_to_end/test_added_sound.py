@@ -125,9 +125,9 @@ UNFIT = {
         r"short.wav has 3.500 s of sound and 'film' lasts 4.000 s: it is 0.500 s shorter, and 0.2 s are allowed",
     ),
     "long": (lambda d: tone(d / "long.mka", Fraction(17, 4)), r"lasts 4.000 s: it is 0.2\d+ s longer"),
-    "mute": (lambda d: make_film(d / "mute.mp4", frame_count=100), "holds no sound"),
+    "mute": (lambda d: make_film(d / "mute.mp4", frame_count=100), "has no sound"),
     "several": (two_languages, r"has 2 tracks of sound: 0 \(en, stereo\), 1 \(fr, stereo\)"),
-    "rubbish": (rubbish, "holds no sound that can be read"),
+    "rubbish": (rubbish, "has no sound that can be read"),
     "missing": (lambda d: d / "missing.wav", "there is no file"),
 }
 

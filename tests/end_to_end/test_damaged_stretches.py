@@ -136,7 +136,7 @@ def test_allowed_damage_is_concealed_in_its_place_and_put_on_record(name: str, t
     published = submit_small(case.make(tmp_path), store, scheduler, allow_damaged=True)
     presentation = published.outcome.presentation
 
-    assert any("on record" in line for line in published.outcome.plan.decisions)
+    assert any("recorded" in line for line in published.outcome.plan.decisions)
     for track in presentation.video:
         numbers = frame_numbers(track_bytes(published.store, presentation, track))
         assert len(numbers) == FRAMES

@@ -283,7 +283,7 @@ def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(
     high, low = sorted(report.video, key=lambda one: -one.height_px)
     assert [segment.is_part for segment in high.segments] == [False] * report.grid.segment_count
     assert high.lifts and not low.lifts
-    assert b"Encoded again for the floor" in open_store(request.store).get(
+    assert b"Encoded again to reach the floor" in open_store(request.store).get(
         layout.report_page("film", outcome.presentation.release)
     )
     plain = submit(request_for(master, tmp_path / "plain", scheduler, checking=Checking.OFF))

@@ -740,7 +740,7 @@ KINDS: tuple[HardMaster, ...] = (
         allow_damaged=True,
         shown=(*range(24), 23, 23, *range(26, 40), 39, *range(41, 55)),
         damage=("00:00.960–00:01.640 (3 in stream 0)",),
-        decided="on record",
+        decided="silence inserted, recorded",
     ),
 )  # fmt: skip
 """Every kind; names are unique."""
