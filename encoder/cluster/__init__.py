@@ -79,7 +79,7 @@ def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
     with link.connect(settings.scheduler) as client:
         roster = Roster(link.requirements(None))
         try:
-            facts = client.run_on_scheduler(introspection.describe_workers)
+            _, facts = client.run_on_scheduler(introspection.describe_workers)
         except OSError as error:  # the scheduler went away after it was connected
             raise link.unreachable(settings.scheduler) from error
         changes = roster.update(WorkerState(*each) for each in facts)

@@ -6,19 +6,23 @@ They are pickled by value: each imports what it needs inside, and uses nothing e
 from typing import Any
 
 
-def describe_workers(dask_scheduler: Any) -> list[tuple[str, int, int, str, float, str]]:
-    """On the scheduler: its workers' addresses, threads, memory limits, statuses, seconds of silence, and hosts."""
+def describe_workers(dask_scheduler: Any) -> tuple[str, list[tuple[str, int, int, str, float, str]]]:
+    """On the scheduler: its id; and of each worker, address, threads, memory limit, status, seconds of silence, host.
+
+    A scheduler that was started again has another id.
+    """
     from time import time
 
-    return [
+    return dask_scheduler.id, [
         (w.address, w.nthreads, int(w.memory_limit or 0), w.status.name, time() - w.last_seen, w.host)
         for w in dask_scheduler.workers.values()
     ]
 
 
-def report_deaths(dask_scheduler: Any) -> None:
-    """On the scheduler: report each worker's death to the client instead of silently retrying the task."""
+def report_deaths(dask_scheduler: Any) -> str:
+    """On the scheduler: report each worker's death to the client instead of silently retrying the task; its id."""
     dask_scheduler.allowed_failures = 0
+    return str(dask_scheduler.id)
 
 
 def describe_self(modules: tuple[str, ...]) -> dict[str, Any]:

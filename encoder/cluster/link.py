@@ -76,6 +76,9 @@ class Link:
         self._modules = modules
         self._queries: SimpleQueue[str] = SimpleQueue()
         self._closed = threading.Event()
+        self._is_lost = threading.Event()
+        self._scheduler = ""
+        """Id of the scheduler that knows the topic."""
         self.topic = f"headend-{uuid4().hex}"
         """Dask's topic of the tasks' reports."""
         self.client: Client | None = None
@@ -101,13 +104,18 @@ class Link:
         self._closed.set()
         _close(self.client)
 
+    def lose(self) -> None:
+        """Reconnect, even if Dask's client has reconnected by itself: the scheduler no longer knows the topic then."""
+        self._is_lost.set()
+
     def query(self, address: str) -> None:
         """Query a worker in the background."""
         self._queries.put(address)
 
     def _connected(self) -> Client:
+        self._is_lost.clear()
         client = self._connect()
-        client.run_on_scheduler(introspection.report_deaths)
+        self._scheduler = client.run_on_scheduler(introspection.report_deaths)
         client.subscribe_topic(self.topic, self._on_topic)
         return client
 
@@ -116,18 +124,24 @@ class Link:
 
     def _poll_forever(self) -> None:
         while not self._closed.is_set():
-            client = self.client
-            try:
-                assert client is not None
-                facts = client.run_on_scheduler(introspection.describe_workers)
-            except Exception:
+            if (states := self._poll()) is not None:
+                self._inbox.put(partial(self._handlers.on_workers, states))
+            else:
                 self._inbox.put(self._handlers.on_lost)
                 if not self._reconnect():
                     return
-            else:
-                states = [WorkerState(*each) for each in facts]
-                self._inbox.put(partial(self._handlers.on_workers, states))
             self._closed.wait(POLL_S)
+
+    def _poll(self) -> list[WorkerState] | None:
+        """The state of every worker; None if the scheduler went away, whether or not another one has come since."""
+        try:
+            assert self.client is not None
+            scheduler, facts = self.client.run_on_scheduler(introspection.describe_workers)
+        except Exception:
+            return None
+        if self._is_lost.is_set() or scheduler != self._scheduler:
+            return None
+        return [WorkerState(*each) for each in facts]
 
     def _query_forever(self) -> None:
         """Query workers; one that is frozen holds up this thread only."""

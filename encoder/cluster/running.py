@@ -333,6 +333,7 @@ class Runner:
         client = self._link.client
         if future.status == "cancelled" and self._scheduler_lost_s is None and client and client.status != "running":
             self._scheduler_lost()
+            self._link.lose()
         if key not in self._keys:
             return
         if (error := error_of(future, run)) is None:
