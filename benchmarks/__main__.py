@@ -46,6 +46,13 @@ ORIGIN_PARTS = ("segments", "manifests", "titles", "cold", "workers", "stalled",
 SIMULATION_PARTS = ("kernels", "players", "engine", "workers", "fill")
 """Repeated here, so that --help imports no benchmark."""
 
+_codecs = click.option(
+    "--codec",
+    "codecs",
+    type=click.Choice(["avc", "hevc", "av1", "vp9"]),
+    multiple=True,
+    help="Use this codec; repeatable.",
+)
 _out = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -174,13 +181,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 @main.command()
 @_out
 @click.option("--quick", is_flag=True, help="Clips of one second: a functional check, not a measurement.")
-@click.option(
-    "--codec",
-    "codecs",
-    type=click.Choice(["avc", "hevc", "av1", "vp9"]),
-    multiple=True,
-    help="Use this codec; repeatable.",
-)
+@_codecs
 @click.option(
     "--clip", "only", multiple=True, help="Run this clip; repeatable. Results of other clips are kept from --out."
 )
@@ -221,13 +222,7 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
 @main.command()
 @_out
 @click.option("--quick", is_flag=True, help="A third of a second per clip: a functional check, not a measurement.")
-@click.option(
-    "--codec",
-    "codecs",
-    type=click.Choice(["avc", "hevc", "av1", "vp9"]),
-    multiple=True,
-    help="Use this codec; repeatable.",
-)
+@_codecs
 def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
     """Compare the presets of each video encoder: CPU per frame and size at equal VMAF."""
     from benchmarks.presets import PRESETS, Report, draw, measure

@@ -62,7 +62,7 @@ class Connection(web.RequestHandler):
         is_busy: Whether a request is being answered.
         requests: How many requests have begun.
         is_half_closed: Whether the client has closed its sending side.
-        is_simple: Whether each request so far arrived whole, after the response to the one before.
+        is_simple: Whether requests may be answered at once: each so far arrived whole, after the response before.
         is_handed_over: Whether aiohttp's server has a request that is not answered yet.
         head_deadline_s: Deadline for the head of the next request, in the event loop's time.
         idle_deadline_s: Deadline for the next request to begin.
@@ -100,7 +100,7 @@ class Connection(web.RequestHandler):
         self.is_busy = False
         self.is_counted = False
         self.is_half_closed = False
-        self.is_simple = True
+        self.is_simple = server.answers_at_once
         self.is_handed_over = False
         self.requests = 0
         self.head_deadline_s = math.inf

@@ -145,7 +145,7 @@ class HttpServer(web.Server):
         limits: Limits to enforce.
         methods: Methods that clients may use.
         at_once: Returns the route and the response of a GET that it can answer without waiting; otherwise None. The
-            response has an encoded head, and its body is bytes.
+            response has an encoded head, and its body is bytes. Without it, only aiohttp's server parses requests.
 
     Attributes:
         limits: Limits to enforce.
@@ -156,7 +156,8 @@ class HttpServer(web.Server):
         loop: The event loop.
         now_s: The event loop's time at the last check of deadlines.
         idle_s: Seconds from `now_s` until an idle connection is closed; at least `Limits.keepalive_s`.
-        whole_requests: Parses the requests that may be answered at once.
+        answers_at_once: Whether some requests may be answered at once.
+        whole_requests: Parses these requests.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ class HttpServer(web.Server):
         limits: Limits = Limits(),
         methods: Methods = READING,
         *,
-        at_once: AtOnce = lambda _request: None,
+        at_once: AtOnce | None = None,
     ) -> None:
         # The type is aiohttp's own request class; its server uses less of that than `ReceivedRequest` has.
         super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
@@ -177,6 +178,7 @@ class HttpServer(web.Server):
         self._methods = methods
         self._respond = application.respond
         self._at_once = at_once
+        self.answers_at_once = at_once is not None
         self._completed = application.completed
         self.loop = asyncio.get_running_loop()
         self.whole_requests = WholeRequests(self.loop, line_bytes=limits.line_bytes, headers=limits.headers)
@@ -262,6 +264,8 @@ class HttpServer(web.Server):
 
     def at_once(self, request: Request) -> tuple[str, Response] | None:
         """The route and the response, if the application has it ready."""
+        if self._at_once is None:
+            return None
         try:
             return self._at_once(request)
         except Exception:
