@@ -1,7 +1,7 @@
-"""Handovers: streams that end where others of their kind begin, as where a transport stream changes its PIDs.
+"""Handovers: streams that end where another one of their kind begins, such as when a transport stream changes its PIDs.
 
-Each of them is a part of the film. Taken for programmes, they would give a title of half the picture, or programmes of
-sound that are silent for the most part.
+Each stream is a part of the film. If each were encoded as a programme of its own, the title would have half the
+picture, or programmes of sound that are mostly silent.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Master, VideoTrack
 
 _NEAR_S = Fraction(1)
-"""How near to the end of the one the other must begin."""
+"""Largest distance between the end of a stream and the start of the next."""
 _LEAST_S = Fraction(1)
-"""How much of the film must lie on the other side of a handover; sound may begin late and end early by less."""
+"""Shortest part of the film before and after a handover; sound may begin late and end early by less than this."""
 
 
 def check_pictures(master: Master, taken: VideoTrack, others: Sequence[tuple[int, Fraction]]) -> None:
-    """Refuse a picture that goes on in another stream.
+    """Refuse a picture that continues in another stream.
 
     Args:
         master: Named in the error.
         taken: The picture.
-        others: Numbers of other pictures, and when they begin.
+        others: Numbers of other pictures, and their start times.
 
     Raises:
         MasterError: One of them begins where it ends.
@@ -38,12 +38,12 @@ def check_pictures(master: Master, taken: VideoTrack, others: Sequence[tuple[int
 
 
 def check_sound(master: Master, tracks: Sequence[AudioTrack], picture: VideoTrack) -> None:
-    """Refuse sound that goes on in another stream.
+    """Refuse sound that continues in another stream.
 
     Args:
         master: Named in the error.
-        tracks: All that it has.
-        picture: What they are heard with.
+        tracks: All of its tracks of sound.
+        picture: The picture that they accompany.
 
     Raises:
         MasterError: One of them begins where another one ends.
