@@ -1,7 +1,6 @@
-"""Measures the cost of serving protected titles: licences, and encrypted segments compared with clear ones.
+"""Measures the cost of serving protected titles: of licences, and of encrypted segments compared with clear ones.
 
-wrk generates the load on the same machine. The origin's own CPU time per request is compared; clear and encrypted
-segments alternate.
+wrk generates the load on the same machine. The result is the CPU time of the server alone, per request.
 """
 
 import base64
@@ -61,8 +60,8 @@ class Segments:
         return self.encrypted_us / self.clear_us - 1
 
 
-def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int) -> Licences:
-    """Request licences for a title from ``headend keys serve``."""
+def measure_licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int) -> Licences:
+    """Measure licences for a title from ``headend keys serve``."""
     tokens = folder / "tokens"
     tokens.write_text(f"{make_key(Use.PLAYBACK).line}\n")
     tokens.chmod(0o600)
@@ -71,8 +70,8 @@ def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int)
     grants = (Grant(title, f"account-{number}", "one", expires_s) for number in range(SESSIONS))
     paths = [f"/t/{issue(grant, keyring)}/{title}/licence" for grant in grants]
     kids = (bytes.fromhex(name.kid) for name in key_names(title, Scheme.CBCS))
-    named = [base64.urlsafe_b64encode(kid).rstrip(b"=").decode() for kid in kids]
-    body = json.dumps({"kids": named, "type": "temporary"})
+    encoded_kids = [base64.urlsafe_b64encode(kid).rstrip(b"=").decode() for kid in kids]
+    body = json.dumps({"kids": encoded_kids, "type": "temporary"})
     runs = []
     serve = [sys.executable, "-m", "headend", "keys", "serve", "--keys", str(keys), "--token-keys", str(tokens)]
     with run_program([*serve, "--port", "0", "--json"]) as server:
@@ -86,10 +85,10 @@ def licences(title: str, keys: Path, folder: Path, *, rounds: int, seconds: int)
     return Licences(*(median(column) for column in zip(*runs[1:], strict=True)))  # the first round warms the caches
 
 
-def segments(
+def measure_segments(
     store: str, clear: Presentation, encrypted: Presentation, folder: Path, *, rounds: int, seconds: int
 ) -> Segments:
-    """Request the segments of a clear track and of the same track encrypted from the origin, alternating."""
+    """Measure segments of a clear release and of the same release encrypted, alternating between them."""
     costs: dict[bool, list[float]] = {False: [], True: []}
     with origin.headend(store) as server:
         for number in range(1 + rounds):

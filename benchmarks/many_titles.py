@@ -1,7 +1,7 @@
-"""A store with ten thousand generated titles, which are copies of one synthetic film.
+"""A store with any number of generated titles, which are copies of one synthetic film.
 
-It is in memory and generates its listings, so that ten thousand titles need no more memory than one. It counts requests
-like S3: a listing counts once per thousand keys.
+The objects of one title are in memory, and listings are generated, so that ten thousand titles need no more memory than
+one. The store counts requests as S3 does: a listing counts once per thousand keys.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.packaging import HollowStore, stored
+from benchmarks.packaging import SizesOnlyStore, store_with_parts
 from benchmarks.synthetic import inits_of
 from headend.core import documents, layout
 from headend.core.errors import ObjectMissing
@@ -25,8 +25,9 @@ from packager.stock import merge_parts, remove_receipts, take
 
 PAGE = 1000
 """Maximum number of keys in an S3 listing response."""
-OLD = timedelta(days=30)
-OLD_EVERY = 10
+AGE = timedelta(days=30)
+"""Age of all objects of generated titles."""
+EARLIER_EVERY = 10
 """One title in this many has an earlier release."""
 
 
@@ -36,29 +37,29 @@ class ManyTitles:
 
     Attributes:
         names: Names of the generated titles, ascending.
-        objects: Objects of each generated title without media, by path in the title's folder.
-        earlier: Additional objects of one title in ten, which only its earlier release needs, likewise.
-        earlier_sizes: Sizes of the media of these, likewise.
+        objects: Objects of every generated title except media, by path in the title's folder.
+        earlier: Objects that only earlier releases need, except media, by path in the title's folder.
+        earlier_sizes: Sizes of the media that only earlier releases need, by path in the title's folder.
         own: Store of the real title.
-        requests: Number of S3 requests.
+        requests: Number of S3 requests so far.
     """
 
     names: tuple[str, ...]
     objects: dict[str, bytes] = field(repr=False)
     earlier: dict[str, bytes] = field(repr=False)
     earlier_sizes: dict[str, int] = field(repr=False)
-    own: HollowStore = field(default_factory=HollowStore, repr=False)
+    own: SizesOnlyStore = field(default_factory=SizesOnlyStore, repr=False)
     requests: int = 0
     _known: frozenset[str] = field(init=False, repr=False)
-    _old: frozenset[str] = field(init=False, repr=False)
+    _with_earlier: frozenset[str] = field(init=False, repr=False)
     _sizes: dict[tuple[bool, str], Sequence[tuple[str, int]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._known, self._old, self._sizes = frozenset(self.names), frozenset(self.names[::OLD_EVERY]), {}
+        self._known, self._with_earlier, self._sizes = frozenset(self.names), frozenset(self.names[::EARLIER_EVERY]), {}
 
     @property
     def url(self) -> str:
-        """Name of the store in errors."""
+        """The store's address, for error messages."""
         return "many:"
 
     def put(self, key: str, data: bytes) -> None:
@@ -89,7 +90,7 @@ class ManyTitles:
             return self.own.get(key)
         if path in self.objects:
             return self.objects[path]
-        if path in self.earlier and title in self._old:
+        if path in self.earlier and title in self._with_earlier:
             return self.earlier[path]
         raise ObjectMissing(f"no object {key}", key=key)
 
@@ -106,12 +107,12 @@ class ManyTitles:
         return nullcontext(BytesIO(self.get(key)))
 
     def head(self, key: str) -> ObjectInfo:
-        """Facts about an object."""
+        """Return the size and age of an object."""
         title, _ = _split(key)
         if title not in self._known:
             self.requests += 1
             return self.own.head(key)
-        return ObjectInfo(key, len(self.get(key)), _now() - OLD, "")
+        return ObjectInfo(key, len(self.get(key)), _now() - AGE, "")
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """List objects, ordered by key."""
@@ -125,7 +126,7 @@ class ManyTitles:
         return (info.key for info in self.list(prefix))
 
     def page(self, prefix: str, *, after: str = "", limit: int = PAGE) -> tuple[ObjectInfo, ...]:
-        """The first objects of a listing."""
+        """Return the first objects of a listing."""
         return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
@@ -137,37 +138,37 @@ class ManyTitles:
         title, path = _split(prefix)
         if title not in self._known:
             return self.own.folders(prefix)
-        below = (key[len(path) :] for key, _ in self._below(path, old=title in self._old))
+        below = (key[len(path) :] for key, _ in self._below(path, has_earlier=title in self._with_earlier))
         return tuple(sorted({key.partition("/")[0] for key in below if "/" in key}))
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        then = _now() - OLD
+        then = _now() - AGE
         if prefix.startswith(layout.published()):
-            marks = (layout.published(name) for name in self.names)
-            yield from (ObjectInfo(key, 0, then, "") for key in marks if key.startswith(prefix) and key > after)
+            markers = (layout.published(name) for name in self.names)
+            yield from (ObjectInfo(key, 0, then, "") for key in markers if key.startswith(prefix) and key > after)
             return
         title, path = _split(prefix)
         if title not in self._known:
             yield from self.own.list(prefix, after=after)
             return
-        for key, size in self._below(path, old=title in self._old):
-            whole = f"{layout.TITLES}/{title}/{key}"
-            if whole > after:
-                yield ObjectInfo(whole, size, then, "")
+        for key, size in self._below(path, has_earlier=title in self._with_earlier):
+            full_key = f"{layout.TITLES}/{title}/{key}"
+            if full_key > after:
+                yield ObjectInfo(full_key, size, then, "")
 
-    def _below(self, path: str, *, old: bool) -> Sequence[tuple[str, int]]:
-        """Paths and sizes of the objects below a path in a generated title's folder."""
-        if (old, path) not in self._sizes:
+    def _below(self, path: str, *, has_earlier: bool) -> Sequence[tuple[str, int]]:
+        """Return paths and sizes of the objects below a path in a generated title's folder."""
+        if (has_earlier, path) not in self._sizes:
             sizes = {key: len(data) for key, data in self.objects.items()}
-            if old:
+            if has_earlier:
                 sizes |= {key: len(data) for key, data in self.earlier.items()} | self.earlier_sizes
-            self._sizes[old, path] = sorted((key, size) for key, size in sizes.items() if key.startswith(path))
-        return self._sizes[old, path]
+            self._sizes[has_earlier, path] = sorted((key, size) for key, size in sizes.items() if key.startswith(path))
+        return self._sizes[has_earlier, path]
 
 
-def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
-    """Titles of which one in ten also has an earlier release, with one rendition more than the current one."""
-    base = stored(plan, inits_of(plan))
+def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
+    """Make a store of titles; one in ten also has an earlier release, which has one rendition more than the current."""
+    base = store_with_parts(plan, inits_of(plan))
     dropped = plan.video[-1]
     stock = take(base, plan)
     whole = present(plan, merge_parts(base, stock, plan.tracks))
@@ -176,8 +177,8 @@ def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
     publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")
     folder = f"{layout.title_path(plan.title)}/"
     objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}
-    # Backdate the pointer, so that the earlier release is old enough to be collected.
-    then = (_now() - OLD).isoformat()
+    # Backdate the pointer, so that the earlier release is old enough to be collected as garbage.
+    then = (_now() - AGE).isoformat()
     pointer = publishing.read_current(objects["current.json"], "current.json")
     past = tuple(replace(one, published_at=then, until=then) for one in pointer.history)
     objects["current.json"] = documents.write(replace(pointer, published_at=then, history=past))
@@ -189,13 +190,13 @@ def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
     return ManyTitles(tuple(f"title-{number:05}" for number in range(count)), common, earlier, sizes)
 
 
-def first_titles(like: ManyTitles, count: int) -> ManyTitles:
-    """The same store with the first ``count`` titles."""
-    return ManyTitles(like.names[:count], like.objects, like.earlier, like.earlier_sizes)
+def first_titles(titles: ManyTitles, count: int) -> ManyTitles:
+    """Return a store with the first ``count`` titles only."""
+    return ManyTitles(titles.names[:count], titles.objects, titles.earlier, titles.earlier_sizes)
 
 
 def _split(key: str) -> tuple[str, str]:
-    """The title of a key, and the path in its folder."""
+    """Return the title of a key, and the path in its folder."""
     title, _, path = key.removeprefix(f"{layout.TITLES}/").partition("/")
     return title, path
 

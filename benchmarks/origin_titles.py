@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
 
-from benchmarks.packaging import film
+from benchmarks.packaging import film_plan
 from benchmarks.synthetic import presentation_of
 from headend.core import documents, layout, track_index
 from headend.core.access.tokens import Grant, Keyring, issue
@@ -45,7 +45,7 @@ class Paths:
 
 def publish(store: Store, hours: float) -> Paths:
     """Publish a synthetic film with all manifests, and some segments of some renditions."""
-    plan = film(hours)
+    plan = film_plan(hours)
     presentation = presentation_of(plan)
     title = plan.title
 

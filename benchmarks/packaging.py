@@ -1,7 +1,7 @@
 """Measures publishing a film, from receipts to manifests, in a store in memory.
 
-The title is synthetic and has no media, which publishing doesn't read anyway. The store has no latency: on S3, add a
-listing of all objects, a read per receipt and init segment, and a write per manifest.
+The title is synthetic and has no media; publishing doesn't read media. The store has no latency: on S3, add the time
+of a listing of all objects, a read per receipt and init segment, and a write per manifest.
 """
 
 import resource
@@ -88,11 +88,11 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class HollowStore(MemoryStore):
-    """A store in memory that has only the sizes of media segments; it has all other objects.
+class SizesOnlyStore(MemoryStore):
+    """A store in memory that lists media segments with their sizes, but has no bytes of them.
 
     Attributes:
-        sizes: Segment sizes by key, by folder of the track.
+        sizes: For each track's folder, segment sizes by key.
     """
 
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -110,8 +110,8 @@ class HollowStore(MemoryStore):
         return (info.key for info in self.list(prefix))
 
 
-def film(hours: float) -> EncodePlan:
-    """The plan of a 2160p SDR title with 5.1 sound."""
+def film_plan(hours: float) -> EncodePlan:
+    """Make the plan of a 2160p SDR title with 5.1 sound."""
     grid = lay_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
     video = [
         VideoRendition(
@@ -157,9 +157,9 @@ def measure(hours: float) -> Report:
 
     First the steps run one by one; the step ``publish`` then runs all of them.
     """
-    plan = film(hours)
+    plan = film_plan(hours)
     inits = inits_of(plan)
-    store = stored(plan, inits)
+    store = store_with_parts(plan, inits)
     steps: list[Step] = []
 
     def timed(name: str, act: Callable[[], Result]) -> Result:
@@ -195,9 +195,9 @@ def measure(hours: float) -> Report:
     )
 
 
-def stored(plan: EncodePlan, inits: dict[str, bytes]) -> HollowStore:
-    """A store with the objects that workers would have written."""
-    store, title = HollowStore(), plan.title
+def store_with_parts(plan: EncodePlan, inits: dict[str, bytes]) -> SizesOnlyStore:
+    """Make a store with the objects that workers write: segment sizes, init segments and receipts."""
+    store, title = SizesOnlyStore(), plan.title
     for rendition, init in inits.items():
         store.put(layout.track_init(title, plan.tracks[rendition]), init)
     for receipt in receipts_of(plan):

@@ -23,7 +23,7 @@ from encoder.families import Options
 from headend.core.media import Codec, Effort
 
 FRAMES, QUICK_FRAMES = 48, 8
-EVERY = vmaf.EVERY
+SCORE_EVERY = vmaf.SCORE_EVERY
 """Score one frame in this many."""
 CLIPS = {clips.FILM: (960, 540), clips.STREET: (640, 272)}
 """Films and their encoded sizes."""
@@ -35,13 +35,13 @@ CRFS: Mapping[Codec, tuple[int, ...]] = {
 }
 
 
-def _x(*names: str) -> dict[str, Options]:
+def _x26x_presets(*names: str) -> dict[str, Options]:
     return {name: {"preset": name} for name in names}
 
 
 PRESETS: Mapping[Codec, dict[str, Options]] = {
-    Codec.AVC: _x("superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"),
-    Codec.HEVC: _x("ultrafast", "superfast", "veryfast", "fast", "medium", "slow"),
+    Codec.AVC: _x26x_presets("superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"),
+    Codec.HEVC: _x26x_presets("ultrafast", "superfast", "veryfast", "fast", "medium", "slow"),
     Codec.AV1: {str(preset): {"preset": preset} for preset in (9, 8, 7, 6, 5, 4)},
     Codec.VP9: {
         **{f"realtime {speed}": {"deadline": "realtime", "cpu-used": speed} for speed in (8, 7, 6)},
@@ -51,7 +51,8 @@ PRESETS: Mapping[Codec, dict[str, Options]] = {
 """Compared presets, fastest first."""
 REFERENCE = {Codec.AVC: "medium", Codec.HEVC: "medium", Codec.AV1: "7", Codec.VP9: "good 4"}
 """Reference preset of each codec."""
-UNCAPPED = ("maxrate", "bufsize", "pass")
+CAP_OPTIONS = ("maxrate", "bufsize", "pass")
+"""Options that limit the rate; they are left out, so that only the constant rate factor counts."""
 FRAME_RATE = Fraction(clips.FRAME_RATE)
 
 
@@ -140,18 +141,18 @@ def measure(
     with TemporaryDirectory(prefix="headend-bench-") as name, ThreadPoolExecutor(cores) as pool:
         # All presets are also compared with H.264's reference, so it always has to run.
         for codec in codecs if (Codec.AVC, REFERENCE[Codec.AVC]) in points else sorted({Codec.AVC, *codecs}):
-            ready = {clip: _ready(clip, codec, frames, Path(name)) for clip in CLIPS}
+            raw_clips = {clip: _raw_frames(clip, codec, frames, Path(name)) for clip in CLIPS}
             for preset, options in PRESETS[codec].items():
                 if codec in codecs or preset == REFERENCE[codec]:
                     on_step(f"{codec} {preset}")
                     encode = partial(_encode, codec, options, frames)
-                    settings = [(clip, path, crf) for clip, path in ready.items() for crf in CRFS[codec]]
+                    settings = [(clip, path, crf) for clip, path in raw_clips.items() for crf in CRFS[codec]]
                     points[codec, preset] = tuple(pool.map(encode, *zip(*settings, strict=True)))
     ordered = {key: points[key] for key in ((c, p) for c in PRESETS for p in PRESETS[c]) if key in points}
     return Report(frames, vmaf.MODEL, tuple(_rows(ordered, frames)))
 
 
-def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
+def _raw_frames(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
     width, height = CLIPS[clip]
     path = folder / f"{clip}-{renditions.pixel_format_of(codec)}.yuv"
     steps = f"zscale={width}:{height}:filter=lanczos,format={renditions.pixel_format_of(codec)}"
@@ -160,16 +161,16 @@ def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
     return path
 
 
-def _encode(codec: Codec, preset: Options, frames: int, clip: str, ready: Path, crf: int) -> Point:
+def _encode(codec: Codec, preset: Options, frames: int, clip: str, raw_clip: Path, crf: int) -> Point:
     size_px, pixel_format = CLIPS[clip], renditions.pixel_format_of(codec)
-    source = vmaf.raw_input(ready, size_px, pixel_format)
-    encoded = ready.with_suffix(f".{crf}.mp4")
+    source = vmaf.raw_input(raw_clip, size_px, pixel_format)
+    encoded = raw_clip.with_suffix(f".{crf}.mp4")
     chosen = renditions.options(renditions.rendition(codec, size_px, FRAME_RATE, crf), Effort.STANDARD, vmaf.GOP_FRAMES)
-    uncapped = {name: value for name, value in chosen.items() if name not in UNCAPPED} | preset
+    uncapped = {name: value for name, value in chosen.items() if name not in CAP_OPTIONS} | preset
     if codec is Codec.VP9:
         uncapped["b:v"] = 0
     done = clips.ffmpeg("-r", str(FRAME_RATE), *source, *renditions.words(uncapped), str(encoded))
-    scores = vmaf.scores([vmaf.file_input(encoded)], source, size_px, frames, every=EVERY)
+    scores = vmaf.scores([vmaf.file_input(encoded)], source, size_px, frames, every=SCORE_EVERY)
     return Point(clip, crf, done.cpu_s, encoded.stat().st_size, mean(scores))
 
 
@@ -179,7 +180,7 @@ def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) ->
         Row(
             codec,
             preset,
-            tuple(effort for effort in Effort if _takes(codec, effort) == PRESETS[codec][preset]),
+            tuple(effort for effort in Effort if _preset_options_of(codec, effort) == PRESETS[codec][preset]),
             cpu_ms=mean(1e9 * p.cpu_s / frames / math.prod(CLIPS[p.clip]) for p in mine),
             size=relative_size(mine, points[codec, REFERENCE[codec]]),
             against_avc=relative_size(mine, avc),
@@ -188,22 +189,22 @@ def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) ->
         )
         for (codec, preset), mine in points.items()
     ]
-    return [replace(row, best=not any(_beats(other, row) for other in rows)) for row in rows]
+    return [replace(row, best=not any(_dominates(other, row) for other in rows)) for row in rows]
 
 
-def _takes(codec: Codec, effort: Effort) -> Options:
+def _preset_options_of(codec: Codec, effort: Effort) -> Options:
     chosen = renditions.options(renditions.rendition(codec, (640, 360), FRAME_RATE), effort, vmaf.GOP_FRAMES)
     return {name: chosen[name] for name in ("preset", "deadline", "cpu-used") if name in chosen}
 
 
-def _beats(other: Row, row: Row) -> bool:
+def _dominates(other: Row, row: Row) -> bool:
     return other.codec is row.codec and other.cpu_ms < row.cpu_ms and other.size < row.size
 
 
 def relative_size(mine: Sequence[Point], theirs: Sequence[Point]) -> float:
-    """Size at equal VMAF relative to another preset; the mean of the clips that both have.
+    """Return the size at equal VMAF relative to another preset: the geometric mean over the clips that both encoded.
 
-    Clips without a common range of VMAF are skipped; the result is 1 if all are.
+    Clips whose ranges of VMAF don't overlap are skipped; the result is 1 if no clip is left.
     """
     logs = [
         ratio
@@ -241,8 +242,8 @@ def draw(report: Report, path: Path) -> None:
     with charts.panels(path, titles, "Cost and size of encoder presets") as axes:
         for axis, codec in zip(axes, codecs, strict=True):
             rows = [row for row in report.rows if row.codec is codec]
-            best = sorted((row for row in rows if row.best), key=lambda row: row.cpu_ms)
-            axis.plot([row.cpu_ms for row in best], [row.size for row in best], "-", color=charts.OTHERS)
+            frontier = sorted((row for row in rows if row.best), key=lambda row: row.cpu_ms)
+            axis.plot([row.cpu_ms for row in frontier], [row.size for row in frontier], "-", color=charts.OTHERS)
             for place, row in enumerate(sorted(rows, key=lambda row: row.cpu_ms)):
                 colour = charts.OURS if row.efforts else charts.OTHERS
                 axis.plot(row.cpu_ms, row.size, "o", color=colour)
@@ -256,5 +257,5 @@ def draw(report: Report, path: Path) -> None:
             low, high = axis.get_xlim()
             axis.set_xticks(ticks := [ms for ms in (25, 50, 100, 200, 400, 800) if low < ms < high], map(str, ticks))
             axis.minorticks_off()
-            axis.set_xlabel("CPU ms for a frame and a million pixels")
-            axis.set_ylabel(f"size, {REFERENCE[codec]} = 1")
+            axis.set_xlabel("CPU ms per frame and million pixels")
+            axis.set_ylabel(f"size relative to {REFERENCE[codec]}")

@@ -158,11 +158,11 @@ def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
         on_step("requesting licences")
         key_file = Path(keys.address)
         load_s = QUICK_LOAD_S if quick else LOAD_S
-        licensed = licences.licences(TITLE, key_file, folder, rounds=rounds, seconds=load_s)
+        licensed = licences.measure_licences(TITLE, key_file, folder, rounds=rounds, seconds=load_s)
         on_step("serving clear and encrypted segments")
         encrypting.encrypt(settings, TITLE, ProtectionSettings((Scheme.CBCS,), keys))
         encrypted = current_presentation(store, TITLE)
-        served = licences.segments(settings.url, clear, encrypted, folder, rounds=rounds, seconds=load_s)
+        served = licences.measure_segments(settings.url, clear, encrypted, folder, rounds=rounds, seconds=load_s)
         on_step("encrypting the clear title")
         whole = _whole(_film(folder, QUICK_LONG_FRAMES if quick else LONG_FRAMES), folder)
     return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole, licensed, served)

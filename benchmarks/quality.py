@@ -38,7 +38,7 @@ CASCADE_FRAMES, QUICK_CASCADE_FRAMES = 24, 6
 JOINS_SIZE_PX = (640, 360)
 JOINS, QUICK_JOINS = ((24, 6), (60, 30)), ((8, 4),)
 """Lengths of films and of their chunks in seconds: short ones with many joins, and the default length."""
-EVERY = vmaf.EVERY
+SCORE_EVERY = vmaf.SCORE_EVERY
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """Maximum loss of VMAF by the cascade, by chunks on average, and by chunks in the worst second at a join; and maximum
 relative difference in size between a chunked and a whole film."""
@@ -356,7 +356,9 @@ def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator
                 ready = ways.ready_frames(job, Path(ready_folder))
                 return {
                     r.id: mean(
-                        vmaf.scores([_raw(ready[r.id], r)], reference, (r.width_px, r.height_px), frames, every=EVERY)
+                        vmaf.scores(
+                            [_raw(ready[r.id], r)], reference, (r.width_px, r.height_px), frames, every=SCORE_EVERY
+                        )
                     )
                     for r in {ready[r.id]: r for r in job.renditions}.values()
                 }
@@ -402,7 +404,9 @@ def _joins(film_s: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterato
             parts, part_scores = _judge(paths, film, JOINS_SIZE_PX, frames)
             one, one_scores = _judge([folder / "whole" / "0" / name], film, JOINS_SIZE_PX, frames)
             half = FRAME_RATE // 2
-            around = [slice((c.first_frame - half) // EVERY, (c.first_frame + half) // EVERY) for c in chunks[1:]]
+            around = [
+                slice((c.first_frame - half) // SCORE_EVERY, (c.first_frame + half) // SCORE_EVERY) for c in chunks[1:]
+            ]
             losses = [mean(one_scores[second]) - mean(part_scores[second]) for second in around]
             yield Joined(rendition.id, chunk_s, parts, one, max(losses))
 
@@ -421,7 +425,7 @@ def _one_of_each_codec() -> Callable[[VideoRung], bool]:
 
 def _judge(paths: Sequence[Path], master: Path, size_px: tuple[int, int], frames: int) -> tuple[Result, list[float]]:
     shown = [vmaf.file_input(path) for path in paths]
-    scores = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=EVERY)
+    scores = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=SCORE_EVERY)
     return Result(sum(path.stat().st_size for path in paths), mean(scores)), scores
 
 

@@ -17,8 +17,8 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.many_titles import PAGE, ManyTitles, first_titles, titles_like
-from benchmarks.packaging import CHUNK_S, FRAME_RATE, SEGMENT_S, film, stored
+from benchmarks.many_titles import PAGE, ManyTitles, first_titles, make_titles
+from benchmarks.packaging import CHUNK_S, FRAME_RATE, SEGMENT_S, film_plan, store_with_parts
 from benchmarks.scaling import plan_of
 from benchmarks.synthetic import ENCODERS, MOVFLAGS, inits_of
 from encoder.tool import ffmpeg_path
@@ -183,15 +183,15 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
     """
     hours, count = (QUICK_HOURS, QUICK_TITLES) if quick else (HOURS, TITLES)
     on_step("publishing one film twice")
-    plan = film(hours)
-    like = titles_like(plan, count)
+    plan = film_plan(hours)
+    titles = make_titles(plan, count)
     on_step(f"gc --dry-run of {count:,} titles")
     # Runs first, so that the peak memory is its own.
-    swept = _sweep(like)
+    swept = _sweep(titles)
     on_step(f"listing {count:,} titles")
-    listing = _listing(like, runs=1 if quick else RUNS)
+    listing = _listing(titles, runs=1 if quick else RUNS)
     on_step("publishing in stores with few and many titles")
-    published = tuple(_publishing(plan, first_titles(like, number)) for number in (FEW, count))
+    published = tuple(_publishing(plan, first_titles(titles, number)) for number in (FEW, count))
     on_step("segmenting text")
     forms, lengths = (Codec.VTT, Codec.WVTT, Codec.IMSC), (CUT_TIMES * hours / 2, CUT_TIMES * hours)
     cutting = tuple(_cutting(codec, length) for codec in forms for length in lengths)
@@ -218,13 +218,13 @@ def _sweep(store: ManyTitles) -> Sweep:
     )
 
 
-def _listing(like: ManyTitles, *, runs: int) -> Listing:
-    counted = first_titles(like, len(like.names))
-    assert len(publishing.titles(counted)) == len(like.names)
+def _listing(titles: ManyTitles, *, runs: int) -> Listing:
+    counted = first_titles(titles, len(titles.names))
+    assert len(publishing.titles(counted)) == len(titles.names)
     with TemporaryDirectory(prefix="headend-") as folder:
         store = LocalStore(Path(folder))
-        store.put(layout.published(like.names[0]), b"")
-        for name in like.names[1:]:
+        store.put(layout.published(titles.names[0]), b"")
+        for name in titles.names[1:]:
             (Path(folder) / layout.published(name)).touch()
 
         def command_s(*words: str) -> tuple[float, float]:
@@ -236,7 +236,7 @@ def _listing(like: ManyTitles, *, runs: int) -> Listing:
 
         pages = sorted(command_s() for _ in range(runs))
         return Listing(
-            titles=len(like.names),
+            titles=len(titles.names),
             page_s=pages[runs // 2][0],
             page_wall_s=min(wall_s for _, wall_s in pages),
             all_s=sorted(command_s("--all") for _ in range(runs))[runs // 2][0],
@@ -248,7 +248,7 @@ def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
     """Publish a film from new receipts, several times."""
     inits, times_s = inits_of(plan), []
     for _ in range(RUNS):
-        store.own = stored(plan, inits)
+        store.own = store_with_parts(plan, inits)
         store.requests, cpu_s = 0, time.process_time()
         stock = take(store, plan)
         publishing.publish(store, present(plan, merge_parts(store, stock, plan.tracks)))

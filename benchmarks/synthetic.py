@@ -1,4 +1,4 @@
-"""Synthetic titles of any length: what the encoder would write, without media.
+"""Synthetic titles of any length: plans, receipts and tracks as the encoder writes them, but no media.
 
 Init segments are made by FFmpeg; receipts are generated, with sizes that vary like those of real segments.
 """
@@ -51,13 +51,13 @@ ENCODERS: dict[Codec, tuple[str, ...]] = {
 }
 VIDEO = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
 SHEET_BPS = 40_000
-CODEC_FRAME = {one.codec: one.frame_samples for one in AUDIO}
+FRAME_SAMPLES = {one.codec: one.frame_samples for one in AUDIO}
 PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.AC3: 256, Codec.EAC3: 256}
 
 
 @cache
 def init_of_codec(codec: Codec, ticks_per_second: int) -> bytes:
-    """A real init segment of a tiny picture, or of 48 kHz sound."""
+    """Encode a tiny picture, or 48 kHz sound, and return its init segment."""
     if codec in VIDEO:
         source = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04", "-c:v", *ENCODERS[codec]]
         source += ["-video_track_timescale", str(ticks_per_second), "-use_editlist", "0"]
@@ -70,7 +70,7 @@ def init_of_codec(codec: Codec, ticks_per_second: int) -> bytes:
 
 
 def init_of(rendition: AnyRendition, grid: Grid) -> bytes:
-    """A plausible init segment of a rendition."""
+    """Return an init segment for a rendition: a real one of its codec, with the rendition's picture size."""
     if isinstance(rendition, AudioRendition):
         return init_of_codec(rendition.codec, rendition.sample_rate_hz)
     init = init_of_codec(rendition.codec, timescale(grid.frame_rate).ticks_per_second)
@@ -88,7 +88,7 @@ def plan_of(
     poster: Poster | None = None,
     title: str = "film",
 ) -> EncodePlan:
-    """A plan with one task per chunk and one per audio programme."""
+    """Make a plan with one task per chunk and one per audio programme."""
     pictures, tricks, sounds = tuple(video), tuple(trick), tuple(audio)
     video_ids = tuple(r.id for r in (*pictures, *tricks))
     tasks = [
@@ -129,17 +129,17 @@ def plan_of(
 
 
 def renditions_of(plan: EncodePlan) -> dict[str, AnyRendition]:
-    """All renditions of a plan, by id."""
+    """Return a plan's video and audio renditions, by id."""
     return {**{r.id: r for r in (*plan.video, *plan.trick)}, **{r.id: r for r in plan.audio}}
 
 
 def inits_of(plan: EncodePlan) -> dict[str, bytes]:
-    """Plausible init segments of a plan's renditions, by id."""
+    """Return init segments for a plan's renditions, by id; see `init_of`."""
     return {id: init_of(rendition, plan.grid) for id, rendition in renditions_of(plan).items()}
 
 
 def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
-    """Receipts of all of a plan's tasks; deterministic."""
+    """Make receipts for all of a plan's tasks; the same plan always gets the same."""
     renditions, inits, bounds = renditions_of(plan), inits_of(plan), plan.grid.segment_bounds()
     return tuple(
         Receipt(
@@ -147,10 +147,10 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
             chunk=task.chunk.number,
             tracks=(
                 *(
-                    _track(renditions[id], inits[id], plan.grid, bounds, task.chunk, plan.tracks[id])
+                    _media_track(renditions[id], inits[id], plan.grid, bounds, task.chunk, plan.tracks[id])
                     for id in task.renditions
                 ),
-                *_stills(plan, task),
+                *_still_tracks(plan, task),
             ),
             attempt=1,
             worker="here",
@@ -163,12 +163,12 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
 
 
 def presentation_of(plan: EncodePlan, receipts: Iterable[Receipt] | None = None) -> Presentation:
-    """The presentation of a plan whose tasks are done."""
+    """Make the presentation of a plan whose tasks are all done."""
     return present(plan, tracks_of(plan, receipts_of(plan) if receipts is None else receipts))
 
 
 def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, StoredTrack]:
-    """The tracks of a plan, joined from receipts."""
+    """Join receipts into the tracks of a plan."""
     renditions, inits = presentation.renditions_of(plan), inits_of(plan)
     encoded = {(track.rendition, one.chunk): (track, one.damage) for one in receipts for track in one.tracks}
     tracks: dict[str, StoredTrack] = {}
@@ -180,40 +180,40 @@ def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, Stored
     return tracks
 
 
-def _stills(plan: EncodePlan, task: EncodeTask) -> Iterator[EncodedTrack]:
+def _still_tracks(plan: EncodePlan, task: EncodeTask) -> Iterator[EncodedTrack]:
     ticks = timescale(plan.grid.frame_rate)
     if task.sheets and plan.thumbnails:
-        laid = plan.thumbnails
-        ends = {n: min(n * laid.sheet_frames, plan.grid.frame_count) for n in task.sheets}
+        thumbnails = plan.thumbnails
+        ends = {n: min(n * thumbnails.sheet_frames, plan.grid.frame_count) for n in task.sheets}
         sheets = [
             Segment(
                 number=n,
-                start_ticks=(n - 1) * laid.sheet_frames * ticks.frame_ticks,
-                duration_ticks=(ends[n] - (n - 1) * laid.sheet_frames) * ticks.frame_ticks,
+                start_ticks=(n - 1) * thumbnails.sheet_frames * ticks.frame_ticks,
+                duration_ticks=(ends[n] - (n - 1) * thumbnails.sheet_frames) * ticks.frame_ticks,
                 samples=1,
                 size_bytes=_size(layout.THUMBNAILS, n, SHEET_BPS, Fraction(30)),
                 sha256=_digest(layout.THUMBNAILS, n),
             )
             for n in task.sheets
         ]
-        yield _of_pictures(laid.id, plan.tracks[laid.id], ticks.ticks_per_second, sheets)
+        yield _still_track(thumbnails.id, plan.tracks[thumbnails.id], ticks.ticks_per_second, sheets)
     if task.posters and plan.poster:
         stills = [Segment(n, n - 1, 1, 1, 1000 + n, _digest(layout.POSTER, n)) for n in task.posters]
-        yield _of_pictures(plan.poster.id, plan.tracks[plan.poster.id], 1, stills)
+        yield _still_track(plan.poster.id, plan.tracks[plan.poster.id], 1, stills)
 
 
-def _of_pictures(id: str, track: str, ticks_per_second: int, segments: Sequence[Segment]) -> EncodedTrack:
+def _still_track(id: str, track: str, ticks_per_second: int, segments: Sequence[Segment]) -> EncodedTrack:
     nothing = hashlib.sha256(b"").hexdigest()
     return EncodedTrack(id, nothing, 0, ticks_per_second, 0, 1, 1, tuple(segments), track=track)
 
 
-def _track(
+def _media_track(
     rendition: AnyRendition, init: bytes, grid: Grid, bounds: Sequence[int], chunk: Chunk, id: str
 ) -> EncodedTrack:
     if isinstance(rendition, VideoRendition):
-        segments, priming = tuple(_pictures(rendition, grid, bounds, chunk)), 0
+        segments, priming = tuple(_video_segments(rendition, grid, bounds, chunk)), 0
     else:
-        segments, priming = tuple(_sound(rendition, grid)), PRIMING[rendition.codec]
+        segments, priming = tuple(_audio_segments(rendition, grid)), PRIMING[rendition.codec]
     ticks = boxes.timescale(init)
     return EncodedTrack(
         rendition=rendition.id,
@@ -228,12 +228,13 @@ def _track(
     )
 
 
-def _pictures(rendition: VideoRendition, grid: Grid, bounds: Sequence[int], chunk: Chunk) -> Iterator[Segment]:
+def _video_segments(rendition: VideoRendition, grid: Grid, bounds: Sequence[int], chunk: Chunk) -> Iterator[Segment]:
     ticks = timescale(grid.frame_rate)
     mine = bounds[bisect_left(bounds, chunk.first_frame) : bisect_left(bounds, chunk.end_frame) + 1]
     for number, (first, end) in enumerate(pairwise(mine), start=chunk.first_segment):
         frames = -(-(end - first) // rendition.rate_divisor)
         gops = -(-(end - first) // grid.gop_frames)
+        # A trick-play picture is shown until the next one, so the last one ends with the segment.
         shown = end - first if rendition.rate_divisor == grid.gop_frames else frames * rendition.rate_divisor
         size = _size(rendition.id, number, rendition.average_bps, (end - first) / grid.frame_rate)
         yield Segment(
@@ -247,8 +248,8 @@ def _pictures(rendition: VideoRendition, grid: Grid, bounds: Sequence[int], chun
         )
 
 
-def _sound(rendition: AudioRendition, grid: Grid) -> Iterator[Segment]:
-    frame, rate = CODEC_FRAME[rendition.codec], rendition.sample_rate_hz
+def _audio_segments(rendition: AudioRendition, grid: Grid) -> Iterator[Segment]:
+    frame, rate = FRAME_SAMPLES[rendition.codec], rendition.sample_rate_hz
     priming = PRIMING[rendition.codec]
     end_ticks = round(grid.duration_s * rate) + priming
     bounds = [0, *(frame * round((s * rate + priming) / frame) for s in grid.segment_starts_s()[1:-1]), end_ticks]

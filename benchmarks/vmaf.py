@@ -12,7 +12,7 @@ MODEL = HD.model
 """VMAF model for a 1080p television at a distance of three times its height."""
 GOP_FRAMES = 48
 """GOP length of all masters: two seconds."""
-EVERY = measuring.spacing(GOP_FRAMES)
+SCORE_EVERY = measuring.spacing(GOP_FRAMES)
 """Score one frame in this many, because VMAF costs more than encoding."""
 
 

@@ -29,11 +29,11 @@ from packager.conformance import Finding
 from packager.sealing import init_of_period
 
 SAMPLES = 6
-"""Segments of a rendition that are compared, unless all are."""
+"""Number of segments to compare of a longer rendition, if the comparison is not deep."""
 SHORT_SEGMENTS = 12
-"""A rendition with up to this many segments is compared completely."""
+"""All segments of a rendition are compared if it has no more than this."""
 
-Compared = Track[VideoRendition] | Track[AudioRendition]
+ComparedTrack = Track[VideoRendition] | Track[AudioRendition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Comparison:
 
     Attributes:
         findings: Differences from the master.
-        places: Number of segments that were compared.
-        hindrance: Why nothing was compared; empty if something was.
+        segments: Number of segments that were compared.
+        not_compared: Why nothing was compared; empty if something was.
     """
 
     findings: tuple[Finding, ...] = ()
-    places: int = 0
-    hindrance: str = ""
+    segments: int = 0
+    not_compared: str = ""
 
 
 def compare(
@@ -68,8 +68,8 @@ def compare(
         title: Catalogue entry.
         release: The release's id.
         endpoint_url: S3 endpoint of the master.
-        deep: Whether every segment is compared; otherwise samples of the smallest picture and of each programme of
-            sound, and the segments after each gap and overlap of the master's sound.
+        deep: Whether to compare every segment. Otherwise, samples are compared of the smallest video rendition and of
+            one rendition of each sound programme, and the segments after gaps and overlaps of the master's sound.
         is_stopped: Returns whether the comparison is cancelled; called before each segment.
         keys: The keys of encrypted tracks, by their ids.
     """
@@ -77,35 +77,35 @@ def compare(
     try:
         document = documents.read(Release, store.get(key), key=key)
     except StorageError:
-        return Comparison(hindrance="the release's document can't be read")
+        return Comparison(not_compared="the release's document can't be read")
     presentation = document.presentation
     if presentation.protection is not None and not keys:
-        return Comparison(hindrance=conformance.NO_KEYS)
+        return Comparison(not_compared=conformance.NO_KEYS)
     if presentation.master is None:
-        return Comparison(hindrance="the release does not record its master")
-    origins = {file.track_index: file for file in presentation.audio_files}
-    tracks = [(track, _origin(origins, track)) for track in _tracks(presentation, deep=deep)]
-    own = [track for track, file in tracks if file is None]
-    pieces = _Pieces(
+        return Comparison(not_compared="the release does not record its master")
+    audio_files = {file.track_index: file for file in presentation.audio_files}
+    tracks = [(track, _audio_file_of(audio_files, track)) for track in _tracks_to_compare(presentation, deep=deep)]
+    from_master = [track for track, file in tracks if file is None]
+    reader = _SegmentReader(
         store, title, keys or {}, presentation.protection.schedule if presentation.protection else WHOLE_TITLE
     )
     parts = [
-        _with_master(pieces, document, presentation.master, endpoint_url, own, is_stopped, deep=deep),
+        _with_master(reader, document, presentation.master, endpoint_url, from_master, is_stopped, deep=deep),
         *(
-            _with_file(pieces, document, track, file, endpoint_url, is_stopped, deep=deep)
+            _with_audio_file(reader, document, track, file, endpoint_url, is_stopped, deep=deep)
             for track, file in tracks
             if file
         ),
     ]
     return Comparison(
         tuple(finding for part in parts for finding in part.findings),
-        sum(part.places for part in parts),
-        next((part.hindrance for part in parts if part.hindrance), ""),
+        sum(part.segments for part in parts),
+        next((part.not_compared for part in parts if part.not_compared), ""),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
+class _SegmentReader:
     """Reads segments of a release, decrypted.
 
     Attributes:
@@ -120,10 +120,10 @@ class _Pieces:
     keys: Mapping[str, ContentKey]
     schedule: Schedule
 
-    def init(self, track: Compared) -> bytes:
+    def init(self, track: ComparedTrack) -> bytes:
         return self.store.get(layout.track_init(self.title, track.id))
 
-    def read(self, track: Compared, init: bytes, number: int) -> bytes:
+    def read(self, track: ComparedTrack, init: bytes, number: int) -> bytes:
         """Read a segment preceded by its init segment; ``init`` is that of the first period."""
         data = self.store.get(layout.track_segment(self.title, track.id, number))
         if not track.kid:
@@ -135,11 +135,11 @@ class _Pieces:
 
 
 def _with_master(
-    pieces: _Pieces,
+    reader: _SegmentReader,
     document: Release,
     master: Master,
     endpoint_url: str | None,
-    tracks: Sequence[Compared],
+    tracks: Sequence[ComparedTrack],
     is_stopped: Callable[[], bool],
     *,
     deep: bool,
@@ -148,32 +148,32 @@ def _with_master(
     try:
         masters.check_unchanged(master, endpoint_url)
     except HeadendError as error:
-        return Comparison(hindrance=error.message)
+        return Comparison(not_compared=error.message)
     try:
         with masters.opened(master, endpoint_url) as source:
             choice = PictureChoice(video=presentation.picture_stream)
             probe = sandbox.probe(master, source.url, choice, progress=source.progress)
             zero_s = comparing.first_frame_s(master, source.url, presentation.picture_stream)
-            findings, places = [], 0
+            findings, segments = [], 0
             for track in tracks:
-                numbers = _numbers(document.tracks[track.id].segments, presentation, probe, deep=deep)
-                places += len(numbers)
+                numbers = _segments_to_compare(document.tracks[track.id].segments, presentation, probe, deep=deep)
+                segments += len(numbers)
                 is_sound = isinstance(track.rendition, AudioRendition)
                 delay_s = probe.video.decoder_delay_s if probe.video and is_sound else 0
                 start_s = zero_s - delay_s
                 findings += list(
-                    _compared(pieces, presentation, master, source.url, track, numbers, start_s, is_stopped)
+                    _differences(reader, presentation, master, source.url, track, numbers, start_s, is_stopped)
                 )
     except MasterError as error:
         key = layout.release_document(presentation.title, presentation.release)
-        return Comparison((Finding(key, f"its master has timestamps that no title can have: {error.message}"),))
-    return Comparison(tuple(findings), places)
+        return Comparison((Finding(key, f"its master can't be used: {error.message}"),))
+    return Comparison(tuple(findings), segments)
 
 
-def _with_file(
-    pieces: _Pieces,
+def _with_audio_file(
+    reader: _SegmentReader,
     document: Release,
-    track: Compared,
+    track: ComparedTrack,
     file: AudioFile,
     endpoint_url: str | None,
     is_stopped: Callable[[], bool],
@@ -182,26 +182,26 @@ def _with_file(
 ) -> Comparison:
     """Compare added sound with the file that it came from."""
     presentation, count = document.presentation, document.tracks[track.id].segments
-    every = deep or count <= SHORT_SEGMENTS
-    numbers = list(range(1, count + 1)) if every else comparing.places(count, SAMPLES)
+    is_complete = deep or count <= SHORT_SEGMENTS
+    numbers = list(range(1, count + 1)) if is_complete else comparing.places(count, SAMPLES)
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
-            found = _compared(
-                pieces, presentation, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
+            found = _differences(
+                reader, presentation, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
             )
             return Comparison(tuple(found), len(numbers))
     except HeadendError as error:
-        return Comparison(hindrance=error.message)
+        return Comparison(not_compared=error.message)
 
 
-def _origin(origins: Mapping[int, AudioFile], track: Compared) -> AudioFile | None:
+def _audio_file_of(audio_files: Mapping[int, AudioFile], track: ComparedTrack) -> AudioFile | None:
     """Return the file that a track's sound was added from; None if it is from the master."""
     rendition = track.rendition
-    return origins.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
+    return audio_files.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
 
 
-def _tracks(presentation: Presentation, *, deep: bool) -> Sequence[Compared]:
+def _tracks_to_compare(presentation: Presentation, *, deep: bool) -> Sequence[ComparedTrack]:
     if deep:
         return (*presentation.video, *presentation.audio)
     smallest = min(presentation.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
@@ -209,29 +209,30 @@ def _tracks(presentation: Presentation, *, deep: bool) -> Sequence[Compared]:
     return smallest, *programmes.values()
 
 
-def _numbers(count: int, presentation: Presentation, probe: Probe, *, deep: bool) -> list[int]:
+def _segments_to_compare(count: int, presentation: Presentation, probe: Probe, *, deep: bool) -> list[int]:
     if deep or count <= SHORT_SEGMENTS:
         return list(range(1, count + 1))
     zero_s = probe.video.start_s if probe.video else Fraction(0)
     length_s = presentation.grid.segment_frames / presentation.grid.frame_rate
     timelines = [part.timeline for programme in probe.audio for part in programme.parts or (programme,)]
     breaks = [gap.end_s for line in timelines if line for gap in (*line.gaps(), *line.overlaps())]
-    behind = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
-    return comparing.places(count, SAMPLES, behind)
+    # Three segments after each break, since a silent segment shows no offset.
+    after_breaks = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
+    return comparing.places(count, SAMPLES, after_breaks)
 
 
-def _compared(
-    pieces: _Pieces,
+def _differences(
+    reader: _SegmentReader,
     presentation: Presentation,
     master: Master,
     url: str,
-    track: Compared,
+    track: ComparedTrack,
     numbers: Sequence[int],
     zero_s: Fraction,
     is_stopped: Callable[[], bool],
     stream: int | None = None,
 ) -> Iterator[Finding]:
-    init = pieces.init(track)
+    init = reader.init(track)
     for number in numbers:
         if is_stopped():
             return
@@ -239,9 +240,9 @@ def _compared(
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"
             try:
-                path.write_bytes(pieces.read(track, init, number))
+                path.write_bytes(reader.read(track, init, number))
             except (StorageError, PackagingError):
-                continue  # a finding of its own
+                continue  # `packager.conformance` reports it
             rendition = track.rendition
             if isinstance(rendition, AudioRendition):
                 piece = comparing.Piece(path, rendition.track_index if stream is None else stream)

@@ -1,7 +1,11 @@
-"""From a master to a published title: what `submit` does, step by step.
+"""From a master to a published title: what `submit` does.
 
-master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─take─▶ what is missing ─plan─▶ tasks ─encode─▶ Receipt …
-─merge_parts─▶ indexes ─present─▶ Presentation ─publish─▶ release
+1. Probe the master.
+2. Fit the ladder to it: decide the renditions, and draft a plan with their tracks.
+3. Look up which parts the store has already, and plan tasks for the others.
+4. Run the tasks; each returns a receipt for what it wrote to the store.
+5. Merge the receipts into an index for each track.
+6. Write a release from the indexes, and make it current.
 """
 
 import time
@@ -43,15 +47,15 @@ def submit(
         MasterError: The master can't be used, or changed while it was read.
         EncodingError: A task failed all its attempts.
         StorageError: The store failed, or an object is missing.
-        PackagingError: The parts don't make a valid release.
+        PackagingError: The parts don't fit together.
         QualityRefused: The release is complete, but fails a quality rule; it is not made current.
     """
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
     if workers is None:
-        # Fail early, before anything takes long: check the master, the cluster, then the store. A caller that passes
-        # workers has done so, and waits if one of them is away.
+        # Fail early if the master, the cluster or the store can't be reached. A dispatcher passes workers: it has
+        # accepted the job, so it waits instead.
         masters.check_there(request.master, request.store.endpoint_url)
         cluster.check_reachable(request.cluster)
         check_writable(open_store(replace(request.store, patience_s=0.0)))
@@ -64,19 +68,19 @@ def submit(
         from headend.app import content_keys
 
         content_keys.check(request.protection.keys, request.title)
-    publishing.read_pointer(store, request.title)  # refuses the store of an older headend early
+    publishing.read_pointer(store, request.title)  # fails early if an older headend wrote the store
     on_event(Step("reading the master"))
     probe = with_retries(
         lambda: deciding.inspect(request.master, request.store, on_event, request.encode.picture),
         request.store.patience_s,
         on_wait=on_wait,
     )
-    known = deciding.calibration(store)
-    draft, analysed = deciding.fitted_draft(request, probe, store, known, on_event, run, workers)
+    calibration = deciding.calibration(store)
+    draft, analysed = deciding.fitted_draft(request, probe, store, calibration, on_event, run, workers)
     if request.protection is not None:
         on_event(Step("asking for content keys"))
         draft.plan = deciding.sealed(draft.plan, request.protection, store)
-    first = early_release.reduced(draft.plan) if request.publish_early else None
+    early_plan = early_release.reduced(draft.plan) if request.publish_early else None
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
         reused, done = tuple(stock.indexed), stock.done
@@ -87,11 +91,11 @@ def submit(
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.settle(store, request.title)
         check = deciding.check_for(draft, request, store, workers, analysed.analysis if analysed else None)
-        job = TitleJob(request, store, submitted_at, plan, first, stock, on_event, run, check)
+        job = TitleJob(request, store, submitted_at, plan, early_plan, stock, on_event, run, check)
         receipts = job.encode()
         if receipts:
-            with suppress(StorageError):  # the job is fine without it
-                store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
+            with suppress(StorageError):  # only estimates get worse without it
+                store.put(layout.CALIBRATION, documents.write(calibration.learned(plan, receipts)))
         presentation = present(plan, merge_parts(store, stock, plan.tracks))
         remove_receipts(store, stock)
         quality = job.judge(presentation)

@@ -57,8 +57,8 @@ def verify(
     return replace(
         verdict,
         findings=(*verdict.findings, *compared.findings),
-        compared=compared.places,
-        not_compared=compared.hindrance,
+        compared=compared.segments,
+        not_compared=compared.not_compared,
     )
 
 

@@ -36,7 +36,7 @@ class Verdict:
         bytes: Number of bytes that were read.
         frames: Number of video frames, over all renditions.
         damage: Damage in the master that is concealed: not a fault of the release.
-        compared: Number of places where pictures and sound were compared with the master.
+        compared: Number of segments that were compared with the master.
         not_compared: Why nothing was compared; empty if something was.
         not_decoded: Why tracks were not decoded; empty if they were.
     """

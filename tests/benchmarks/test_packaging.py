@@ -4,11 +4,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from benchmarks.__main__ import main
-from benchmarks.packaging import film, measure
+from benchmarks.packaging import film_plan, measure
 
 
 def test_the_film_has_the_renditions_of_a_2160p_title() -> None:
-    plan = film(0.01)
+    plan = film_plan(0.01)
     assert (len(plan.video), len(plan.audio)) == (43, 14)
     assert sum(rendition.default for rendition in plan.video) == 1
 

@@ -26,8 +26,8 @@ edges = 2
 DAY_MS = 86_400_000
 
 
-def log(days: list[dict[str, int]], *, segments: int = 10, size: int = 100_000) -> str:
-    """A decision log with a number of complete views of titles per day."""
+def decision_log(days: list[dict[str, int]], *, segments: int = 10, size: int = 100_000) -> str:
+    """Make a decision log from the number of complete views of each title on each day."""
     stream = io.StringIO()
     written, policy = DecisionLog(stream), make("lru", 10**9)
     written.start(0, "lru", 10**9)
@@ -47,7 +47,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def plans(site: Path, days: list[dict[str, int]], *args: str) -> dict[str, FillPlan]:
-    (site / "edge.decisions").write_text(log(days))
+    (site / "edge.decisions").write_text(decision_log(days))
     out = site / "plans"
     assert (
         run(
@@ -70,13 +70,13 @@ def test_each_edge_gets_its_own_titles_the_most_wanted_first(site: Path) -> None
     assert sum(len(plan.items) for plan in found.values()) == 8
 
 
-def test_recent_days_weigh_more(site: Path) -> None:
+def test_recent_views_count_more_than_older_ones(site: Path) -> None:
     (site / "site.toml").write_text(EDGES.replace("edges = 2", "edges = 1").replace("20M", "2M"))
     found = plans(site, [{"old": 5, "new": 1}, {"old": 1, "new": 9}])
     assert [item.title for item in found["north/1"].items] == ["new"]
 
 
-def test_expected_releases_are_planned_with_sizes_of_the_store(site: Path) -> None:
+def test_an_expected_release_is_planned_with_its_sizes_in_the_store(site: Path) -> None:
     publish(site / "store", "premiere", "avc-720p-1000k-zz", "avc1.64001f", [90_000] * 12, 1000)
     found = plans(site, [{"film": 3}], "--store", str(site / "store"), "--expect", "premiere=500")
     items = [item for plan in found.values() for item in plan.items]
@@ -85,7 +85,7 @@ def test_expected_releases_are_planned_with_sizes_of_the_store(site: Path) -> No
     assert (premiere.bytes, premiere.worth) == (12 * 90_000 + 700, 500)
 
 
-def test_a_plan_reports_what_does_not_fit_into_the_window(site: Path) -> None:
+def test_a_plan_reports_the_bytes_that_arrive_after_the_fill_window(site: Path) -> None:
     slow = EDGES.replace("pinned = 0.5", "pinned = 0.5\nfill = { mbps = 0.001, hours = 1 }")
     (site / "site.toml").write_text(slow)
     found = plans(site, [{"film": 3}])
@@ -101,11 +101,11 @@ def test_a_plan_reports_what_does_not_fit_into_the_window(site: Path) -> None:
         (["--expect", "film"], EDGES, None, "'film' is not a title with its expected views"),
     ],
 )
-def test_every_mistake_is_one_line(
+def test_wrong_use_is_reported_in_one_line(
     site: Path, args: list[str], edges: str, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (site / "site.toml").write_text(edges)
-    (site / "log").write_text(text or log([{"film": 1}]))
+    (site / "log").write_text(text or decision_log([{"film": 1}]))
     command = [
         "fill",
         "plan",
@@ -121,6 +121,6 @@ def test_every_mistake_is_one_line(
     assert message in error and error.count("\n") == 1
 
 
-def test_json_says_what_is_written(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lists_the_plans_by_edge(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plans(site, [{"film": 1}], "--json")
     assert [plan["edge"] for plan in json.loads(capsys.readouterr().out)["plans"]] == ["north/1", "north/2"]

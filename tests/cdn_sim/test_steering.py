@@ -14,7 +14,7 @@ def ranked(**changes: object) -> tuple[int, ...]:
     return rank(ORDER, **{**given, **changes})  # type: ignore[arg-type]
 
 
-def test_the_edge_that_holds_the_title_comes_first() -> None:
+def test_an_idle_title_keeps_its_order_of_edges() -> None:
     assert ranked() == (2, 0, 1)
 
 
@@ -28,11 +28,11 @@ def test_an_unreachable_edge_is_not_listed() -> None:
     assert ranked(up=(False, False, False)) == ()
 
 
-def test_a_full_edge_comes_last_but_is_better_than_none() -> None:
+def test_a_full_edge_is_listed_last() -> None:
     assert ranked(load=(0.2, 0.2, 0.99)) == (0, 1, 2)
 
 
-def test_viewers_stay_with_an_edge_between_the_two_thresholds() -> None:
+def test_viewers_stay_with_a_busy_edge_until_its_load_exceeds_the_threshold_for_leaving() -> None:
     load = (0.1, 0.1, (FULL + LEAVE) / 2)
     assert ranked(load=load)[0] == 0
     assert ranked(load=load, current=2)[0] == 2
@@ -47,7 +47,7 @@ def test_viewers_stay_with_an_edge_between_the_two_thresholds() -> None:
     load=st.lists(st.floats(0, 1.2), min_size=3, max_size=3),
     current=st.integers(-1, 2),
 )
-def test_every_edge_that_works_is_listed_once(
+def test_every_reachable_edge_is_listed_once(
     replicas: int, draw: int, up: list[bool], load: list[float], current: int
 ) -> None:
     found = rank(ORDER, replicas=replicas, draw=draw, up=up, load=load, current=None if current < 0 else current)

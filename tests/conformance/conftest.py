@@ -1,4 +1,4 @@
-"""One small release, really encoded, behind a real origin."""
+"""A small encoded release and an origin that serves it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Served:
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator[Served]:
-    """Eight seconds in every codec and two sizes: four chunks of two segments, with sound and text."""
+    """Encode eight seconds in every codec and two sizes, with sound and text: four chunks of two segments."""
     folder = tmp_path_factory.mktemp("conformance")
     store = StoreSettings(str(folder / "store"))
     master = make_film(folder / "master.mov", frame_count=200, sound=[Sound(codec="pcm_s16le")])
@@ -55,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator
         thumbnails=True,
     )
     with contextlib.suppress(ConfigError):
-        fetch.fetch()  # pages look for the players once, when the first origin starts
+        fetch.fetch()  # before the origin starts: it looks for the players once
         pages.load.cache_clear()
     with running(store) as url:
         yield Served(published.outcome.presentation, store, url)

@@ -28,13 +28,13 @@ def film(path: Path, codec: str = "libx264", codec_args: tuple[str, ...] = X264,
 
 
 def found_in(path: Path, *, first: int = 0, end: int = 50, sound: bool = True) -> list[tuple[int, float, float, int]]:
-    """Damage as stream, seconds and count, of the frames ``first`` to ``end``."""
+    """Return damage of the frames ``first`` to ``end``: stream, start and end in seconds, number of errors."""
     known = probe(master_of(path), str(path))
     start_s = usable(known).start_s
-    place = start_s, FRAME_S, None, start_s + first * FRAME_S, start_s + end * FRAME_S
-    readings = [ReadRange(usable(known).index, *place)]
+    range_s = start_s, FRAME_S, None, start_s + first * FRAME_S, start_s + end * FRAME_S
+    readings = [ReadRange(usable(known).index, *range_s)]
     if sound:
-        readings += [ReadRange(track.index, start_s, Fraction(0), *place[2:]) for track in known.audio]
+        readings += [ReadRange(track.index, start_s, Fraction(0), *range_s[2:]) for track in known.audio]
     found = damage.scan(master_of(path), str(path), readings)
     return [(one.stream, float(one.start_s), float(one.end_s), one.errors) for one in found]
 
@@ -58,14 +58,14 @@ def test_nothing_is_found_in_an_undamaged_master(
 
 
 def test_frames_that_the_decoder_flags_are_found(tmp_path: Path) -> None:
-    hurt = garble(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")), [30, 31])
+    damaged = garble(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")), [30, 31])
 
-    assert found_in(hurt) == [(0, 1.2, 1.28, 2)]
-    assert found_in(hurt, first=31) == [(0, 1.24, 1.28, 1)]
-    assert found_in(hurt, end=30) == []
+    assert found_in(damaged) == [(0, 1.2, 1.28, 2)]
+    assert found_in(damaged, first=31) == [(0, 1.24, 1.28, 1)]
+    assert found_in(damaged, end=30) == []
 
 
-def test_missing_frames_are_found_even_if_no_decoder_reports_them(tmp_path: Path) -> None:
+def test_missing_frames_are_found_if_the_decoder_reports_no_error(tmp_path: Path) -> None:
     path = skip_frames(make_film(tmp_path / "film.mp4", frame_count=50, codec="mpeg4"), [30, 31])
 
     assert found_in(path) == [(0, 1.2, 1.28, 2)]
@@ -110,23 +110,23 @@ def probe_of(ticks: tuple[int, ...], container: str = "mpegts") -> Probe:
     ("ticks", "container", "holes"),
     [
         ((0, 4, 8, 20, 24), "mpegts", 1),
-        ((0, 4, 8, 20, 24), "mov,mp4,m4a,3gp,3g2,mj2", 0),  # intended
-        ((0, 4, 8, 14, 20, 24), "mpegts", 0),  # a rate that varies
+        ((0, 4, 8, 20, 24), "mov,mp4,m4a,3gp,3g2,mj2", 0),  # a file loses no packets: the gap is intended
+        ((0, 4, 8, 14, 20, 24), "mpegts", 0),  # the frame rate varies
     ],
 )
-def test_only_streams_that_lose_packets_have_gaps(ticks: tuple[int, ...], container: str, holes: int) -> None:
+def test_a_gap_counts_as_damage_only_in_a_transport_stream(ticks: tuple[int, ...], container: str, holes: int) -> None:
     known = probe_of(ticks, container)
 
     assert len(damage.holes(known, usable(known))) == holes
 
 
-def test_damage_is_merged_into_stretches_and_repeats_count_once() -> None:
+def test_adjacent_damage_is_merged_and_repeats_count_once() -> None:
     def one(start_s: Fraction, stream: int = 0) -> Damage:
         return Damage(stream, start_s, start_s + FRAME_S, 1)
 
-    message = merged([one(Fraction(5)), one(Fraction(0)), one(Fraction(1, 2)), one(Fraction(0)), one(Fraction(0), 1)])
+    found = merged([one(Fraction(5)), one(Fraction(0)), one(Fraction(1, 2)), one(Fraction(0)), one(Fraction(0), 1)])
 
-    assert [(d.stream, d.start_s, d.end_s, d.errors) for d in message] == [
+    assert [(d.stream, d.start_s, d.end_s, d.errors) for d in found] == [
         (0, 0, Fraction(27, 50), 2),
         (0, 5, Fraction(126, 25), 1),
         (1, 0, FRAME_S, 1),
@@ -134,9 +134,9 @@ def test_damage_is_merged_into_stretches_and_repeats_count_once() -> None:
     assert str(one(Fraction(75))) == "01:15.000–01:15.040 (1 in stream 0)"
 
 
-@pytest.mark.parametrize("hurt", [lambda path: path, lambda path: blank(path, [30])], ids=["whole", "damaged"])
-def test_scans_run_in_a_separate_process(hurt: Callable[[Path], Path], tmp_path: Path) -> None:
-    path = hurt(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")))
+@pytest.mark.parametrize("change", [lambda path: path, lambda path: blank(path, [30])], ids=["undamaged", "damaged"])
+def test_a_scan_in_a_separate_process_finds_the_same(change: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = change(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")))
     reading = ReadRange(0, Fraction(0), FRAME_S, Fraction(1), Fraction(1), Fraction(2))
 
     here = damage.scan(master_of(path), str(path), [reading])
@@ -144,7 +144,7 @@ def test_scans_run_in_a_separate_process(hurt: Callable[[Path], Path], tmp_path:
     assert sandbox.scan_damage(master_of(path), str(path), (reading,)) == here
 
 
-def test_a_missing_master_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_scan_of_a_missing_master_raises_a_master_error(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4")
     master = master_of(path)
     path.unlink()

@@ -23,14 +23,15 @@ def part(path: Path, size: str, *encoder: str, frames: int = 10) -> Path:
 
 
 def joined(path: Path, *parts: Path) -> Path:
-    """Join them with FFmpeg's concat, without encoding."""
+    """Join files with FFmpeg's concat demuxer, without encoding."""
     listing = path.with_suffix(".txt")
     listing.write_text("".join(f"file '{one}'\n" for one in parts))
     run_ffmpeg("-f", "concat", "-safe", "0", "-i", str(listing), "-c", "copy", str(path))
     return path
 
 
-def refused_at(path: Path) -> float:
+def refused_at_s(path: Path) -> float:
+    """Return the time that is named when a file is refused."""
     with pytest.raises(MasterError) as caught:
         probe(master_of(path), str(path))
     found = re.search(r"(?:from|at) (\d+\.\d+) s", caught.value.message)
@@ -54,17 +55,19 @@ def test_hevc_that_lost_the_parameter_sets_of_its_second_part_is_refused_with_th
 ) -> None:
     parts = [part(tmp_path / f"{number}.mp4", *one) for number, one in enumerate((first, second))]
 
-    assert refused_at(joined(tmp_path / f"film.{suffix}", *parts)) == pytest.approx(1, abs=0.01)
+    assert refused_at_s(joined(tmp_path / f"film.{suffix}", *parts)) == pytest.approx(1, abs=0.01)
 
 
-def test_the_place_is_found_though_few_keyframes_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_the_change_is_found_if_only_some_keyframes_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spot_checks, "_BUDGET_PX", 0)
     monkeypatch.setattr(spot_checks, "_FEWEST", 3)
     short = part(tmp_path / "a.mp4", "96x64", *HEVC, "-g", "2", frames=14)
     long = part(tmp_path / "b.mp4", "128x96", *HEVC, "-g", "2", frames=36)
 
     for suffix in ("mp4", "mkv"):
-        assert refused_at(joined(tmp_path / f"film.{suffix}", short, long)) == pytest.approx(1.4, abs=0.01)
+        assert refused_at_s(joined(tmp_path / f"film.{suffix}", short, long)) == pytest.approx(1.4, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,9 @@ def test_the_place_is_found_though_few_keyframes_are_checked(tmp_path: Path, mon
     ids=["slices", "lossless", "padded", "12 bits"],
 )
 @pytest.mark.parametrize("picture", ["testsrc2=s=160x96:r=10", "color=black:s=160x96:r=10"], ids=["moving", "black"])
-def test_whole_hevc_fits_its_parameter_sets(options: Sequence[str], picture: str, tmp_path: Path) -> None:
+def test_keyframes_of_undamaged_hevc_fit_the_parameter_sets(
+    options: Sequence[str], picture: str, tmp_path: Path
+) -> None:
     path = tmp_path / "film.mp4"
     run_ffmpeg("-f", "lavfi", "-i", picture, "-frames:v", "12", *HEVC, *options, str(path))
     with av.open(str(path)) as container:
@@ -87,7 +92,7 @@ def test_whole_hevc_fits_its_parameter_sets(options: Sequence[str], picture: str
 
     assert fit.is_testable("hevc", header)
     assert keyframes
-    # Each codec alone, since one might hide another's failure.
+    # Test each keyframe alone: together, one that fits might hide another that doesn't.
     assert all(fit.fits(header, [keyframe]) for keyframe in keyframes)
 
 
@@ -104,7 +109,7 @@ def test_a_damaged_keyframe_is_not_mistaken_for_another_part(tmp_path: Path) -> 
     assert found is not None and found.frame_count == 12
 
 
-def test_unparsed_codecs_are_decoded_to_find_their_size(tmp_path: Path) -> None:
+def test_a_change_of_size_is_found_in_a_codec_without_a_parser(tmp_path: Path) -> None:
     for suffix in ("mov", "mkv"):
         codec = ("-c:v", "cfhd", "-pix_fmt", "yuv422p10le")
         parts = [part(tmp_path / f"{size}.{suffix}", size, *codec) for size in ("128x96", "96x64")]
@@ -120,11 +125,11 @@ def test_unparsed_codecs_are_decoded_to_find_their_size(tmp_path: Path) -> None:
 def test_raw_pictures_of_another_size_are_refused_with_the_time(suffix: str, tmp_path: Path) -> None:
     parts = [part(tmp_path / f"{size}.{suffix}", size, "-c:v", "v210") for size in ("96x64", "96x96")]
 
-    assert refused_at(joined(tmp_path / f"film.{suffix}", *parts)) == pytest.approx(1, abs=0.01)
+    assert refused_at_s(joined(tmp_path / f"film.{suffix}", *parts)) == pytest.approx(1, abs=0.01)
 
 
 def with_colours(data: bytes, number: int) -> bytes:
-    """Make MPEG-4 whose visual object headers state primaries, transfer and matrix.
+    """Replace the visual object headers of MPEG-4 by ones that state primaries, transfer and matrix.
 
     Source: ISO/IEC 14496-2, section 6.2.2 (``VisualObject``, ``video_signal_type``).
     """
@@ -137,7 +142,7 @@ def with_colours(data: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize("reordered", ["0", "2"])
-def test_a_change_of_colours_in_mpeg_4_is_detected(reordered: str, tmp_path: Path) -> None:
+def test_a_change_of_colours_is_found_in_mpeg_4(reordered: str, tmp_path: Path) -> None:
     codec = ("-c:v", "mpeg4", "-bf", reordered, "-g", "5", "-f", "m4v")
     stream = part(tmp_path / "part.m4v", "96x64", *codec).read_bytes()
     whole, path = tmp_path / "whole.m4v", tmp_path / "film.avi"
@@ -151,7 +156,7 @@ def test_a_change_of_colours_in_mpeg_4_is_detected(reordered: str, tmp_path: Pat
     assert ("bt709" in change.before, "smpte170m" in change.after) == (True, True)
 
 
-def test_a_part_of_vvc_states_its_parameters(tmp_path: Path) -> None:
+def test_a_change_of_size_is_found_in_vvc(tmp_path: Path) -> None:
     codec = ("-c:v", "libvvenc", "-preset", "faster", "-g", "8", "-threads", "1")
     parts = [part(tmp_path / f"{size}.mp4", size, *codec, frames=8) for size in ("128x96", "96x64")]
     track = probe(master_of(path := joined(tmp_path / "film.mp4", *parts)), str(path)).video
@@ -160,7 +165,7 @@ def test_a_part_of_vvc_states_its_parameters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_parameter_sets_that_only_the_second_part_has_in_its_packets_are_seen(suffix: str, tmp_path: Path) -> None:
+def test_a_change_of_size_is_found_in_parameter_sets_within_packets(suffix: str, tmp_path: Path) -> None:
     codec = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "5")
     parts = [part(tmp_path / f"{size}.mp4", size, *codec) for size in ("128x96", "96x64")]
     track = probe(master_of(path := joined(tmp_path / f"film.{suffix}", *parts)), str(path)).video

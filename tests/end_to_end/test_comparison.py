@@ -84,7 +84,7 @@ def test_pictures_of_another_time_are_found(tmp_path: Path, scheduler: str) -> N
     assert any("its picture at" in message and "is what the master shows at" in message for message in findings)
 
 
-def test_a_master_that_is_gone_hinders_only_the_comparison(tmp_path: Path, scheduler: str) -> None:
+def test_a_missing_master_prevents_only_the_comparison(tmp_path: Path, scheduler: str) -> None:
     film = beeping(tmp_path / "film.mkv")
     store = published(film, scheduler)
     film.unlink()

@@ -1,4 +1,4 @@
-"""Cutting the encoder's files: samples are kept, fragments off the grid are refused, and sound never drifts."""
+"""Cutting encoded files into segments: samples are kept, fragments off the grid are refused, sound doesn't drift."""
 
 import contextlib
 import io
@@ -100,7 +100,7 @@ def test_segments_of_all_chunks_play_as_one(rendition: VideoRendition, encoded: 
     assert frame_numbers(whole) == list(range(0, 60, rendition.rate_divisor))
 
 
-def test_fragments_are_stamped_with_their_place_in_the_title(encoded: Encoded) -> None:
+def test_fragments_have_the_sequence_number_and_decode_time_of_their_place_in_the_title(encoded: Encoded) -> None:
     for files, chunk in zip(encoded.chunks, GRID.chunks(), strict=True):
         made = cut(files["avc"], chunk=chunk)
         found = [fragment for body in made.bodies for fragment in read_fragments(body)]
@@ -112,7 +112,7 @@ def test_fragments_are_stamped_with_their_place_in_the_title(encoded: Encoded) -
 
 
 def edit_of(init: bytes) -> int | None:
-    """Start of the track according to the edit list."""
+    """Return the media time at which the track starts, from its edit list."""
     for elst in boxes.find_all(init, "moov/trak/edts/elst"):
         flags, count, duration, media_ticks, rate = struct.unpack_from(">IIIiI", init, elst.body)
         assert (flags, count, duration, rate) == (0, 1, 0, 1 << 16)
@@ -126,20 +126,20 @@ def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number
     before = encoded.chunks[number][rendition.id]
     made = cut(before, chunk=GRID.chunks()[number], rendition=rendition)
     after = b"".join(made.bodies)
-    late = 0 if rendition.codec is Codec.VP9 else REORDER_FRAMES * FRAME_TICKS * rendition.rate_divisor
+    shift_ticks = 0 if rendition.codec is Codec.VP9 else REORDER_FRAMES * FRAME_TICKS * rendition.rate_divisor
 
-    def samples(data: bytes, late_ticks: int) -> list[tuple[Sample, bytes]]:
+    def samples(data: bytes, shift: int) -> list[tuple[Sample, bytes]]:
         found = []
         for fragment in read_fragments(data):
             at = fragment.media
             for sample in fragment.samples:
                 media = data[at : at + sample.size_bytes]
-                found.append((sample._replace(composition_ticks=sample.composition_ticks + late_ticks), media))
+                found.append((sample._replace(composition_ticks=sample.composition_ticks + shift), media))
                 at += sample.size_bytes
         return found
 
-    assert samples(after, 0) == samples(before, late)
-    assert edit_of(made.init) == (late or None)
+    assert samples(after, 0) == samples(before, shift_ticks)
+    assert edit_of(made.init) == (shift_ticks or None)
     assert all(sample.composition_ticks >= 0 for sample, _ in samples(after, 0))
 
 
@@ -151,7 +151,7 @@ def test_a_demuxer_shows_each_frame_at_its_time(rendition: VideoRendition, encod
     assert times == [n * FRAME_TICKS for n in range(0, GRID.chunks()[0].frame_count, rendition.rate_divisor)]
 
 
-def test_a_sync_range_holds_one_picture_and_no_more(encoded: Encoded) -> None:
+def test_a_sync_range_holds_exactly_one_picture(encoded: Encoded) -> None:
     made = cut(encoded.chunks[0]["avc"])
     for body, part in zip(made.bodies, made.track.segments, strict=True):
         first = (part.number - 1) * GRID.segment_frames
@@ -163,7 +163,7 @@ def test_a_sync_range_holds_one_picture_and_no_more(encoded: Encoded) -> None:
 
 
 def packets_of(data: bytes) -> list[av.Packet]:
-    """The whole coded frames in a file that ends early."""
+    """Return the complete coded frames in a truncated file."""
     found: list[av.Packet] = []
     with av.open(io.BytesIO(data)) as container, contextlib.suppress(av.FFmpegError):
         found.extend(packet for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
@@ -171,7 +171,7 @@ def packets_of(data: bytes) -> list[av.Packet]:
 
 
 def first_picture(data: bytes) -> int | None:
-    """The number in the only picture of a file that ends after its first coded frame."""
+    """Return the number that is drawn in the only picture of a file that ends after its first coded frame."""
     (packet,) = packets_of(data)
     decoder = av.CodecContext.create("h264", "r")
     with av.open(io.BytesIO(data)) as container:
@@ -193,7 +193,7 @@ def test_the_track_states_sizes_rates_and_digests_of_its_segments(encoded: Encod
     assert len({part.sha256 for part in track.segments} | {track.init_sha256}) == 3
 
 
-def test_the_vp9_level_is_stated_and_nothing_else_changes(encoded: Encoded) -> None:
+def test_the_vp9_level_is_written_and_nothing_else_changes(encoded: Encoded) -> None:
     plain, stated = (cut(encoded.chunks[0]["vp9"], vp9_level=level).init for level in (None, "5.1"))
 
     changed = [at for at, (a, b) in enumerate(zip(plain, stated, strict=True)) if a != b]
@@ -217,7 +217,7 @@ def test_gops_off_the_grid_are_refused(gop_frames: int, encoded: Encoded) -> Non
 
 
 def with_flags(data: bytes, *, gop: int, first: int | None = None, others: int | None = None) -> bytes:
-    """Change the flags of a fragment's first sample, or of all others, as its boxes state them."""
+    """Change the flags of a fragment's first sample in its ``trun``, or those of all others in its ``tfhd``."""
     changed = bytearray(data)
     moof = list(boxes.find_all(data, "moof"))[gop]
     tfhd, trun = boxes.find(data, "traf/tfhd", moof), boxes.find(data, "traf/trun", moof)
@@ -272,7 +272,7 @@ def test_samples_outside_of_their_mdat_are_refused(encoded: Encoded) -> None:
 
 
 def sound_file(sizes: Sequence[int], *, frame: int, rate_hz: int, priming: int, per_fragment: int) -> bytes:
-    """A fragmented file of sound as FFmpeg lays it out, with made-up codec frames: the n-th holds its own number."""
+    """Make a fragmented file of sound like FFmpeg's; the bytes of each codec frame count up from its number."""
     mdhd = box(b"mdhd", struct.pack(">IIIIII", 0, 0, 0, rate_hz, 0, 0))
     elst = box(b"elst", struct.pack(">IIIiI", 0, 1, 0, priming, 1 << 16))
     init = box(b"moov", box(b"trak", box(b"edts", elst) + box(b"mdia", mdhd)))
@@ -367,7 +367,7 @@ SECOND = lay_grid(Fraction(25), 25, segment_s=Fraction(2), chunk_s=Fraction(2))
 
 @pytest.mark.parametrize("codec_frames", [1, 46, 47, 52, 100])
 def test_sound_that_is_too_short_or_too_long_is_refused(codec_frames: int) -> None:
-    # 48,000 samples and 1,024 of priming fill 47.9 codec frames; the silence behind them and padding make up to 51.9.
+    # 48,000 samples and 1,024 of priming need 48 codec frames; encoders may add silence and padding, up to 51 frames.
     data = sound_file([3] * codec_frames, frame=1024, rate_hz=48_000, priming=1024, per_fragment=20)
     with pytest.raises(ChunkRejected, match=f"{codec_frames} codec frames of 1024 samples"):
         cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
@@ -396,33 +396,33 @@ def test_a_gap_between_fragments_of_sound_is_refused() -> None:
 
 # --- garbage ------------------------------------------------------------------------------------------------------
 
-damage = st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8))
+random_change = st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8))
 
 
 def headers_of(data: bytes) -> list[int]:
-    """Offsets of all bytes but those of pictures and sound."""
+    """Return the offsets of all bytes outside ``mdat`` boxes."""
     return [at for box in boxes.children(data) if box.kind != "mdat" for at in range(box.start, box.end)]
 
 
 @pytest.mark.parametrize("kind", ["picture", "sound"])
-def test_a_damaged_file_is_cut_or_refused_with_a_headend_error(kind: str, encoded: Encoded) -> None:
+def test_a_damaged_file_raises_nothing_but_headend_errors(kind: str, encoded: Encoded) -> None:
     data = encoded.chunks[0]["avc"] if kind == "picture" else encoded.sound
     places = headers_of(data)
 
     @settings(deadline=None, max_examples=120)
-    @given(st.lists(damage, min_size=1, max_size=3), st.one_of(st.none(), st.floats(0, 1)))
-    def refused_or_cut(wounds: list[tuple[float, bytes]], end: float | None) -> None:
-        hurt = bytearray(data)
-        for where, what in wounds:
+    @given(st.lists(random_change, min_size=1, max_size=3), st.one_of(st.none(), st.floats(0, 1)))
+    def refused_or_cut(changes: list[tuple[float, bytes]], end: float | None) -> None:
+        damaged = bytearray(data)
+        for where, what in changes:
             at = places[int(where * (len(places) - 1))]
-            hurt[at : at + len(what)] = what
+            damaged[at : at + len(what)] = what
         if end is not None:
-            del hurt[int(end * len(hurt)) :]
+            del damaged[int(end * len(damaged)) :]
         with contextlib.suppress(HeadendError):
             if kind == "picture":
-                cut(bytes(hurt))
+                cut(bytes(damaged))
             else:
-                cut_audio(memoryview(hurt), rendition="aac", grid=GRID, sample_rate_hz=48_000, frame_samples=1024)
+                cut_audio(memoryview(damaged), rendition="aac", grid=GRID, sample_rate_hz=48_000, frame_samples=1024)
 
     refused_or_cut()
 
@@ -446,7 +446,7 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
 
 
 def test_a_file_being_cut_does_not_count_as_memory(tmp_path: Path) -> None:
-    """A film's sound has hundreds of megabytes, and a chunk may be a whole film."""
+    """A film's sound may be hundreds of megabytes."""
     grid = lay_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
     path = tmp_path / "sound.mp4"
     path.write_bytes(sound_file([500] * 2813, frame=1024, rate_hz=48_000, priming=0, per_fragment=1000))
@@ -464,7 +464,7 @@ def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
 
 
 def test_sound_states_its_loudness(encoded: Encoded) -> None:
-    """ISO/IEC 14496-12, section 12.2.7.2, read bit by bit."""
+    """The ``tlou`` box is parsed bit by bit as in ISO/IEC 14496-12, section 12.2.7.2."""
     made = cut_audio(
         memoryview(encoded.sound),
         rendition="aac",
@@ -473,10 +473,10 @@ def test_sound_states_its_loudness(encoded: Encoded) -> None:
         frame_samples=1024,
         loudness=loud(-24.1, -3.5),
     )
-    tlou = boxes.find(made.init, "moov/trak")
+    found = boxes.find(made.init, "moov/trak")
     for kind in ("udta", "ludt", "tlou"):
-        tlou = next(box for box in boxes.children(made.init, tlou.body, tlou.end) if box.kind == kind)
-    bits = iter(f"{int.from_bytes(made.init[tlou.body : tlou.end]):0{8 * (tlou.end - tlou.body)}b}")
+        found = next(box for box in boxes.children(made.init, found.body, found.end) if box.kind == kind)
+    bits = iter(f"{int.from_bytes(made.init[found.body : found.end]):0{8 * (found.end - found.body)}b}")
     widths = (8, 24, 3, 7, 6, 12, 12, 4, 4, 8, 8, 8, 4, 4)
     *head, peak, peak_system, _, count, method, value, system, _ = (
         int("".join(next(bits) for _ in range(width)), 2) for width in widths

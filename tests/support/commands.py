@@ -1,4 +1,4 @@
-"""Encode commands read as data: the steps of their graphs, and the options of their inputs and outputs."""
+"""Parses encode commands: the filters of their graphs, and the options of their inputs and outputs."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ LADDER = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A filter of a graph: its name, its arguments, and the labels on both sides."""
+    """A filter of a graph: the labels of its inputs, its name and arguments, and the labels of its outputs."""
 
     inputs: tuple[str, ...]
     name: str
@@ -69,19 +69,19 @@ def graph_of(argv: Sequence[str]) -> list[Step]:
     return steps
 
 
-def named(argv: Sequence[str], name: str) -> list[Step]:
+def filters_named(argv: Sequence[str], name: str) -> list[Step]:
     return [step for step in graph_of(argv) if step.name == name]
 
 
-def way_to(argv: Sequence[str], rendition: str) -> list[Step]:
-    """The filters through which a rendition's frames pass, from the decoder on."""
+def filters_before(argv: Sequence[str], rendition: str) -> list[Step]:
+    """Return the filters through which a rendition's frames pass, in order from the decoder."""
     output = argv.index(f"{{scratch}}/{rendition}.mp4")
     label = next(argv[at + 1] for at in range(output - 1, 0, -1) if argv[at] == "-map")[1:-1]
-    steps, way = graph_of(argv), []
+    steps, path = graph_of(argv), []
     while step := next((step for step in steps if label in step.outputs), None):
-        way.append(step)
+        path.append(step)
         label = step.inputs[0]
-    return way[::-1]
+    return path[::-1]
 
 
 def options_of(argv: Sequence[str], rendition: str) -> dict[str, str]:

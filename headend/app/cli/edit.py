@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import click
 
 from headend.app import editing
-from headend.app.cli import encode_options, options, protecting
+from headend.app.cli import encode_options, encryption_options, options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.describing import release_plain
 from headend.app.cli.progress import following
@@ -73,7 +73,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "--default", "defaults", multiple=True, metavar="TRACK", help="Video or audio track that players start with."
 )
 @click.option("--order", default="", metavar="TRACK,...", callback=_names, help="Tracks to list first, in this order.")
-@protecting.source(required=False)
+@encryption_options.key_settings_options(required=False)
 @confirmed
 @options.existing_store
 @options.cluster

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from headend.app.cli import options, protecting
+from headend.app.cli import encryption_options, options
 from headend.app.cli.exits import Status
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
@@ -29,15 +29,15 @@ LICENCE_PORT = 8070
 def _named(command: options.Command) -> options.Command:
     """Add the options that determine a title's keys."""
     for option in (
-        protecting.key_periods,
-        protecting.key_epoch,
-        protecting.key_per,
+        encryption_options.key_periods,
+        encryption_options.key_epoch,
+        encryption_options.key_per,
         click.option(
             "--scheme",
             "schemes",
             default="cbcs",
             show_default=True,
-            callback=protecting.schemes,
+            callback=encryption_options.schemes,
             metavar="SCHEME,...",
             help=f"{', '.join(Scheme)}; each scheme has its own keys.",
         ),
@@ -47,7 +47,7 @@ def _named(command: options.Command) -> options.Command:
     return command
 
 
-_sources = protecting.sources(required=True)
+_key_options = encryption_options.key_address_options(required=True)
 
 
 @click.group("keys")
@@ -117,7 +117,7 @@ def list_keys(
     ),
 )
 @_named
-@_sources
+@_key_options
 @options.common
 def check(
     title: str,
@@ -164,7 +164,7 @@ def check(
     ),
 )
 @_named
-@_sources
+@_key_options
 @click.option(
     "--for",
     "certificate",
@@ -214,7 +214,7 @@ def export(
     ),
 )
 @options.address("127.0.0.1", LICENCE_PORT)
-@_sources
+@_key_options
 @token_keys
 @click.option("--open", "is_open", is_flag=True, help="Give keys to all clients; on loopback only.")
 @click.option(

@@ -19,8 +19,8 @@ from encoder.planning import Draft
 from encoder.scheduling import slot_count
 from headend.app import deciding, estimating
 from headend.app.cli import encode_options, options
+from headend.app.cli.encryption_options import protection
 from headend.app.cli.progress import following
-from headend.app.cli.protecting import protection
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.estimating import Estimate

@@ -6,7 +6,7 @@ from headend.app import encrypting
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.describing import release_plain
-from headend.app.cli.protecting import protection
+from headend.app.cli.encryption_options import protection
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text
 from headend.core.settings import ProtectionSettings, StoreSettings

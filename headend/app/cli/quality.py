@@ -3,9 +3,9 @@
 import click
 
 from headend.app.cli import encode_options, options, pages
+from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
-from headend.app.cli.protecting import source
 from headend.app.cli.reporting import findings, quality_plain, renditions
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import printable
@@ -33,7 +33,7 @@ from headend.core.storage import open_store
 @click.option("--full", is_flag=True, help="Measure all segments instead of a tenth.")
 @click.option("--html", "page", metavar="FILE", help="Also write the report to this file as an HTML page.")
 @encode_options.thresholds
-@source(required=False)
+@key_settings_options(required=False)
 @options.existing_store
 @options.cluster
 @options.common

@@ -41,7 +41,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "policies",
     type=click.Choice(list(NUMBERS)),
     multiple=True,
-    help=f"A cache policy; repeatable. belady knows the future: no policy does better.  [default: {DEFAULT_POLICY}]",
+    help="A cache policy; repeatable. belady knows all future requests and is close to the best possible.  "
+    f"[default: {DEFAULT_POLICY}]",
 )
 @click.option(
     "--disk-bytes",
@@ -58,18 +59,18 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     default=0.0,
     show_default=True,
     metavar="PERCENT",
-    help="Share of the log, from its start, that only fills the cache and is not counted.",
+    help="Share of the requests, from the start of the log, that fill the cache but are not counted.",
 )
 @options.common
 def command(
     log: Path, policies: tuple[str, ...], budgets: tuple[int, ...], warm_up_percent: float, as_json: bool
 ) -> int:
-    """Replay a cache log with any cache policy.
+    """Replay the requests in a log with any cache policy.
 
     LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time,
     key and size, or an oracleGeneral trace; it may be gzipped. Without --disk-bytes, a decision log is checked:
-    every hit, miss and eviction must be as it was live, otherwise the exit status is 1. With --disk-bytes, the
-    log is replayed with each policy at each size.
+    the replay must make the same hits, misses and evictions as the edge did; if it doesn't, the exit status is 1.
+    With --disk-bytes, the log is replayed with each policy at each size.
     """
     if not budgets:
         if policies or not reading.is_decision_log(log):
@@ -79,7 +80,7 @@ def command(
     if requests.note:
         click.echo(f"headend: {log.name}: {requests.note}", err=True)
     if not COMPILES and len(requests.numbers) > 1_000_000:
-        click.echo("headend: this is some thirty times faster with numba: pip install 'headend[sim]'", err=True)
+        click.echo("headend: replays are about 30 times faster with numba: pip install 'headend[sim]'", err=True)
     results = replaying.compare(
         requests,
         policies or (DEFAULT_POLICY,),
@@ -117,13 +118,13 @@ def _check(log: Path, as_json: bool) -> int:
         delayed = f", {count_text(found.delayed, 'delayed hit')}" if found.delayed else ""
         screen.print(
             f"{count_text(found.requests, 'request')}, {count_text(found.hits, 'hit')}{delayed}, "
-            f"{count_text(found.starts, 'start')}, {fetches}: "
-            f"{found.different:,} decisions differ"
+            f"{count_text(found.starts, 'process start')}, {fetches}: "
+            f"{count_text(found.different, 'different decision')}"
         )
         for difference in found.first:
             screen.print(
-                f"  request {difference.number:,}, {difference.key}: live {difference.live}, "
-                f"offline {difference.offline}"
+                f"  request {difference.number:,}, {difference.key}: {difference.live} in the log, "
+                f"{difference.offline} in the replay"
             )
     return Status.FAULTY if found.different else Status.DONE
 
@@ -141,14 +142,16 @@ def _show(requests: reading.Requests, results: tuple[WhatIf, ...]) -> None:
                 ("requested", _bytes_text(requests.bytes)),
                 (
                     "objects",
-                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} in all: a cache of that size "
-                    "misses each object only once",
+                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} in all: a cache of this size "
+                    "would store them all",
                 ),
             ]
         )
     )
     screen.print()
-    screen.print(table(("policy", ">disk", ">byte hits", ">hits", ">misses", ">missed"), map(_row, results)))
+    screen.print(
+        table(("policy", ">disk", ">byte hit ratio", ">hit ratio", ">misses", ">missed bytes"), map(_row, results))
+    )
 
 
 def _row(result: WhatIf) -> tuple[Any, ...]:

@@ -62,5 +62,5 @@ def renditions(report: QualityReport) -> Table:
             "–" if worst is None else f"{worst.mean:.1f} at {clock(worst.worst_frame, report)}",
         )
 
-    heads = ("rendition", "kb/s", "peak/cap", "mean VMAF", "5 % of seconds below", "worst segment")
+    heads = ("rendition", "kb/s", "peak/cap", "mean VMAF", "5th percentile", "worst segment")
     return table(heads, (row(rendition) for rendition in report.video))

@@ -76,7 +76,8 @@ _SHOWN = (
     type=FiniteRange(1, 86_400),
     default=60.0,
     show_default=True,
-    help="With --live: duration, from the first event or in the busiest hour.",
+    help="With --live: how long to play, starting at the scenario's first event or, if there is none that can be "
+    "played live, in its busiest hour.",
 )
 @options.endpoint
 @options.common
@@ -101,7 +102,8 @@ def command(
     report on any number of workers. Ctrl-C stops early and keeps complete runs.
 
     With --live, only viewers and links are simulated: releases of a store are played through real servers on this
-    machine, and the report has the same figures. 'headend replay' reads the decision logs beside it.
+    machine, and the report has the same figures. The folder of the report also gets the edges' decision logs, which
+    'headend replay' reads.
     """
     if workers and scheduler:
         raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
@@ -115,7 +117,10 @@ def command(
         variants = {key: _with_store(each, store_url) for key, each in variants.items()}
     base = next(iter(variants.values()))
     if live and (workers or scheduler or len(alternatives) > 1 or len(seeds) > 1):
-        raise ConfigError("--live plays one alternative with one seed on this machine: leave the others out")
+        raise ConfigError(
+            "--live plays one alternative with one seed on this machine: give --only and --seed at most once, and "
+            "neither --workers nor --scheduler"
+        )
     if not as_json:
         charts.ready()
     target = out or Path(DEFAULT_FOLDER) / (f"{base.name}-live" if live else base.name)
@@ -137,9 +142,10 @@ def command(
     else:
         _show(results, target)
     if stopped:
-        kept = f"; complete runs are in {target}" if not as_json or out else ""
-        what = "before its end" if live else f"with {count_text(results.missing, 'run')} missing"
-        click.echo(f"headend: stopped {what}{kept}", err=True)
+        what = "early" if live else f"with {count_text(results.missing, 'run')} missing"
+        kept = "the results until then" if live else "complete runs"
+        where = f"; {kept} are in {target}" if not as_json or out else ""
+        click.echo(f"headend: stopped {what}{where}", err=True)
         return status_of(stopped)
     return 0
 
@@ -174,7 +180,7 @@ def _with_store(given: Scenario, url: str) -> Scenario:
 def _play(
     base: Scenario, endpoint_url: str | None, seconds: float, target: Path | None
 ) -> tuple[Results, KeyboardInterrupt | None]:
-    """Play a slice live; decision logs go to the folder of the report, if there is one."""
+    """Play a slice live; write the decision logs to the report's folder, if there is one."""
     from cdn_sim.live import playing
 
     if not base.catalogue.store:
@@ -202,7 +208,7 @@ def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
 
 
 def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
-    """Read the traces of relative rates named by classes of access: the last number of each line."""
+    """Read the traces of relative link rates that access classes name: the last column of each CSV file."""
     found: dict[str, list[float]] = {}
     for each in variants.values():
         for access in each.viewers.access:
@@ -275,7 +281,7 @@ def _run(
 
 
 def _check_memory(variants: Iterable[Scenario], runs_at_once: int) -> None:
-    """Refuse what this machine would certainly be too small for."""
+    """Raise ConfigError if the runs need more memory than this machine has."""
     least_bytes = max(map(simulation.least_bytes, variants)) * runs_at_once
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if least_bytes > memory_bytes:
@@ -305,8 +311,8 @@ def _show(results: Results, folder: Path) -> None:
         cells = []
         for name in results.alternatives:
             mean, half = results.mean(name, key)
-            own = f" ± {page.value_text(known[key], half)}" if half else ""
-            cells.append(page.value_text(known[key], mean) + own)
+            interval = f" ± {page.value_text(known[key], half)}" if half else ""
+            cells.append(page.value_text(known[key], mean) + interval)
         rows.append([known[key].title, *cells])
     screen = console()
     screen.print(table(("", *(f">{name}" for name in results.alternatives)), rows))

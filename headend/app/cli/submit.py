@@ -5,9 +5,9 @@ import click
 from headend.app import pipeline
 from headend.app.cli import Invocation, encode_options, options, queueing
 from headend.app.cli.describing import concealed_facts, protection_facts, release_plain
+from headend.app.cli.encryption_options import protection
 from headend.app.cli.event_lines import Lines
 from headend.app.cli.progress import following
-from headend.app.cli.protecting import protection
 from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from headend.app import verifying
 from headend.app.cli import options
+from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
-from headend.app.cli.protecting import source
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import count_text, printable
 from headend.core import documents
@@ -29,7 +29,7 @@ from packager import conformance
 )
 @options.title_argument
 @click.option("--release", metavar="ID", help="Verify this release instead of the current one.")
-@source(required=False)
+@key_settings_options(required=False)
 @click.option("--deep", is_flag=True, help="Decode all segments instead of one of each rendition.")
 @options.existing_store
 @options.common
@@ -69,11 +69,11 @@ def command(
 
 def verdict_line(verdict: conformance.Verdict) -> str:
     """Format a verdict in one line."""
-    outcome = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
+    outcome = count_text(len(verdict.findings), "fault") if verdict.findings else "no faults"
     return (
         f"{verdict.title}, release {verdict.release}: {outcome}; {count_text(verdict.objects, 'object')}, "
         f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked, "
-        f"{count_text(verdict.compared, 'place')} compared with the master"
+        f"{count_text(verdict.compared, 'segment')} compared with the master"
     )
 
 

@@ -1,4 +1,4 @@
-"""Estimating the remaining time of a job on a shared cluster. Pure."""
+"""Estimating the remaining time of a job on a shared cluster."""
 
 import time
 from collections import deque
@@ -25,13 +25,13 @@ class Remaining:
 def left_s(job: str, remaining: Mapping[str, Remaining], speed: float) -> float | None:
     """Estimate the seconds until a job's tasks are done; None while the speed is unknown.
 
-    Jobs of higher priority are finished first. Jobs of equal priority take turns, so each of them gets as much work
-    done as this job has left, or finishes before.
+    Jobs of higher priority are finished first. Jobs of equal priority share the cluster equally: until this job is
+    done, each of them completes as much work as this job, or all of its own if that is less.
 
     Args:
         job: The job's id.
         remaining: Remaining work of the running jobs, this one included.
-        speed: Predicted CPU seconds that the cluster completes per second.
+        speed: Predicted CPU seconds of work that the cluster completes per second.
     """
     own = remaining[job]
     if speed <= 0:
@@ -42,7 +42,7 @@ def left_s(job: str, remaining: Mapping[str, Remaining], speed: float) -> float 
 
 
 class Pace:
-    """Measures how fast a cluster works, over the last minutes.
+    """Measures how fast a cluster works, over the last `WINDOW_S` seconds.
 
     Args:
         clock: A monotonic clock in seconds.
@@ -55,7 +55,7 @@ class Pace:
         self._samples: deque[tuple[float, float]] = deque()
 
     def update(self, done: Mapping[str, float]) -> None:
-        """Add a sample: the cost of finished work by running job, which drops when an attempt fails."""
+        """Add a sample: predicted CPU seconds of each running job's finished work, which drop if an attempt fails."""
         for job, cost in done.items():
             self._total += cost - self._known.get(job, 0.0)
         self._known = dict(done)
@@ -66,7 +66,7 @@ class Pace:
 
     @property
     def speed(self) -> float:
-        """Predicted CPU seconds completed per second; 0 while unknown."""
+        """Predicted CPU seconds of work completed per second; 0 while unknown."""
         if len(self._samples) < 2:
             return 0.0
         (began_s, before), (ended_s, after) = self._samples[0], self._samples[-1]

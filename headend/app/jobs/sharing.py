@@ -1,7 +1,7 @@
-"""Sharing one cluster among jobs: each job's thread runs its tasks as if the cluster were its own.
+"""Sharing one cluster among jobs.
 
-A job handles events in its own thread, so that slow work, such as publishing its early release, doesn't delay other
-jobs.
+A thread of the cluster runs the tasks of all jobs and puts their events into one queue per job. Each job handles its
+events in a thread of its own, so that slow work, such as publishing an early release, doesn't delay other jobs.
 """
 
 import math
@@ -53,7 +53,7 @@ class SharedCluster:
     Args:
         settings: The cluster.
         tool: FFmpeg's version line, which workers of a running cluster must match.
-        on_notice: Called with lines about the cluster, in the cluster's thread.
+        on_notice: Called with messages about the cluster, such as a lost worker, in the cluster's thread.
     """
 
     def __init__(self, settings: ClusterSettings, tool: str | None, on_notice: Callable[[str], None]) -> None:
@@ -103,7 +103,7 @@ class SharedCluster:
         return (self._runner.workers if self._runner is not None else ()) or cluster.EXPECTED
 
     def runner_of(self, job: str, priority: int) -> Callable[..., None]:
-        """Return a replacement for `encoder.cluster.run_tasks` that runs a job's tasks here.
+        """Return a function like `encoder.cluster.run_tasks` that runs a job's tasks on this cluster.
 
         It ignores ``tool``: the workers were checked when the cluster was opened.
         """
@@ -140,7 +140,8 @@ class SharedCluster:
         self._runner.add(job)
         try:
             while True:
-                ended = inbox.ended.is_set()  # checked before the queue is read: no event follows the end
+                # Checked before the queue is read: events may be added until the end, but not after it.
+                ended = inbox.ended.is_set()
                 self._drain(inbox, on_event)
                 if ended:
                     break

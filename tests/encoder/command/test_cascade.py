@@ -9,7 +9,18 @@ from headend.core.media import (
     Codec,
     VideoRange,
 )
-from tests.support.commands import GRID, LADDER, RATE, command, hdr_track, mean_luma, named, options_of, sizes, way_to
+from tests.support.commands import (
+    GRID,
+    LADDER,
+    RATE,
+    command,
+    filters_before,
+    filters_named,
+    hdr_track,
+    mean_luma,
+    options_of,
+    sizes,
+)
 from tests.support.encodes import encode_chunk, look_at
 from tests.support.masters import make_film
 from tests.support.nouns import (
@@ -26,16 +37,16 @@ SMALL = make_video_rendition(id="avc-180p", width_px=320, height_px=180, average
 def test_each_size_is_scaled_once_from_the_smallest_half_that_is_not_smaller() -> None:
     argv = command(LADDER[::-1])
 
-    assert Counter(sizes(named(argv, "zscale"))) == Counter(["1920:1080", "1280:720", "960:540", "640:360"])
-    assert sizes(way_to(argv, "avc-360p")) == ["960:540", "640:360"]
-    assert sizes(way_to(argv, "avc-720p")) == ["1280:720"]
+    assert Counter(sizes(filters_named(argv, "zscale"))) == Counter(["1920:1080", "1280:720", "960:540", "640:360"])
+    assert sizes(filters_before(argv, "avc-360p")) == ["960:540", "640:360"]
+    assert sizes(filters_before(argv, "avc-720p")) == ["1280:720"]
 
 
 def test_an_encoders_input_does_not_depend_on_its_group() -> None:
     together = command()
     for rendition in LADDER:
-        alone = way_to(command([rendition]), rendition.id)
-        beside = way_to(together, rendition.id)
+        alone = filters_before(command([rendition]), rendition.id)
+        beside = filters_before(together, rendition.id)
         copies = ("split",)
         assert [(s.name, s.args) for s in alone if s.name not in copies] == [
             (s.name, s.args) for s in beside if s.name not in copies
@@ -45,7 +56,8 @@ def test_an_encoders_input_does_not_depend_on_its_group() -> None:
 def test_each_pixel_format_is_made_once_for_each_size() -> None:
     argv = command()
     ends = {
-        rendition.id: [step for step in way_to(argv, rendition.id) if step.name == "format"] for rendition in LADDER
+        rendition.id: [step for step in filters_before(argv, rendition.id) if step.name == "format"]
+        for rendition in LADDER
     }
 
     assert ends["hevc-1080p-6000k"][-1] is not ends["avc-1080p-6000k"][-1]
@@ -54,16 +66,16 @@ def test_each_pixel_format_is_made_once_for_each_size() -> None:
     for rendition in LADDER:
         assert ends[rendition.id][-1].args == rendition.pixel_format
     # working formats of four sizes, then two, one, one and one formats for encoders
-    assert len(named(argv, "format")) == 4 + 5
+    assert len(filters_named(argv, "format")) == 4 + 5
 
 
 def test_halved_renditions_take_every_second_frame_and_half_the_gop() -> None:
     half = make_video_rendition(id="half", frame_rate=RATE / 2, rate_divisor=2)
     argv = command((LADDER[0], half))
 
-    way = [(step.name, step.args) for step in way_to(argv, "half")]
+    way = [(step.name, step.args) for step in filters_before(argv, "half")]
     assert way[way.index(("framestep", "2")) + 1] == ("fps", "12/1:eof_action=pass")
-    assert not [step for step in way_to(argv, LADDER[0].id) if step.name == "framestep"]
+    assert not [step for step in filters_before(argv, LADDER[0].id) if step.name == "framestep"]
     assert options_of(argv, "half")["-g"] == str(GRID.gop_frames // 2)
     assert options_of(argv, LADDER[0].id)["-g"] == str(GRID.gop_frames)
     assert options_of(argv, "half")["-video_track_timescale"] == "24000"
@@ -77,15 +89,15 @@ def test_sdr_of_an_hdr_master_is_tone_mapped_once_for_each_half_and_hdr_is_not(c
     smaller = make_video_rendition(id="smaller", width_px=512, height_px=288)
     argv = command((LADDER[0], small, smaller, hdr), track=track)
 
-    assert len(named(argv, "tonemap")) == 2
+    assert len(filters_named(argv, "tonemap")) == 2
     for rendition in (LADDER[0], small):
-        assert [step.name for step in way_to(argv, rendition.id)].count("tonemap") == 1
-    assert "tonemap" not in [step.name for step in way_to(argv, hdr.id)]
-    assert not [step for step in way_to(argv, hdr.id) if "transfer" in step.args]
+        assert [step.name for step in filters_before(argv, rendition.id)].count("tonemap") == 1
+    assert "tonemap" not in [step.name for step in filters_before(argv, hdr.id)]
+    assert not [step for step in filters_before(argv, hdr.id) if "transfer" in step.args]
 
 
 def test_an_sdr_master_is_not_tone_mapped() -> None:
-    assert not named(command(), "tonemap")
+    assert not filters_named(command(), "tonemap")
 
 
 def test_mid_grey_of_a_pq_master_stays_mid_grey_in_sdr(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from headend.core.media import (
     FrameIndex,
 )
 from headend.core.timing import Chunk
-from tests.support.commands import GRID, RATE, command, long_track, mean_luma, named
+from tests.support.commands import GRID, RATE, command, filters_named, long_track, mean_luma
 from tests.support.encodes import encode_chunk, look_at
 from tests.support.masters import make_film
 from tests.support.nouns import (
@@ -28,7 +28,9 @@ SMALL = make_video_rendition(id="avc-180p", width_px=320, height_px=180, average
 def test_the_cut_lies_half_way_between_frames(chunk: Chunk) -> None:
     track = long_track()
     pts = track.frames.pts_ticks
-    args = dict(pair.split("=") for step in named(command(chunk=chunk), "trim") for pair in step.args.split(":"))
+    args = dict(
+        pair.split("=") for step in filters_named(command(chunk=chunk), "trim") for pair in step.args.split(":")
+    )
 
     assert ("start_pts" in args) == (chunk.first_frame > 0)
     assert ("end_pts" in args) == (chunk.end_frame < len(pts))
@@ -45,7 +47,7 @@ def test_the_cut_keeps_exactly_the_chunks_frames_however_coarse_the_ticks_are(fr
     for chunk in GRID.chunks():
         args = dict(
             pair.split("=")
-            for step in named(command(track=track, chunk=chunk), "trim")
+            for step in filters_named(command(track=track, chunk=chunk), "trim")
             for pair in step.args.split(":")
         )
         first, end = int(args.get("start_pts", -(10**9))), int(args.get("end_pts", 10**9))
@@ -59,7 +61,7 @@ def test_a_master_of_many_frame_times_is_cut_at_the_right_ones() -> None:
         frames=FrameIndex(uneven, (0, 240), (0, uneven[240]), "packets"), time_base=Fraction(1, 1000), colour=BT709
     )
     chunk = GRID.chunks()[1]
-    (step,) = named(command(track=track, chunk=chunk), "trim")
+    (step,) = filters_named(command(track=track, chunk=chunk), "trim")
     args = dict(pair.split("=") for pair in step.args.split(":"))
 
     kept = [n for n, pts in enumerate(uneven) if int(args["start_pts"]) <= pts < int(args["end_pts"])]

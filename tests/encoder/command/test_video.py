@@ -10,7 +10,7 @@ from headend.core.media import (
     VideoRange,
 )
 from packager.fragments import read_fragments
-from tests.support.commands import LADDER, command, graph_of, hdr_track, named, options_of
+from tests.support.commands import LADDER, command, filters_named, graph_of, hdr_track, options_of
 from tests.support.encodes import encode_chunk, look_at
 from tests.support.masters import make_film
 from tests.support.nouns import (
@@ -27,7 +27,7 @@ def test_a_group_is_decoded_once() -> None:
 
     assert argv.count("-i") == 1
     assert sum(word == "{master}" for word in argv) == 1
-    assert len(named(argv, "trim")) == len(named(argv, "setparams")) == 1
+    assert len(filters_named(argv, "trim")) == len(filters_named(argv, "setparams")) == 1
 
 
 def test_every_rendition_has_one_output_in_order() -> None:

@@ -11,7 +11,7 @@ from headend.core.errors import MasterError
 from headend.core.media import (
     Codec,
 )
-from tests.support.commands import GRID, graph_of, named
+from tests.support.commands import GRID, filters_named, graph_of
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import (
@@ -32,8 +32,8 @@ def test_a_programme_is_decoded_once_and_mixed_once_for_each_layout() -> None:
     argv = audio_command(make_master(), make_audio_track(channels=6), GRID, Fraction(0), renditions)
 
     assert argv.count("-i") == 1
-    assert len(named(argv, "pan")) == 2
-    assert len(named(argv, "aresample")) == 1
+    assert len(filters_named(argv, "pan")) == 2
+    assert len(filters_named(argv, "aresample")) == 1
     outputs = {word for word in argv if word.startswith("{scratch}/")}
     assert outputs == {f"{{scratch}}/{rendition.id}.mp4" for rendition in renditions}
 
@@ -51,7 +51,7 @@ def test_sound_is_put_on_the_pictures_timeline(sound_s: Fraction, picture_s: Fra
 
     shifts = [f"{step.name}={step.args}" for step in graph_of(argv) if step.name == "adelay" or "start" in step.args]
     assert shifts == filters
-    assert "end_sample=960000" in [step.args for step in named(argv, "atrim")]
+    assert "end_sample=960000" in [step.args for step in filters_named(argv, "atrim")]
 
 
 def test_an_unknown_layout_is_refused() -> None:

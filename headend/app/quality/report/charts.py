@@ -11,10 +11,10 @@ from headend.core.codecs import label_of
 from headend.core.media.quality import PredictedQuality, QualityReport, RenditionQuality, SegmentQuality, Span
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
-MOST_COLUMNS = 240
-"""With more segments, a column stands for several and shows the worst of them."""
-MOST_TITLED = 2500
-"""With more cells, tooltips are left out to keep the page small."""
+MAX_COLUMNS = 240
+"""With more segments, each column of the heat map shows the worst of several segments."""
+MAX_TOOLTIPS = 2500
+"""With more cells, the heat map has no tooltips, to keep the page small."""
 CHART_PX = (548, 300)
 HATCH = (
     '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
@@ -22,23 +22,27 @@ HATCH = (
 )
 
 
-def strip(report: QualityReport) -> str:
+def heat_map(report: QualityReport) -> str:
     """Draw renditions × segments in the colours of their scores; cells without a score are hatched."""
     count = report.grid.segment_count
-    per_column = ceil(count / MOST_COLUMNS)
+    per_column = ceil(count / MAX_COLUMNS)
     columns = ceil(count / per_column)
     bounds = report.grid.segment_bounds()
     width = (WIDTH_PX - NAME_PX - 60) / columns
     rows: list[str] = []
     y = 0
-    titled = columns * len(report.video) <= MOST_TITLED
+    has_tooltips = columns * len(report.video) <= MAX_TOOLTIPS
     for _, members in groupby(report.video, key=lambda rendition: rendition.codec):
         for rendition in members:
-            cells = _cells(rendition, per_column)
+            cells = _worst_per_column(rendition, per_column)
             rows.append(f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{escape(rendition.rendition)}</text>')
             mean = "–" if rendition.mean is None else f"{rendition.mean:.1f}"
             rows.append(f'<text x="{WIDTH_PX - 52}" y="{y + 10}">{mean}{" *" if rendition.tone_mapped else ""}</text>')
-            drawn = _titled(cells, width, y, report, bounds) if titled else _paths(cells, width, y)
+            drawn = (
+                _cells_with_tooltips(cells, width, y, report, bounds)
+                if has_tooltips
+                else _cells_as_paths(cells, width, y)
+            )
             rows.append(
                 f'<rect x="{NAME_PX}" y="{y}" width="{columns * width:.1f}" height="{ROW_PX - 2}" fill="url(#hatch)"/>'
                 + "".join(drawn)
@@ -56,7 +60,7 @@ def strip(report: QualityReport) -> str:
     )
 
 
-def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
+def rate_charts(report: QualityReport) -> Iterator[tuple[str, str]]:
     """Yield each codec's name, and a chart of its renditions by rate and score."""
     measured = [rendition for rendition in report.video if rendition.mean is not None]
     if not measured:
@@ -66,11 +70,11 @@ def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
     bottom = min(90.0, 10.0 * floor(min(rendition.mean or 0.0 for rendition in measured) / 10))
     for codec in dict.fromkeys(rendition.codec for rendition in measured):
         members = [rendition for rendition in measured if rendition.codec is codec]
-        yield label_of(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
+        yield label_of(codec), _rate_chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
 
 
 def timeline(report: QualityReport) -> str:
-    """Draw black, frozen and different pictures over time, cuts, and the loudness."""
+    """Draw a timeline of black, frozen and different pictures, cuts and loudness."""
     frames = report.grid.frame_count
 
     def x(frame: float) -> float:
@@ -84,14 +88,14 @@ def timeline(report: QualityReport) -> str:
         )
 
     faults = [
-        ("black, master not", [span for rendition in report.video for span in rendition.black]),
-        ("still, master not", [span for rendition in report.video for span in rendition.frozen]),
+        ("only rendition black", [span for rendition in report.video for span in rendition.black]),
+        ("only rendition frozen", [span for rendition in report.video for span in rendition.frozen]),
         ("different picture", [span for rendition in report.video for span in rendition.other]),
     ]
     lines = [
         ("measured", bars(report.master.seen, "seen")),
         ("master black", bars(report.master.black, "black")),
-        ("master still", bars(report.master.frozen, "still")),
+        ("master frozen", bars(report.master.frozen, "still")),
         ("cuts", bars([(frame, frame) for frame in report.master.cuts], "cut")),
         *((name, bars(spans, "fault")) for name, spans in faults if spans),
     ]
@@ -114,8 +118,8 @@ def timeline(report: QualityReport) -> str:
     return f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Timeline">{"".join(drawn)}</svg>'
 
 
-def _cells(rendition: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
-    """Return the worst measured segment of each column."""
+def _worst_per_column(rendition: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
+    """Return the worst measured segment of each column that has one."""
     found: dict[int, SegmentQuality] = {}
     for segment in rendition.segments:
         column = (segment.number - 1) // per_column
@@ -124,7 +128,7 @@ def _cells(rendition: RenditionQuality, per_column: int) -> dict[int, SegmentQua
     return found
 
 
-def _titled(
+def _cells_with_tooltips(
     cells: dict[int, SegmentQuality], width: float, y: int, report: QualityReport, bounds: Sequence[int]
 ) -> Iterator[str]:
     gap = 0.6 if width > 3 else 0
@@ -139,7 +143,7 @@ def _titled(
         )
 
 
-def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[str]:
+def _cells_as_paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[str]:
     """Draw a path for each colour, with a stroke for each run of columns."""
     by_colour: dict[str, list[int]] = {}
     for column, segment in cells.items():
@@ -152,17 +156,17 @@ def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[s
         yield f'<path d="{"".join(moves)}" stroke="{fill}" stroke-width="{ROW_PX - 2}"/>'
 
 
-def _chart(
+def _rate_chart(
     members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], low: float, high: float, bottom: float
 ) -> str:
     width, height = CHART_PX
-    left, right, top, foot = 40, 14, 12, 34
+    left, right, top, bottom_margin = 40, 14, 12, 34
 
     def x(bps: float) -> float:
         return left + (width - left - right) * (log2(bps / 1000) - low) / (high - low)
 
     def y(score: float) -> float:
-        return top + (height - top - foot) * (100 - score) / (100 - bottom)
+        return top + (height - top - bottom_margin) * (100 - score) / (100 - bottom)
 
     drawn = [
         f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="line"/>'
@@ -172,8 +176,8 @@ def _chart(
     for step in range(ceil(low), floor(high) + 1):
         at = x(1000 * 2**step)
         drawn.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - foot}" class="faint"/>'
-            f'<text x="{at:.1f}" y="{height - foot + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - bottom_margin}" class="faint"/>'
+            f'<text x="{at:.1f}" y="{height - bottom_margin + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
         )
     drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
     inside = [spot for spot in hull if low <= log2(spot.bps / 1000) <= high and spot.vmaf >= bottom]
@@ -181,29 +185,29 @@ def _chart(
         points = " ".join(f"{x(spot.bps):.1f},{y(spot.vmaf):.1f}" for spot in inside)
         drawn.append(f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>')
     drawn += [
-        f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
-        for meant in (rendition.predicted for rendition in members if rendition.predicted)
-        if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
+        f'<circle cx="{x(predicted.bps):.1f}" cy="{y(predicted.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
+        for predicted in (rendition.predicted for rendition in members if rendition.predicted)
+        if low <= log2(predicted.bps / 1000) <= high and predicted.vmaf >= bottom
     ]
-    for toned in (False, True):
+    for tone_mapped in (False, True):
         rungs = sorted(
-            (rendition for rendition in members if rendition.tone_mapped is toned),
+            (rendition for rendition in members if rendition.tone_mapped is tone_mapped),
             key=lambda rendition: rendition.average_bps,
         )
         if not rungs:
             continue
-        own = "hdr" if toned else "sdr"
+        dynamic_range = "hdr" if tone_mapped else "sdr"
         points = " ".join(f"{x(rendition.average_bps):.1f},{y(rendition.mean or 0):.1f}" for rendition in rungs)
-        dash = ' stroke-dasharray="5 4"' if toned else ""
-        drawn.append(f'<polyline points="{points}" fill="none" class="path {own}" stroke-width="1.5"{dash}/>')
+        dash = ' stroke-dasharray="5 4"' if tone_mapped else ""
+        drawn.append(f'<polyline points="{points}" fill="none" class="path {dynamic_range}" stroke-width="1.5"{dash}/>')
         last = -100.0
         for rendition in rungs:
             at, score = x(rendition.average_bps), rendition.mean or 0.0
             worst = rendition.worst.mean if rendition.worst else score
             drawn.append(
                 f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(score):.1f}" y2="{y(max(bottom, worst)):.1f}" '
-                f'class="path {own}" stroke-opacity=".35" stroke-width="3"/>'
-                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" class="spot {own}"><title>'
+                f'class="path {dynamic_range}" stroke-opacity=".35" stroke-width="3"/>'
+                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" class="spot {dynamic_range}"><title>'
                 f"{escape(rendition.rendition)}: {rendition.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst "
                 f"segment {worst:.1f}</title></circle>"
             )

@@ -1,4 +1,4 @@
-"""The page of a report, from the outcome in a sentence down to what was not measured."""
+"""The HTML page of a quality report."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +12,10 @@ from headend.app.quality.report.colours import colour, scale
 from headend.app.quality.report.shown import Shown
 from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, Shortfall, floored
 
-MOST_BYTES = 2_000_000
-"""Size limit, so that the page fits into an e-mail."""
-MOST_FINDINGS = 60
+MAX_BYTES = 2_000_000
+"""Size limit of the page, so that it fits into an e-mail."""
+MAX_FINDINGS = 60
+_ONLY_RELATIVE = "tone-mapped: scores are comparable with each other only"
 _VERDICT = {Outcome.PASSED: "good", Outcome.REMARKS: "fair", Outcome.FAILED: "bad"}
 _STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--paper:#fff;--ink:#1f2733;--soft:#5b6675;--line:#e3e7ec;--faint:#eef0f3;
@@ -80,20 +81,20 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
 
     Args:
         report: The report.
-        shown: Pictures of the worst segments; those that would make the page larger than `MOST_BYTES` are left out.
+        shown: Pictures of the worst segments; those that would make the page larger than `MAX_BYTES` are left out.
     """
     style = _STYLE.replace("SCALE", scale())
     sections = [
         _header(report),
         *_findings(report),
-        *_strip(report),
+        *_heat_map(report),
         *_charts(report),
         *_table(report),
         *_lifts(report),
     ]
     tail = [*_timeline(report), *_not_measured(report)]
     size = sum(len(part.encode()) for part in (style, *sections, *tail)) + 1000
-    sections += _pictures(report, shown, MOST_BYTES - size)
+    sections += _pictures(report, shown, MAX_BYTES - size)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -123,10 +124,10 @@ def sentence(report: QualityReport) -> str:
     remarked = f"; {remarks} remark{'s' if remarks > 1 else ''} below" if remarks else ""
     thresholds = report.thresholds
     excused = low.mean is not None and (low.mean < thresholds.min_vmaf or worst_segment < thresholds.min_segment)
-    outcome = "passes, but is too short or too small to be held to limits on VMAF" if excused else "passes"
+    outcome = "passes, but is too short or too small for the limits on VMAF" if excused else "passes"
     return (
-        f"The release {outcome}: the best rendition of every codec has a mean VMAF of {low.mean:.1f} or more, and no "
-        f"measured segment of these is below {worst_segment:.1f}{remarked}."
+        f"The release {outcome}: the best rendition of each codec has a mean VMAF of {low.mean:.1f} or more, and none "
+        f"of its measured segments is below {worst_segment:.1f}{remarked}."
     )
 
 
@@ -134,7 +135,9 @@ def _header(report: QualityReport) -> str:
     grid, viewing = report.grid, report.viewing
     count = len({*report.evenly, *report.suspects})
     part = (
-        "a stretch of " if any(segment.is_part for rendition in report.video for segment in rendition.segments) else ""
+        "a part of each of "
+        if any(segment.is_part for rendition in report.video for segment in rendition.segments)
+        else ""
     )
     share = (
         "all segments" if report.checking is Checking.FULL else f"{part}{count:,} of {grid.segment_count:,} segments"
@@ -162,7 +165,7 @@ def _header(report: QualityReport) -> str:
 def _findings(report: QualityReport) -> Iterator[str]:
     if not report.shortfalls:
         return
-    shortfalls = report.shortfalls[:MOST_FINDINGS]
+    shortfalls = report.shortfalls[:MAX_FINDINGS]
     rows = "".join(
         _finding(rule, severity, mend, list(members))
         for (rule, severity, mend), members in groupby(
@@ -183,34 +186,31 @@ def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfa
     )
 
 
-def _strip(report: QualityReport) -> Iterator[str]:
-    note = " * tone-mapped, comparison only." if any(rendition.tone_mapped for rendition in report.video) else ""
+def _heat_map(report: QualityReport) -> Iterator[str]:
+    note = f" * {_ONLY_RELATIVE}." if any(rendition.tone_mapped for rendition in report.video) else ""
     yield (
         '<section><h2>Every rendition, every segment</h2><div class="card wide">'
         '<div class="scale"><span>VMAF 0</span><div class="legend"></div><span>100</span>'
-        f"<span>&nbsp;Hatched: not measured. On the right: the mean.{note}</span></div>{charts.strip(report)}</div>"
+        f"<span>&nbsp;Hatched: not measured. Right column: mean.{note}</span></div>{charts.heat_map(report)}</div>"
         "</section>"
     )
 
 
 def _charts(report: QualityReport) -> Iterator[str]:
-    drawn = [f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in charts.rates(report)]
+    drawn = [f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in charts.rate_charts(report)]
     if drawn:
         hull = " Grey: convex hull of the analysis; rings: predicted rungs." if report.hulls else ""
-        hdr = (
-            " Dashed: HDR, tone-mapped, comparison only."
-            if any(rendition.tone_mapped for rendition in report.video)
-            else ""
-        )
+        hdr = f" Dashed: HDR, {_ONLY_RELATIVE}." if any(rendition.tone_mapped for rendition in report.video) else ""
         yield (
             "<section><h2>Rate and quality</h2>"
-            '<p class="dim">Mean VMAF of each rung, labelled by height; the bar reaches down to its worst segment.'
+            '<p class="dim">Dots: mean VMAF of the renditions, labelled with their height; bars: down to the worst '
+            "segment."
             f'{hull}{hdr}</p><div class="grid">{"".join(drawn)}</div></section>'
         )
 
 
 def _table(report: QualityReport) -> Iterator[str]:
-    head = ("rendition", "size", "kb/s", "peak ÷ cap", "mean", "5 % of seconds below", "worst segment", "at")
+    head = ("rendition", "size", "kb/s", "peak ÷ cap", "mean VMAF", "5th percentile", "worst segment", "at")
     rows = "".join(
         f"<tr>{''.join(f'<td>{cell}</td>' for cell in _row(rendition, report))}</tr>" for rendition in report.video
     )
@@ -250,10 +250,10 @@ def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) ->
         room_bytes -= len(data) + 600
         if room_bytes < 0:
             break
-        toned = " (tone-mapped, comparison only)" if picture.rendition.tone_mapped else ""
+        tone_mapped = f" ({_ONLY_RELATIVE})" if picture.rendition.tone_mapped else ""
         figures.append(
             f'<figure><img alt="Master and {escape(picture.rendition.rendition)}" '
-            f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(picture.rendition.rendition)}</b>{toned}'
+            f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(picture.rendition.rendition)}</b>{tone_mapped}'
             f"<span>{clock(picture.segment.worst_frame, report)}</span>"
             f"<span>segment {picture.segment.number}: {_chip(picture.segment.mean)}</span>"
             f"<span>this frame: {picture.segment.worst:.1f}</span></figcaption></figure>"
@@ -276,8 +276,8 @@ def _lifts(report: QualityReport) -> Iterator[str]:
         for lift in rendition.lifts
     )
     table = (
-        "<table><tr><th>rendition</th><th>chunk</th><th>worst segment</th><th>its VMAF at first</th>"
-        f"<th>worst segment now</th></tr>{rows}</table>"
+        "<table><tr><th>rendition</th><th>chunk</th><th>worst segment</th><th>its first VMAF</th>"
+        f"<th>lowest VMAF now</th></tr>{rows}</table>"
         if rows
         else ""
     )
@@ -288,7 +288,7 @@ def _lifts(report: QualityReport) -> Iterator[str]:
 
 
 def lifts_text(report: QualityReport) -> str:
-    """Sum up in one line what was encoded again for the floor; empty without a floor."""
+    """Summarise in one line which chunks were encoded again to reach the floor; empty without a floor."""
     if report.floor_vmaf is None:
         return ""
     chunks = sum(len(rendition.lifts) for rendition in report.video)

@@ -81,7 +81,7 @@ def test_a_title_that_is_too_short_for_limits_does_not_pass_without_a_word() -> 
         return sentence(judged(report(rendition(3000, vmaf, shown), evenly=(1,))))
 
     assert told(92).startswith("The release passes: the best rendition")
-    assert told(40).startswith("The release passes, but is too short or too small to be held to limits on VMAF: ")
+    assert told(40).startswith("The release passes, but is too short or too small for the limits on VMAF: ")
 
 
 def test_every_failure_has_a_remedy_and_remarks_have_none() -> None:

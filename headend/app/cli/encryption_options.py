@@ -1,4 +1,4 @@
-"""The options of encryption."""
+"""Options of commands that encrypt titles or need their keys."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,8 +18,8 @@ from headend.core.media.protection import MOST_PERIODS
 from headend.core.paths import expanded
 from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
 
-SYSTEMS = ("clearkey", "widevine", "playready", "fairplay")
-SOURCES = "FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH"
+DRM_SYSTEMS = ("clearkey", "widevine", "playready", "fairplay")
+KEY_SOURCES = "FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH"
 
 
 def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[Scheme, ...]:
@@ -32,8 +32,10 @@ def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 def _systems(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     systems = tuple(dict.fromkeys(value.split(",")))
-    if wrong := [system for system in systems if system not in SYSTEMS]:
-        raise click.BadParameter(f"{wrong[0]!r} is not a DRM system: use {', '.join(SYSTEMS)}, separated by commas.")
+    if wrong := [system for system in systems if system not in DRM_SYSTEMS]:
+        raise click.BadParameter(
+            f"{wrong[0]!r} is not a DRM system: use {', '.join(DRM_SYSTEMS)}, separated by commas."
+        )
     return systems
 
 
@@ -45,12 +47,12 @@ def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[C
     return tuple(map(Codec, names))
 
 
-def sources(*, required: bool) -> Callable[[Command], Command]:
+def key_address_options(*, required: bool) -> Callable[[Command], Command]:
     """Add ``--keys`` and ``--cpix-key``, given to the command as ``keys_address`` and ``cpix_key``."""
 
     def add(command: Command) -> Command:
         command = click.option(
-            "--keys", "keys_address", required=required, metavar=SOURCES, help="Source of the content keys."
+            "--keys", "keys_address", required=required, metavar=KEY_SOURCES, help="Source of the content keys."
         )(command)
         return click.option(
             "--cpix-key",
@@ -96,11 +98,11 @@ def key_periods(command: Command) -> Command:
     )(command)
 
 
-def source(*, required: bool) -> Callable[[Command], Command]:
-    """Add the source of keys; the command gets it as ``keys``, `KeySettings` or None."""
+def key_settings_options(*, required: bool) -> Callable[[Command], Command]:
+    """Add ``--keys`` and ``--cpix-key``; the command gets both as ``keys``, `KeySettings` or None."""
 
     def add(command: Command) -> Command:
-        @sources(required=required)
+        @key_address_options(required=required)
         @wraps(command)
         def wrapped(*, keys_address: str | None, cpix_key: str | None, **others: Any) -> Any:
             address = keys_address
@@ -114,10 +116,11 @@ def source(*, required: bool) -> Callable[[Command], Command]:
     return add
 
 
-def _typed(*names: str) -> str | None:
+def _first_typed(*names: str) -> str | None:
     """Return the first of some options that is given on the command line; None if there is none.
 
-    Options from files and the environment don't count: they may be set for other, encrypted titles.
+    Options from configuration files and the environment are ignored: they apply to all titles, and some of these
+    may be encrypted.
     """
     ctx = click.get_current_context()
     typed = (param for param in ctx.command.params if param.name in names)
@@ -155,7 +158,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             help="Encrypt sound and picture in cbcs, which all current DRM systems support, or in cenc. Further "
             "schemes add copies for old players: cenc, and aes-128 for HLS. Requires --keys.",
         )
-        @source(required=required)
+        @key_settings_options(required=required)
         @key_per
         @key_epoch
         @click.option(
@@ -164,7 +167,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             show_default=True,
             callback=_systems,
             metavar="SYSTEM,...",
-            help=f"DRM systems that manifests signal: {', '.join(SYSTEMS)}.",
+            help=f"DRM systems that manifests signal: {', '.join(DRM_SYSTEMS)}.",
         )
         @click.option(
             "--clear-lead",
@@ -216,10 +219,10 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
                 missing = "--keys, the source of its keys" if wanted else "--protect, the scheme, such as cbcs"
                 raise ConfigError(f"to encrypt a title, add {missing}")
             if not wanted and (
-                typed := _typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
+                typed := _first_typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
             ):
                 raise ConfigError(
-                    f"{typed} is an option of encryption: add --protect, such as cbcs, and --keys, or leave it out"
+                    f"{typed} works only with encryption: add --protect, such as cbcs, and --keys, or remove {typed}"
                 )
             if wanted and wanted[0] is Scheme.AES_128:
                 raise ConfigError(
