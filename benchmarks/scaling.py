@@ -188,7 +188,7 @@ def measure(
     if "dask" in parts:
         dask_tasks = QUICK_TASKS if quick else DASK_TASKS
         on_step(f"running {dask_tasks:,} empty tasks")
-        dask = hand_out(dask_tasks, plan.tasks[0], sum(task.cost for task in plan.tasks) / len(plan.tasks))
+        dask = run_empty_tasks(dask_tasks, plan.tasks[0], sum(task.cost for task in plan.tasks) / len(plan.tasks))
     if "local" in parts:
         local = _local(quick, on_step)
     return Report(hours, len(plan.video) + len(plan.audio), plan.effort, local, simulated, dask)
@@ -303,12 +303,12 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
         Seconds until the last task ends; wasted CPU seconds; simulated CPU seconds of all tasks and of the longest one;
         and the workers' total speed, in workers of full speed.
     """
-    chance = random.Random(SEED + count)
-    lasts_s = {task.id: task.cost * chance.lognormvariate(0, NOISE) for task in tasks}
-    work_s = sum(lasts_s.values())
+    rng = random.Random(SEED + count)
+    durations_s = {task.id: task.cost * rng.lognormvariate(0, NOISE) for task in tasks}
+    work_s = sum(durations_s.values())
     workers = {f"w{number}": Worker(f"w{number}", 1, WORKER_BYTES) for number in range(count)}
     order = list(workers)
-    chance.shuffle(order)
+    rng.shuffle(order)
     slow = max(1, round(case.slow * count)) if case.slow and count > 1 else 0
     slowness = dict.fromkeys(order[:slow], SLOWNESS)
     speed = sum(1 / slowness.get(address, 1.0) for address in workers)
@@ -318,7 +318,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     events: list[tuple[float, int, str, str]] = []
     numbers = itertools.count()
     for address in lost:
-        heapq.heappush(events, (chance.uniform(0.05, 0.95) * span_s, next(numbers), "lost", address))
+        heapq.heappush(events, (rng.uniform(0.05, 0.95) * span_s, next(numbers), "lost", address))
     queue = TaskQueue()
     queue.add("film", tasks)
     queue.set_workers(workers.values())
@@ -327,7 +327,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     while not queue.finished("film"):
         for run in queue.place(now_s):
             running[run.worker] = (run, now_s)
-            ends_s = now_s + lasts_s[run.task.id] * slowness.get(run.worker, 1.0)
+            ends_s = now_s + durations_s[run.task.id] * slowness.get(run.worker, 1.0)
             heapq.heappush(events, (ends_s, next(numbers), "ended", f"{run.number}"))
         if queue.wakes_at_s is not None and (not events or queue.wakes_at_s < events[0][0]):
             now_s = queue.wakes_at_s
@@ -346,7 +346,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
         else:
             workers[which] = Worker(which, 1, WORKER_BYTES)
             queue.set_workers(workers.values())
-    return now_s, lost_s, work_s, max(lasts_s.values()), speed
+    return now_s, lost_s, work_s, max(durations_s.values()), speed
 
 
 # --- Dask's scheduler ---------------------------------------------------------------------------------------------
@@ -356,7 +356,7 @@ def _nothing(run: cluster.TaskRun) -> Receipt:
     return Receipt(run.task.id, run.task.chunk.number, (), run.attempt, run.worker, 0.0, 0.0, 0)
 
 
-def hand_out(count: int, template: EncodeTask, task_s: float) -> Dask:
+def run_empty_tasks(count: int, template: EncodeTask, task_s: float) -> Dask:
     """Run empty tasks on two real workers with many threads each.
 
     Args:
@@ -433,7 +433,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def findings(report: Report) -> Iterator[str]:
-    """The conclusions, one line each."""
+    """Yield the conclusions, one line each."""
     if report.simulated:
         worst = max(report.simulated, key=lambda row: row.ratio)
         where = f"({worst.case}, {worst.workers:,} workers)"
@@ -441,7 +441,7 @@ def findings(report: Report) -> Iterator[str]:
     if local := report.local:
         faster = f"two workers are {local.speed_up:.2f} × one, at a load of up to {max(local.load):.1f}"
         yield f"{faster}: {_verdict(local.speed_up >= LOCAL_GOAL)}"
-        yield f"  they were busy {local.busy:.1%} of the time, and the same work took {local.growth - 1:+.1%} CPU"
+        yield f"  they were busy {local.busy:.1%} of the time; the same work took {local.growth - 1:+.1%} CPU time"
     if dask := report.dask:
         yield f"scheduling a task takes {dask.task_cpu_ms:.2f} ms of CPU, {dask.share:.4%} of its work"
 

@@ -30,7 +30,7 @@ class TitleJob:
         store: Where the title goes.
         submitted_at: When the request was made: UTC, ISO 8601.
         plan: The plan with its tasks.
-        first: The early release; None for none.
+        early_plan: The plan of the early release; None if there is none.
         stock: The parts that the store has.
         on_event: Called with every event.
         run: Runs the tasks.
@@ -44,7 +44,7 @@ class TitleJob:
     store: Store
     submitted_at: str
     plan: EncodePlan
-    first: EncodePlan | None
+    early_plan: EncodePlan | None
     stock: Stock
     on_event: Callable[[Event], None]
     run: cluster.RunTasks
@@ -66,32 +66,32 @@ class TitleJob:
     def encode(self) -> list[Receipt]:
         """Run the tasks on the cluster, record failed attempts, and publish the early release when it is complete.
 
-        A chunk that is measured in any case is measured as soon as it is encoded.
+        Chunks that the quality check measures in any case are measured as soon as they are encoded.
         """
         receipts: list[Receipt] = []
         plan, request = self.plan, self.request
-        before = set(self.stock.missing(self.first.tracks)) if self.first else set()
+        early_missing = set(self.stock.missing(self.early_plan.tracks)) if self.early_plan else set()
         names = {track: name for name, track in plan.tracks.items()}
         gated = self.check.level is not Checking.OFF
 
-        def publish_first() -> None:
-            # If everything is done, the full release follows at once, so the early one is skipped.
-            if self.first and not before and len(receipts) < len(plan.tasks):
+        def publish_early() -> None:
+            # If all tasks are done, the full release is published next, so the early one is skipped.
+            if self.early_plan and not early_missing and len(receipts) < len(plan.tasks):
                 if gated:
-                    self.on_event(cluster.Notice("the first release is published before its quality is measured"))
-                self.on_event(PublishedEarly(self.publish(self.first).presentation))
+                    self.on_event(cluster.Notice("the early release is published before its quality is measured"))
+                self.on_event(PublishedEarly(self.publish(self.early_plan).presentation))
 
         def done(receipt: Receipt) -> None:
             receipts.append(receipt)
             self.stock.add(receipt)
-            if before:
+            if early_missing:
                 # A rendition has several tracks if it is encrypted in several schemes.
                 stored = (names[track.track] for track in receipt.tracks if track.track in names)
-                before.difference_update((name, receipt.chunk) for name in stored)
-                publish_first()
+                early_missing.difference_update((name, receipt.chunk) for name in stored)
+                publish_early()
 
-        if not before:
-            publish_first()
+        if not early_missing:
+            publish_early()
         waits = checking.waiting(
             self.check.first_tasks(),
             plan.chunks,
@@ -100,7 +100,9 @@ class TitleJob:
         )
         try:
             self._run(
-                (*plan.tasks, *self._begun(waits.ready())), done, lambda receipt: self._begun(waits.follow(receipt))
+                (*plan.tasks, *self._record_tasks(waits.ready())),
+                done,
+                lambda receipt: self._record_tasks(waits.follow(receipt)),
             )
         except DamagedMaster:
             if plan.allow_damaged:
@@ -119,9 +121,9 @@ class TitleJob:
             return None
         if tasks := self.check.suspect_tasks(presentation):
             self.on_event(Step("measuring quality"))
-            self._run(self._begun(tasks), lambda _: None, cluster.nothing_follows)
+            self._run(self._record_tasks(tasks), lambda _: None, cluster.nothing_follows)
         self.on_event(Step("reporting quality"))
-        # Even if it is refused, the complete release stays until someone publishes or deletes it.
+        # A refused release stays in the store until someone publishes or deletes it.
         placed = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
         report, _ = checking.conclude(
             self.check, placed.presentation, self.plan.master, self.request.store.endpoint_url
@@ -129,7 +131,7 @@ class TitleJob:
         checking.refuse(report, self.store)
         return report
 
-    def _begun(self, tasks: Sequence[MeasureTask]) -> Sequence[MeasureTask]:
+    def _record_tasks(self, tasks: Sequence[MeasureTask]) -> Sequence[MeasureTask]:
         self.measuring.update((task.id, task) for task in tasks)
         return tasks
 

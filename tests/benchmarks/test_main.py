@@ -32,9 +32,9 @@ def test_the_parts_of_a_benchmark_are_all_its_choices(name: str) -> None:
 def test_an_unrelated_file_is_neither_completed_nor_changed(content: str, tmp_path: Path) -> None:
     out = tmp_path / "other.json"
     out.write_text(content)
-    said = CliRunner().invoke(main, ["quality", "--quick", "--part", "cascade", "--out", str(out)])
-    assert said.exit_code == 2
-    assert "choose another file" in said.output
+    run = CliRunner().invoke(main, ["quality", "--quick", "--part", "cascade", "--out", str(out)])
+    assert run.exit_code == 2
+    assert "choose another file" in run.output
     assert out.read_text() == content
 
 
@@ -50,15 +50,15 @@ def test_a_file_records_the_time_of_each_part(tmp_path: Path, monkeypatch: pytes
     assert document["machine"]["measured_at"] == "2001"
 
 
-def test_a_folder_that_is_missing_is_named_before_anything_runs(tmp_path: Path) -> None:
-    said = CliRunner().invoke(main, ["packaging", "--out", str(tmp_path / "none" / "result.json")])
-    assert said.exit_code == 2
-    assert "there is no folder" in said.output
+def test_a_missing_output_folder_is_reported_before_anything_runs(tmp_path: Path) -> None:
+    run = CliRunner().invoke(main, ["packaging", "--out", str(tmp_path / "none" / "result.json")])
+    assert run.exit_code == 2
+    assert "there is no folder" in run.output
 
 
 def test_a_missing_package_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    said = CliRunner().invoke(main, ["origin", "--quick"])
-    assert said.exit_code == 1
-    assert [line for line in said.output.splitlines() if line.startswith("Error: ")] == said.output.splitlines()[-1:]
-    assert "Traceback" not in said.output
+    run = CliRunner().invoke(main, ["origin", "--quick"])
+    assert run.exit_code == 1
+    assert [line for line in run.output.splitlines() if line.startswith("Error: ")] == run.output.splitlines()[-1:]
+    assert "Traceback" not in run.output

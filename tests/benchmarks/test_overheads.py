@@ -89,7 +89,7 @@ def echo() -> Iterator[str]:
         server.server_close()
 
 
-def test_a_slow_line_changes_no_byte() -> None:
+def test_a_slow_link_delivers_the_same_bytes() -> None:
     with echo() as url, slowed(url, 2e6) as slow_url:
         client = HTTPConnection(urlsplit(slow_url).netloc, timeout=60)
         for number in range(3):
@@ -99,14 +99,14 @@ def test_a_slow_line_changes_no_byte() -> None:
         client.close()
 
 
-def test_findings_say_what_was_missed() -> None:
+def test_findings_report_missed_targets() -> None:
     assert [line.endswith("reached") for line in findings(REPORT)] == [True, True, True, False]
     waits = replace(REPORT.uploads, hidden=0.2)
     worse = replace(REPORT, uploads=waits, scratch=Scratch(30, 5, 3.0), start_share=0.03)
     assert [line.endswith("missed") for line in findings(worse)] == [True, True, True, False]
 
 
-def test_the_picture_is_drawn(tmp_path: Path) -> None:
+def test_the_chart_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw(REPORT, tmp_path / "overheads.png")
     assert (tmp_path / "overheads.png").read_bytes().startswith(b"\x89PNG")

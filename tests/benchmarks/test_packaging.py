@@ -13,7 +13,7 @@ def test_the_film_has_the_renditions_of_a_2160p_title() -> None:
     assert sum(rendition.default for rendition in plan.video) == 1
 
 
-def test_the_measured_release_is_real() -> None:
+def test_the_measured_release_has_all_objects_of_a_title() -> None:
     report = measure(0.02)
     assert report.segments == 57 * 12
     assert report.renditions == 57
@@ -27,7 +27,7 @@ def test_the_measured_release_is_real() -> None:
     assert report.manifest_bytes > 100_000
 
 
-def test_benchmarks_are_listed_and_leave_their_result_with_the_machines_facts(tmp_path: Path) -> None:
+def test_benchmarks_are_listed_and_write_their_result_with_facts_about_the_machine(tmp_path: Path) -> None:
     runner = CliRunner()
     assert "packaging" in runner.invoke(main).output
     out = tmp_path / "packaging.json"

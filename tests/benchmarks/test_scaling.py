@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scaling import CASES, Case, Dask, Local, Report, Simulated, draw, findings, hand_out, simulate
+from benchmarks.scaling import CASES, Case, Dask, Local, Report, Simulated, draw, findings, run_empty_tasks, simulate
 from headend.core.media import Effort, EncodeTask
 from tests.support.encodes import task_of
 
@@ -47,15 +47,15 @@ def test_the_same_job_gives_the_same_result() -> None:
     assert simulate(tasks(200), 20, case) == simulate(tasks(200), 20, case)
 
 
-def test_handing_out_tasks_is_measured_on_a_real_scheduler() -> None:
-    dask = hand_out(20, tasks(1)[0], 100.0)
+def test_the_cost_of_scheduling_is_measured_on_a_real_scheduler() -> None:
+    dask = run_empty_tasks(20, tasks(1)[0], 100.0)
 
     assert dask.tasks == 20
     assert dask.cpu_s > 0
     assert dask.share == pytest.approx(dask.cpu_s / 20 / 100)
 
 
-def test_findings_say_what_was_missed(tmp_path: Path) -> None:
+def test_findings_report_missed_targets(tmp_path: Path) -> None:
     rows = tuple(Simulated(case.name, 10, 30.0, 9, 1.0, 0.0, 1.0, 1.2, 1.2, 0.0, 0.1) for case in CASES)
     report = Report(
         2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, 0.98, 1.01, (0.1,)), rows, Dask(9, 2, 1.0, 1.0, 1.0, 0.001)
@@ -70,7 +70,7 @@ def test_findings_say_what_was_missed(tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_a_simulation_there_is_no_picture(tmp_path: Path) -> None:
+def test_no_chart_is_drawn_without_a_simulation(tmp_path: Path) -> None:
     draw(
         Report(2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, 0.98, 1.01, (0.1,)), (), None),
         tmp_path / "scaling.png",

@@ -25,7 +25,7 @@ def test_a_film_scores_100_against_itself(film: Path) -> None:
     assert mean(message) > 95
 
 
-def test_parts_follow_each_other(film: Path, tmp_path: Path) -> None:
+def test_files_are_scored_in_the_given_order(film: Path, tmp_path: Path) -> None:
     parts = []
     for number, cut in enumerate(("end_frame=5", "start_frame=5")):
         part = tmp_path / f"part{number}.yuv"
@@ -35,7 +35,7 @@ def test_parts_follow_each_other(film: Path, tmp_path: Path) -> None:
     assert mean(vmaf.scores(parts[::-1], vmaf.file_input(film), SIZE_PX, FRAMES)) < 90
 
 
-def test_a_film_that_is_too_short_is_no_match(film: Path, tmp_path: Path) -> None:
+def test_a_film_that_is_too_short_can_not_be_scored(film: Path, tmp_path: Path) -> None:
     short = make_film(tmp_path / "short.mp4", frame_rate=Fraction(24), frame_count=FRAMES - 2, size=SIZE_PX)
     with pytest.raises(ToolFailed, match="frames"):
         vmaf.scores([vmaf.file_input(short)], vmaf.file_input(film), SIZE_PX, FRAMES)

@@ -79,13 +79,13 @@ def test_an_error_reaches_the_caller_at_once_and_leaves_no_process() -> None:
 
 
 def test_a_long_silence_is_reported() -> None:
-    told: list[int] = []
+    progress: list[int] = []
 
     def note(done: int) -> None:
-        told.append(done)
+        progress.append(done)
 
     assert len(list(crew.work([0.3, 0.0], time.sleep, 1, on_silence=note, silence_s=0.05))) == 2
-    assert told and set(told) <= {0, 1}
+    assert progress and set(progress) <= {0, 1}
 
 
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path: Path) -> None:

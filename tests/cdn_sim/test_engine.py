@@ -180,7 +180,7 @@ def test_totals_balance_when_everything_fails_in_turn() -> None:
     assert tally.fills and tally.fills[0].arrived > 0
 
 
-def test_wrong_totals_are_a_defect() -> None:
+def test_totals_that_do_not_balance_raise_an_error() -> None:
     tally = simulation.run(scenario(), 0, 1)
     tally.sent[0, CONTENT_MISS, 5] += 1_000_000
     with pytest.raises(HeadendError, match="counts of north don't balance"):
@@ -243,7 +243,7 @@ def test_a_republished_title_is_missed_again() -> None:
     assert misses[1] == pytest.approx(2 * misses[0], rel=0.05)
 
 
-def test_a_missed_window_leaves_a_night_without_fill() -> None:
+def test_nothing_is_filled_in_a_missed_window() -> None:
     changes: dict[str, object] = {"days": {"counted": 4}, "edge__pinned": 0.8, "edge__disk": "1G"}
     whole = simulation.run(scenario(**changes), 0, 1)
     missed = simulation.run(

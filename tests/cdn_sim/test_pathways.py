@@ -24,7 +24,7 @@ def names(address: ipaddress.IPv4Address | None = NORTH, plan: Plan = PLAN, **ch
     return [edge.name for edge in order(plan, health, address=address, **given)]  # type: ignore[arg-type]
 
 
-def test_a_viewer_gets_the_edges_of_his_own_provider_first() -> None:
+def test_a_viewer_gets_the_edges_of_its_own_provider_first() -> None:
     assert [name.split("/")[0] for name in names()] == ["north"] * 3 + ["south"]
     assert names(SOUTH)[0] == "south/1"
 

@@ -56,7 +56,7 @@ def played(rule: int, number: int, *, may_abandon: bool) -> Playback:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("session", GOLDEN)
-def test_rules_equal_sabres(session: str) -> None:
+def test_rules_decide_like_sabre(session: str) -> None:
     name, abandoning = session.split(", ")
     for number, expected in enumerate(GOLDEN[session]["networks_0_to_11"]):
         found = played(RULES[name], number, may_abandon=abandoning.startswith("with "))

@@ -152,7 +152,7 @@ def test_pinned_objects_are_never_evicted(policy: str) -> None:
     assert cache.used_bytes <= 100
 
 
-def test_a_planned_part_larger_than_the_cache_is_refused_whole() -> None:
+def test_a_planned_part_larger_than_the_cache_is_refused_completely() -> None:
     cache = policies.make("slru", 100)
     with pytest.raises(ValueError, match="100 bytes"):
         cache.pin([("a", 60), ("b", 60)])
@@ -166,7 +166,7 @@ def test_an_object_larger_than_the_cache_is_not_stored() -> None:
         assert not (verdict.hit or verdict.admitted or verdict.evicted)
 
 
-def test_unknown_policy_is_named_with_those_that_exist() -> None:
+def test_the_error_for_an_unknown_policy_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'arc': use one of slru, lru"):
         policies.make("arc", 1)
 
@@ -200,7 +200,7 @@ class TestAdmission:
 
 
 @COMPILED
-def test_sieve_is_ahead_of_lru_until_titles_come_and_go() -> None:
+def test_sieve_beats_lru_only_while_the_catalogue_does_not_change() -> None:
     """Constant popularity favours SIEVE; with releases, LRU is better."""
     rng = np.random.default_rng(5)
     sessions, titles, segments = 6000, 400, 60

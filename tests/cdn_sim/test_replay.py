@@ -63,14 +63,14 @@ def test_a_changed_decision_is_found_and_shown() -> None:
     assert (found.first[0].live, found.first[0].offline) == ("miss", "hit")
 
 
-def test_a_missing_line_is_not_passed_over() -> None:
+def test_a_missing_line_is_reported() -> None:
     lines = lived().splitlines(keepends=True)
     del lines[30]
     with pytest.raises(ConfigError, match="line 31: record 29 is missing"):
         decisions.verify(decisions.parse(lines, "log"), "log")
 
 
-def test_a_damaged_line_in_the_middle_is_named() -> None:
+def test_a_damaged_line_in_the_middle_is_reported_with_its_number() -> None:
     lines = lived().splitlines(keepends=True)
     lines[30] = "garbage\n"
     with pytest.raises(ConfigError, match="line 31, is damaged"):
@@ -205,7 +205,7 @@ def test_replay_compares_policies_and_sizes(tmp_path: Path, capsys: pytest.Captu
     assert results[0]["byte_hit_ratio"] < results[1]["byte_hit_ratio"]
 
 
-def test_replay_without_a_size_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_without_a_size_reports_the_missing_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "log.csv").write_text(as_csv(10))
     assert run(["replay", str(tmp_path / "log.csv")]) == 2
     assert "--disk-bytes" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def changed(old: str, new: str) -> str:
         (changed("gbps = 2\n", 'gbps = 2\npolicy = "lrux"\n'), "edge.policy: there is no 'lrux'; use one of slru, lru"),
     ],
 )
-def test_errors_are_one_line_with_the_key(text: str, message: str) -> None:
+def test_errors_are_one_line_and_name_the_key(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "mine.toml")
     assert message in caught.value.message
@@ -129,5 +129,5 @@ def test_days_count_from_one() -> None:
     assert time_ms("day 9 20:30") == ((8 * 24 + 20) * 60 + 30) * 60_000
 
 
-def test_a_byte_order_mark_is_no_part_of_a_scenario() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert variants("\ufeff" + SMOKE, "smoke") == variants(SMOKE, "smoke")

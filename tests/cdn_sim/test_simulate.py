@@ -57,7 +57,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small.toml"
 
 
-def test_report_is_one_page_with_everything_inside(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_a_self_contained_page(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = small.parent / "out"
     assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -89,7 +89,7 @@ def test_totals_of_the_exposition_are_those_of_the_report(small: Path) -> None:
     assert sum(sample.value for sample in samples if sample.labels["tier"] == "edge") == counted
 
 
-def test_number_of_workers_changes_no_byte(small: Path) -> None:
+def test_the_report_does_not_depend_on_the_number_of_workers(small: Path) -> None:
     outs = []
     for workers in ("1", "2"):
         out = small.parent / f"out-{workers}"
@@ -136,20 +136,22 @@ def test_ctrl_c_before_anything_is_complete_writes_nothing(
         (["smoke", "--out", "/proc/nothing"], "--out /proc/nothing can't be written"),
     ],
 )
-def test_wrong_use_is_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_reported_in_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", *args]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 
 
-def test_more_viewers_than_memory_is_one_line(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_simulation_that_needs_too_much_memory_is_refused_in_one_line(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small.write_text(SMALL.replace("sessions_per_day = 120", "sessions_per_day = 1e9"))
     assert run(["simulate", str(small), "--workers", "2", "--out", str(small.parent / "out")]) == 2
     error = capsys.readouterr().err
     assert "viewers.sessions_per_day: 2 runs at once would take 400 GB or more" in error and error.count("\n") == 1
 
 
-def test_an_unreachable_scheduler_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unreachable_scheduler_is_reported_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["simulate", "smoke", "--scheduler", "nonsense://x", "--out", str(tmp_path)]) == 2
     assert "no Dask scheduler answers at nonsense://x" in capsys.readouterr().err
 

@@ -10,11 +10,11 @@ def test_splitmix64_gives_the_published_values() -> None:
     assert splitmix64(states).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
-def test_a_value_depends_on_its_position_alone() -> None:
+def test_a_value_depends_only_on_its_position() -> None:
     assert draw(7, np.arange(100))[60:].tolist() == draw(7, np.arange(60, 100)).tolist()
 
 
-def test_purposes_and_seeds_have_streams_of_their_own() -> None:
+def test_each_purpose_and_seed_has_its_own_stream() -> None:
     streams = {stream_of(seed, purpose) for seed in range(50) for purpose in ("arrivals", "titles", "seeks")}
     assert len(streams) == 150
 

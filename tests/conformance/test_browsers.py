@@ -293,16 +293,16 @@ def test_shaka_shows_trick_play_and_then_plays_on(browser: Any, served: Served) 
       await film.play();
       player.trickPlay(4, true);
       await until(5);
-      const wound = asked.splice(0);
+      const trick_requests = asked.splice(0);
       player.cancelTrickPlay();
       await until(7);
       await player.destroy();
-      return [wound, asked];
+      return [trick_requests, asked];
     }"""
     with watch(browser, served, "shaka", "dash") as viewer:
-        wound, after = viewer.page.evaluate(SHAKA + script, [f"{served.url}/{TITLE}/manifest.mpd", None])
+        trick_requests, after = viewer.page.evaluate(SHAKA + script, [f"{served.url}/{TITLE}/manifest.mpd", None])
         codec = next(url for url in after if url.endswith(".m4s") and "/aac-" not in url).split("/")[-2].split("-")[0]
-        assert any(f"/{codec}-180p-trick-" in url for url in wound)
+        assert any(f"/{codec}-180p-trick-" in url for url in trick_requests)
         assert not any("-trick-" in url for url in after)
         assert viewer.complaints == []
 

@@ -79,13 +79,13 @@ def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Serve
     url = f"{served.url}/{TITLE}/{manifest}"
     # framecrc writes "stream, dts, pts, duration, size, checksum" of each decoded frame; errors would be lines too.
     # skip_manual: FFmpeg's DASH demuxer puts the init segment before each segment and would drop priming each time.
-    said = output(
+    printed = output(
         *(ffmpeg_path(), "-nostdin", "-v", "error", "-xerror", "-flags2", "+skip_manual", "-i", url),
         *("-map", "0:v", "-map", "0:a"),
         *("-fps_mode", "passthrough", "-f", "framecrc", "-"),
     )
-    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", said, re.MULTILINE))
-    rows = [line.replace(" ", "").split(",") for line in said.splitlines() if not line.startswith("#")]
+    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", printed, re.MULTILINE))
+    rows = [line.replace(" ", "").split(",") for line in printed.splitlines() if not line.startswith("#")]
     assert [row for row in rows if len(row) < 6 or row[0] not in kinds] == []
 
     pictures = Counter((row[0], int(row[4])) for row in rows if kinds[row[0]] == "video")
@@ -110,30 +110,30 @@ GSTREAMER = "gstreamer1.0-tools, with gstreamer1.0-plugins-good, -bad and -libav
 
 @each_manifest
 def test_gstreamer_plays_to_the_end(served: Served, manifest: str) -> None:
-    said = output(
+    printed = output(
         program("gst-launch-1.0", GSTREAMER, "fakesrc", "num-buffers=1", "!", "fakesink"),
         *("-v", "playbin3", f"uri={served.url}/{TITLE}/{manifest}"),
         *("video-sink=fakesink name=pictures sync=false silent=false", "audio-sink=fakesink name=sounds sync=false"),
     )
-    shown = set(re.findall(r"pictures: last-message = chain .* pts: ([0-9:.]+)", said))
+    shown = set(re.findall(r"pictures: last-message = chain .* pts: ([0-9:.]+)", printed))
     assert len(shown) == served.presentation.grid.frame_count
-    assert "Got EOS" in said
+    assert "Got EOS" in printed
 
 
 @each_manifest
 def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
-    said = output(
+    printed = output(
         program("mpv", "mpv", "--version"),
         *("--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=warn"),
         *("--msg-level=cplayer=info,statusline=status", "--term-status-msg=at ${=time-pos} of ${=duration}."),
         f"{served.url}/{TITLE}/{manifest}",
     )
-    times = re.findall(r"at ([0-9.]+) of ([0-9.]+)\.", said)
-    assert times, said
+    times = re.findall(r"at ([0-9.]+) of ([0-9.]+)\.", printed)
+    assert times, printed
     duration_s = float(served.presentation.grid.duration_s)
     assert float(times[-1][0]) == pytest.approx(duration_s, abs=0.1)
     assert float(times[-1][1]) == pytest.approx(duration_s, abs=0.1)
-    assert "(End of file)" in said
+    assert "(End of file)" in printed
 
 
 SILENT = ("--intf=dummy", "--vout=dummy", "--aout=dummy")
@@ -142,7 +142,7 @@ NO_STREAM = "adaptive demux error: Failed to create demuxer (nil) Unknown"
 
 @each_manifest
 def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
-    said = output(
+    printed = output(
         *(
             program("cvlc", "vlc-bin, with vlc-plugin-base", *SILENT, "vlc://quit", user=NOBODY),
             "-vv",
@@ -153,12 +153,12 @@ def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
         user=NOBODY,
     )
     # VLC treats DASH's thumbnails as a stream, requests a sheet, and ignores it.
-    errors = re.findall(r"(?:demux|stream|adaptive) error: (.*)", said.replace(NO_STREAM, "", 1))
+    errors = re.findall(r"(?:demux|stream|adaptive) error: (.*)", printed.replace(NO_STREAM, "", 1))
     assert errors == []
-    assert "Received first picture" in said
-    asked = re.findall(r"^GET \S+/([^/]+)/([0-9]+)\.m4s", said, re.MULTILINE)
+    assert "Received first picture" in printed
+    asked = re.findall(r"^GET \S+/([^/]+)/([0-9]+)\.m4s", printed, re.MULTILINE)
     numbers = list(range(1, len(served.presentation.video[0].segments) + 1))
     for tracks in (served.presentation.video, served.presentation.audio):
         of_kind = {track.id for track in tracks}
         assert sorted({int(number) for rendition, number in asked if rendition in of_kind}) == numbers
-    assert "EOF reached" in said
+    assert "EOF reached" in printed

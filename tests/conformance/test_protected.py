@@ -280,7 +280,7 @@ def test_a_token_opens_the_title_and_its_keys(browser: Any, protected: Protected
         plays_to_its_end(viewer)
 
 
-def test_a_page_without_a_licence_service_says_so(browser: Any, protected: Protected) -> None:
+def test_a_page_without_a_licence_service_shows_a_message(browser: Any, protected: Protected) -> None:
     with running(protected.store) as origin:
         page = browser.new_page()
         page.goto(f"{origin}/watch/{TITLES[Scheme.CBCS]}")

@@ -176,7 +176,7 @@ def test_every_task_returns_its_receipt(scheduler: str, events: list[Event]) -> 
     assert all(event.frames == 24 for event in events if isinstance(event, Advance))
 
 
-def test_no_tasks_need_no_cluster(events: list[Event]) -> None:
+def test_without_tasks_no_cluster_is_needed(events: list[Event]) -> None:
     run_tasks([], succeed, ClusterSettings("tcp://127.0.0.1:1"), events.append)
 
     assert not events
@@ -371,7 +371,7 @@ def test_the_next_task_begins_while_results_are_stored(events: list[Event], note
     assert [made.task for made in done(events)] == ["second", "first"]
 
 
-def test_a_task_larger_than_every_worker_is_a_clear_error(scheduler: str, events: list[Event]) -> None:
+def test_a_task_larger_than_every_worker_is_reported(scheduler: str, events: list[Event]) -> None:
     large = replace(task("large"), memory_bytes=1 << 60)
     for settings in (ClusterSettings(scheduler), ClusterSettings(workers=2)):
         with pytest.raises(
@@ -408,7 +408,7 @@ def test_other_users_of_the_machine_can_not_use_a_local_cluster() -> None:
 @pytest.mark.parametrize(
     "address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://there", "tcp://no.such.host.invalid:1"]
 )
-def test_a_scheduler_that_does_not_answer_is_a_clear_error(
+def test_a_scheduler_that_does_not_answer_is_reported(
     address: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve = socket.getaddrinfo
@@ -431,7 +431,7 @@ def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:
     assert slot_count(cluster.workers_of(ClusterSettings(scheduler))) == 2
 
 
-def test_a_worker_without_ffmpeg_says_so(mortal: ClusterSettings, events: list[Event]) -> None:
+def test_a_worker_without_ffmpeg_is_reported(mortal: ClusterSettings, events: list[Event]) -> None:
     with pytest.raises(EncodingError, match="no FFmpeg at '/nonexistent': HEADEND_FFMPEG must name an executable file"):
         run_tasks([task("one")], ask_for_the_tool, mortal, events.append)
 

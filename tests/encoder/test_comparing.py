@@ -25,7 +25,7 @@ for _ in range(20):
 """
 
 
-def test_channels_in_an_order_of_their_own_are_compared_without_a_crash(tmp_path: Path) -> None:
+def test_unusual_channel_orders_are_compared_without_a_crash(tmp_path: Path) -> None:
     film = make_channels(tmp_path / "film.mov", ["FR", "FL"], layout="stereo", stated_layout="R L")
     made = tmp_path / "made.mp4"
     # Loud and quiet in turn, so that shifted sound differs.
@@ -37,7 +37,7 @@ def test_channels_in_an_order_of_their_own_are_compared_without_a_crash(tmp_path
 
 
 @pytest.mark.parametrize("at_s", [0, 6])
-def test_one_picture_is_shown_as_long_as_nothing_follows_it(at_s: int, tmp_path: Path) -> None:
+def test_a_master_of_one_picture_matches_at_any_time(at_s: int, tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mkv", frame_count=1, size=(160, 90), frame_rate=Fraction(25))
     made = tmp_path / "made.mp4"
     run_ffmpeg(
@@ -47,7 +47,7 @@ def test_one_picture_is_shown_as_long_as_nothing_follows_it(at_s: int, tmp_path:
     assert of_picture(master_of(film), str(film), Piece(made, 0), Fraction(0)) == ""
 
 
-def test_the_first_frame_is_found_where_few_packets_say_when_they_are_shown(tmp_path: Path) -> None:
+def test_the_first_frame_is_found_if_few_packets_have_presentation_times(tmp_path: Path) -> None:
     mpeg4 = make_film(tmp_path / "film.mp4", codec="mpeg4", codec_args=("-bf", "2"), size=(160, 90), frame_count=20)
     for film in (with_repeated_fields(tmp_path / "film.vob", frame_count=24), rewrap(tmp_path / "film.avi", mpeg4)):
         track = probe(master_of(film), str(film)).video

@@ -30,7 +30,9 @@ from tests.support.nouns import make_video_track
         (FieldOrder.UNKNOWN, None, Cadence.PROGRESSIVE),
     ],
 )
-def test_samples_decide_and_flags_only_hint(flags: FieldOrder, fields: Fields | None, cadence: Cadence) -> None:
+def test_decoded_fields_decide_and_flags_are_only_a_hint(
+    flags: FieldOrder, fields: Fields | None, cadence: Cadence
+) -> None:
     assert conform(make_video_track(field_order=flags), fields).cadence is cadence
 
 
@@ -44,7 +46,7 @@ def uneven_track(ticks: tuple[int, ...], *, rate: int = 24, end_ticks: int | Non
     return make_video_track(constant_rate=False, frame_rate=Fraction(rate), frames=frames)
 
 
-def test_repeated_and_dropped_frames_have_limits_of_their_own() -> None:
+def test_repeated_and_dropped_frames_have_separate_limits() -> None:
     uneven = uneven_track(tuple(number + number // 10 for number in range(100)))  # every tenth is followed by a gap
 
     conformed = conform(uneven, limits=Limits(dropped_percent=0, repeated_percent=9))

@@ -56,7 +56,7 @@ def test_edges_of_light_in_a_dark_film_are_not_bars() -> None:
     assert found(*[borders(top=100 + 9 * n, bottom=100 + 7 * n % 60) for n in range(40)]) is None
 
 
-def test_too_few_samples_prove_nothing() -> None:
+def test_nothing_is_cropped_on_too_few_samples() -> None:
     assert found(*[borders()] * 7) is None
     assert found() is None
 
@@ -80,9 +80,9 @@ def test_by_default_nothing_is_analysed_or_cut_off() -> None:
 
 
 def test_a_last_odd_line_or_column_is_left_out_as_half_its_colour_is_missing() -> None:
-    kept, told = crop(make_video_track(width_px=321, height_px=181), Cropping.NONE, unseen)
+    kept, decisions = crop(make_video_track(width_px=321, height_px=181), Cropping.NONE, unseen)
     assert kept == Crop(320, 180)
-    assert told == ("odd size 321x181: the last line or column is left out",)
+    assert decisions == ("odd size 321x181: the last line or column is left out",)
 
 
 def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> None:
@@ -95,9 +95,9 @@ def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> Non
         asked.append(area)
         return DetectedBorders((borders(top=70, bottom=70),) * 20)
 
-    kept, told = crop(track, Cropping.AUTO, sighted)
+    kept, decisions = crop(track, Cropping.AUTO, sighted)
     assert (kept, asked) == (Crop(702, 434, 8, 70), [clean])
-    assert "702x434 at 8,70" in told[1]
+    assert "702x434 at 8,70" in decisions[1]
 
 
 def test_a_requested_crop_wins_and_must_lie_within_the_picture() -> None:

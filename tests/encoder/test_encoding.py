@@ -92,7 +92,7 @@ def test_a_command_that_ffmpeg_refuses_is_not_retried(options: tuple[str, str], 
     assert not caught.value.retryable
 
 
-def test_a_file_that_is_not_a_master_is_not_headends_fault(tmp_path: Path) -> None:
+def test_a_task_whose_master_can_not_be_read_may_be_retried(tmp_path: Path) -> None:
     (tmp_path / "film.mov").write_bytes(b"no film at all" * 1000)
     with pytest.raises(ToolFailed) as caught:
         carry_out(task_of(ENCODE, ["avc"]), tmp_path / "film.mov", tmp_path / "scratch")
@@ -126,7 +126,7 @@ NOISE = (
 )  # fmt: skip
 
 
-def test_an_encoder_that_is_frozen_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_encoder_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "IDLE_S", 1.0)
 
     def freeze(_: int) -> None:
@@ -144,7 +144,7 @@ def test_an_encoder_that_is_frozen_is_noticed(tmp_path: Path, monkeypatch: pytes
         )
 
 
-def test_a_full_scratch_disk_is_named_with_what_is_needed(tmp_path: Path) -> None:
+def test_the_error_for_a_full_scratch_disk_states_the_needed_space(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, hard))
     try:

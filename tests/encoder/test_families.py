@@ -103,7 +103,7 @@ def test_the_peak_is_bounded_and_one_core_is_used(codec: Codec, effort: Effort) 
     assert options.get("threads") == 1 or "lp=1" in str(options["svtav1-params"])
 
 
-def test_each_effort_is_another_preset() -> None:
+def test_each_effort_has_its_own_preset() -> None:
     for codec in CODECS:
         chosen = [VIDEO[codec](rendition_of(codec), replace(STYLE, effort=effort)) for effort in Effort]
         assert len({str(options) for options in chosen}) == len(Effort), codec

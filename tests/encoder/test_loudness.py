@@ -81,7 +81,7 @@ def test_nothing_exceeds_the_ceiling_or_the_target(integrated: float, peak: floa
     assert -31 <= made.dialnorm_db <= -1
 
 
-def test_a_measurement_without_result_is_a_failure() -> None:
+def test_a_measurement_without_a_result_fails() -> None:
     with pytest.raises(ToolFailed, match="measured no loudness"):
         levels(AIM, "[ebur128@2.0 @ 0x1] Summary:\n I: -20.0 LUFS LRA: 1.0 LU Peak: -3.0 dBFS")
 
@@ -168,8 +168,8 @@ def test_dolby_streams_state_their_loudness(film: Film, tmp_path: Path) -> None:
 
     for rendition in KINDS:
         if rendition.codec is not Codec.AAC:
-            said = dialnorms_db(encoding.output(tmp_path, rendition.id).read_bytes())
-            assert said == {-27} == {heard[rendition.layout].dialnorm_db}, rendition.id
+            dialnorms = dialnorms_db(encoding.output(tmp_path, rendition.id).read_bytes())
+            assert dialnorms == {-27} == {heard[rendition.layout].dialnorm_db}, rendition.id
 
 
 def test_without_a_target_a_programme_is_still_measured(film: Film, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_command_has_a_limiter_only_if_it_is_needed() -> None:
     }
 
 
-def test_a_measuring_that_fails_is_shown_as_planned(tmp_path: Path, film: Film) -> None:
+def test_the_error_of_a_failed_measurement_shows_the_planned_command(tmp_path: Path, film: Film) -> None:
     task = sound_task(film, KINDS[:1])
     with pytest.raises(ToolFailed) as caught:
         encoding.encode(

@@ -46,7 +46,7 @@ def test_the_screen_follows_from_the_master(width_px: int, height_px: int, rate:
 
 
 @pytest.mark.parametrize(("gop_frames", "expected"), [(50, 3), (48, 5), (60, 7), (30, 7), (25, 3), (210, 11), (1, 3)])
-def test_measured_frames_fall_on_all_places_of_a_gop(gop_frames: int, expected: int) -> None:
+def test_measured_frames_fall_on_all_positions_in_a_gop(gop_frames: int, expected: int) -> None:
     assert spacing(gop_frames) == expected
     assert gcd(expected, gop_frames) == 1
 
@@ -54,10 +54,10 @@ def test_measured_frames_fall_on_all_places_of_a_gop(gop_frames: int, expected: 
 def test_renditions_are_scored_together_as_they_are_alone(film: Path, tmp_path: Path) -> None:
     coarse = made_worse(film, tmp_path / "coarse.mp4")
     coarser = made_worse(film, tmp_path / "coarser.mp4", "scale=160:90", crf=45)
-    told: list[int] = []
+    progress: list[int] = []
 
     together = measure(
-        file_picture(film), [shown(film), shown(coarse), shown(coarser)], SMALL, FRAMES, on_frames=told.append
+        file_picture(film), [shown(film), shown(coarse), shown(coarser)], SMALL, FRAMES, on_frames=progress.append
     )
 
     same, worse, worst = (mean(scores) for scores in together.scores)
@@ -79,7 +79,7 @@ def test_the_model_still_sees_skipped_frames(film: Path, tmp_path: Path) -> None
     assert fifth.scores[0] == pytest.approx([every.scores[0][n] for n in fifth.frames], abs=0.01)
 
 
-def test_parts_follow_each_other(film: Path, tmp_path: Path) -> None:
+def test_files_are_scored_in_the_given_order(film: Path, tmp_path: Path) -> None:
     parts = [
         made_worse(film, tmp_path / f"{number}.mkv", f"trim={cut},setpts=PTS-STARTPTS", crf=5)
         for number, cut in enumerate(("end_frame=5", "start_frame=5"))
@@ -101,7 +101,7 @@ def test_the_masters_picture_is_turned_as_its_filters_say(film: Path) -> None:
     assert mean(measure(turned, [Shown(turned, *SIZE)], SMALL, FRAMES).scores[0]) > 95
 
 
-def test_a_rendition_that_is_too_short_is_no_match(film: Path, tmp_path: Path) -> None:
+def test_a_rendition_that_is_too_short_can_not_be_scored(film: Path, tmp_path: Path) -> None:
     short = make_film(tmp_path / "short.mp4", frame_rate=Fraction(24), frame_count=FRAMES - 2, size=SIZE)
 
     with pytest.raises(ToolFailed, match="10 frames instead of 12"):

@@ -321,7 +321,7 @@ def test_few_chunks_and_many_workers_make_finer_groups() -> None:
     assert len(finer) > len(video)
 
 
-def test_a_first_release_is_the_part_that_every_player_takes() -> None:
+def test_an_early_release_has_the_tracks_that_every_player_supports() -> None:
     whole = make_plan(early=True)
     first = early_release.reduced(whole)
 
@@ -422,7 +422,7 @@ def test_a_text_track_is_named_by_its_bytes_and_language() -> None:
     assert known.isdisjoint(tracks(replace(text, language="fr")))
 
 
-def test_a_first_release_has_all_text() -> None:
+def test_an_early_release_has_all_text() -> None:
     whole = make_plan(text=TEXT, early=True)
     first = early_release.reduced(whole)
 

@@ -202,7 +202,7 @@ def test_the_declared_rate_wins_a_tie(rate: Fraction) -> None:
     assert frame_rate(pts, Fraction(1, 1000), Fraction(57, 2), rate) == (rate, True)
 
 
-def test_film_whose_fields_are_repeated_is_film() -> None:
+def test_film_with_repeated_fields_has_the_frame_rate_of_film() -> None:
     fields = [5 * (number // 2) + 3 * (number % 2) for number in range(240)]
     pts = [round(fields_before * 90_000 * 1001 / 60_000) for fields_before in fields]
 
@@ -484,7 +484,7 @@ def test_a_master_that_names_other_files_reaches_none_of_them(tmp_path: Path, na
         assert server.requests == []
 
 
-def test_a_path_is_never_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_looks_like_a_protocol_is_opened_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     film = make_film(tmp_path / "concat:a|b.mp4", frame_count=5)
 
@@ -585,7 +585,7 @@ def test_an_error_over_http_does_not_reveal_the_signature(tmp_path: Path) -> Non
             assert caught.value.__suppress_context__
 
 
-def test_a_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_from_a_store_that_never_answers_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 0.5)
     master = master_of(make_film(tmp_path / "film.mp4", frame_count=5), url="s3://masters/film.mp4")
     with (

@@ -69,7 +69,7 @@ def test_choices_set_order_language_role_and_name() -> None:
     ]
 
 
-def test_without_a_main_the_first_choice_is_the_default() -> None:
+def test_without_a_main_role_the_first_choice_is_the_default() -> None:
     made = chosen(AudioChoice((3,)), AudioChoice((2,)), AudioChoice((1,)))
 
     assert [p.index for p in made if p.default] == [2]
@@ -85,7 +85,7 @@ def test_without_a_main_the_first_choice_is_the_default() -> None:
         (AudioRole.ALTERNATE, (), ""),
     ],
 )
-def test_roles_that_are_not_for_everybody_are_in_the_name(role: AudioRole, roles: tuple[str, ...], name: str) -> None:
+def test_special_roles_are_part_of_the_name(role: AudioRole, roles: tuple[str, ...], name: str) -> None:
     (made,) = chosen(AudioChoice((1,), role=role))
 
     assert (made.roles, made.title) == (roles, name)
@@ -163,7 +163,7 @@ def test_programmes_picked_from_one_stream_have_their_own_numbers() -> None:
 # --- the plan's lines----------------------------------------------------------------------------------------------
 
 
-def test_sound_that_fits_the_picture_is_no_decision() -> None:
+def test_sound_that_fits_the_picture_is_not_reported() -> None:
     assert lines(tracks=(ENGLISH,)) == []
     assert lines(tracks=(make_audio_track(start_s=Fraction(1, 100), duration_s=Fraction(0)),)) == []
 

@@ -36,7 +36,7 @@ def test_another_ffmpeg_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tool.version() == "ffmpeg version 9.9-mine"
 
 
-def test_an_override_that_names_nothing_is_a_clear_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_without_a_program_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = tmp_path / "plain.txt"
     plain.write_text("no program")
     for wrong in ("", str(tmp_path / "missing"), str(tmp_path), str(plain)):
@@ -46,22 +46,20 @@ def test_an_override_that_names_nothing_is_a_clear_failure(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("body", ["exit 1", "kill -9 $$"])
-def test_a_program_that_fails_is_a_clear_failure(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_fails_is_reported(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tool.OVERRIDE, str(script(tmp_path / "ffmpeg", body)))
     with pytest.raises(ToolFailed, match="does not run"):
         tool.version()
 
 
 @pytest.mark.parametrize("body", [":", "echo hello", "printf '\\377\\376'"])
-def test_a_program_other_than_ffmpeg_is_a_clear_failure(
-    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_other_than_ffmpeg_is_reported(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tool.OVERRIDE, str(script(tmp_path / "ffmpeg", body)))
     with pytest.raises(ToolFailed, match="is not FFmpeg"):
         tool.version()
 
 
-def test_a_file_that_cannot_be_executed_is_a_clear_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_can_not_be_executed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "ffmpeg"
     broken.write_bytes(b"\x7fELF not a program")
     broken.chmod(0o755)
@@ -97,7 +95,7 @@ def test_the_digest_is_that_of_the_bytes_and_is_kept_for_the_next_process(
     assert tool.digest() == hashlib.sha256(program.read_bytes()).hexdigest()
 
 
-def test_a_cache_that_can_not_be_written_or_is_damaged_does_no_harm(
+def test_a_cache_that_can_not_be_written_or_is_damaged_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cache").write_text("a file")

@@ -54,8 +54,11 @@ def test_long_titles_have_their_thumbnails_further_apart(
     minutes: Fraction | int, interval_gops: int, shape: tuple[int, int]
 ) -> None:
     grid = grid_of(minutes)
-    laid = lay_thumbnails(WIDE, grid)
-    assert (laid.interval_frames, (laid.columns, laid.rows)) == (interval_gops * grid.gop_frames, shape)
+    tiling = lay_thumbnails(WIDE, grid)
+    assert (tiling.interval_frames, (tiling.columns, tiling.rows)) == (
+        interval_gops * grid.gop_frames,
+        shape,
+    )
 
 
 @pytest.mark.parametrize("chunk_s", [6, 12, 30, 42, 66, 180, 600])
@@ -65,16 +68,17 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     chunk_s: int, minutes: Fraction | int, size: tuple[int, int]
 ) -> None:
     grid = grid_of(minutes, chunk_s=chunk_s)
-    laid = lay_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
-    assert max(laid.columns * laid.tile_width_px, laid.rows * laid.tile_height_px) <= LONGEST_SIDE_PX
-    assert laid.sheet_tiles <= MOST_ON_SHEET
+    tiling = lay_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
+    assert max(tiling.columns * tiling.tile_width_px, tiling.rows * tiling.tile_height_px) <= LONGEST_SIDE_PX
+    assert tiling.sheet_tiles <= MOST_ON_SHEET
     # In chunks this short, no larger distance fits.
-    assert -(-grid.frame_count // laid.interval_frames) <= MOST_TILES or laid.interval_frames == grid.chunk_frames
-    assert all(chunk.first_frame % laid.sheet_frames == 0 for chunk in grid.chunks())
-    made = [number for chunk in grid.chunks() for number in laid.sheet_numbers(chunk.first_frame, chunk.end_frame)]
-    assert made == list(range(1, -(-grid.frame_count // laid.sheet_frames) + 1))
+    assert -(-grid.frame_count // tiling.interval_frames) <= MOST_TILES or tiling.interval_frames == grid.chunk_frames
+    assert all(chunk.first_frame % tiling.sheet_frames == 0 for chunk in grid.chunks())
+    made = [number for chunk in grid.chunks() for number in tiling.sheet_numbers(chunk.first_frame, chunk.end_frame)]
+    assert made == list(range(1, -(-grid.frame_count // tiling.sheet_frames) + 1))
     assert (
-        abs(laid.tile_width_px / laid.tile_height_px - size[0] / size[1]) < 2 / laid.tile_height_px * size[0] / size[1]
+        abs(tiling.tile_width_px / tiling.tile_height_px - size[0] / size[1])
+        < 2 / tiling.tile_height_px * size[0] / size[1]
     )
 
 
@@ -103,12 +107,17 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(2))
 
 
-def tiles_of(path: Path, laid: Thumbnails) -> list[np.ndarray]:
+def tiles_of(path: Path, tiling: Thumbnails) -> list[np.ndarray]:
     luma = np.asarray(Image.open(path).convert("L"))
-    assert luma.shape == (laid.rows * laid.tile_height_px, laid.columns * laid.tile_width_px)
-    rows = [luma[row * laid.tile_height_px :][: laid.tile_height_px] for row in range(laid.rows)]
+    assert luma.shape == (
+        tiling.rows * tiling.tile_height_px,
+        tiling.columns * tiling.tile_width_px,
+    )
+    rows = [luma[row * tiling.tile_height_px :][: tiling.tile_height_px] for row in range(tiling.rows)]
     return [
-        row[:, column * laid.tile_width_px :][:, : laid.tile_width_px] for row in rows for column in range(laid.columns)
+        row[:, column * tiling.tile_width_px :][:, : tiling.tile_width_px]
+        for row in rows
+        for column in range(tiling.columns)
     ]
 
 
@@ -119,13 +128,13 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
         id="main", codec=codec, width_px=160, height_px=90, level="2.0", frame_rate=Fraction(24)
     )
     (trick,) = trick_renditions([main], film.grid)
-    laid = lay_thumbnails(main, film.grid)
-    assert (laid.columns, laid.rows) == (1, 2)
+    tiling = lay_thumbnails(main, film.grid)
+    assert (tiling.columns, tiling.rows) == (1, 2)
     whole = b""
     tiles: list[int | None] = []
     for chunk in film.chunks:
         scratch = tmp_path / str(chunk.number)
-        argv = commands_of(film).of(chunk, [main, trick], SideOutputs(laid))
+        argv = commands_of(film).of(chunk, [main, trick], SideOutputs(tiling))
         made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
         cut = cut_video(
             memoryview(bytearray(made[trick.id])),
@@ -135,7 +144,7 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
             rate_divisor=trick.rate_divisor,
         )
         whole += (cut.init if not whole else b"") + b"".join(bytes(body) for body in cut.bodies)
-        tiles += [read_frame_number(tile) for tile in tiles_of(sheet(scratch, 1), laid)]
+        tiles += [read_frame_number(tile) for tile in tiles_of(sheet(scratch, 1), tiling)]
         assert not sheet(scratch, 2).exists()
     assert tiles == [0, 24, 48, 72]
     assert frame_numbers(whole) == [0, 24, 48, 72]
@@ -145,27 +154,27 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
 
 def test_unused_tiles_of_a_sheet_are_black(film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
-    laid = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
+    tiling = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    argv = commands_of(film).of(film.chunks[-1], [main], SideOutputs(laid))
+    argv = commands_of(film).of(film.chunks[-1], [main], SideOutputs(tiling))
     carry_out(task_of(argv, ["main"], film.chunks[-1]), film.path, tmp_path)
-    *seen, rest = tiles_of(sheet(tmp_path, 1), laid)
+    *seen, rest = tiles_of(sheet(tmp_path, 1), tiling)
     assert [read_frame_number(tile) for tile in seen] == [48, 72]
     assert rest[4:].max() < 8
 
 
 def test_a_task_reports_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    laid, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
-    argv = commands_of(film).of(chunk, [main], SideOutputs(laid))
+    tiling, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
+    argv = commands_of(film).of(chunk, [main], SideOutputs(tiling))
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(tmp_path)) for word in argv]
     # Its duration is that of its display: two seconds.
     words.insert(words.index("-i"), "-re")
     words[words.index("-stats_period") + 1] = "0.1"
-    told: list[str] = []
+    lines: list[str] = []
 
-    run(words, on_line=told.append)
+    run(words, on_line=lines.append)
 
-    assert told.count("progress=continue") >= 5
+    assert lines.count("progress=continue") >= 5
     assert sheet(tmp_path, 1).exists()

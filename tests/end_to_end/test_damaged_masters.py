@@ -137,7 +137,7 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
     assert sum(part.samples for part in cut.track.segments) == -(-task.chunk.frame_count // rendition.rate_divisor)
 
 
-def test_a_master_that_kills_its_demuxer_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_master_that_crashes_its_demuxer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=30)
     monkeypatch.setattr(sandbox, "__name__", "faulthandler_is_no_program")
     with pytest.raises(MasterError, match=r"the probe ended .* failed \(.*faulthandler_is_no_program"):

@@ -28,14 +28,14 @@ class Case:
 
     Attributes:
         make: Makes it.
-        told: The reported stretches.
+        reported: The reported stretches.
         sound: Frames that are in their own place, and show their own number.
         errors: Minimum number of damaged frames and sound packets.
         repeated: Frames that show another frame's number.
     """
 
     make: Callable[[Path], Path]
-    told: tuple[str, ...]
+    reported: tuple[str, ...]
     sound: tuple[range, ...]
     errors: int
     repeated: Mapping[int, int] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def test_damage_fails_the_job_with_all_its_times(name: str, tmp_path: Path, sche
         submit_small(case.make(tmp_path), store, scheduler)
 
     assert caught.value.message.startswith("film: ")
-    for stretch in case.told:
+    for stretch in case.reported:
         assert stretch in caught.value.message
     assert not [info for info in open_store(store).list("titles/") if info.key.endswith("current.json")]
 
@@ -146,8 +146,8 @@ def test_allowed_damage_is_concealed_in_its_place_and_put_on_record(name: str, t
     for heard in presentation.audio:
         # The codecs' pre-echo begins some milliseconds early.
         assert _beep_s(track_bytes(published.store, presentation, heard)) == pytest.approx(float(BEEP_S), abs=0.02)
-    told = [str(one) for one in presentation.damage]
-    assert all(any(stretch in one for one in told) for stretch in case.told), told
+    reported = [str(one) for one in presentation.damage]
+    assert all(any(stretch in one for one in reported) for stretch in case.reported), reported
     assert sum(one.errors for one in presentation.damage) >= case.errors
     verdict = verify(published.store, "film")
     assert (verdict.findings, verdict.damage) == ((), presentation.damage)

@@ -66,7 +66,7 @@ def states(job: Job) -> list[State]:
     return [change.state for change in job.history]
 
 
-def test_queued_titles_are_made_the_urgent_one_first_and_a_broken_one_fails_with_a_reason(
+def test_queued_jobs_run_by_priority_and_an_unusable_master_fails_its_job_with_a_reason(
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))

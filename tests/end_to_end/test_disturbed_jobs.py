@@ -65,8 +65,8 @@ class Running:
             for at_s, line in list(self.lines):
                 if re.search(pattern, line):
                     return at_s
-            assert time.monotonic() < deadline_s, f"nothing like {pattern!r} was said:\n{self.text}"
-            assert self.process.poll() is None, f"it has ended without saying {pattern!r}:\n{self.text}"
+            assert time.monotonic() < deadline_s, f"no line matches {pattern!r}:\n{self.text}"
+            assert self.process.poll() is None, f"it ended without a line that matches {pattern!r}:\n{self.text}"
             time.sleep(0.05)
 
     def end(self, seconds: float = 120) -> int:
@@ -156,15 +156,15 @@ def test_a_scheduler_that_dies_ends_a_submit_with_one_line(tmp_path: Path) -> No
     ):  # fmt: skip
         job.wait_for("encoding: ")
         dask.scheduler.kill()
-        said_s = job.wait_for("has gone away; reconnecting")
+        noticed_s = job.wait_for("has gone away; reconnecting")
         assert job.end() == 4
     assert job.lines[-1][1].startswith(f"headend: error: the scheduler at {dask.address} has gone away; start it again")
     assert "Traceback" not in job.text
-    assert job.lines[-1][0] - said_s < 60
+    assert job.lines[-1][0] - noticed_s < 60
 
 
 @pytest.mark.heavy
-def test_a_submit_without_workers_says_so_in_ten_seconds_and_continues_when_one_joins(
+def test_a_submit_without_workers_reports_it_within_ten_seconds_and_continues_when_one_joins(
     film: Path, tmp_path: Path
 ) -> None:
     with (
@@ -191,9 +191,9 @@ def test_work_split_by_little_memory_is_reported_with_its_cost(tmp_path: Path) -
         planned = headend("plan", large, *where)
         with running("submit", large, *where, "--store", tmp_path / "store") as job:
             job.wait_for("memory of", 60)
-    told = r"memory of 1\.0 GB for each task splits the renditions: about ([\d,]+) CPU s instead of ([\d,]+); give"
+    line = r"memory of 1\.0 GB for each task splits the renditions: about ([\d,]+) CPU s instead of ([\d,]+); give"
     for text in (planned.stdout, job.text):
-        found = re.search(told, " ".join(text.split()))
+        found = re.search(line, " ".join(text.split()))
         assert found, text + planned.stderr
         assert int(found[1].replace(",", "")) >= int(found[2].replace(",", ""))
 
@@ -216,17 +216,19 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
 
 
 def test_scratch_files_are_in_the_given_folder_and_none_is_left(film: Path, tmp_path: Path) -> None:
-    scratch, told = tmp_path / "scratch", tmp_path / "told"
+    scratch, arguments = tmp_path / "scratch", tmp_path / "arguments"
     scratch.mkdir()
     recorder = tmp_path / "ffmpeg"
-    recorder.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {told}\nexec {ffmpeg_path()} "$@"\n')
+    recorder.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {arguments}\nexec {ffmpeg_path()} "$@"\n')
     recorder.chmod(0o755)
     options = ("--title", "film", "--ladder", "smoke", "--only-codecs", "avc", "--no-thumbnails", "--workers", "1")
     done = headend(
         "submit", film, *options, "--store", tmp_path / "store", "--scratch", scratch, HEADEND_FFMPEG=str(recorder)
     )
     assert done.returncode == 0, done.stderr
-    outputs = {Path(word).parent for word in told.read_text().splitlines() if word.endswith(".mp4") and "avc-" in word}
+    outputs = {
+        Path(word).parent for word in arguments.read_text().splitlines() if word.endswith(".mp4") and "avc-" in word
+    }
     assert outputs and all(scratch in folder.parents for folder in outputs), outputs
     assert not [path for path in scratch.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
@@ -234,7 +236,7 @@ def test_scratch_files_are_in_the_given_folder_and_none_is_left(film: Path, tmp_
 # --- stores -------------------------------------------------------------------------------------------------------
 
 
-def test_a_command_that_waits_for_a_job_outlasts_an_outage_of_the_store(film: Path, rclone_s3: LocalS3) -> None:
+def test_job_wait_continues_after_an_outage_of_the_store(film: Path, rclone_s3: LocalS3) -> None:
     with gate_before(rclone_s3.endpoint_url) as gate:
         store = StoreSettings(f"s3://{BUCKET}/waited", gate.url)
         queue = Queue(open_store(store))
@@ -252,7 +254,9 @@ def test_a_command_that_waits_for_a_job_outlasts_an_outage_of_the_store(film: Pa
 
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
-def test_a_store_that_never_answers_is_waited_for_and_reported(tmp_path: Path, rclone_s3: LocalS3) -> None:
+def test_a_submit_reports_a_store_that_does_not_answer_and_continues_when_it_does(
+    tmp_path: Path, rclone_s3: LocalS3
+) -> None:
     long = make_film(tmp_path / "long.mov", frame_count=400, size=(160, 90))
     with gate_before(rclone_s3.endpoint_url) as gate:
         where = "--store", f"s3://{BUCKET}/silent", "--s3-endpoint", gate.url
@@ -261,11 +265,11 @@ def test_a_store_that_never_answers_is_waited_for_and_reported(tmp_path: Path, r
             job.wait_for("encoding: ")
             gate.become("silent")
             silent_s = time.monotonic()
-            told_s = job.wait_for("waiting for the store", 200)
+            waiting_s = job.wait_for("waiting for the store", 200)
             time.sleep(max(0.0, silent_s + 100 - time.monotonic()))
             gate.become("open")
             assert job.end(240) == 0, job.text
-        assert told_s - silent_s < 100
+        assert waiting_s - silent_s < 100
         gaps = [later[0] - earlier[0] for earlier, later in zip(job.lines, job.lines[1:], strict=False)]
         assert max(gaps) < SILENCE_S + LATE_S, job.text
         assert "attempt" not in job.text

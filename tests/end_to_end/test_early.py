@@ -40,7 +40,7 @@ class Killed(Exception):
     """Stops a job in these tests."""
 
 
-def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_resumes(request_: Request) -> None:
+def test_the_early_release_plays_while_the_rest_is_encoded_and_a_killed_job_resumes(request_: Request) -> None:
     store = open_store(request_.store)
 
     def kill(event: Event) -> None:

@@ -163,7 +163,7 @@ def test_no_process_takes_much_memory(made: Made) -> None:
     assert 50_000_000 < made.peak_bytes < MOST_BYTES
 
 
-def test_it_verifies(made: Made) -> None:
+def test_the_release_verifies(made: Made) -> None:
     verdict = verify(open_store(made.store), TITLE)
     assert verdict.findings == ()
     assert verdict.objects > RENDITIONS * film_segments(made.film)

@@ -80,8 +80,8 @@ def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path,
         flashes_s[track.rendition.id] = flashes_of(readings, float(track.rendition.frame_rate))
         copy = tmp_path / f"{track.rendition.id}.mp4"
         copy.write_bytes(track_bytes(published.store, made, track))
-        check_metadata(kind, delivered, track.rendition, told := picture_of(copy))
-        check_colours(kind, track.rendition, told, readings)
+        check_metadata(kind, delivered, track.rendition, decoded := picture_of(copy))
+        check_colours(kind, track.rendition, decoded, readings)
     for heard in made.audio:
         check_sync(kind, heard, beeps_of(published, heard), flashes_s)
     assert bool(made.audio) == bool(kind.sound)
@@ -152,21 +152,21 @@ def picture_of(path: Path) -> VideoTrack:
     return found
 
 
-def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRendition, told: VideoTrack) -> None:
+def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRendition, decoded: VideoTrack) -> None:
     """The rendition's metadata is the master's, or BT.709 after tone mapping."""
     tone_mapped = kind.hdr and rendition.video_range is VideoRange.SDR
-    narrowed = kind.wide and told.bit_depth == 8
-    meant, colour = BT709 if tone_mapped or narrowed else kind.colour, told.colour
+    narrowed = kind.wide and decoded.bit_depth == 8
+    meant, colour = BT709 if tone_mapped or narrowed else kind.colour, decoded.colour
     assert (colour.primaries, colour.transfer, colour.matrix) == (meant.primaries, meant.transfer, meant.matrix)
     assert colour.range == "tv", rendition.id
     display = None if tone_mapped else delivered.mastering_display
     # AV1 rounds these numbers in its own way.
-    assert numbers_of(told.mastering_display) == pytest.approx(numbers_of(display), abs=1e-4), rendition.id
-    assert told.content_light == (None if tone_mapped else delivered.content_light), rendition.id
-    assert (told.sample_aspect_ratio, told.rotation_deg, told.field_order) == (1, 0, FieldOrder.PROGRESSIVE)
-    assert not told.mirrored
-    assert told.frame_rate == rendition.frame_rate == kind.frame_rate / rendition.rate_divisor
-    assert (told.width_px, told.height_px) == (rendition.width_px, rendition.height_px)
+    assert numbers_of(decoded.mastering_display) == pytest.approx(numbers_of(display), abs=1e-4), rendition.id
+    assert decoded.content_light == (None if tone_mapped else delivered.content_light), rendition.id
+    assert (decoded.sample_aspect_ratio, decoded.rotation_deg, decoded.field_order) == (1, 0, FieldOrder.PROGRESSIVE)
+    assert not decoded.mirrored
+    assert decoded.frame_rate == rendition.frame_rate == kind.frame_rate / rendition.rate_divisor
+    assert (decoded.width_px, decoded.height_px) == (rendition.width_px, rendition.height_px)
 
 
 def numbers_of(display: MasteringDisplay | None) -> list[float]:
@@ -176,10 +176,10 @@ def numbers_of(display: MasteringDisplay | None) -> list[float]:
     return [float(number) for number in (*chain(*places), display.min_nits, display.max_nits)]
 
 
-def check_colours(kind: HardMaster, rendition: VideoRendition, told: VideoTrack, readings: list[Reading]) -> None:
+def check_colours(kind: HardMaster, rendition: VideoRendition, decoded: VideoTrack, readings: list[Reading]) -> None:
     """The patches have the light that was drawn, decoded by the rendition's metadata."""
     codes = np.mean([reading.patches for reading in readings], axis=0)
-    light = light_of(signal_from(codes, told.colour, told.bit_depth), told.colour)
+    light = light_of(signal_from(codes, decoded.colour, decoded.bit_depth), decoded.colour)
     apart = [delta_e(seen, drawn) for seen, drawn in zip(light, PATCHES, strict=True)]
     # A patch of a small picture has few samples, and the low rate damages some of them.
     coarse = 1.5 if min(rendition.width_px, rendition.height_px) < 100 else 1.0

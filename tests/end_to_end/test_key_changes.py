@@ -102,7 +102,7 @@ def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) 
     return path
 
 
-def test_both_ways_make_the_same_release_byte_for_byte(made: Made) -> None:
+def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
     assert made.after == made.within
     there = {info.key for info in made.within_store.list(layout.tracks("film"))}
     assert sum(key.endswith(("/init-2.mp4", "/init-3.mp4")) for key in there) == 2 * sum(
@@ -254,7 +254,7 @@ def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_enc
     assert (sound.not_decoded, sound.not_compared) == ("", "")
 
     track = next(track for track in made.after.video if track.rendition.codec == "avc")
-    for key, told in (
+    for key, message in (
         (layout.track_init("film", track.id, 2), "it does not state the key"),
         (layout.track_segment("film", track.id, 2), "its clear lead is too long"),
     ):
@@ -264,7 +264,7 @@ def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_enc
         found = verifying.verify(made.store, "film", keys=made.settings.keys).findings
         made.store.put(key, kept)
         assert any(
-            finding.object == key and (told in finding.message or "bytes" in finding.message) for finding in found
+            finding.object == key and (message in finding.message or "bytes" in finding.message) for finding in found
         )
 
 
@@ -285,12 +285,12 @@ def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_pa
 
 def test_impossible_settings_are_refused_before_anything_is_made(made: Made) -> None:
     store = StoreSettings(str(made.folder / "after"))
-    for changed, told in (
+    for changed, message in (
         ({"lead_s": Fraction(3)}, "would leave nothing encrypted"),
         ({"lead_s": Fraction(0), "rotate_s": Fraction(1, 2), "epoch": 9}, "period 2|has no key"),
     ):
         settings = replace(made.settings, **changed)
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             encrypting.encrypt(store, "film", settings, release=made.clear.release)
 
 
@@ -302,9 +302,9 @@ def test_the_command_line_makes_and_shows_a_lead_and_changing_keys(made: Made) -
         "protect", "film", "--release", made.clear.release, "--store", store, "--protect", "cbcs", "--keys",
         made.settings.keys.address, "--clear-lead", "0.25", "--rotate", "1s", "--yes", "--json",
     )  # fmt: skip
-    [told] = json.loads(done.stdout)["protection"]
-    assert (told["clear_lead_segments"], told["rotation_segments"]) == (1, 3)
-    assert [key["period"] for key in told["keys"]] == [1, 1, 2, 2]
+    [protection] = json.loads(done.stdout)["protection"]
+    assert (protection["clear_lead_segments"], protection["rotation_segments"]) == (1, 3)
+    assert [key["period"] for key in protection["keys"]] == [1, 1, 2, 2]
     shown = headend("show", "film", "--store", store).stdout
     assert "in the clear for 0.48 s" in " ".join(shown.split())
     assert "new keys every 1.44 s, 2 of each class" in " ".join(shown.split())

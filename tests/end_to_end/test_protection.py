@@ -110,7 +110,7 @@ def track_files(store: Store, presentation: Presentation, folder: Path) -> Itera
             yield track.rendition.id, scheme, path, track.kid
 
 
-def test_both_ways_make_the_same_release_byte_for_byte(made: Made) -> None:
+def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
     assert made.after == made.within
     for info in made.within_store.list(layout.tracks("film")):
         assert made.after_store.get(info.key) == made.within_store.get(info.key), info.key
@@ -403,16 +403,16 @@ def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_pat
         "--protect", "cbcs,cenc,aes-128", "--keys", made.settings.keys.address, "--segment-seconds", "1",
         "--chunk-seconds", "1", "--effort", "draft", "--workers", "1", "--verbose",
     )  # fmt: skip
-    said: set[bytes] = set()
+    exposed: set[bytes] = set()
     stop = threading.Event()
 
     def poll() -> None:
         while not stop.is_set():
             for process in psutil.process_iter():
                 try:
-                    said.add(Path(f"/proc/{process.pid}/cmdline").read_bytes())
+                    exposed.add(Path(f"/proc/{process.pid}/cmdline").read_bytes())
                     if process.pid != os.getpid():
-                        said.add(Path(f"/proc/{process.pid}/environ").read_bytes())
+                        exposed.add(Path(f"/proc/{process.pid}/environ").read_bytes())
                 except (OSError, psutil.Error):
                     pass
             time.sleep(0.05)
@@ -424,12 +424,12 @@ def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_pat
     finally:
         stop.set()
         poller.join()
-    said |= {done.stdout, done.stderr}
+    exposed |= {done.stdout, done.stderr}
     verified = headend("verify", "film", "--store", store, "--keys", made.settings.keys.address, "--json", "--verbose")
-    said |= {verified.stdout.encode(), verified.stderr.encode()}
-    said |= {path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    exposed |= {verified.stdout.encode(), verified.stderr.encode()}
+    exposed |= {path.read_bytes() for path in store.rglob("*") if path.is_file()}
     for form in canaries:
-        assert not any(form in one for one in said)
+        assert not any(form in one for one in exposed)
 
 
 def test_no_key_passes_through_dask(made: Made) -> None:
@@ -488,7 +488,7 @@ def test_a_killed_and_repeated_job_makes_the_same_bytes(made: Made, tmp_path: Pa
     assert publishing.current_release(opened, "film") == made.within.release
 
 
-def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_path: Path) -> None:
+def test_a_worker_without_the_keys_fails_before_it_encodes(made: Made, tmp_path: Path) -> None:
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
     plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
     missing = tmp_path / "missing"

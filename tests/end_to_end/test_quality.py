@@ -389,7 +389,9 @@ def test_wrong_keys_of_an_encrypted_release_are_reported_before_anything_is_meas
     assert "key" in caught.value.message
 
 
-def test_a_release_of_an_older_version_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:
+def test_the_error_for_a_release_of_an_older_version_says_what_to_do(
+    tmp_path: Path, master: Path, scheduler: str
+) -> None:
     request = request_for(master, tmp_path / "store", scheduler, checking=Checking.OFF)
     submit(request)
     store = open_store(request.store)

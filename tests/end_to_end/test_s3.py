@@ -58,7 +58,7 @@ def test_a_probe_reads_the_index_and_not_the_film(large_master: tuple[str, int],
     assert probe.video.frames.origin == "container index"
 
 
-def test_pictures_that_change_are_seen_in_a_store_as_on_a_disk(rclone_s3: LocalS3, tmp_path: Path) -> None:
+def test_changes_of_picture_format_are_found_in_s3_as_on_a_disk(rclone_s3: LocalS3, tmp_path: Path) -> None:
     store = StoreSettings(endpoint_url=rclone_s3.endpoint_url)
     film = joined_pictures(tmp_path / "joined.mp4", (60, "scale=160:90"), (40, "scale=128:72"))
     here, there = deciding.inspect(str(film), store), deciding.inspect(upload(film, rclone_s3, "joined.mp4"), store)

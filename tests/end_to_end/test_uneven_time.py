@@ -229,7 +229,7 @@ def test_parts_of_equal_format_may_be_joined(tmp_path: Path, codec: str) -> None
     assert len(plan.audio) == 1
 
 
-def test_sound_that_only_changes_its_downmix_is_one(tmp_path: Path) -> None:
+def test_sound_that_changes_only_its_downmix_is_one_programme(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mkv")
     parts = b""
     for number, level in enumerate(("0.707", "0.5")):
@@ -243,7 +243,7 @@ def test_sound_that_only_changes_its_downmix_is_one(tmp_path: Path) -> None:
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.05)
 
 
-def test_film_whose_fields_are_repeated_is_film(tmp_path: Path) -> None:
+def test_film_with_repeated_fields_has_the_frame_rate_of_film(tmp_path: Path) -> None:
     made = deliver(with_repeated_fields(tmp_path / "film.vob"), tmp_path / "made")
 
     assert made.rate == Fraction(24000, 1001)

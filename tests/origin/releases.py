@@ -138,13 +138,13 @@ def put_release(
     described, init, nothing = video.segments, video.init_sha256, hashlib.sha256(b"").hexdigest()
     in_mp4 = make_text_rendition(id=f"w{TEXT}", codec=Codec.WVTT)
     sheet = Segment(1, 0, 144 * len(segments), 1, len(SHEET), hashlib.sha256(SHEET).hexdigest())
-    laid = Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments))
+    tiling = Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments))
     tracks: tuple[StoredTrack, ...] = (
         video,
         sound,
         Track(TEXT, make_text_rendition(id=TEXT), "wvtt", 0, 24, 0, described, None, nothing),
         Track(f"w{TEXT}", in_mp4, "wvtt", len(INIT), 24, 0, described, None, init),
-        Track("thumbnails", laid, "jpeg", 0, 24, 0, (sheet,), None, nothing),
+        Track("thumbnails", tiling, "jpeg", 0, 24, 0, (sheet,), None, nothing),
     )
     for track in tracks:
         for number, data in enumerate((SHEET,) if track.id == "thumbnails" else segments, 1):

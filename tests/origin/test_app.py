@@ -105,7 +105,7 @@ def test_the_dash_entry_point_is_the_manifest_with_its_base(base_url: str) -> No
     assert "stale-if-error" in got.headers["cache-control"]
 
 
-def test_a_part_of_a_segment(base_url: str) -> None:
+def test_a_range_of_a_segment_is_served(base_url: str) -> None:
     got = ask(base_url, SEGMENT, {"Range": "bytes=10-19"})
     assert (got.status, got.body) == (206, SEGMENTS[1][10:20])
     assert got.headers["content-range"] == "bytes 10-19/1002"
@@ -113,7 +113,7 @@ def test_a_part_of_a_segment(base_url: str) -> None:
     assert got.headers["etag"] == ask(base_url, SEGMENT).headers["etag"]
 
 
-def test_a_range_outside_says_how_long_the_file_is(base_url: str) -> None:
+def test_an_unsatisfiable_range_is_answered_with_the_size_of_the_file(base_url: str) -> None:
     got = ask(base_url, SEGMENT, {"Range": "bytes=1002-"})
     assert got.status == 416
     assert got.headers["content-range"] == "bytes */1002"

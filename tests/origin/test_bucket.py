@@ -129,7 +129,7 @@ def test_an_interrupted_read_resumes_where_it_stopped(day: BadDay, url: str) -> 
     assert "headend_origin_store_retries_total 2.0" in ask(url, "/metrics").body.decode()
 
 
-def test_an_object_that_is_wrong_at_its_end_never_arrives_whole(day: BadDay, url: str) -> None:
+def test_an_object_that_is_corrupt_at_its_end_is_never_sent_completely(day: BadDay, url: str) -> None:
     gate = threading.Event()
     wrong = LARGE[:-1] + b"x"
     day.troubles += [both(claims(wrong), waits_half_way(gate)), works]
@@ -154,14 +154,16 @@ def test_an_object_of_another_size_is_refused_before_its_first_byte(day: BadDay,
 @pytest.mark.parametrize(
     ("status", "answer", "requests"), [(404, 404, 1), (403, 502, 1), (400, 502, 1), (301, 502, 1), (500, 503, 3)]
 )
-def test_what_the_server_refuses(day: BadDay, url: str, status: int, answer: int, requests: int) -> None:
+def test_refusals_of_the_server_become_a_status_without_following_redirects(
+    day: BadDay, url: str, status: int, answer: int, requests: int
+) -> None:
     day.troubles += [refuses(status, f"{day.url}/elsewhere")] * 3
     assert ask(url, SEGMENT).status == answer
     assert len(day.asked_for(KEY)) == requests
     assert not day.asked_for("elsewhere") and not day.asked_for("/elsewhere")
 
 
-def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_from_a_server_that_stalls_times_out(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "STALL_S", 0.2)
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     gate = threading.Event()
@@ -173,7 +175,7 @@ def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.Monke
     assert len(output) < len(LARGE)
 
 
-def test_a_server_that_trickles_is_given_up(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_from_a_server_that_trickles_times_out(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "STALL_S", 0.5)
     monkeypatch.setattr(bucket, "LEAST_BYTES_PER_S", 10 << 20)
     day.troubles += [trickles(pause_s=0.1)] * 3

@@ -33,13 +33,13 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
         ("", CmcdCounts()),
     ],
 )
-def test_the_same_is_read_from_the_query_and_from_headers(output: str, message: CmcdCounts) -> None:
+def test_cmcd_is_read_from_the_query_and_from_headers(output: str, message: CmcdCounts) -> None:
     assert read(f"{SEGMENT}?a=b&CMCD={quote(output)}#c", CIMultiDict()) == message
     assert read(SEGMENT, CIMultiDict({"cmcd-request": output})) == message
 
 
 @given(st.text(alphabet='%234CcDd2B5bl=,"(); 0', max_size=40))
-def test_a_query_is_read_as_if_it_were_decoded_first(output: str) -> None:
+def test_cmcd_in_a_query_is_percent_decoded(output: str) -> None:
     assert read(f"/?CMCD={output}", CIMultiDict()) == read("/", CIMultiDict({"CMCD-Request": unquote(output)}))
 
 

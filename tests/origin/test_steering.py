@@ -37,7 +37,7 @@ def test_dash_players_get_it_with_a_base_that_can_be_replaced(store: WatchedStor
             assert root[1].attrib == {"defaultServiceLocation": ".", "queryBeforeStart": "true"}
 
 
-def test_a_releases_own_address_keeps_its_bytes(store: WatchedStore) -> None:
+def test_addresses_of_a_release_keep_their_bytes_with_steering(store: WatchedStore) -> None:
     with running(store, serving=SERVING) as url:
         assert get(f"{url}/{TITLE}/releases/{RELEASE}/multivariant.m3u8")[1] == MULTIVARIANT
         assert get(f"{url}/{TITLE}/releases/{RELEASE}/manifest.mpd")[1] == MPD

@@ -115,7 +115,7 @@ def test_a_worker_that_dies_while_it_is_polled_is_replaced() -> None:
         alarm = threading.Timer(30, rings.send, [b"."])
         alarm.start()
         while worker.process is dead:
-            assert rung not in crew._watch([worker], rung), "nobody is told that it died"
+            assert rung not in crew._watch([worker], rung), "its death was not reported"
         alarm.cancel()
     worker.process.join()
 

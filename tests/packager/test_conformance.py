@@ -31,12 +31,12 @@ def base(store: MemoryStore) -> str:
 
 def findings(store: MemoryStore) -> dict[str, str]:
     """Findings about the release by object; several messages of one object are joined."""
-    said: dict[str, list[str]] = {}
+    messages_by_object: dict[str, list[str]] = {}
     for finding in verify(store, "film").findings:
         assert isinstance(finding, Finding)
         name = finding.object.removeprefix(base(store)).removeprefix(TRACKS)
-        said.setdefault(name, []).append(finding.message)
-    return {key: "; ".join(messages) for key, messages in said.items()}
+        messages_by_object.setdefault(name, []).append(finding.message)
+    return {key: "; ".join(messages) for key, messages in messages_by_object.items()}
 
 
 def with_index(store: MemoryStore, track: str, place: int, change: Callable[[Segment], Segment]) -> None:

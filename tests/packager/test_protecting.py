@@ -117,7 +117,7 @@ def test_encrypting_sound_in_cbcs_adds_no_bytes(encoded: Encoded) -> None:
     assert len(rows(protected(clear, make_key(Scheme.CENC)))) == sum(len(f.samples) for f in read_fragments(clear))
 
 
-def test_every_sample_of_cenc_has_a_vector_of_its_own(encoded: Encoded) -> None:
+def test_every_sample_of_cenc_has_a_different_vector(encoded: Encoded) -> None:
     vectors = [iv for iv, _ in rows(protected(encoded("avc").read_bytes(), make_key(Scheme.CENC)))]
     assert vectors == [SALT + n.to_bytes(4, "big") for n in range(len(vectors))]
 

@@ -46,7 +46,7 @@ def scope(scheme: Scheme, *, epoch: int = 1, one_key: bool = False, checksum: st
     return Scope(Protection(scheme, tuple(names)), codecs_of(scheme, place, (Codec.AVC, Codec.AAC)))
 
 
-def test_sound_sd_hd_and_uhd_have_keys_of_their_own() -> None:
+def test_sound_sd_hd_and_uhd_have_separate_keys() -> None:
     plan = sealed(make_plan(), [scope(Scheme.CBCS)])
     by_kid = {name.kid: name.key_class for name in plan.protection[0].names}
     assert {name: by_kid[one.kid] for name, one in plan.sealings.items()} == {

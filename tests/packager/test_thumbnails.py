@@ -17,8 +17,8 @@ from tests.support.releases import make_grid, make_presentation
 RATE = Fraction(24000, 1001)
 
 
-def wound(frame_count: int = 48 * 16 + 24) -> Presentation:
-    """Two sheets of six thumbnails and one of five by default; AV1 first, so H.264 is the second set."""
+def make_trick_play(frame_count: int = 48 * 16 + 24) -> Presentation:
+    """Make a release with trick play and thumbnails, by default on three sheets; its first video set is AV1."""
     video = [make_video_rendition(codec=codec, frame_rate=RATE) for codec in (Codec.AV1, Codec.AVC)]
     return make_presentation(make_grid(frame_count=frame_count), video, trick_play=True)
 
@@ -28,8 +28,8 @@ def index(presentation: Presentation) -> str:
     return thumbnails.index(presentation.thumbnails, presentation.grid)
 
 
-def test_the_index_leads_through_all_tiles_without_a_gap() -> None:
-    lines = index(wound()).split("\n\n")
+def test_the_cues_of_the_index_cover_the_title_without_gaps() -> None:
+    lines = index(make_trick_play()).split("\n\n")
     assert lines[0] == "WEBVTT"
     cues = [cue.strip().split("\n") for cue in lines[1:]]
     times = [timing.split(" --> ") for timing, _ in cues]
@@ -46,17 +46,17 @@ def test_the_index_leads_through_all_tiles_without_a_gap() -> None:
 
 
 def test_the_index_of_a_long_title_contains_hours() -> None:
-    assert "\n01:40:06.000 --> 01:40:10.004\n" in index(wound(frame_count=round(6010 * RATE)))
+    assert "\n01:40:06.000 --> 01:40:10.004\n" in index(make_trick_play(frame_count=round(6010 * RATE)))
 
 
-def test_hls_names_the_sheets_and_how_to_read_them() -> None:
-    presentation = wound()
+def test_hls_lists_the_sheets_with_their_layout() -> None:
+    presentation = make_trick_play()
     assert presentation.thumbnails is not None
-    laid = presentation.thumbnails.rendition
+    tiling = presentation.thumbnails.rendition
     top = m3u8.loads(hls.multivariant(outline_of(presentation)))
     (images,) = top.image_playlists
     assert (images.uri, images.image_stream_info.codecs) == ("thumbnails.m3u8", "jpeg")
-    assert images.image_stream_info.resolution == (laid.tile_width_px, laid.tile_height_px)
+    assert images.image_stream_info.resolution == (tiling.tile_width_px, tiling.tile_height_px)
     text = hls.image_playlist(presentation.thumbnails, presentation.grid)
     playlist = m3u8.loads(text)
     assert playlist.is_images_only
@@ -64,13 +64,13 @@ def test_hls_names_the_sheets_and_how_to_read_them() -> None:
     assert sum(segment.duration for segment in playlist.segments) == pytest.approx(float(presentation.grid.duration_s))
     assert text.count("#EXT-X-TILES:RESOLUTION=320x180,LAYOUT=2x3,DURATION=2.002000\n") == 3
     heaviest = max(8 * sheet.size_bytes for sheet in presentation.thumbnails.segments[:-1]) / float(
-        laid.sheet_frames / RATE
+        tiling.sheet_frames / RATE
     )
     assert images.image_stream_info.bandwidth >= heaviest
 
 
-def test_hls_names_the_trick_pictures_as_iframes_and_not_as_a_variant() -> None:
-    presentation = wound()
+def test_hls_lists_trick_play_as_an_iframe_playlist_and_not_as_a_variant() -> None:
+    presentation = make_trick_play()
     top = m3u8.loads(hls.multivariant(outline_of(presentation)))
     assert "avc-1080p-trick.iframes.m3u8" in [line.uri for line in top.iframe_playlists]
     assert not any("trick" in line.uri for line in top.playlists)
@@ -78,8 +78,8 @@ def test_hls_names_the_trick_pictures_as_iframes_and_not_as_a_variant() -> None:
     assert sum(frame.duration for frame in frames.segments) == pytest.approx(float(presentation.grid.duration_s))
 
 
-def test_dash_has_a_set_for_trick_play_that_points_at_its_pictures() -> None:
-    root = etree.fromstring(dash.mpd(outline_of(wound())))
+def test_dash_has_an_adaptation_set_for_trick_play_that_refers_to_its_main_set() -> None:
+    root = etree.fromstring(dash.mpd(outline_of(make_trick_play())))
     sets = {ids_of(s)[0]: s for s in sets_of(root, "video")}
     trick, main = sets["avc-1080p-trick"], sets["avc-1080p-6000k"]
     assert value_of(trick, "EssentialProperty") == {dash.TRICK_MODE: main.get("id")}
@@ -90,26 +90,26 @@ def test_dash_has_a_set_for_trick_play_that_points_at_its_pictures() -> None:
     assert trick.find("Representation", NAMES).get("frameRate") == "500/1001"
 
 
-def test_trick_pictures_end_with_the_title() -> None:
-    presentation = wound()
+def test_trick_play_lasts_as_long_as_the_title() -> None:
+    presentation = make_trick_play()
     assert presented_ticks(presentation.trick[0]) == presented_ticks(presentation.video[0])
 
 
 def test_dash_has_the_sheets_as_tiled_images() -> None:
-    presentation = wound()
+    presentation = make_trick_play()
     assert presentation.thumbnails is not None
-    laid = presentation.thumbnails.rendition
+    tiling = presentation.thumbnails.rendition
     (images,) = sets_of(etree.fromstring(dash.mpd(outline_of(presentation))), "image")
     template = images.find("SegmentTemplate", NAMES)
-    assert Fraction(int(template.get("duration")), int(template.get("timescale"))) == laid.sheet_frames / RATE
+    assert Fraction(int(template.get("duration")), int(template.get("timescale"))) == tiling.sheet_frames / RATE
     assert template.get("media") == "../../tracks/$RepresentationID$/$Number$.jpg"
     (representation,) = images.findall("Representation", NAMES)
-    assert value_of(representation, "EssentialProperty") == {dash.THUMBNAIL_TILE: f"{laid.columns}x{laid.rows}"}
-    size = (laid.columns * laid.tile_width_px, laid.rows * laid.tile_height_px)
+    assert value_of(representation, "EssentialProperty") == {dash.THUMBNAIL_TILE: f"{tiling.columns}x{tiling.rows}"}
+    size = (tiling.columns * tiling.tile_width_px, tiling.rows * tiling.tile_height_px)
     assert (int(representation.get("width")), int(representation.get("height"))) == size
 
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no DASH-MPD.xsd at {SCHEMA}; name one with HEADEND_DASH_XSD")
 def test_the_mpd_with_thumbnails_and_trick_play_is_valid() -> None:
     schema = etree.XMLSchema(etree.parse(str(SCHEMA), etree.XMLParser(no_network=True)))
-    schema.assertValid(etree.fromstring(dash.mpd(outline_of(wound()))))
+    schema.assertValid(etree.fromstring(dash.mpd(outline_of(make_trick_play()))))

@@ -36,22 +36,22 @@ REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class Action:
     """An action on the title.
 
     Attributes:
-        act: The action.
-        words: Its arguments.
+        call: The function, which gets the store first.
+        args: Its other arguments.
         writes: Number of writes before it is killed; None for no kill.
     """
 
-    act: Callable[..., object]
-    words: tuple[Any, ...]
+    call: Callable[..., object]
+    args: tuple[Any, ...]
     writes: int | None = None
 
 
-class Mortal:
-    """A store whose process is killed instead of a write."""
+class KilledStore:
+    """A store that kills its process instead of making one more write than ``writes``."""
 
     def __init__(self, store: Store, writes: int | None) -> None:
         self._store, self._left = store, writes
@@ -64,10 +64,10 @@ class Mortal:
         return getattr(self._store, name)
 
 
-def carry_out(address: StoreSettings, environment: dict[str, str], act: Act) -> None:
+def carry_out(address: StoreSettings, environment: dict[str, str], action: Action) -> None:
     os.environ.update(environment)
     try:
-        act.act(Mortal(open_store(address), act.writes), *act.words)
+        action.call(KilledStore(open_store(address), action.writes), *action.args)
     except (ConfigError, PackagingError, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         raise SystemExit(REFUSED) from None
@@ -83,7 +83,7 @@ def put(store: Store, video: int, audio: int, at: str) -> None:
 
 @dataclass(slots=True)
 class TitleOnS3:
-    """A title whose every state is checked: what is kept is complete, and nothing immutable has changed.
+    """A title that is checked after each action: kept releases are complete, and immutable objects unchanged.
 
     Attributes:
         server: Where it is.
@@ -97,11 +97,10 @@ class TitleOnS3:
     store: Store
     seen: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def do(self, *acts: Act) -> Sequence[int]:
-        """Run actions in parallel; returns the exit status of each."""
-        children = [
-            PROCESSES.Process(target=carry_out, args=(self.address, self.server.environment(), act)) for act in acts
-        ]
+    def do(self, *actions: Action) -> Sequence[int]:
+        """Run actions in parallel; return the exit status of each."""
+        environment = self.server.environment()
+        children = [PROCESSES.Process(target=carry_out, args=(self.address, environment, action)) for action in actions]
         for child in children:
             child.start()
         for child in children:
@@ -114,38 +113,38 @@ class TitleOnS3:
         return [child.exitcode for child in children]
 
     def submit(self, video: int, audio: int, writes: int | None) -> None:
-        self.do(Act(put, (video, audio, now()), writes))
+        self.do(Action(put, (video, audio, now()), writes))
 
     def submit_twice_at_once(self, first: int, second: int, writes: int | None, gc: bool) -> None:
         older = now()
         time.sleep(0.001)
         newer = now()
-        acts = [Act(put, (first, 1, older), writes), Act(put, (second, 2, newer))]
-        ended = self.do(*acts, *([Act(sweep, (0, 30))] if gc else []))
-        assert ended[1] == 0
+        submits = [Action(put, (first, 1, older), writes), Action(put, (second, 2, newer))]
+        statuses = self.do(*submits, *([Action(sweep, (0, 30))] if gc else []))
+        assert statuses[1] == 0
         pointer = read_pointer(self.store, "film")
         assert pointer is not None
-        # The server ignores conditions: if two end at the same moment, either may be current, but nothing else.
-        assert pointer.submitted_at in (older, newer) if ended[0] == 0 else pointer.submitted_at == newer
+        # The server ignores conditions: if both end at the same moment, either may be current.
+        assert pointer.submitted_at in (older, newer) if statuses[0] == 0 else pointer.submitted_at == newer
 
     def relabel(self, name: str, writes: int | None) -> None:
-        self.do(Act(edit, (name,), writes))
+        self.do(Action(edit, (name,), writes))
 
     def roll(self, number: int, writes: int | None) -> None:
-        self.do(Act(lifecycle.roll, ("film", self.some_release(number)), writes))
+        self.do(Action(lifecycle.roll, ("film", self.some_release(number)), writes))
 
     def delete(self, number: int | None, writes: int | None) -> None:
         release = None if number is None else self.some_release(number)
-        self.do(Act(lifecycle.delete, ("film", release), writes))
+        self.do(Action(lifecycle.delete, ("film", release), writes))
 
     def some_release(self, number: int) -> str:
-        """One of the kept releases, if there is any; which ones exist depends on who came first."""
+        """Return one of the kept releases, if there are any; which ones there are depends on timing."""
         kept = sorted(kept_releases(self.store))
         return kept[number % len(kept)] if kept else "nothing"
 
     def collect(self, keep: int, days: int, writes: int | None, twice: bool) -> None:
         before = self.current()
-        self.do(Act(sweep, (keep, days), writes), *([Act(sweep, (keep, days))] if twice else []))
+        self.do(Action(sweep, (keep, days), writes), *([Action(sweep, (keep, days))] if twice else []))
         assert self.current() == before
 
     def current(self) -> str:
@@ -153,11 +152,11 @@ class TitleOnS3:
         return pointer.release if pointer else ""
 
     def check(self) -> None:
-        there = list(self.store.list(""))
-        for info in there:
+        existing = list(self.store.list(""))
+        for info in existing:
             if immutable(info):
                 assert self.seen.setdefault(info.key, (info.size_bytes, info.etag)) == (info.size_bytes, info.etag)
-        keys = {info.key for info in there}
+        keys = {info.key for info in existing}
         for release in kept_releases(self.store) | ({self.current()} - {""}):
             check_release(self.store, release, keys)
 
@@ -180,7 +179,7 @@ STEP: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
 
 
 def run(server: LocalS3, *, examples: int, steps: int) -> None:
-    # A sequence is drawn as a whole before it is run: processes meet at other moments when it is run again.
+    # A sequence is drawn before it is run, since a second run of the same sequence may have another outcome.
     @settings(
         max_examples=examples,
         deadline=None,
@@ -193,8 +192,8 @@ def run(server: LocalS3, *, examples: int, steps: int) -> None:
         first, others = sequence
         address = StoreSettings(f"s3://{BUCKET}/titles-{secrets.token_hex(4)}", server.endpoint_url)
         title = TitleOnS3(server, address, open_store(address))
-        for act, *words in (first, *others):
-            act(title, *words)
+        for step, *args in (first, *others):
+            step(title, *args)
             title.check()
 
     any_sequence()

@@ -67,5 +67,5 @@ def test_a_mistaken_colour_exceeds_what_is_allowed(drawn: Colour, read: Colour) 
     assert worst(drawn, read) > USUAL.most_delta_e
 
 
-def test_kinds_have_names_of_their_own() -> None:
+def test_kinds_have_different_names() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)

@@ -61,7 +61,7 @@ COMMANDS = {
     "config": "Show the configuration files, and what they set.",
     "simulate": "Simulate providers' caches, with players, links and costs.",
     "fill": "Plan which tracks edges hold tomorrow, from viewing logs.",
-    "replay": "Replay a cache log with any cache policy.",
+    "replay": "Replay the requests in a log with any cache policy.",
 }
 """The commands, most used first, with the first line of their help."""
 

@@ -75,15 +75,15 @@ def _protection_plain(presentation: Presentation) -> dict[str, Any]:
 def _thumbnails_plain(presentation: Presentation) -> dict[str, Any] | None:
     if presentation.thumbnails is None:
         return None
-    laid = presentation.thumbnails.rendition
+    tiling = presentation.thumbnails.rendition
     return {
         "track": presentation.thumbnails.id,
         "index": layout.thumbnail_index(presentation.title, presentation.release),
-        "width": laid.tile_width_px,
-        "height": laid.tile_height_px,
-        "every_s": float(laid.interval_frames / presentation.grid.frame_rate),
-        "columns": laid.columns,
-        "rows": laid.rows,
+        "width": tiling.tile_width_px,
+        "height": tiling.tile_height_px,
+        "every_s": float(tiling.interval_frames / presentation.grid.frame_rate),
+        "columns": tiling.columns,
+        "rows": tiling.rows,
         "sheets": len(presentation.thumbnails.segments),
     }
 
@@ -92,10 +92,11 @@ def thumbnails_text(presentation: Presentation) -> str:
     """Describe a release's thumbnails in one line."""
     if presentation.thumbnails is None:
         return "none"
-    laid = presentation.thumbnails.rendition
-    every_s = float(laid.interval_frames / presentation.grid.frame_rate)
+    tiling = presentation.thumbnails.rendition
+    every_s = float(tiling.interval_frames / presentation.grid.frame_rate)
     return (
-        f"{laid.tile_width_px}x{laid.tile_height_px} every {every_s:.3f} s, {laid.columns}x{laid.rows} to a sheet, "
+        f"{tiling.tile_width_px}x{tiling.tile_height_px} every {every_s:.3f} s, "
+        f"{tiling.columns}x{tiling.rows} to a sheet, "
         f"{count_text(len(presentation.thumbnails.segments), 'sheet')}, "
         f"{presentation.thumbnails.total_bytes / 1000:,.0f} kB"
     )

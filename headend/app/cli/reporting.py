@@ -52,12 +52,12 @@ def renditions(report: QualityReport) -> Table:
 
     def row(rendition: RenditionQuality) -> tuple[str, ...]:
         worst = rendition.worst
-        toned = " (tone-mapped)" if rendition.tone_mapped else ""
+        note = " (tone-mapped)" if rendition.tone_mapped else ""
         return (
             rendition.rendition,
             f"{rendition.average_bps / 1000:,.0f}",
             f"{rendition.peak_bps / rendition.cap_bps:.2f}" if rendition.cap_bps else "",
-            "–" if rendition.mean is None else f"{rendition.mean:.1f}{toned}",
+            "–" if rendition.mean is None else f"{rendition.mean:.1f}{note}",
             "–" if rendition.low is None else f"{rendition.low:.1f}",
             "–" if worst is None else f"{worst.mean:.1f} at {clock(worst.worst_frame, report)}",
         )

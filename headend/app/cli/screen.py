@@ -49,24 +49,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    laid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    rendered = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        laid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        rendered.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
-        laid.add_row(*(_cell(value) for value in row))
-    return laid
+        rendered.add_row(*(_cell(value) for value in row))
+    return rendered
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     """Lay out pairs of name and value."""
     from rich.table import Table
 
-    laid = Table.grid(padding=(0, 2))
-    laid.add_column(style="bold", no_wrap=True)
-    laid.add_column(overflow="fold")
+    rendered = Table.grid(padding=(0, 2))
+    rendered.add_column(style="bold", no_wrap=True)
+    rendered.add_column(overflow="fold")
     for name, value in pairs:
-        laid.add_row(name, _cell(value))
-    return laid
+        rendered.add_row(name, _cell(value))
+    return rendered
 
 
 def _cell(value: object) -> Text:

@@ -1,4 +1,4 @@
-"""Changes to a presentation: which tracks it has, their labels, defaults and order. Pure."""
+"""Changes to a presentation: its tracks, and their labels, defaults and order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -83,9 +83,9 @@ def applied(presentation: Presentation, wanted: Edit) -> Presentation:
 
 
 def with_copies(presentation: Presentation) -> Presentation:
-    """Make copies in other schemes match the first tracks: the same renditions, order and labels."""
+    """Make copies in other schemes match the main tracks: the same renditions, order and labels."""
 
-    def followed(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
+    def matched(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
         by_rendition = {track.rendition.id: track for track in tracks}
         return tuple(
             replace(by_rendition[track.rendition.id], rendition=track.rendition)
@@ -96,9 +96,9 @@ def with_copies(presentation: Presentation) -> Presentation:
     copies = (
         replace(
             copy,
-            video=followed(copy.video, presentation.video),
-            audio=followed(copy.audio, presentation.audio),
-            trick=followed(copy.trick, presentation.trick),
+            video=matched(copy.video, presentation.video),
+            audio=matched(copy.audio, presentation.audio),
+            trick=matched(copy.trick, presentation.trick),
         )
         for copy in presentation.copies
     )
@@ -109,14 +109,14 @@ def with_copies(presentation: Presentation) -> Presentation:
 # --- finding and removing tracks ----------------------------------------------------------------------------------
 
 
-def _is(track: StoredTrack, name: str) -> bool:
+def _has_id(track: StoredTrack, name: str) -> bool:
     return name in (track.id, track.rendition.id)
 
 
 def find(presentation: Presentation, name: str) -> StoredTrack:
     """Find a track by its id or by that of its rendition; raise `ConfigError` if there is none."""
     tracks = stored_tracks(replace(presentation, copies=()))
-    matches = [track for track in tracks if _is(track, name)]
+    matches = [track for track in tracks if _has_id(track, name)]
     if not matches:
         existing = ", ".join(track.rendition.id for track in tracks)
         raise ConfigError(f"{presentation.title!r} has no track {name!r}; it has {existing}")
@@ -135,10 +135,10 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
     """
     for name in names:
         find(presentation, name)
-    gone = set(names)
+    removed = set(names)
 
     def kept(tracks: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
-        return tuple(track for track in tracks if gone.isdisjoint((track.id, track.rendition.id)))
+        return tuple(track for track in tracks if removed.isdisjoint((track.id, track.rendition.id)))
 
     video = kept(presentation.video)
     codecs = {track.rendition.codec for track in video}
@@ -156,31 +156,33 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
                 f"{presentation.title!r} would have no {kind} left for HLS, only for DASH: keep one in another codec"
             )
     if audio and not any(track.rendition.default for track in audio):
-        audio = played(audio, _first_to_play(audio))
+        audio = with_default_programme(audio, _default_programme(audio))
     programmes = {track.rendition.track_index for track in audio}
     thumbnails, poster = presentation.thumbnails, presentation.poster
     return replace(
         presentation,
         video=video,
-        # Trick play without pictures of its codec is useless.
+        # Players need video of the same codec to use a trick-play track.
         trick=tuple(track for track in kept(presentation.trick) if track.rendition.codec in codecs),
         audio=audio,
         audio_files=tuple(file for file in presentation.audio_files if file.track_index in programmes),
         text=kept(presentation.text),
-        thumbnails=None if thumbnails and any(_is(thumbnails, name) for name in gone) else thumbnails,
-        poster=None if poster and any(_is(poster, name) for name in gone) else poster,
+        thumbnails=None if thumbnails and any(_has_id(thumbnails, name) for name in removed) else thumbnails,
+        poster=None if poster and any(_has_id(poster, name) for name in removed) else poster,
     )
 
 
-def _first_to_play(audio: Sequence[Track[AudioRendition]]) -> int:
+def _default_programme(audio: Sequence[Track[AudioRendition]]) -> int:
     """Return the number of the default programme: the first without a special role."""
     special = {DISPOSITIONS[role] for role in (AudioRole.COMMENTARY, AudioRole.DESCRIPTION, AudioRole.HEARING_IMPAIRED)}
     plain = (track for track in audio if special.isdisjoint(track.rendition.roles))
     return next(plain, audio[0]).rendition.track_index
 
 
-def played(audio: Sequence[Track[AudioRendition]], index: int | None) -> tuple[Track[AudioRendition], ...]:
-    """Return the tracks with a programme as the default; None for no default."""
+def with_default_programme(
+    audio: Sequence[Track[AudioRendition]], index: int | None
+) -> tuple[Track[AudioRendition], ...]:
+    """Return audio tracks with the programme of this index as the default; None for no default."""
     return tuple(
         replace(track, rendition=replace(track.rendition, default=track.rendition.track_index == index))
         for track in audio
@@ -207,7 +209,7 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             audio=tuple(
-                replace(each, rendition=_heard_as(each.rendition, label))
+                replace(each, rendition=_relabelled_audio(each.rendition, label))
                 if each.rendition.track_index == index
                 else each
                 for each in presentation.audio
@@ -220,7 +222,7 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             text=tuple(
-                replace(each, rendition=_read_as(each.rendition, label))
+                replace(each, rendition=_relabelled_text(each.rendition, label))
                 if each.rendition.programme == programme
                 else each
                 for each in presentation.text
@@ -241,7 +243,7 @@ def _check_name(presentation: Presentation, rendition: object, label: Label) -> 
         raise ConfigError(f"another programme of {presentation.title!r} is named {label.name!r}; choose another name")
 
 
-def _heard_as(rendition: AudioRendition, label: Label) -> AudioRendition:
+def _relabelled_audio(rendition: AudioRendition, label: Label) -> AudioRendition:
     roles = rendition.roles
     if label.role is not None:
         disposition = DISPOSITIONS.get(AudioRole(label.role))
@@ -257,7 +259,7 @@ def _heard_as(rendition: AudioRendition, label: Label) -> AudioRendition:
     )
 
 
-def _read_as(rendition: TextRendition, label: Label) -> TextRendition:
+def _relabelled_text(rendition: TextRendition, label: Label) -> TextRendition:
     return replace(
         rendition,
         language=_language(label.language) or rendition.language,
@@ -279,7 +281,7 @@ def with_default(presentation: Presentation, name: str) -> Presentation:
     chosen = find(presentation, name)
     rendition = chosen.rendition
     if isinstance(rendition, AudioRendition):
-        return replace(presentation, audio=played(presentation.audio, rendition.track_index))
+        return replace(presentation, audio=with_default_programme(presentation.audio, rendition.track_index))
     if any(track.id == chosen.id for track in presentation.video):
         return replace(
             presentation,
@@ -292,12 +294,12 @@ def with_default(presentation: Presentation, name: str) -> Presentation:
 
 
 def ordered(presentation: Presentation, names: Sequence[str]) -> Presentation:
-    """Put tracks first, in this order; raise `ConfigError` if one does not exist."""
+    """Move tracks to the front, in the order of ``names``; raise `ConfigError` if one does not exist."""
     for name in names:
         find(presentation, name)
 
     def place(track: StoredTrack) -> int:
-        return next((number for number, name in enumerate(names) if _is(track, name)), len(names))
+        return next((number for number, name in enumerate(names) if _has_id(track, name)), len(names))
 
     return replace(
         presentation,

@@ -120,7 +120,7 @@ def _extended(
     """Append tracks to a presentation."""
     existing, audio = presentation.audio, [track for part in parts for track in part.audio]
     if any(track.rendition.default for track in audio):
-        existing = changes.played(existing, None)
+        existing = changes.with_default_programme(existing, None)
     copied = {
         copy.protection.scheme: [
             track

@@ -147,7 +147,7 @@ def test_a_restart_reuses_the_disk_and_checks_it(origin: FaultyOrigin, settings:
     assert origin.asked[path_of("film", 2)] == 1
 
 
-def test_what_is_no_file_on_the_disk_is_replaced_and_never_waited_for(
+def test_a_cache_entry_that_is_not_a_regular_file_is_replaced_without_waiting_for_it(
     origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path
 ) -> None:
     with edge_running(settings) as url:
@@ -346,7 +346,7 @@ def test_a_ring_of_two_edges_ends_with_an_error_instead_of_a_storm(settings: Edg
         ("/film/tracks/x/0.m4s", 404),
     ],
 )
-def test_strange_paths_never_reach_upstream(
+def test_malformed_paths_never_reach_upstream(
     path: str, status: int, origin: FaultyOrigin, settings: EdgeSettings
 ) -> None:
     with edge_running(settings) as url:
@@ -435,7 +435,7 @@ def test_with_a_full_disk_objects_are_served_without_being_cached(
     assert files(settings.disk) == []
 
 
-def test_wrong_settings_get_one_line(settings: EdgeSettings, tmp_path: Path) -> None:
+def test_wrong_settings_are_reported_in_one_line(settings: EdgeSettings, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x")
     for wrong in (

@@ -44,7 +44,7 @@ def edge(origin: str, folder: Path, *words: str) -> tuple[str, ...]:
     return ("edge", "--origin", origin, "--disk", str(folder / "disk"), "--decisions", str(folder / "log"), *words)
 
 
-def test_an_edge_that_is_killed_while_bytes_arrive_comes_back_with_whole_objects_only(tmp_path: Path) -> None:
+def test_an_edge_that_is_killed_during_a_fetch_restarts_with_complete_objects_only(tmp_path: Path) -> None:
     with running(FaultyOrigin(size_bytes=2_000_000)) as origin:
         release = threading.Event()
 

@@ -166,7 +166,7 @@ def test_a_plan_that_is_too_large_or_malformed_is_refused_in_one_line(origin: Fa
             read_plan(plan(tmp_path, "film", **changes))
 
 
-def test_the_window_is_looked_up_on_the_clock_also_across_midnight() -> None:
+def test_a_fill_window_may_span_midnight() -> None:
     made = FillPlan("north/1", "22:30", 4.0, 1.0, 1, (), 0)
     day = datetime(2026, 11, 28)
     assert left_s(made, day.replace(hour=22, minute=29, second=59)) == 0

@@ -79,7 +79,7 @@ def test_tokens_and_plans_are_checked_at_the_edge(store: MemoryStore, tmp_path: 
             assert metric(edge, "headend_edge_denied_total") == 7
 
 
-def test_the_log_of_a_rough_day_replays_without_a_difference(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_log_of_faults_and_restarts_replays_without_a_difference(store: MemoryStore, tmp_path: Path) -> None:
     """Ten thousand requests over 32 connections, with a shield, faults, evictions and a restart."""
     put_release(store, title="long", segments=tuple(random.Random(n).randbytes(2000 + n) for n in range(60)))
     paths = [f"/long/tracks/{PICTURE}/{number}.m4s" for number in range(1, 61)]

@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_the_results_and_ends_all_children(scenario: Path, store: s
         (("--live", "--store", "{empty}", "--seed", "1", "--seed", "2"), "at most once, and neither"),
     ],
 )
-def test_an_unplayable_scenario_is_one_line(
+def test_an_unplayable_scenario_is_reported_in_one_line(
     words: tuple[str, ...], message: str, scenario: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -80,7 +80,7 @@ def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Pl
         wait_until(lambda: asked(url) == [second, first])
 
 
-def test_a_viewer_keeps_his_number_and_his_edge(plan: Plan) -> None:
+def test_a_viewer_keeps_its_number_and_its_edge(plan: Plan) -> None:
     two = Plan(plan.edges, replicas=2, ttl_s=1)
     with running(SteeringSettings(two, check_s=60)) as url:
         wait_until(lambda: asked(url) == [])  # these edges don't run
@@ -89,7 +89,7 @@ def test_a_viewer_keeps_his_number_and_his_edge(plan: Plan) -> None:
         assert document["RELOAD-URI"] == "film?viewer=7"
 
 
-def test_networks_decide_and_only_trusted_proxies_may_speak_for_viewers(port: int) -> None:
+def test_viewers_are_assigned_by_network_and_only_trusted_proxies_may_state_their_address(port: int) -> None:
     edges = tuple(steered_edge(f"{isp}/1=http://{host}:{port}") for isp, host in zip("ab", HOSTS, strict=True))
     networks = (("a", ipaddress.ip_network("10.1.0.0/16")), ("b", ipaddress.ip_network("127.0.0.0/8")))
     loopback = (ipaddress.ip_network("127.0.0.1/32"),)
@@ -140,7 +140,7 @@ def test_an_invalid_title_is_404(path: str, plan: Plan) -> None:
 @pytest.mark.parametrize(
     "query", ["?" + "_HLS_pathway=" * 100, "?viewer=99999999999999", "?viewer=-1", "?_DASH_pathway=%22a,b%22", "?%00"]
 )
-def test_strange_queries_are_still_answered(query: str, plan: Plan) -> None:
+def test_malformed_queries_are_still_answered(query: str, plan: Plan) -> None:
     with running(SteeringSettings(plan)) as url:
         asked(url, query)
 

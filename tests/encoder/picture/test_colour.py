@@ -120,7 +120,7 @@ def test_the_masters_stated_peak_becomes_white(tmp_path: Path) -> None:
     assert mid < reference < white - 10
 
 
-def test_metadata_of_single_frames_are_not_followed(tmp_path: Path) -> None:
+def test_metadata_of_single_frames_is_ignored(tmp_path: Path) -> None:
     film = look_at(make_bright(tmp_path / "film.mp4", (1000, 203, 40, 0), max_cll=1000, frame_cll=4000))
     made = encode_chunk(film, film.chunks[0], [RENDITION], tmp_path / "out")
     means = [luma_of(frame)[20:70, 10:30].mean() for frame in frames(made["avc"])]

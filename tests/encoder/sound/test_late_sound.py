@@ -32,7 +32,7 @@ def make_late(path: Path, codec: str, late_s: Fraction) -> Path:
 
 
 @pytest.mark.parametrize("codec", ["ac3", "mp2", "aac"])
-def test_sound_that_begins_after_seven_megabytes_is_heard_at_its_time(codec: str, tmp_path: Path) -> None:
+def test_sound_whose_first_packet_follows_seven_megabytes_of_picture_keeps_its_time(codec: str, tmp_path: Path) -> None:
     film = look_at(make_late(tmp_path / "late.ts", codec, Fraction(11, 2)))
     (track,) = film.probe.audio
     assert (track.channels, track.layout, track.sample_rate_hz) == (2, "stereo", 48_000)
@@ -51,7 +51,7 @@ def test_sound_that_begins_after_seven_megabytes_is_heard_at_its_time(codec: str
     assert begins == pytest.approx([float(at) for at in BEEPS_S], abs=0.01)
 
 
-def test_an_empty_stream_is_left_out_with_a_line(tmp_path: Path) -> None:
+def test_an_empty_stream_is_left_out_and_reported(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.ts", sound=[Sound(codec="ac3")], size=(160, 90))
     dead = tmp_path / "dead.ts"
     run_ffmpeg(

@@ -103,7 +103,7 @@ def test_every_layout_has_a_matrix_of_the_standards_coefficients(layout: str) ->
 
 
 @pytest.mark.parametrize("layout", [name for name in sorted(CHANNELS) if "LFE" in CHANNELS[name]])
-def test_the_lfe_is_in_no_stereo_mix(layout: str) -> None:
+def test_stereo_mixes_leave_out_the_lfe(layout: str) -> None:
     names = CHANNELS[layout].split()
     rows = coefficients(pan(make_audio_track(channels=len(names), layout=layout), "2.0")[0])
 
@@ -139,7 +139,7 @@ def test_no_channel_of_a_named_layout_is_lost(layout: str) -> None:
         ("6 channels (FL+FC+FR+BL+BR+LFE)", {"FR": {2: 1}, "FC": {1: 1}, "LFE": {5: 1}, "BL": {3: 1}}),
     ],
 )
-def test_five_one_is_made_by_name(layout: str, rows: dict[str, dict[int, float]]) -> None:
+def test_wider_layouts_are_mixed_to_5_1_by_channel_names(layout: str, rows: dict[str, dict[int, float]]) -> None:
     made = matrix(make_audio_track(channels=channel_count(layout), layout=layout), "5.1")
     for name, row in rows.items():
         assert made[name] == pytest.approx(row, abs=1e-5), name

@@ -83,7 +83,7 @@ def test_an_aac_packets_first_element_is_read(head: str, header: str, words: str
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2video", "prores", "ac3", "eac3", "mp2", "mp3", "aac", "vp9"])
 @pytest.mark.parametrize("length", [0, 1, 4, 7, 8, 40])
-def test_no_bytes_crash_the_readers(codec: str, length: int) -> None:
+def test_arbitrary_bytes_do_not_crash_the_parsers(codec: str, length: int) -> None:
     for filling in (0, 0x0B, 0xFF):
         of_picture(codec, bytes([filling]) * length)
         of_sound(codec, bytes([filling]) * length)

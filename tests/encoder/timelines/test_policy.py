@@ -55,7 +55,7 @@ def test_the_parts_of_a_programme_are_checked_one_by_one() -> None:
         check(joined)
 
 
-def test_even_sound_is_counted() -> None:
+def test_continuous_sound_is_not_resampled() -> None:
     assert policy.resampling(None, 48_000) == {}
     assert policy.resampling(track_of((0, 9)).timeline, 48_000) == {}
 

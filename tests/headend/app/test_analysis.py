@@ -76,7 +76,7 @@ def test_a_master_shorter_than_a_gop_is_tried_whole(tmp_path: Path) -> None:
     assert "analysis takes about" in "".join(found.analysis.decisions)
 
 
-def test_one_frame_is_a_title_too(tmp_path: Path) -> None:
+def test_a_title_may_be_a_single_frame(tmp_path: Path) -> None:
     _, found = fitted(clip(tmp_path / "frame.mkv", "testsrc2=s=320x180:r=25", 1), tmp_path)
 
     assert found.analysis.excerpts == 1

@@ -115,7 +115,7 @@ def test_a_silent_job_does_not_block_a_loop_that_stops_listening() -> None:
         (70, headend.HeadendError),
     ],
 )
-def test_a_failure_is_of_the_kind_that_its_status_says(status: int, kind: type[headend.HeadendError]) -> None:
+def test_the_type_of_an_exception_follows_from_the_exit_status(status: int, kind: type[headend.HeadendError]) -> None:
     failed = """print('{"event": "failed", "error": "SomethingInside", "message": "what happened"}')"""
     with pytest.raises(headend.HeadendError, match=r"^what happened$") as caught:
         submission_of(f"import sys; {failed}; sys.exit({status})").result()

@@ -34,7 +34,7 @@ def test_a_codec_is_one_file(tmp_path: Path) -> None:
         assert codec not in texts["multivariant.m3u8"], "HLS can't name it"
 
 
-def test_codecs_have_names_of_their_own() -> None:
+def test_codecs_have_different_names() -> None:
     for field in ("codec", "encoder", "sample_entry", "configuration_box"):
         assert len({getattr(one, field) for one in media_codecs()}) == len(media_codecs())
     assert len({one.label for one in VIDEO}) == len(VIDEO)

@@ -27,7 +27,7 @@ def test_a_profile_wins_over_all_defaults() -> None:
     assert (settings["effort"].value, settings["ladder"].value) == ("draft", "web")
 
 
-def test_a_cluster_in_a_stronger_source_replaces_that_of_a_weaker() -> None:
+def test_a_cluster_from_a_source_with_precedence_replaces_the_other() -> None:
     own = {"workers", "scheduler"}
     farm, local = {"scheduler": "tcp://farm:8786"}, {"workers": 2}
     documents: list[dict[str, object]] = [
@@ -41,7 +41,7 @@ def test_a_cluster_in_a_stronger_source_replaces_that_of_a_weaker() -> None:
     assert set(found.settings("here")) == {"workers"}
 
 
-def test_options_of_other_commands_may_stand_in_a_file() -> None:
+def test_options_of_other_commands_are_allowed_in_a_file() -> None:
     assert merge({"defaults": {"store": "s3://films/vod"}}).defaults["store"].value == "s3://films/vod"
 
 
@@ -56,13 +56,13 @@ def test_options_of_other_commands_may_stand_in_a_file() -> None:
         ({"defaults": {"ladder": {"a": 1}}}, "is not text, a number"),
     ],
 )
-def test_a_mistake_is_named_with_its_file(document: dict[str, object], output: str) -> None:
+def test_an_error_names_its_file(document: dict[str, object], output: str) -> None:
     with pytest.raises(ConfigError, match=output) as caught:
         merge(document)
     assert "/0/headend.toml" in str(caught.value)
 
 
-def test_an_unknown_profile_names_those_there_are() -> None:
+def test_the_error_for_an_unknown_profile_lists_the_existing_ones() -> None:
     with pytest.raises(ConfigError, match=r"no profile .x.; headend\.toml has: trailer"):
         merge({"profiles": {"trailer": {}}}).settings("x")
 
@@ -82,7 +82,7 @@ def test_the_nearest_project_file_applies_below_its_folder(folder: Path) -> None
     assert configuration.find() == (folder / "project" / "headend.toml",)
 
 
-def test_sources_are_shown_in_the_order_in_which_they_win(
+def test_sources_are_shown_in_order_of_precedence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "project" / "headend.toml").write_text(

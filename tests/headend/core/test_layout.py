@@ -28,7 +28,7 @@ def test_names_that_could_leave_the_folder_or_confuse_a_url_are_refused(title: s
 
 
 @given(st.text(max_size=70))
-def test_a_title_that_passes_holds_nothing_but_small_letters_digits_and_dashes(title: str) -> None:
+def test_a_valid_title_has_only_lower_case_letters_digits_and_dashes(title: str) -> None:
     try:
         layout.check_title(title)
     except ConfigError:
@@ -59,7 +59,7 @@ def test_a_release_names_tracks_relative_to_its_own_folder() -> None:
     assert named == layout.track_init("film", "avc-3f")
 
 
-def test_all_objects_of_a_title_but_its_mark_are_in_its_folder() -> None:
+def test_all_objects_of_a_title_except_its_marker_are_in_its_folder() -> None:
     paths = [
         layout.current("film"), layout.receipts("film"), layout.attempts("film"), layout.tracks("film"),
         layout.releases("film"), layout.holds("film"), layout.sweeps("film"),

@@ -34,6 +34,6 @@ def test_a_mistake_is_named(changed: str, output: str, tmp_path: Path) -> None:
         prices.load(str(path))
 
 
-def test_an_unknown_table_names_those_there_are() -> None:
+def test_the_error_for_an_unknown_table_lists_the_existing_ones() -> None:
     with pytest.raises(ConfigError, match="aws"):
         prices.load("nowhere")

@@ -134,7 +134,7 @@ def test_a_quota_of_a_control_group_counts_as_cores(tmp_path: Path) -> None:
     assert available_cores(tmp_path / "none", tmp_path / "none") == here
 
 
-def test_a_missing_program_is_a_clear_failure() -> None:
+def test_a_missing_program_is_reported() -> None:
     with pytest.raises(ToolFailed, match="No such file"):
         run(["/nowhere/ffmpeg"])
 

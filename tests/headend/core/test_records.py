@@ -23,7 +23,7 @@ def test_attempts_are_read_by_task_and_number() -> None:
     assert records.attempts(store, "third") == ()
 
 
-def test_a_second_run_keeps_the_firsts_records() -> None:
+def test_a_second_run_keeps_the_records_of_the_first() -> None:
     store = MemoryStore()
     for number, output in [(1, "first run"), (2, "first run"), (1, "second run")]:
         records.write_attempt(store, "film", make_attempt("t1", number, stderr=output))
@@ -43,12 +43,12 @@ def test_no_secret_is_recorded() -> None:
     assert found.at.endswith("+00:00")
 
 
-def test_an_error_without_a_command_makes_a_record_too() -> None:
+def test_an_error_without_a_command_is_recorded() -> None:
     attempt = records.attempt_of("t1", 3, StorageError("the disk is full"))
     assert (attempt.number, attempt.error, attempt.argv, attempt.stderr) == (3, "the disk is full", (), "")
 
 
-def test_a_damaged_record_is_named() -> None:
+def test_the_error_for_a_damaged_record_names_its_key() -> None:
     store = MemoryStore()
     key = layout.attempt("film", "t1", 1)
     store.put(key, msgspec.json.encode({"kind": "Attempt", "version": 1, "body": {"task": 1}}))
@@ -94,7 +94,7 @@ def test_a_failure_replaces_its_begun_record_and_earlier_runs_are_lost() -> None
     ]
 
 
-def test_a_run_that_was_killed_before_it_began_hides_no_lost_one() -> None:
+def test_an_earlier_run_counts_as_lost_if_the_failed_run_recorded_no_begin() -> None:
     store = MemoryStore()
     records.begin(store, "film", *begun("t1", 1, "tcp://10.0.0.9:1"))
     records.write_attempt(store, "film", make_attempt("t1", 2))

@@ -127,7 +127,7 @@ def test_common_rates_have_the_timescales_that_players_know() -> None:
         (Fraction(120), 240, 720, 3600),
     ],
 )
-def test_the_usual_grid(rate: Fraction, gop_frames: int, segment_frames: int, chunk_frames: int) -> None:
+def test_the_grid_of_default_settings(rate: Fraction, gop_frames: int, segment_frames: int, chunk_frames: int) -> None:
     grid = six_seconds(rate)
 
     assert (grid.gop_frames, grid.segment_frames, grid.chunk_frames) == (gop_frames, segment_frames, chunk_frames)
@@ -140,7 +140,7 @@ def test_a_tail_of_half_a_second_is_a_segment_and_a_shorter_one_is_not() -> None
     assert six_seconds(Fraction(24000, 1001), 144 + 11).segment_bounds() == (0, 155)
 
 
-def test_a_sliver_after_a_whole_chunk_makes_no_chunk_of_its_own() -> None:
+def test_a_short_rest_is_merged_into_the_last_chunk() -> None:
     grid = six_seconds(Fraction(24), 720 + 1)
 
     assert [(chunk.first_frame, chunk.end_frame) for chunk in grid.chunks()] == [(0, 721)]

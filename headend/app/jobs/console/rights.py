@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headend.core.errors import ConfigError
 
-SHORTEST = 24
+MIN_TOKEN_CHARACTERS = 24
 VARIABLE = "HEADEND_CONSOLE_TOKENS"
 """Holds the tokens if there is no file; ``;`` may be used in place of newlines."""
 _LINE = re.compile(r"(read|operate)[ \t]+(\S+)")
@@ -73,9 +73,9 @@ def parse(text: str, place: str) -> Tokens:
         match = _LINE.fullmatch(content)
         if match is None:
             raise ConfigError(f"{place}, line {number} is neither 'read TOKEN' nor 'operate TOKEN'")
-        if len(match[2]) < SHORTEST:
+        if len(match[2]) < MIN_TOKEN_CHARACTERS:
             raise ConfigError(
-                f"{place}, line {number} has a token of fewer than {SHORTEST} characters: make a longer one"
+                f"{place}, line {number} has a token of fewer than {MIN_TOKEN_CHARACTERS} characters: make a longer one"
             )
         secrets.append((match[2].encode(), Right[match[1].upper()]))
     if not secrets:

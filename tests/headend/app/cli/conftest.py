@@ -19,7 +19,7 @@ class Made:
 
     master: Path
     store: Path
-    said: dict[str, Any]
+    output: dict[str, Any]
     stderr: str
 
 

@@ -87,16 +87,16 @@ def refused(capsys: pytest.CaptureFixture[str], source: str | Path, *more: str) 
     return status, line
 
 
-@pytest.mark.parametrize(("text", "told"), DOCUMENTS.values(), ids=DOCUMENTS)
+@pytest.mark.parametrize(("text", "message"), DOCUMENTS.values(), ids=DOCUMENTS)
 def test_malformed_documents_are_refused(
-    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "film.cpix"
     path.touch(0o600)
     path.write_text(text)
     status, line = refused(capsys, f"cpix:{path}")
     assert status == 2
-    assert any(one in line for one in told.split("|")), line
+    assert any(one in line for one in message.split("|")), line
 
 
 def test_documents_are_read_in_linear_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,17 +137,17 @@ PATHS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("prefix", ["", "cpix:"])
-@pytest.mark.parametrize(("make", "told"), PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize(("make", "message"), PATHS.values(), ids=PATHS)
 def test_malformed_files_are_refused(
-    prefix: str, make: Callable[[Path], object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prefix: str, make: Callable[[Path], object], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "keys"
     make(path)
-    if path.is_file() and "chmod" not in told:
+    if path.is_file() and "chmod" not in message:
         path.chmod(0o600)
     status, line = refused(capsys, f"{prefix}{path}")
     assert status == 2
-    assert told in line or (prefix and ("is not XML" in line or "has more than" in line)), line
+    assert message in line or (prefix and ("is not XML" in line or "has more than" in line)), line
 
 
 def test_a_file_from_windows_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,7 @@ def test_a_file_from_windows_is_read(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "message"),
     [
         ("", "keys come from a file"),
         ("env:", "is not a key source"),
@@ -178,14 +178,14 @@ def test_a_file_from_windows_is_read(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("speke+https://keys.example/x\r\nHost: other", "is not a URL"),
     ],
 )
-def test_malformed_addresses_are_refused(address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_addresses_are_refused(address: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, line = refused(capsys, address)
-    assert (status, told in line) == (2, True), line
+    assert (status, message in line) == (2, True), line
     assert "secret@" not in line
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "message"),
     [
         ({speke.TOKEN: "abc\ncanary"}, f"{speke.TOKEN} has characters"),
         ({speke.TOKEN: "canary\N{SNOWMAN}"}, f"{speke.TOKEN} has characters"),
@@ -195,12 +195,12 @@ def test_malformed_addresses_are_refused(address: str, told: str, capsys: pytest
     ],
 )
 def test_malformed_credentials_are_not_shown(
-    variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     status, line = refused(capsys, "env:FILM_KEYS" if "FILM_KEYS" in variables else "speke+http://127.0.0.1:9/x")
-    assert (status, told in line, "canary" in line) == (2, True, False), line
+    assert (status, message in line, "canary" in line) == (2, True, False), line
 
 
 def of_others(_: bytes) -> tuple[int, bytes]:
@@ -233,12 +233,12 @@ ANSWERS: dict[str, tuple[Answer, dict[str, str], int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "headers", "wanted", "told"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(("answer", "headers", "wanted", "message"), ANSWERS.values(), ids=ANSWERS)
 def test_malformed_answers_are_refused(
     answer: Answer,
     headers: dict[str, str],
     wanted: int,
-    told: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -246,8 +246,8 @@ def test_malformed_answers_are_refused(
     asked: list[tuple[dict[str, str], bytes]] = []
     with speke_server(answer, asked=asked, headers=headers) as address:
         status, line = refused(capsys, address)
-    assert (status, told in line, "canary" in line) == (wanted, True, False), line
-    assert len(asked) == (speke.ATTEMPTS if "try again" in told else 1)
+    assert (status, message in line, "canary" in line) == (wanted, True, False), line
+    assert len(asked) == (speke.ATTEMPTS if "try again" in message else 1)
 
 
 def test_malformed_certificates_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +257,7 @@ def test_malformed_certificates_are_refused(tmp_path: Path, capsys: pytest.Captu
     broken = tmp_path / "broken.pem"
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     fifo(tmp_path / "pipe")
-    for path, told in (
+    for path, message in (
         (tmp_path / "none.pem", "can't be read: No such file"),
         (broken, "is not a readable PEM certificate"),
         (keys, "is not a readable PEM certificate"),
@@ -266,17 +266,17 @@ def test_malformed_certificates_are_refused(tmp_path: Path, capsys: pytest.Captu
     ):
         assert run(["keys", "export", "film", "--keys", str(keys), "--for", str(path)]) == 2
         output = capsys.readouterr()
-        assert (output.out, told in output.err) == ("", True), output.err
+        assert (output.out, message in output.err) == ("", True), output.err
     sealed = tmp_path / "sealed.cpix"
     public = make_certificate(tmp_path)[0]
     sealed.write_bytes(cpix.write("film", make_names(), make_keys(), public))
-    for path, told in (
+    for path, message in (
         (public, "chmod 600"),
         (keys, "is not a PEM private key"),
         (tmp_path / "pipe", "is not a regular file"),
     ):
         status, line = refused(capsys, f"cpix:{sealed}", "--cpix-key", str(path))
-        assert (status, told in line) == (2, True), line
+        assert (status, message in line) == (2, True), line
 
 
 def test_a_key_for_another_scheme_is_missing_and_a_source_that_fails_is_an_error(

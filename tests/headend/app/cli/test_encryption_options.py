@@ -54,7 +54,7 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("--protect", "cbcs"), "add --keys"),
         (("--keys", "film.keys"), "add --protect"),
@@ -78,10 +78,10 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         (("--cpix-key", "me.pem"), "add --keys cpix:FILE"),
     ],
 )
-def test_contradictory_options_are_refused_in_a_line(words: tuple[str, ...], told: str) -> None:
+def test_contradictory_options_are_refused_in_a_line(words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(ConfigError, match=r"title 1 \(film.mov\)") as error:
         protection_of(*words)
-    assert told in error.value.message
+    assert expected in error.value.message
     assert "secret" not in error.value.message
 
 

@@ -63,7 +63,7 @@ def leaves() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", leaves(), ids=" ".join)
-def test_every_command_explains_itself_and_knows_json_and_verbose(
+def test_every_command_has_help_and_the_options_json_and_verbose(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "--help"]) == 0

@@ -36,7 +36,7 @@ def store(made: Made, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made.store, tmp_path / "store"))
 
 
-def said_by(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
+def json_of(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
     capsys.readouterr()
     assert run([*map(str, words), "--json"]) == 0
     found: dict[str, object] = json.loads(capsys.readouterr().out)
@@ -47,13 +47,13 @@ def media_of(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.glob("titles/film/tracks/*/*") if p.is_file()}
 
 
-def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
+def test_changing_subtitles_labels_and_order_writes_no_segment(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sidecar = tmp_path / "film.de.srt"
     sidecar.write_text(GERMAN)
     before, first = media_of(store), current_release(open_store(StoreSettings(str(store))), "film")
-    told = said_by(
+    edited = json_of(
         capsys,
         *("edit", "film", "--store", store, "--yes"),
         *("--add-subtitles", f"{sidecar}:de:sdh:Deutsch", "--relabel", "aac-2.0-96k-en:fr:dub:Français"),
@@ -61,7 +61,7 @@ def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
     )
     opened = open_store(StoreSettings(str(store)))
     now = current_presentation(opened, "film")
-    assert now.release == told["release"] != first
+    assert now.release == edited["release"] != first
     assert [track.rendition.id for track in now.text] == ["vtt-de-sdh", "wvtt-de-sdh"]
     assert {track.rendition.name for track in now.audio} == {"Français"}
     assert {track.rendition.language for track in now.audio} == {"fr"}
@@ -76,7 +76,7 @@ def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
 
     assert run(["publish", "film", "--release", first, "--store", str(store), "--yes"]) == 0
     assert current_release(opened, "film") == first
-    rows = said_by(capsys, "releases", "film", "--store", store)["releases"]
+    rows = json_of(capsys, "releases", "film", "--store", store)["releases"]
     assert isinstance(rows, list)
     assert {row["release"]: row["is_current"] for row in rows} == {first: True, now.release: False}
 
@@ -151,7 +151,7 @@ def test_impossible_commands_are_reported_in_one_line(
     assert message in output and output.count("\n") == 1
 
 
-def test_nothing_changes_without_an_answer_or_in_a_dry_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_changes_without_confirmation_or_in_a_dry_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {str(p): p.read_bytes() for p in store.rglob("*") if p.is_file()}
     for words in (
         ["edit", "film", "--remove", "vp9-90p-36k"],
@@ -167,10 +167,10 @@ def test_nothing_changes_without_an_answer_or_in_a_dry_run(store: Path, capsys: 
 
 def test_a_deleted_title_is_removed_when_its_grace_is_over(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
-    assert said_by(capsys, "gc", "--store", store, "--yes")["titles"] == []
-    found = said_by(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--dry-run")
+    assert json_of(capsys, "gc", "--store", store, "--yes")["titles"] == []
+    found = json_of(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--dry-run")
     assert (store / "titles/film/tracks").exists() and isinstance(found["bytes"], int) and found["bytes"] > 100_000
-    assert said_by(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--yes")["bytes"] == found["bytes"]
+    assert json_of(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--yes")["bytes"] == found["bytes"]
     assert not (store / "titles/film").exists()
 
 

@@ -77,10 +77,10 @@ class TestProgress:
         assert later.left_s == pytest.approx(10)
         assert later.realtime == pytest.approx(0.5 * float(GRID.duration_s) / 10)
 
-    def test_nothing_to_do_is_all_done(self) -> None:
+    def test_progress_without_tasks_is_complete(self) -> None:
         assert Encoding(planned()).progress(1).share == 1
 
-    def test_a_failed_attempt_starts_anew_and_counts_unless_it_was_the_last(self) -> None:
+    def test_a_failed_attempt_starts_again_and_counts_unless_it_was_the_last(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
         encoding.note(Advance("a", 60))
         encoding.note(failed("a", 1, ToolFailed("x"), last=False))

@@ -13,18 +13,18 @@ from tests.headend.app.cli.conftest import Made
 
 def test_probe_counts_frames_instead_of_listing_them(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["probe", str(made.master), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["video"]["frame_count"], said["video"]["frame_rate"]) == (50, "25/1")
-    assert said["video"]["keyframes"][0] == 0
-    assert "pts_ticks" not in json.dumps(said)
-    assert said["audio"][0]["language"] == "en"
+    output = json.loads(capsys.readouterr().out)
+    assert (output["video"]["frame_count"], output["video"]["frame_rate"]) == (50, "25/1")
+    assert output["video"]["keyframes"][0] == 0
+    assert "pts_ticks" not in json.dumps(output)
+    assert output["audio"][0]["language"] == "en"
 
 
 def test_probe_prints_rate_colour_and_tracks(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["probe", str(made.master)]) == 0
-    said = capsys.readouterr().out
-    assert "50 at 25 frames/s" in said and "320x180" in said and "2 (stereo)" in said
-    assert "\x1b" not in said
+    output = capsys.readouterr().out
+    assert "50 at 25 frames/s" in output and "320x180" in output and "2 (stereo)" in output
+    assert "\x1b" not in output
 
 
 def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,16 +42,16 @@ def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
 def test_titles_and_show_list_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["titles", "--store", str(made.store), "--long", "--json"]) == 0
     titles = json.loads(capsys.readouterr().out)["titles"]
-    assert [(title["title"], title["release"]) for title in titles] == [("film", made.said["release"])]
+    assert [(title["title"], title["release"]) for title in titles] == [("film", made.output["release"])]
     assert run(["show", "film", "--store", str(made.store), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out).items() <= made.said.items()
+    assert json.loads(capsys.readouterr().out).items() <= made.output.items()
     assert run(["show", "film", "--store", str(made.store)]) == 0
-    said = capsys.readouterr().out
-    assert "/film/multivariant.m3u8" in said
-    assert all(rendition["id"] in said for rendition in made.said["renditions"])
+    output = capsys.readouterr().out
+    assert "/film/multivariant.m3u8" in output
+    assert all(rendition["id"] in output for rendition in made.output["renditions"])
 
 
-def test_the_store_may_be_named_by_the_environment(
+def test_an_environment_variable_may_set_the_store(
     made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADEND_STORE", str(made.store))
@@ -59,9 +59,7 @@ def test_the_store_may_be_named_by_the_environment(
     assert "film" in capsys.readouterr().out
 
 
-def test_an_empty_store_has_no_titles_and_says_how_to_make_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_titles_of_an_empty_store_explains_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "new").mkdir()
     assert run(["titles", "--store", str(tmp_path / "new"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"titles": [], "after": None}
@@ -78,9 +76,9 @@ def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture
 
 def test_a_valid_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "film", "--store", str(made.store), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["sound"], said["findings"]) == (True, [])
-    assert said["frames"] == 50 * 8 + 3 * 3  # and for trick play, one per GOP
+    output = json.loads(capsys.readouterr().out)
+    assert (output["sound"], output["findings"]) == (True, [])
+    assert output["frames"] == 50 * 8 + 3 * 3  # and for trick play, one per GOP
 
 
 def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
@@ -88,14 +86,14 @@ def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
 ) -> None:
     store = shutil.copytree(made.store, tmp_path / "store")
     assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
-    document = store / "titles/film/releases" / made.said["release"] / "release.json"
-    said = json.loads(document.read_bytes())
-    said["body"]["presentation"]["light"]["colour"]["matrix"] = "bt2020nc"
-    document.write_text(json.dumps(said))
+    document = store / "titles/film/releases" / made.output["release"] / "release.json"
+    output = json.loads(document.read_bytes())
+    output["body"]["presentation"]["light"]["colour"]["matrix"] = "bt2020nc"
+    document.write_text(json.dumps(output))
     capsys.readouterr()
     assert run(["verify", "film", "--store", str(store)]) == 1
     faults = [line for line in capsys.readouterr().out.splitlines() if "as planned" in line]
-    videos = {rendition["track"] for rendition in made.said["renditions"] if rendition["kind"] == "video"}
+    videos = {rendition["track"] for rendition in made.output["renditions"] if rendition["kind"] == "video"}
     assert {line.split("/")[3] for line in faults} >= videos
     assert all("matrix is smpte170m, not bt2020nc as planned" in line for line in faults)
 
@@ -113,19 +111,19 @@ def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
     assert str(segment.relative_to(store)) in out and "fault" in out
     assert "error" not in err
     assert run(["verify", "film", "--store", str(store), "--json"]) == 1
-    said = json.loads(capsys.readouterr().out)
-    assert not said["sound"]
-    assert {finding["object"] for finding in said["findings"]} == {str(segment.relative_to(store))}
+    output = json.loads(capsys.readouterr().out)
+    assert not output["sound"]
+    assert {finding["object"] for finding in output["findings"]} == {str(segment.relative_to(store))}
 
 
 def test_show_prints_each_programmes_loudness_before_and_after(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    sounds = [rendition for rendition in made.said["renditions"] if rendition["kind"] == "audio"]
+    sounds = [rendition for rendition in made.output["renditions"] if rendition["kind"] == "audio"]
     assert {sound["loudness"]["result_lufs"] for sound in sounds} == {-24.0}
-    assert all(rendition["loudness"] is None for rendition in made.said["renditions"] if rendition["kind"] == "video")
+    assert all(rendition["loudness"] is None for rendition in made.output["renditions"] if rendition["kind"] == "video")
     assert run(["show", "film", "--store", str(made.store)]) == 0
     heard = sounds[0]["loudness"]
-    said = capsys.readouterr().out
-    assert f"{heard['integrated_lufs']:.1f}" in said and f"{heard['gain_db']:+.1f}" in said and "-24.0" in said
+    output = capsys.readouterr().out
+    assert f"{heard['integrated_lufs']:.1f}" in output and f"{heard['gain_db']:+.1f}" in output and "-24.0" in output
 
 
 def test_a_fitted_ladder_and_a_plan_agree(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,8 +148,8 @@ def test_a_crop_outside_the_picture_is_wrong_use(crop: str, made: Made, capsys: 
 def test_a_plan_lists_decisions_about_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1"]
     assert run([*plan, "--audio", "1:fr:commentary:Le réalisateur", "--loudness", "-27"]) == 0
-    said = capsys.readouterr().out
-    assert "audio 1 is commentary" in said and "loudness → -27 LUFS" in said
+    output = capsys.readouterr().out
+    assert "audio 1 is commentary" in output and "loudness → -27 LUFS" in output
     assert run([*plan, "--loudness", "off", "--json"]) == 0
     decisions = json.loads(capsys.readouterr().out)["body"]["decisions"]
     assert "loudness is measured and not changed" in decisions

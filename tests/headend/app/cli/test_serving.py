@@ -31,7 +31,7 @@ def test_serve_prints_its_store_and_ends_cleanly_on_sigterm(made: Made) -> None:
             with urllib.request.urlopen(f"{ready['url']}/") as answer:
                 assert [listed["title"] for listed in json.load(answer)["titles"]] == ["film"]
             with urllib.request.urlopen(f"{ready['url']}/film/multivariant.m3u8") as answer:
-                assert answer.read() == (made.store / made.said["hls"]).read_bytes()
+                assert answer.read() == (made.store / made.output["hls"]).read_bytes()
             server.send_signal(signal.SIGTERM)
             out, err = server.communicate(timeout=30)
             assert (server.returncode, out, err) == (0, "", "")
@@ -71,29 +71,29 @@ def test_serve_starts_while_s3_is_unreachable_and_serves_once_it_is_back(
             with serving(argv, "Starting s3 server on (.*)", words):
                 wait_until(lambda: status(f"{ready['url']}/readyz")[0] == 200, "the origin's readiness")
                 code, playlist = status(f"{ready['url']}/film/multivariant.m3u8")
-                assert (code, playlist) == (200, (made.store / made.said["hls"]).read_bytes())
+                assert (code, playlist) == (200, (made.store / made.output["hls"]).read_bytes())
         finally:
             server.terminate()
 
 
-def test_the_demo_goes_the_whole_way_through_s3_and_reuses_its_work(tmp_path: Path) -> None:
+def test_the_demo_publishes_to_s3_and_serves_it_and_a_second_run_reuses_the_work(tmp_path: Path) -> None:
     master = make_film(tmp_path / "My Film (1).mp4", frame_count=26, sound=[Sound()])
     demo = ("demo", "--master", master, "--s3", "--store", "kept", "--json")
     first = headend(*demo, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    said = json.loads(first.stdout)
-    assert (said["title"], said["store"], said["reused_tracks"]) == ("my-film-1", "s3://titles", 0)
-    assert [played["frames"] for played in said["played"]] == [26, 26]
-    assert said["played"][1]["manifest"].endswith("/manifest.mpd")
-    assert said["verified"]["frames"] >= 26
-    assert (tmp_path / "kept" / "titles" / said["hls"]).is_file()
+    output = json.loads(first.stdout)
+    assert (output["title"], output["store"], output["reused_tracks"]) == ("my-film-1", "s3://titles", 0)
+    assert [played["frames"] for played in output["played"]] == [26, 26]
+    assert output["played"][1]["manifest"].endswith("/manifest.mpd")
+    assert output["verified"]["frames"] >= 26
+    assert (tmp_path / "kept" / "titles" / output["hls"]).is_file()
 
     second = headend(*demo, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["encoded_tasks"] == 0
 
 
-def test_without_its_film_the_demo_says_how_to_get_it(
+def test_without_its_film_the_demo_explains_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def absent(name: str) -> None:

@@ -22,36 +22,40 @@ def submit_again(made: Made, *more: str) -> list[str]:
 
 
 def test_json_output_is_one_object_about_the_release(made: Made) -> None:
-    said = made.said
-    assert said["title"] == "film"
-    assert said["store"] == str(made.store)
-    assert (said["frames"], said["frame_rate"], said["duration_s"]) == (50, "25/1", 2.0)
-    assert (said["reused_tracks"], said["reused_parts"], said["encoded_tasks"] > 2) == (0, 0, True)
-    assert said["is_current"]
-    assert said["cpu_s"] > 0 and said["wall_s"] > 0
+    output = made.output
+    assert output["title"] == "film"
+    assert output["store"] == str(made.store)
+    assert (output["frames"], output["frame_rate"], output["duration_s"]) == (50, "25/1", 2.0)
+    assert (output["reused_tracks"], output["reused_parts"], output["encoded_tasks"] > 2) == (0, 0, True)
+    assert output["is_current"]
+    assert output["cpu_s"] > 0 and output["wall_s"] > 0
     for manifest in ("hls", "dash"):
-        assert (made.store / said[manifest]).is_file()
-    ids = [rendition["id"] for rendition in said["renditions"]]
+        assert (made.store / output[manifest]).is_file()
+    ids = [rendition["id"] for rendition in output["renditions"]]
     assert len(ids) == len(set(ids)) == 12
-    assert {rendition["codec"] for rendition in said["renditions"]} == {
+    assert {rendition["codec"] for rendition in output["renditions"]} == {
         *("avc", "hevc", "av1", "vp9", "aac", "opus", "ac3", "eac3")
     }
-    for rendition in said["renditions"]:
+    for rendition in output["renditions"]:
         picture = rendition["kind"] == "video"
         assert (rendition["width"] is None, rendition["height"] is None) == (not picture, not picture)
         assert (rendition["channels"], rendition["language"]) == ((None, None) if picture else (2, "en"))
         assert 0 < rendition["average_bps"] <= rendition["peak_bps"]
         assert rendition["segments"] == 2
-    assert [rendition["id"] for rendition in said["trick_play"]] == [
+    assert [rendition["id"] for rendition in output["trick_play"]] == [
         "avc-180p-trick",
         "av1-180p-trick",
         "vp9-180p-trick",
     ]
-    assert (said["thumbnails"]["width"], said["thumbnails"]["height"], said["thumbnails"]["sheets"]) == (320, 180, 3)
-    assert (made.store / said["thumbnails"]["index"]).is_file()
+    assert (output["thumbnails"]["width"], output["thumbnails"]["height"], output["thumbnails"]["sheets"]) == (
+        320,
+        180,
+        3,
+    )
+    assert (made.store / output["thumbnails"]["index"]).is_file()
 
 
-def test_away_from_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> None:
+def test_without_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> None:
     lines = made.stderr.splitlines()
     assert all(line.startswith("headend: ") for line in lines)
     assert lines[0] == "headend: reading the master"
@@ -62,21 +66,21 @@ def test_away_from_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> N
 
 def test_the_same_request_again_encodes_nothing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(submit_again(made, "--json")) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["encoded_tasks"], said["reused_tracks"]) == (0, made.said["tracks"])
-    assert said["release"] == made.said["release"]
-    assert said["cpu_s"] == 0
+    output = json.loads(capsys.readouterr().out)
+    assert (output["encoded_tasks"], output["reused_tracks"]) == (0, made.output["tracks"])
+    assert output["release"] == made.output["release"]
+    assert output["cpu_s"] == 0
 
 
 def test_submit_prints_the_manifests_addresses_and_what_was_reused(
     made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(submit_again(made)) == 0
-    said = capsys.readouterr().out
-    assert made.said["hls"] in said and made.said["dash"] in said
-    assert f"0 tasks encoded, {made.said['tracks']} of {made.said['tracks']} tracks reused" in said
-    [count] = re.findall(r"made +(\d+ renditions?) of", said)
-    assert run(["show", made.said["title"], "--store", made.said["store"]]) == 0
+    output = capsys.readouterr().out
+    assert made.output["hls"] in output and made.output["dash"] in output
+    assert f"0 tasks encoded, {made.output['tracks']} of {made.output['tracks']} tracks reused" in output
+    [count] = re.findall(r"made +(\d+ renditions?) of", output)
+    assert run(["show", made.output["title"], "--store", made.output["store"]]) == 0
     shown = capsys.readouterr().out
     assert re.search(rf"made +{count}\b", shown), "submit and show count the same"
 
@@ -126,8 +130,8 @@ def test_a_film_without_sound_has_renditions_of_picture_only(
 ) -> None:
     master = make_film(tmp_path / "film.mp4", frame_count=10, sound=[])
     assert run(["ladder", "fit", "smoke", str(master), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert len(said["video"]) == 8 and said["audio"] == []
+    output = json.loads(capsys.readouterr().out)
+    assert len(output["video"]) == 8 and output["audio"] == []
 
 
 def test_a_plan_is_printed_as_decisions_a_document_or_commands(
@@ -137,9 +141,9 @@ def test_a_plan_is_printed_as_decisions_a_document_or_commands(
     make_film(tmp_path / "film.mp4", frame_count=10, sound=[Sound()])
     plan = ["plan", "film.mp4", "--title", "film", "--ladder", "smoke", "--workers", "1"]
     assert run(plan) == 0
-    said = capsys.readouterr().out
-    assert "colour primaries, transfer, matrix not stated → taken as smpte170m" in said
-    assert "10 frames at 25 frames/s" in said
+    output = capsys.readouterr().out
+    assert "colour primaries, transfer, matrix not stated → taken as smpte170m" in output
+    assert "10 frames at 25 frames/s" in output
 
     assert run([*plan, "--json", "--output", "plan.json"]) == 0
     document = capsys.readouterr().out

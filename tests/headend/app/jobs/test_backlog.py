@@ -37,7 +37,7 @@ def test_held_jobs_wait_until_they_are_released() -> None:
     assert (backlog.has_waiting, backlog.oldest, order(backlog)) == (True, held.id, ["film-1"])
 
 
-def test_a_new_priority_applies_and_older_news_does_not() -> None:
+def test_a_new_priority_applies_and_an_older_entry_is_ignored() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2))
     backlog.update(make_entry(2, priority=90, serial=3))
     backlog.update(make_entry(2, priority=10, serial=2))
@@ -65,7 +65,7 @@ def test_a_job_waits_for_another_one_of_its_title_and_delays_no_third() -> None:
     assert backlog.take_next({}, 8) == first
 
 
-def test_repeated_news_cost_nothing() -> None:
+def test_repeated_entries_do_not_accumulate() -> None:
     running = make_entry(1, state=State.RUNNING)
     backlog = backlog_of(running)
     for _ in range(100):
@@ -73,7 +73,7 @@ def test_repeated_news_cost_nothing() -> None:
     assert len(backlog._startable) == 1
 
 
-def test_polling_ten_thousand_jobs_costs_a_few_steps() -> None:
+def test_polling_ten_thousand_jobs_takes_few_comparisons() -> None:
     compared = 0
 
     class Priority(int):

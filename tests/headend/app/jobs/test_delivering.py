@@ -76,7 +76,7 @@ def test_an_unreachable_receiver_delays_no_other_and_is_given_up_after_a_minute(
     assert [error for _, error in post.settled].count("no answer") == 50
 
 
-def test_a_night_of_events_takes_a_few_threads_and_silent_receivers_take_two_each() -> None:
+def test_many_events_take_a_few_threads_and_silent_receivers_take_two_each() -> None:
     post = Post()
     sender = Sender(post)
     for number in range(200):
@@ -91,22 +91,22 @@ def test_a_night_of_events_takes_a_few_threads_and_silent_receivers_take_two_eac
 
 def test_a_delivered_event_is_not_sent_again_while_the_store_is_unreachable() -> None:
     post, clock = Post(), Clock()
-    said: list[str] = []
-    sender = Sender(post, lambda _message, text: said.append(text), clock)
+    notices: list[str] = []
+    sender = Sender(post, lambda _message, text: notices.append(text), clock)
     post.store_is_away = True
     sender.add([make_message("here")])
     for _ in range(6):
         clock.now_s += sender.step() or 0.0
     post.store_is_away = False
     run(sender, clock)
-    assert (post.sent["here"], len(post.settled), len(said)) == (1, 1, 1)
+    assert (post.sent["here"], len(post.settled), len(notices)) == (1, 1, 1)
 
 
 def test_an_unexpected_error_costs_one_event_and_no_thread() -> None:
     post, clock = Post(), Clock()
-    said: list[str] = []
-    sender = Sender(post, lambda _message, text: said.append(text), clock)
+    notices: list[str] = []
+    sender = Sender(post, lambda _message, text: notices.append(text), clock)
     sender.add([make_message("broken"), make_message("here", "other")])
     run(sender, clock)
-    assert post.taken == {"other": [0]} and "unexpected RuntimeError" in said[0]
+    assert post.taken == {"other": [0]} and "unexpected RuntimeError" in notices[0]
     assert sender.wait(0)

@@ -57,7 +57,7 @@ def test_a_growing_file_is_not_queued(desk: Desk, clock: Clock) -> None:
     assert taken.job in desk.jobs
 
 
-def test_a_done_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
+def test_a_done_marker_queues_a_file_without_waiting(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     watcher = make_watcher(ingest, MemoryStore(), desk, clock)
     ingest.put("one.mov", b"x")

@@ -49,7 +49,7 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
         ("a.toml", "[[titles]]\nmaster='x'\ntitel='y'", "title 1 has 'titel', .*did you mean 'title'"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(name: str, text: str, output: str, tmp_path: Path) -> None:
+def test_an_error_names_its_place(name: str, text: str, output: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError, match=output):

@@ -114,13 +114,13 @@ def test_an_event_is_a_signed_cloudevent(receiver: Receiver, monkeypatch: pytest
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
     store, _ = describe(make_job(receiver.url))
     [(headers, body)] = receiver.requests
-    told = json.loads(body)
-    assert (told["specversion"], told["type"], told["subject"]) == (
+    event = json.loads(body)
+    assert (event["specversion"], event["type"], event["subject"]) == (
         "1.0",
         "headend.job.queued",
         "20261128t200000000-00000a",
     )
-    assert told["data"]["title"] == "film" and told["data"]["labels"] == {"season": "2"}
+    assert event["data"]["title"] == "film" and event["data"]["labels"] == {"season": "2"}
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(secret_of(SECRET), signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
@@ -191,8 +191,8 @@ def test_the_hook_gets_the_event_and_no_secret(tmp_path: Path, monkeypatch: pyte
         f"[name for name in {hooks.SECRETS} if name in os.environ]]))"
     )
     store, _ = describe(make_job(), (sys.executable, "-c", program))
-    told, variables, leaked = json.loads(out.read_text())
-    assert told["subject"] == "20261128t200000000-00000a"
+    event, variables, leaked = json.loads(out.read_text())
+    assert event["subject"] == "20261128t200000000-00000a"
     assert variables == ["20261128t200000000-00000a", "film", "queued"]
     assert leaked == [] and dead_letters(store) == ()
 
@@ -238,12 +238,12 @@ def test_a_hook_with_endless_output_takes_no_memory_and_its_last_line_is_reporte
 
 
 @pytest.mark.parametrize("command", [("/nowhere/hook",), ("a\0b",)])
-def test_a_hook_that_cannot_be_started_is_on_the_list(command: tuple[str, ...]) -> None:
+def test_a_hook_that_can_not_be_started_becomes_a_dead_letter(command: tuple[str, ...]) -> None:
     store, waits = describe(make_job(), command)
     assert len(dead_letters(store)) == 1 and waits == []
 
 
-def test_a_hook_that_fails_is_on_the_list() -> None:
+def test_a_hook_that_fails_becomes_a_dead_letter() -> None:
     store, _ = describe(make_job(), (sys.executable, "-c", "import sys; sys.exit('no disk')"))
     assert dead_letters(store)[0].error == "exit status 1: no disk"
 

@@ -100,7 +100,7 @@ def test_commands_in_quick_succession_keep_their_order() -> None:
     assert queue.read(job).priority == 19
 
 
-def test_news_list_new_jobs_and_commands_once() -> None:
+def test_changes_list_new_jobs_and_commands_once() -> None:
     queue = Queue(MemoryStore())
     job = queue.add(make_request(), priority=50).id
     queue.command(job, Verb.PRIORITISE, priority=70)
@@ -110,7 +110,7 @@ def test_news_list_new_jobs_and_commands_once() -> None:
     assert queue.news() == ((), ())
 
 
-def test_many_jobs_make_one_piece_of_news() -> None:
+def test_queueing_many_jobs_makes_one_change() -> None:
     queue = Queue(MemoryStore())
     for number in range(3):
         queue.add(make_request(f"film-{number}"), priority=50, news=False)

@@ -75,13 +75,13 @@ def test_the_cells_of_a_short_title_show_time_and_score() -> None:
     assert "segment 6 at 00:10.0: 95.0, worst frame 95.0" in page
 
 
-def test_a_title_that_is_too_short_for_limits_does_not_pass_without_a_word() -> None:
-    def told(vmaf: float) -> str:
+def test_a_title_that_is_too_short_for_the_limits_passes_with_a_remark() -> None:
+    def sentence_for(vmaf: float) -> str:
         shown = SegmentQuality(1, vmaf, vmaf, 0, (vmaf,) * 6, 50)
         return sentence(judged(report(rendition(3000, vmaf, shown), evenly=(1,))))
 
-    assert told(92).startswith("The release passes: the best rendition")
-    assert told(40).startswith("The release passes, but is too short or too small for the limits on VMAF: ")
+    assert sentence_for(92).startswith("The release passes: the best rendition")
+    assert sentence_for(40).startswith("The release passes, but is too short or too small for the limits on VMAF: ")
 
 
 def test_every_failure_has_a_remedy_and_remarks_have_none() -> None:

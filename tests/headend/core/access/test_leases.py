@@ -91,7 +91,7 @@ def test_a_smaller_plan_interrupts_nobody(leases: Leases, clock: Clock) -> None:
     assert take(leases, "third", screens=1) > 0
 
 
-def test_renewals_are_written_three_times_in_a_lease(tmp_path: Path, leases: Leases, clock: Clock) -> None:
+def test_a_lease_is_renewed_three_times_before_it_ends(tmp_path: Path, leases: Leases, clock: Clock) -> None:
     written = set()
     with closing(sqlite3.connect(tmp_path / "leases.sqlite3")) as file:
         for _ in range(300):
@@ -101,7 +101,7 @@ def test_renewals_are_written_three_times_in_a_lease(tmp_path: Path, leases: Lea
     assert len(written) == WRITES
 
 
-def test_ended_leases_leave_nothing_behind(tmp_path: Path, leases: Leases, clock: Clock) -> None:
+def test_expired_leases_leave_nothing_behind(tmp_path: Path, leases: Leases, clock: Clock) -> None:
     for number in range(50):
         take(leases, "s", account=f"a{number}")
     clock.now_s += SHORTEST_S
@@ -122,14 +122,14 @@ class Taker:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        self.said()
+        self.next_line()
 
     def ask(self, *words: object) -> None:
         assert self.child.stdin is not None
         self.child.stdin.write(" ".join(map(str, words)) + "\n")
         self.child.stdin.flush()
 
-    def said(self) -> str:
+    def next_line(self) -> str:
         assert self.child.stdout is not None
         return self.child.stdout.readline().strip()
 
@@ -145,24 +145,24 @@ def takers(tmp_path: Path) -> Iterator[list[Taker]]:
             taker.child.communicate()
 
 
-def test_processes_that_ask_at_once_never_give_more_screens_than_there_are(takers: list[Taker]) -> None:
+def test_concurrent_processes_never_exceed_the_number_of_screens(takers: list[Taker]) -> None:
     for round_ in range(40):
         for number, taker in enumerate(takers):
             taker.ask(f"a{round_}", f"s{number}", 2)
-        answers = [float(taker.said()) for taker in takers]
+        answers = [float(taker.next_line()) for taker in takers]
         assert sorted(wait_s > 0 for wait_s in answers) == [False, False, True]
 
 
 def test_a_process_that_is_killed_leaves_its_leases_and_no_lock(takers: list[Taker]) -> None:
     first, second, _ = takers
     first.ask("a", "s0", 1)
-    assert float(first.said()) == 0
+    assert float(first.next_line()) == 0
     first.child.kill()
     first.child.wait()
     second.ask("a", "s1", 1)
-    assert float(second.said()) > 0
+    assert float(second.next_line()) > 0
     second.ask("a", "s0", 1)
-    assert float(second.said()) == 0
+    assert float(second.next_line()) == 0
 
 
 def test_if_leases_can_not_be_kept_nobody_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

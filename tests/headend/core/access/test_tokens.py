@@ -109,7 +109,7 @@ def test_errors_about_keys_do_not_show_them(lines: str, output: str) -> None:
         assert secret not in str(caught.value)
 
 
-def test_remarks_in_a_file_of_keys_are_left_out() -> None:
+def test_comments_in_a_key_file_are_ignored() -> None:
     keys = read_keys(f"# made in spring\n\n{OLD.line}  # until summer\n", "keys")
     assert granted(issue(GRANT, keys), keys) == GRANT
 
@@ -124,12 +124,12 @@ def test_without_a_key_nothing_is_signed() -> None:
         vouch("DE", NOW_S, read_keys(ring(OLD), "keys"))
 
 
-def test_a_token_that_no_path_could_hold_is_not_issued() -> None:
+def test_a_token_too_long_for_a_path_is_not_issued() -> None:
     with pytest.raises(ConfigError, match="too long"):
         issue(Grant("film", "a" * 2000, "s", NOW_S), RING)
 
 
-def test_the_guides_file_of_keys_is_one() -> None:
+def test_the_key_file_in_the_guide_is_valid() -> None:
     blocks = re.findall(r"```\n(playback .*?)```", GUIDE, re.DOTALL)
     assert len(blocks) == 1
     read_keys(blocks[0], "guide").sign(Use.EDGE, "DE-0")

@@ -61,11 +61,11 @@ def test_cached_files_are_stored_under_their_digests_and_take_no_memory(tmp_path
 
 
 def test_the_budget_is_kept_on_the_disk_itself(tmp_path: Path) -> None:
-    told: Counter[str] = Counter()
-    cache = DiskCache(tmp_path, 350_000, count=lambda what: told.update([what]))
+    counted: Counter[str] = Counter()
+    cache = DiskCache(tmp_path, 350_000, count=lambda what: counted.update([what]))
     keep(cache, *BODIES)
     assert sum(map(len, files(tmp_path).values())) == cache.size_bytes == 300_000
-    assert told == {"kept": 10, "evicted": 7}
+    assert counted == {"kept": 10, "evicted": 7}
     keep(cache, bytes(400_000))
     assert cache.size_bytes == 300_000, "what is larger than the whole budget pushes nothing out"
 
@@ -88,10 +88,10 @@ def test_a_file_changed_on_the_disk_is_removed_and_not_served(tmp_path: Path, ch
     assert callable(change)
     keep(DiskCache(tmp_path, 1 << 20), BODIES[0])
     (tmp_path / "0" / digest(BODIES[0]).hex()).write_bytes(change(BODIES[0]))
-    told: list[str] = []
-    again = DiskCache(tmp_path, 1 << 20, count=told.append)
+    counted: list[str] = []
+    again = DiskCache(tmp_path, 1 << 20, count=counted.append)
     assert find(again, BODIES[0]) is None
-    assert (told, files(tmp_path), again.size_bytes) == (["damaged"], {}, 0)
+    assert (counted, files(tmp_path), again.size_bytes) == (["damaged"], {}, 0)
 
 
 def test_a_removed_file_is_a_miss(tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ def test_a_full_disk_is_not_used_for_a_while_and_nothing_is_left_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = 0.0
-    told: list[str] = []
-    cache = DiskCache(tmp_path, 1 << 20, count=told.append, clock=lambda: now_s)
+    counted: list[str] = []
+    cache = DiskCache(tmp_path, 1 << 20, count=counted.append, clock=lambda: now_s)
     with full_disk():
         assert cache.keep(digest(BODIES[0]), in_memory_before) is None
-    assert told == ["failed"]
+    assert counted == ["failed"]
     assert "the next one is tried in 30 s" in caplog.text
     assert (files(tmp_path), cache.size_bytes) == ({}, 0)
     keep(cache, BODIES[0])

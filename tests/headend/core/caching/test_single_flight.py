@@ -43,7 +43,7 @@ def test_a_read_outlives_the_caller_that_started_it() -> None:
     asyncio.run(main())
 
 
-def test_limits_hold_in_all_and_per_client_and_room_is_given_back() -> None:
+def test_reads_are_limited_in_total_and_per_client() -> None:
     async def main() -> None:
         gate = asyncio.Event()
 
@@ -81,7 +81,7 @@ def test_the_error_of_a_read_reaches_all_callers() -> None:
     asyncio.run(main())
 
 
-def test_a_caller_waits_only_so_long() -> None:
+def test_a_caller_stops_waiting_at_its_deadline() -> None:
     async def main() -> None:
         gate = asyncio.Event()
 

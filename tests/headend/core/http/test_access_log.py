@@ -24,7 +24,7 @@ def add(log: AccessLog, path: str, route: str = "segment") -> None:
     log.add("192.0.2.1", "GET", path, route, 200, 5, 0.0123)
 
 
-def test_many_requests_are_few_writes_of_whole_lines_that_a_pipe_takes_at_once() -> None:
+def test_many_requests_are_logged_in_few_writes_of_whole_lines() -> None:
     stream = Writes()
     log = AccessLog(stream)
     for number in range(100):

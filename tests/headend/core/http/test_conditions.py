@@ -56,11 +56,11 @@ def selected(headers: dict[str, str] | CIMultiDict[str], *, method: str = "GET",
         ("bytes=" + "9" * 5000 + "-", WHOLE),
     ],
 )
-def test_ranges(value: str, expected: Selection) -> None:
+def test_range_headers_are_evaluated(value: str, expected: Selection) -> None:
     assert selected({"Range": value}) == expected
 
 
-def test_no_range_of_nothing_can_be_satisfied() -> None:
+def test_every_range_of_an_empty_file_is_unsatisfiable() -> None:
     for value in ("bytes=0-", "bytes=-5", "bytes=0-0"):
         assert selected({"Range": value}, size_bytes=0) == OUTSIDE
 
@@ -69,7 +69,7 @@ def test_two_range_headers_count_as_many_ranges() -> None:
     assert selected(CIMultiDict([("Range", "bytes=0-1"), ("Range", "bytes=2-3")])) == WHOLE
 
 
-def test_ranges_mean_something_for_get_only() -> None:
+def test_range_headers_are_ignored_for_methods_other_than_get() -> None:
     assert selected({"Range": "bytes=0-1"}, method="HEAD") == WHOLE
 
 
@@ -110,7 +110,7 @@ def test_a_range_lies_inside_the_file_and_is_the_requested_one(size: int, first:
         ({"If-Unmodified-Since": "soon"}, WHOLE),
     ],
 )
-def test_preconditions(headers: dict[str, str], expected: Selection) -> None:
+def test_preconditions_are_evaluated(headers: dict[str, str], expected: Selection) -> None:
     assert selected(headers) == expected
     assert selected(headers, method="HEAD") == expected
 

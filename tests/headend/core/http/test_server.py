@@ -122,7 +122,7 @@ class Running:
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
             yield client
 
-    def say(self, data: bytes) -> bytes:
+    def exchange(self, data: bytes) -> bytes:
         with self.connected() as client:
             client.sendall(data)
             return read_all(client)
@@ -162,7 +162,7 @@ def test_pipelined_requests_and_a_reset_leave_nothing_in_flight(run: Run) -> Non
             client.recv(1000)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     wait_until(lambda: server.server.in_flight.size_bytes == 0)
-    assert server.say(FIRST + LAST).count(LARGE) == 1
+    assert server.exchange(FIRST + LAST).count(LARGE) == 1
 
 
 @pytest.mark.parametrize("path", ["/large", "/disk"])
@@ -232,9 +232,9 @@ def test_a_target_in_absolute_form_is_served_by_its_path(run: Run, target: str) 
 
 def test_http_1_0_is_served_and_closes_unless_asked_otherwise(run: Run) -> None:
     server = run()
-    answer = server.say(b"GET /small HTTP/1.0\r\n\r\n")
+    answer = server.exchange(b"GET /small HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ") and b"Connection: close" in answer
-    kept = server.say(b"GET /small HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /small HTTP/1.0\r\n\r\n")
+    kept = server.exchange(b"GET /small HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /small HTTP/1.0\r\n\r\n")
     assert kept.count(b"200 OK") == 2 and b"Connection: keep-alive" in kept
 
 
@@ -257,7 +257,7 @@ def test_a_slow_reader_is_cut_off_with_a_reset_and_frees_its_bytes(run: Run) -> 
     wait_until(lambda: server.server.in_flight.size_bytes == 0)
 
 
-def test_a_reader_that_keeps_taking_enough_is_not_cut_off(run: Run) -> None:
+def test_a_reader_that_keeps_reading_is_not_cut_off(run: Run) -> None:
     server = run(write_s=0.4)
     with server.connected() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
@@ -290,7 +290,7 @@ def send_until_lost(client: socket.socket, data: bytes) -> None:
         pass
 
 
-def test_heads_have_a_deadline_of_their_own(run: Run) -> None:
+def test_a_request_head_must_arrive_within_its_deadline(run: Run) -> None:
     server = run(head_s=0.3, keepalive_s=60)
     with server.connected() as silent, server.connected() as trickling, server.connected() as second:
         trickling.sendall(b"GET /small HTTP/1.1\r\nX: ")
@@ -313,18 +313,18 @@ def test_idle_connections_stay_open_for_the_keepalive_time(run: Run) -> None:
         assert time.monotonic() - started_s > 0.5
 
 
-def test_connections_are_limited_in_all_and_per_client_and_given_back(run: Run) -> None:
+def test_connections_are_limited_in_total_and_per_client(run: Run) -> None:
     server = run(connections=3, connections_per_client=2)
     with server.connected() as first, server.connected() as second:
         for client in (first, second):
             client.sendall(SMALL)
             client.recv(1000)
-        refused = server.say(b"")
+        refused = server.exchange(b"")
         assert refused.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 2" in refused
-    wait_until(lambda: server.say(LAST).startswith(b"HTTP/1.1 200 "))
+    wait_until(lambda: server.exchange(LAST).startswith(b"HTTP/1.1 200 "))
 
 
-def test_a_stop_waits_for_the_response_that_is_being_sent_and_no_other(run: Run) -> None:
+def test_a_stop_waits_only_for_responses_that_are_being_sent(run: Run) -> None:
     server = run(finish_s=10)
     with server.connected() as busy, server.connected() as idle, server.connected() as half:
         busy.sendall(FIRST)
@@ -433,19 +433,19 @@ def undated(answer: bytes) -> list[bytes]:
     return [line for line in answer.split(b"\r\n") if not line.startswith(b"Date:")]
 
 
-def test_requests_that_arrive_whole_are_answered_at_once_and_all_others_alike(run: Run) -> None:
+def test_complete_requests_are_answered_at_once_and_others_get_the_same_response(run: Run) -> None:
     server = run()
     with server.connected() as client:
         first = undated(ask(client, TEXT))
         assert server.application.at_once == ["/text"]
-        assert ask(client, SMALL, size=5).endswith(b"small")  # the application has to be waited for
+        assert ask(client, SMALL, size=5).endswith(b"small")  # answered later, by the application
         assert undated(ask(client, TEXT)) == first
         assert server.application.at_once == ["/text", "/small", "/text"]
         client.sendall(TEXT[:20])
         time.sleep(0.1)
         assert undated(ask(client, TEXT[20:])) == first
         assert undated(ask(client, TEXT)) == first
-        assert len(server.application.at_once) == 3, "a request in pieces came, so aiohttp reads all that follow"
+        assert len(server.application.at_once) == 3, "after a request in pieces, aiohttp parses all later ones"
     routes = ["text", "small", "text", "text", "text"]
     wait_until(lambda: [route for route, *_ in server.application.completions] == routes)
 
@@ -470,17 +470,17 @@ def test_requests_that_arrive_whole_are_answered_at_once_and_all_others_alike(ru
         b"\r\n" + TEXT,
     ],
 )
-def test_anything_but_one_plain_request_is_left_to_aiohttp(run: Run, request_bytes: bytes) -> None:
+def test_unusual_requests_are_parsed_by_aiohttp(run: Run, request_bytes: bytes) -> None:
     server = run()
-    answer = server.say(request_bytes + LAST)
+    answer = server.exchange(request_bytes + LAST)
     assert not server.application.at_once
     with server.connected() as client:
-        assert ask(client, TEXT).endswith(b"text"), "another connection is as before"
+        assert ask(client, TEXT).endswith(b"text"), "other connections are not affected"
     assert server.application.at_once == ["/text"]
     assert answer.startswith(b"HTTP/1.1 ")
 
 
-def test_an_exception_of_an_answer_at_once_leaves_the_request_to_the_application(run: Run) -> None:
+def test_a_request_whose_answer_at_once_fails_goes_to_the_application(run: Run) -> None:
     server = run()
     with server.connected() as client:
         assert ask(client, TEXT.replace(b"text", b"failing")).endswith(b"text")
@@ -494,14 +494,14 @@ def test_a_slow_reader_of_an_answer_at_once_gets_all_of_it_and_then_the_next_one
         time.sleep(0.1)
         client.sendall(TEXT)
         time.sleep(0.2)
-        assert server.application.at_once == ["/whole"], "its next request waits until it has read"
+        assert server.application.at_once == ["/whole"], "the next request waits until the response is read"
         assert server.application.completions == []
         answer = ask(client, b"", size=len(LARGE) + 100)
         assert LARGE in answer and answer.endswith(b"text")
     wait_until(lambda: server.application.completions == [("whole", 200, len(LARGE)), ("text", 200, 4)])
 
 
-def test_who_never_reads_an_answer_at_once_is_cut_off(run: Run) -> None:
+def test_a_client_that_never_reads_an_answer_at_once_is_cut_off(run: Run) -> None:
     server = run(write_s=0.3)
     with server.connected() as client:
         client.sendall(WHOLE)

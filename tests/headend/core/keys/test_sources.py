@@ -143,7 +143,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ("00" * 16 + " cbcs sd 00 " + "00" * 16, "the iv has 1 bytes instead of 16"),
     ],
 )
-def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, output: str) -> None:
+def test_the_error_for_a_wrong_line_names_its_number_and_not_its_content(line: str, output: str) -> None:
     with pytest.raises(ConfigError, match=output) as caught:
         lines.read(line, "keys")
     assert "00" * 15 not in str(caught.value)
@@ -166,7 +166,7 @@ def test_a_duplicate_key_is_refused() -> None:
         (200, b"x" * (2 << 20), ConfigError),
     ],
 )
-def test_a_server_that_answers_something_else_gets_one_line(status: int, body: bytes, kind: type[Exception]) -> None:
+def test_an_unexpected_response_is_reported_in_one_line(status: int, body: bytes, kind: type[Exception]) -> None:
     with speke_server(lambda _body: (status, body)) as address, pytest.raises(kind) as caught:
         open_keys(address).keys("film", make_names())
     assert "\n" not in str(caught.value)
@@ -180,7 +180,7 @@ def test_other_keys_than_the_requested_ones_are_refused() -> None:
 
 
 @pytest.mark.parametrize("address", ["speke+http://example.test/x", "speke+https://user:pw@example.test/x", "s3://x"])
-def test_keys_don_t_go_over_open_lines(address: str) -> None:
+def test_keys_are_not_requested_over_plain_http(address: str) -> None:
     with pytest.raises(ConfigError):
         open_keys(address)
 
@@ -190,7 +190,7 @@ def test_an_unreachable_server_is_a_temporary_fault() -> None:
         open_keys("speke+http://127.0.0.1:9/x").keys("film", make_names())
 
 
-def test_a_server_that_trickles_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speke, "ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()

@@ -75,7 +75,7 @@ def heights(outline: ReleaseOutline) -> set[int]:
         ("device=roku&hdr=yes", Selection(hdr=True, device="roku")),
     ],
 )
-def test_what_a_query_means(query: str, selection: Selection) -> None:
+def test_queries_are_parsed(query: str, selection: Selection) -> None:
     assert parse(query) == selection
     assert parse(selection.canonical) == selection
 

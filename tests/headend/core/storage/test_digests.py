@@ -26,12 +26,12 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_is_read_once(film: Path) -> None:
-    told: list[int] = []
-    first = identify(str(film), on_progress=lambda done, _total: told.append(done))
-    again = identify(str(film), on_progress=lambda done, _total: told.append(done))
+    progress: list[int] = []
+    first = identify(str(film), on_progress=lambda done, _total: progress.append(done))
+    again = identify(str(film), on_progress=lambda done, _total: progress.append(done))
 
     assert first == again
-    assert told == [10]
+    assert progress == [10]
 
 
 def test_another_content_of_the_same_size_and_time_is_read_again(film: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_other_addresses_are_refused(url: str) -> None:
         open_store(StoreSettings(url))
 
 
-def test_a_prefix_can_not_climb() -> None:
+def test_a_prefix_with_dot_segments_is_refused() -> None:
     with pytest.raises(StorageError):
         open_store(StoreSettings("s3://films/../other"))
 

@@ -33,9 +33,9 @@ class TestLocalMasters:
     def test_progress_ends_at_the_full_size(self, tmp_path: Path) -> None:
         size_bytes = (9 << 20) + 1
         (tmp_path / "film.mov").write_bytes(bytes(size_bytes))
-        told: list[tuple[int, int]] = []
-        identify(str(tmp_path / "film.mov"), on_progress=lambda done, total: told.append((done, total)))
-        assert told == [(8 << 20, size_bytes), (size_bytes, size_bytes)]
+        progress: list[tuple[int, int]] = []
+        identify(str(tmp_path / "film.mov"), on_progress=lambda done, total: progress.append((done, total)))
+        assert progress == [(8 << 20, size_bytes), (size_bytes, size_bytes)]
 
     def test_a_touched_or_replaced_file_has_changed(self, tmp_path: Path) -> None:
         path = tmp_path / "film.mov"
@@ -179,7 +179,7 @@ class TestRedact:
             ("x-amz-security-token: 5ec2e7==", "x-amz-security-token: …"),
         ],
     )
-    def test_takes_secrets_out(self, text: str, clean: str) -> None:
+    def test_redaction_removes_secrets(self, text: str, clean: str) -> None:
         assert redact(text) == clean
 
     @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ class TestRedact:
             "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile",
         ],
     )
-    def test_leaves_the_rest_alone(self, text: str) -> None:
+    def test_redaction_keeps_all_other_text(self, text: str) -> None:
         assert redact(text) == text
 
     @given(st.text(alphabet="ahtps:/?=&@ \n\"'X-Amz-Signature", max_size=60))
-    def test_twice_is_as_good_as_once(self, text: str) -> None:
+    def test_redacting_twice_changes_nothing_more(self, text: str) -> None:
         assert redact(redact(text)) == redact(text)

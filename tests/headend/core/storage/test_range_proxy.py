@@ -165,14 +165,14 @@ def test_an_outage_delays_the_read_and_loses_no_byte(
     monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 0.4)
     monkeypatch.setattr(retrying, "PAUSES_S", (0.1, 0.2))
     endpoint, become = troubled
-    said: list[str] = []
-    with opened(identify(master_url, endpoint), endpoint, patience_s=30, on_wait=said.append) as source:
+    messages: list[str] = []
+    with opened(identify(master_url, endpoint), endpoint, patience_s=30, on_wait=messages.append) as source:
         become(trouble)
         threading.Timer(1.2, become, ("well",)).start()
         assert get(source.url, "bytes=5-")[1] == DATA[5:]
         assert source.failure() is None
-    assert said, "who waits is told so"
-    assert said[0].startswith("waiting for the store, for 30 s more: ")
+    assert messages
+    assert messages[0].startswith("waiting for the store, for 30 s more: ")
 
 
 def test_waiting_ends_after_the_given_patience(

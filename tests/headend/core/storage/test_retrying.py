@@ -29,8 +29,8 @@ def settings(gate: Gate, patience_s: float) -> StoreSettings:
 
 
 def test_an_outage_is_waited_for_and_reported(gate: Gate) -> None:
-    told: list[str] = []
-    store = open_store(settings(gate, 60), on_wait=told.append)
+    messages: list[str] = []
+    store = open_store(settings(gate, 60), on_wait=messages.append)
     store.put("a", b"1")
     gate.become("refuse")
     threading.Timer(1.5, gate.become, ("open",)).start()
@@ -38,8 +38,8 @@ def test_an_outage_is_waited_for_and_reported(gate: Gate) -> None:
     store.put("b", b"2")
 
     assert store.get("b") == b"2"
-    assert len(told) == 1
-    assert told[0].startswith("waiting for the store, for 60 s more: can't write b in s3://")
+    assert len(messages) == 1
+    assert messages[0].startswith("waiting for the store, for 60 s more: can't write b in s3://")
 
 
 def test_after_the_given_patience_the_first_error_is_reported(gate: Gate) -> None:

@@ -21,7 +21,7 @@ def store_on(server: LocalS3, bucket: str = BUCKET) -> S3Store:
     return S3Store(bucket, uuid.uuid4().hex, server.endpoint_url)
 
 
-def everything_told(error: HeadendError) -> str:
+def all_text_of(error: HeadendError) -> str:
     """All text that could reach a log, a terminal or another machine, including the cause."""
     return f"{error} {error!r} {error.facts} {pickle.dumps(error)!r} {error.__cause__!r}"
 
@@ -32,7 +32,7 @@ def test_wrong_secret_is_refused_without_showing_it(rclone_s3: LocalS3, monkeypa
     with pytest.raises(StorageError, match="the secret key is wrong; check AWS_ACCESS_KEY_ID") as caught:
         store.put("a", b"x")
     assert not caught.value.retryable
-    assert "wrong-secret" not in everything_told(caught.value) + repr(store) + repr(pickle.dumps(store))
+    assert "wrong-secret" not in all_text_of(caught.value) + repr(store) + repr(pickle.dumps(store))
     with pytest.raises(StorageError, match="access is denied; check AWS_ACCESS_KEY_ID"):
         store.head("a")
 
@@ -59,7 +59,7 @@ def test_unreachable_endpoint_gives_up_and_names_it(rclone_s3: LocalS3, monkeypa
     with pytest.raises(StoreUnavailable, match=r"http://127\.0\.0\.1:9/.*check the endpoint") as caught:
         store.put("a", b"x")
     assert caught.value.retryable
-    assert rclone_s3.secret_key not in everything_told(caught.value)
+    assert rclone_s3.secret_key not in all_text_of(caught.value)
 
 
 def test_a_fault_of_the_server_is_temporary(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_stores_with_different_prefixes_do_not_see_each_other(server: LocalS3) -
 def test_an_endpoint_holds_a_scheme_and_no_credentials(endpoint_url: str) -> None:
     with pytest.raises(ConfigError, match="an S3 endpoint has the form https://host:port") as caught:
         S3Store(BUCKET, "", endpoint_url).put("a", b"x")
-    assert "hush-hush" not in everything_told(caught.value)
+    assert "hush-hush" not in all_text_of(caught.value)
 
 
 def test_addresses_are_split() -> None:
@@ -138,4 +138,4 @@ def test_addresses_are_split() -> None:
 def test_refuses_other_addresses_without_repeating_them(url: str) -> None:
     with pytest.raises(ConfigError, match="has the form s3://bucket/path, without credentials") as caught:
         s3.split_url(url)
-    assert "hush-hush" not in everything_told(caught.value)
+    assert "hush-hush" not in all_text_of(caught.value)
