@@ -17,6 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 18, 30, 44
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #667079; --line: #d9dee3; --hull: #9aa7b4;
   --rung: #0b66c3; --old: #c2571a; }
+@media (max-width: 640px) { body { padding: 16px; } svg text { font-size: 17px !important; } }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181c; --ink: #e8ebee; --soft: #9aa4ad; --line: #343b43;
   --hull: #5d6a77; --rung: #5cabff; --old: #ff9a5c; } }
 body { margin: 0 auto; max-width: 1360px; padding: 24px; background: var(--paper); color: var(--ink);
@@ -79,7 +80,7 @@ def sentence(analysis: Analysis) -> str:
     """Return in one sentence what the ladder is expected to save."""
     parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in analysis.codecs if each.rungs]
     kept = [label_of(each.codec) for each in analysis.codecs if not each.rungs]
-    saved = f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}." if parts else ""
+    saved = f"Bits at equal VMAF, compared with the rungs of {analysis.pattern}: {', '.join(parts)}." if parts else ""
     unchanged = f"The rungs of {analysis.pattern} are kept for {' and '.join(kept)}." if kept else ""
     return " ".join(filter(None, (saved, unchanged)))
 
@@ -93,7 +94,7 @@ def _section(codec: CodecAnalysis) -> str:
     outcome = (
         f"{_percent(codec.saving)} bits at equal VMAF"
         if codec.rungs
-        else "the rungs are kept, since others would save next to nothing"
+        else "the ladder's rungs are kept, see the decisions below"
     )
     if codec.rungs:
         top, was = codec.rungs[-1], codec.pattern[-1]

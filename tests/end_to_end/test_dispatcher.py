@@ -123,6 +123,7 @@ def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despi
     assert done.returncode == 0, done.stderr
     report = measured.read_report(store, "film", release)
     assert report is not None and len(report.overrides) == 1
+    assert report.overrides[0].who.encode() in store.get(layout.report_page("film", release))
     assert current_pointer(store, "film") == release
 
 

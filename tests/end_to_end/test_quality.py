@@ -12,7 +12,7 @@ import pytest
 from encoder import cluster
 from headend.app import encrypting
 from headend.app.pipeline import submit
-from headend.app.quality import assessing
+from headend.app.quality import assessing, pages
 from headend.app.request import Event, Measured, Request
 from headend.core import layout, measured
 from headend.core.errors import ConfigError, HeadendError, MasterError, QualityRefused
@@ -194,6 +194,7 @@ def test_a_refused_release_can_be_published_explicitly(good: Path, master: Path,
     report = measured.read_report(store, "blamed", release)
     assert report is not None
     assert report.overrides == (Override("me@here", "2026-11-28T12:00:00+00:00"),)
+    assert b"me@here" in pages.made(store, report)
     # From now on it is a normal release.
     lifecycle.roll(store, "blamed", release)
     assert submit(fresh).is_current
@@ -260,8 +261,27 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
 
     copy.unlink()
     assert assess(Checking.FULL) == full
+    # Other limits apply to the same scores, in the report and on its page.
+    strict = assessing.assess(
+        request.store, "film", None, Checking.FULL, thresholds=Thresholds(100, 100, are_asked=True),
+        where=request.cluster,
+    )  # fmt: skip
+    assert strict.outcome is Outcome.FAILED
+    assert strict == measured.read_report(open_store(request.store), "film", full.release)
+    assert strict.video == full.video
+    assert b"failed" in open_store(request.store).get(layout.report_page("film", full.release))
+    assert replace(assess(Checking.FULL), made_at=full.made_at) == full
+
+
+def test_measuring_needs_the_master(master: Path, tmp_path: Path, scheduler: str) -> None:
+    copy = tmp_path / "film.mp4"
+    copy.write_bytes(master.read_bytes())
+    request = request_for(copy, tmp_path / "store", scheduler, checking=Checking.OFF)
+    submit(request)
+    copy.unlink()
+
     with pytest.raises(MasterError, match="which quality is measured against"):
-        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
+        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster)
 
 
 def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(

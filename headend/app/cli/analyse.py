@@ -1,12 +1,12 @@
 """``headend analyse``: show the ladder that fits a master."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from headend.app import deciding, hull_page
-from headend.app.analysis import Analysed, Analysis
+from headend.app.analysis import Analysed, Analysis, CodecAnalysis
 from headend.app.cli import encode_options, options, pages
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, print_json, table
@@ -44,7 +44,7 @@ TITLE = "analysis"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write an HTML page with the hull and the rungs of each codec.",
 )
-@click.option("--rungs", is_flag=True, help="Also list the rungs.")
+@click.option("--rungs", is_flag=True, help="Also list the rungs of each codec.")
 @options.common
 def command(
     master: str,
@@ -89,17 +89,18 @@ def cost(analysed: Analysed) -> str:
     """Return the cost of an analysis in one sentence."""
     analysis = analysed.analysis
     took_s = analysis.survey_cpu_s + analysis.trials_cpu_s
-    share = f"{took_s / analysis.encode_cpu_s:.0%}" if analysis.encode_cpu_s else "unknown"
+    share = f"{took_s / analysis.encode_cpu_s:.0%} of the {_seconds(analysis.encode_cpu_s)} predicted for the encode"
     now = (
         "all results were in the store"
         if not analysed.cpu_s
-        else f"{analysed.cpu_s:,.0f} of them now; "
+        else f"{_seconds(analysed.cpu_s)} of them now; "
         f"{analysed.reused:,} of {count_text(analysed.results, 'result')} reused"
     )
-    return (
-        f"Analysis: {took_s:,.0f} CPU seconds ({analysis.survey_cpu_s:,.0f} of survey), {share} of the "
-        f"{analysis.encode_cpu_s:,.0f} predicted for the encode; {now}."
-    )
+    return f"Analysis: {_seconds(took_s)} CPU seconds ({_seconds(analysis.survey_cpu_s)} of survey), {share}; {now}."
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"
 
 
 def plain(analysed: Analysed) -> dict[str, object]:
@@ -123,19 +124,27 @@ def _show(analysed: Analysed, *, rungs: bool) -> None:
         screen.print(
             table(
                 ("codec", "rung", ">CRF", ">kb/s", ">cap", ">VMAF"),
-                [
-                    (rung.codec, rung.id, f"{spot.crf:g}", f"{spot.kbps:,.0f}", f"{rung.cap_kbps:,}",
-                     f"{spot.vmaf:.1f}")
-                    for codec in analysis.codecs
-                    for spot in reversed(codec.rungs)
-                    for rung in analysis.ladder.video
-                    if (rung.codec, rung.height_px, rung.crf) == (codec.codec, spot.lines, spot.crf)
-                ],
+                [row for codec in analysis.codecs for row in _rung_rows(codec, analysis)],
             )
-        )  # fmt: skip
+        )
     for line in analysis.decisions:
         screen.print(f"  {line}")
     screen.print(cost(analysed))
+
+
+def _rung_rows(codec: CodecAnalysis, analysis: Analysis) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each rung of a codec, the highest first: its own ones, or those of the pattern."""
+    placed = {(rung.codec, rung.height_px, rung.crf): rung for rung in analysis.ladder.video}
+    for spot in reversed(codec.rungs or codec.pattern):
+        rung = placed.get((codec.codec, spot.lines, spot.crf)) if codec.rungs else None
+        yield (
+            codec.codec,
+            rung.id if rung else f"{spot.lines}p of {analysis.pattern}",
+            f"{spot.crf:g}",
+            f"{spot.kbps:,.0f}",
+            f"{rung.cap_kbps:,}" if rung else "",
+            f"{spot.vmaf:.1f}",
+        )
 
 
 _COLUMNS = ("codec", ">rungs", ">lowest", ">highest", ">VMAF", ">before", ">VMAF ", ">bits at equal VMAF")

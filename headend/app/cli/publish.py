@@ -6,7 +6,8 @@ from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.screen import console, print_json
 from headend.app.jobs.queue import whoami
-from headend.core import documents
+from headend.app.quality import pages
+from headend.core import documents, measured
 from headend.core.errors import ConfigError
 from headend.core.media.quality import Override
 from headend.core.settings import StoreSettings
@@ -64,6 +65,8 @@ def command(
         ask(f"Publish release {release} of {title!r}{f' instead of {before}' if before else ''}?", yes=yes)
         by = Override(whoami(), now()) if despite_quality else None
         pointer = lifecycle.roll(opened, title, release, despite_quality=by)
+        if by is not None and (report := measured.read_report(opened, title, release)) is not None:
+            pages.rewrite(opened, report)
     if as_json:
         moved = documents.as_plain(pointer) if pointer else None
         print_json({"title": title, "release": release, "before": before or None, "dry_run": dry_run, "current": moved})

@@ -6,10 +6,11 @@ from headend.app.cli import encode_options, options, pages
 from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
-from headend.app.cli.reporting import findings, quality_plain, renditions
+from headend.app.cli.reporting import findings, overrides, quality_plain, renditions
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import printable
 from headend.app.quality import assessing
+from headend.app.quality import pages as quality_pages
 from headend.app.quality.report import lifts_text, sentence
 from headend.core import layout, measured
 from headend.core.media.quality import Checking, Outcome, Thresholds
@@ -62,12 +63,14 @@ def command(
             store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
         )
     if target is not None:
-        pages.write(target, open_store(store).get(layout.report_page(title, report.release)))
+        pages.write(target, quality_pages.made(open_store(store), report))
     if as_json:
         print_json({"title": title, "release": report.release, **quality_plain(report), **measured.plain(report)})
     else:
         screen = console()
         screen.print(printable(sentence(report)))
+        for override in overrides(report):
+            screen.print(printable(override))
         for line in findings(report):
             screen.print(line)
         screen.print(renditions(report))

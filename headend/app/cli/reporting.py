@@ -28,6 +28,7 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
             }
             for shortfall in report.shortfalls
         ],
+        "overrides": [documents.as_plain(override) for override in report.overrides],
         "floor_vmaf": report.floor_vmaf,
         "encoded_again": [
             {"rendition": rendition.rendition, **documents.as_plain(lift)}
@@ -37,6 +38,12 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
         "report": layout.report(report.title, report.release),
         "page": layout.report_page(report.title, report.release),
     }
+
+
+def overrides(report: QualityReport) -> Iterator[str]:
+    """Yield a line for each publication despite the rules."""
+    for override in report.overrides:
+        yield f"published despite its failures by {override.who} at {override.at}"
 
 
 def findings(report: QualityReport) -> Iterator[Text]:

@@ -11,9 +11,9 @@ from headend.app.cli.describing import (
     release_plain,
     thumbnails_text,
 )
-from headend.app.cli.reporting import quality_plain
+from headend.app.cli.reporting import overrides, quality_plain
 from headend.app.cli.screen import console, facts, print_json
-from headend.app.cli.wording import clock_text, count_text, rate_text
+from headend.app.cli.wording import clock_text, count_text, printable, rate_text
 from headend.app.quality.report import lifts_text
 from headend.core import layout, measured
 from headend.core.media import Presentation
@@ -82,4 +82,5 @@ def _quality_text(report: QualityReport | None, title: str) -> str:
         return f"not measured; 'headend quality {title}' measures it"
     page = layout.report_page(title, report.release)
     lifts = f"; {text}" if (text := lifts_text(report)) else ""
-    return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it{lifts}"
+    despite = "".join(f"; {printable(line)}" for line in overrides(report))
+    return f"{report.outcome}{despite}, {page} in the store, 'headend quality {title}' shows it{lifts}"

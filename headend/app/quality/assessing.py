@@ -1,6 +1,7 @@
 """Measuring an existing release: what has not been measured yet, and the report."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 
 from encoder import cluster, sandbox, tool
@@ -10,7 +11,7 @@ from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
 from headend.app import deciding, failures
 from headend.app.performing import perform
-from headend.app.quality import checking
+from headend.app.quality import checking, pages
 from headend.app.request import Event, Measured, Step
 from headend.app.task_context import TaskContext
 from headend.core import holds, measured
@@ -57,7 +58,7 @@ def assess(
     run: cluster.RunTasks = cluster.run_tasks,
     keys: KeySettings | None = None,
 ) -> QualityReport:
-    """Return the report on a release, after measuring what it lacks; that requires the master.
+    """Return the report on a release, after measuring what it lacks; only that requires the master.
 
     Args:
         settings: The store.
@@ -81,8 +82,8 @@ def assess(
     known = measured.read_report(store, title, release)
     if thresholds is None:
         thresholds = DEFAULT_THRESHOLDS if known is None else known.thresholds
-    if known is not None and known.checking in ENOUGH[level] and known.thresholds == thresholds:
-        return known
+    if known is not None and known.checking in ENOUGH[level]:
+        return known if known.thresholds == thresholds else _judged_again(store, known, thresholds)
     presentation = publishing.load(store, title, release)
     master = _master(presentation)
     if presentation.protection is None:
@@ -123,6 +124,14 @@ def assess(
         _run(tasks, check, presentation, master, settings, where, on_event, run)
         on_event(Step("reporting quality"))
         report, _ = checking.conclude(check, presentation, master, settings.endpoint_url)
+    return report
+
+
+def _judged_again(store: Store, known: QualityReport, thresholds: Thresholds) -> QualityReport:
+    """Apply other thresholds to a report that is complete; this needs no master."""
+    report = checking.judged(replace(known, thresholds=thresholds))
+    pages.rewrite(store, report)
+    measured.write_report(store, report)
     return report
 
 

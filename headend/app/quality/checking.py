@@ -18,7 +18,7 @@ from encoder import loudness_curve, pairs, sampling, tiles
 from encoder.loudness import LARGEST_GAIN_DB
 from encoder.measure_tasks import Measuring
 from headend import __version__
-from headend.app.quality import judging, scoring
+from headend.app.quality import judging, pages, scoring
 from headend.app.quality.report import Shown, render
 from headend.core import layout, measured, rates
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
@@ -50,8 +50,6 @@ from headend.core.settings import EncodeSettings, KeySettings
 from headend.core.storage import Store, masters
 from headend.core.timing import Chunk
 
-PICTURES = 8
-"""Number of segments that a report shows as pictures."""
 LOW_SHARE = 0.05
 """Share of measured seconds below the score that a report calls low."""
 
@@ -215,15 +213,7 @@ class Check:
             hulls=self.hulls,
             floor_vmaf=self.settings.floor_vmaf,
         )
-        if not self.thresholds.are_asked and any(
-            not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
-        ):
-            line = (
-                f"too little picture, or too small a one, to require a VMAF of {self.thresholds.min_vmaf:g}; "
-                f"--qc-min-vmaf requires it anyway"
-            )
-            report = replace(report, not_measured=(*report.not_measured, line))
-        return replace(report, shortfalls=judging.judge(report))
+        return judged(report)
 
     def _not_measured(self, presentation: Presentation, wanted: int) -> Iterable[str]:
         count = self.segment_count
@@ -279,6 +269,20 @@ class Check:
             predicted=self.predicted.get(track.id),
             lifts=found.lifts,
         )
+
+
+_EXCUSED = "too little picture, or too small a one, to require a VMAF of "
+
+
+def judged(report: QualityReport) -> QualityReport:
+    """Apply the rules to a report, and state whether its limits on VMAF are excused."""
+    lines = tuple(line for line in report.not_measured if not line.startswith(_EXCUSED))
+    if not report.thresholds.are_asked and any(
+        not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
+    ):
+        lines += (f"{_EXCUSED}{report.thresholds.min_vmaf:g}; --qc-min-vmaf requires it anyway",)
+    report = replace(report, not_measured=lines)
+    return replace(report, shortfalls=judging.judge(report))
 
 
 def expected_cpu_s(measuring: Measuring, plan: EncodePlan, level: Checking) -> float:
@@ -411,7 +415,7 @@ def pictures(
         masters.opened(master, endpoint_url) as source,
         TemporaryDirectory(prefix="headend-") as name,
     ):
-        for rendition, segment in judging.worst_segments(report, PICTURES):
+        for rendition, segment in judging.worst_segments(report, pages.PICTURES):
             key = layout.report_picture(title, report.release, rendition.track, segment.worst_frame)
             try:
                 data = store.get(key)

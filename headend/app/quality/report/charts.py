@@ -110,10 +110,11 @@ def timeline(report: QualityReport) -> str:
     if report.loudness_lufs:
         drawn.append(_loudness(report.loudness_lufs, y))
         y += 76
+    # Nine marks, or fewer in a title of less than a second: no two show the same time.
+    marks = {clock(int(share * frames / 8), report): share for share in reversed(range(9))}
     drawn += [
-        f'<text x="{x(share * frames / 8):.1f}" y="{y + 10}" text-anchor="middle" class="axis">'
-        f"{escape(clock(int(share * frames / 8), report))}</text>"
-        for share in range(9)
+        f'<text x="{x(share * frames / 8):.1f}" y="{y + 10}" text-anchor="middle" class="axis">{escape(time)}</text>'
+        for time, share in marks.items()
     ]
     return f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Timeline">{"".join(drawn)}</svg>'
 

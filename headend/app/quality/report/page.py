@@ -70,7 +70,8 @@ figcaption{font-size:13px;padding:6px 0 0;display:flex;gap:4px 12px;flex-wrap:wr
 max-width:40vw;background:linear-gradient(90deg,SCALE)}
 .scale{display:flex;gap:4px 8px;align-items:center;font-size:12px;color:var(--soft);margin:0 0 10px;flex-wrap:wrap}
 @media (max-width:720px){main{padding:14px 12px 40px}header{padding:18px 16px}.card{padding:14px}.lead{font-size:16px}
-.wide svg{width:860px}.findings li{grid-template-columns:1fr}.kind small{display:inline;padding-left:6px}
+.wide svg{width:860px}.grid svg{font-size:15px}.grid svg .axis{font-size:14px}
+.findings li{grid-template-columns:1fr}.kind small{display:inline;padding-left:6px}
 dl{grid-template-columns:1fr 1fr}}
 @media print{:root{--page:#fff;--shade:none}}
 """
@@ -114,20 +115,20 @@ def sentence(report: QualityReport) -> str:
         rules = judging.rules_broken(failures)
         worst = failures[0].message
         count = f"{len(rules)} rules" if len(rules) > 1 else f"the rule on {rules[0]}"
-        published = "; it was published anyway" if report.overrides else " and is not made current"
+        published = " but was published anyway" if report.overrides else ""
         return f"The release fails {count}{published}: {worst}."
+    remarked = f", with {remarks} remark{'s' if remarks > 1 else ''}" if remarks else ""
     best = [rendition for rendition in judging.best_of_codecs(report, tone_mapped=False) if rendition.mean is not None]
     if not best:
-        return "The release breaks no rule."
+        return f"The release passes{remarked}."
     low = min(best, key=lambda rendition: rendition.mean or 0)
     worst_segment = min((rendition.worst.mean for rendition in best if rendition.worst), default=0.0)
-    remarked = f"; {remarks} remark{'s' if remarks > 1 else ''} below" if remarks else ""
     thresholds = report.thresholds
     excused = low.mean is not None and (low.mean < thresholds.min_vmaf or worst_segment < thresholds.min_segment)
     outcome = "passes, but is too short or too small for the limits on VMAF" if excused else "passes"
     return (
-        f"The release {outcome}: the best rendition of each codec has a mean VMAF of {low.mean:.1f} or more, and none "
-        f"of its measured segments is below {worst_segment:.1f}{remarked}."
+        f"The release {outcome}{remarked}: the best rendition of each codec has a mean VMAF of {low.mean:.1f} or more, "
+        f"and none of its measured segments is below {worst_segment:.1f}."
     )
 
 

@@ -281,6 +281,14 @@ def test_thresholds_move_the_rules_for_the_best_renditions() -> None:
     assert found(report(rendition(3000, 60), thresholds=Thresholds(0, 0))) == []
 
 
+def test_a_rendition_without_any_score_fails_whatever_else_was_left_out() -> None:
+    none = replace(rendition(2000, 95.0), segments=(), mean=None, low=None)
+
+    made = report(none, rendition(1000, 90.0), not_measured=("frames in between: one frame in 3 is scored",))
+
+    assert found(made) == ["frames measured"]
+
+
 def test_failures_come_first_and_name_rendition_place_and_value() -> None:
     made = report(rendition(500, 93), replace(rendition(3000, 87, codec=Codec.HEVC), black=((275, 300),)))
     shortfalls = judge(made)

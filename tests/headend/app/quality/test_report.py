@@ -81,7 +81,9 @@ def test_a_title_that_is_too_short_for_the_limits_passes_with_a_remark() -> None
         return sentence(judged(report(rendition(3000, vmaf, shown), evenly=(1,))))
 
     assert sentence_for(92).startswith("The release passes: the best rendition")
-    assert sentence_for(40).startswith("The release passes, but is too short or too small for the limits on VMAF: ")
+    assert sentence_for(40).startswith(
+        "The release passes, but is too short or too small for the limits on VMAF, with "
+    )
 
 
 def test_every_failure_has_a_remedy_and_remarks_have_none() -> None:
