@@ -15,7 +15,7 @@ class Access:
         library: The store's releases and tracks.
 
     Attributes:
-        checker: The checker in use.
+        checker: Checks tokens, plans and screens.
     """
 
     def __init__(self, checker: GrantChecker, library: Library) -> None:
@@ -23,26 +23,26 @@ class Access:
         self._library = library
 
     def check_cached(
-        self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool
+        self, token: str | None, territory: str | None, match: re.Match[str], *, is_segment: bool
     ) -> Grant | None:
-        """Decide like `check`, but without waiting; None if the decision needs a read or a write first."""
-        named = path.groupdict()
-        grant = self.checker.grant(token, named.get("title"), territory)
-        if track := named.get("track"):
-            outline = self._library.known_outline(grant.title, track)
-            if outline is None:
+        """Decide like `check`, but at once; None if the decision needs a read of the store or a new lease."""
+        groups = match.groupdict()
+        grant = self.checker.grant(token, groups.get("title"), territory)
+        if track := groups.get("track"):
+            summary = self._library.cached_summary(grant.title, track)
+            if summary is None:
                 return None
-            self.checker.check_plan(grant, (outline.height_px,))
+            self.checker.check_plan(grant, (summary.height_px,))
             return None if is_segment and not self.checker.has_screen(grant) else grant
-        release = named.get("release")
-        index = self._library.known_release(grant.title, release) if release else None
-        if index is None:
+        release_id = groups.get("release")
+        release = self._library.cached_release(grant.title, release_id) if release_id else None
+        if release is None:
             return None
-        self.checker.check_plan(grant, index.heights_px)
+        self.checker.check_plan(grant, release.heights_px)
         return grant
 
     async def check(
-        self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool, client: str
+        self, token: str | None, territory: str | None, match: re.Match[str], *, is_segment: bool, client: str
     ) -> Grant:
         """Authorize a request.
 
@@ -51,8 +51,8 @@ class Access:
         Args:
             token: Token from the path.
             territory: Territory of the client, as a trusted edge reports it.
-            path: Match of the path after the token; has the groups ``title``, ``release`` and ``track`` if they apply.
-            is_segment: Whether the request is for a segment, which counts as a screen in use.
+            match: Match of the path after the token; has the groups ``title``, ``release`` and ``track`` if they apply.
+            is_segment: Whether the request is for a segment, so that it takes or renews one of the account's screens.
             client: The client's name or address.
 
         Returns:
@@ -60,17 +60,17 @@ class Access:
 
         Raises:
             Denied: The token does not cover the request.
-            StorageError: The release can't be read.
+            StorageError: The release or track can't be read.
         """
-        named = path.groupdict()
-        grant = self.checker.grant(token, named.get("title"), territory)
-        if track := named.get("track"):
-            outline = await self._library.outline(named["title"], track, client)
-            self.checker.check_plan(grant, (outline.height_px,))
+        groups = match.groupdict()
+        grant = self.checker.grant(token, groups.get("title"), territory)
+        if track := groups.get("track"):
+            summary = await self._library.track_summary(groups["title"], track, client)
+            self.checker.check_plan(grant, (summary.height_px,))
             if is_segment:
-                await self.checker.take_screen(grant, segment_s=outline.segment_s)
+                await self.checker.take_screen(grant, segment_s=summary.segment_s)
             return grant
-        release = named.get("release") or await self._library.current(named["title"], client)
-        index = await self._library.release(named["title"], release, client)
-        self.checker.check_plan(grant, index.heights_px)
+        release_id = groups.get("release") or await self._library.current(groups["title"], client)
+        release = await self._library.release(groups["title"], release_id, client)
+        self.checker.check_plan(grant, release.heights_px)
         return grant

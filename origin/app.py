@@ -1,7 +1,8 @@
 """The origin's routes, all in one table, and how it answers a request.
 
-Paths are matched without decoding, and only listed paths exist: no route matches plans, receipts or attempts, or a path
-with ``%``, ``..``, ``//`` or a backslash. Queries are ignored unless a route reads them, so they can't split a cache.
+Paths are matched without decoding, and paths that match no route get a 404. No route matches plans, receipts or
+attempts, or a path with ``%``, ``..``, ``//`` or a backslash. Queries are ignored unless a route reads them, so that a
+client can't fill the cache with copies of a file.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from headend.core.metrics.workers import SINGLE, WorkerIndex, merged
 from headend.core.storage import Store
 from headend.core.storage.local import LocalStore
 from origin.access import Access
-from origin.handlers import OPEN, Handler, Handlers, Terms
+from origin.handlers import UNLIMITED, Handler, Handlers, TokenLimits
 from origin.library import BLOBS, Library
 from origin.metrics import Metrics
 
@@ -73,9 +74,12 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
 SHARED = frozenset({"segment", "init", "index", "playlist", "poster", "sheet", "thumbnails"})
-"""Routes whose responses don't depend on the token. An edge that checks tokens may share them between clients."""
+"""Routes whose responses don't depend on the token. An edge that checks tokens may share them between clients.
+
+Each is also the `File.kind` of the files that it serves.
+"""
 _SHARED_ROUTES = {name: pattern for name, pattern, _ in ROUTES if name in SHARED}
-_MOST_CHARACTERS = 512
+_MAX_PATH_CHARACTERS = 512
 """Maximum length of a path without its token; longer paths get a 404."""
 
 
@@ -90,9 +94,9 @@ class Origin:
         state_dir: Folder for leases; required with ``keys``.
         disk: Folder of the disk cache for media; None for no disk cache.
         disk_bytes: Size of the disk cache, for all workers together.
-        most_blobs: Maximum number of open files.
+        max_blobs: Maximum number of open files.
         licence_url: Address of the licence service; None if there is none.
-        steering: Address of the steering server, which entry points name; empty for none.
+        steering: Address of the steering server, which manifests at entry points name; empty for none.
         worker: Index of this worker process.
 
     Attributes:
@@ -114,24 +118,24 @@ class Origin:
         state_dir: Path | None = None,
         disk: Path | None = None,
         disk_bytes: int = disk_cache.BYTES,
-        most_blobs: int = BLOBS,
+        max_blobs: int = BLOBS,
         licence_url: str | None = None,
         steering: str = "",
         worker: WorkerIndex = SINGLE,
     ) -> None:
         self.metrics = Metrics()
-        kept = None
+        disk_cache = None
         if disk is not None:
             if isinstance(store, LocalStore):
                 raise ConfigError("a store in a folder is on a disk already: leave out --disk-cache")
-            kept = DiskCache(
+            disk_cache = DiskCache(
                 disk,
                 disk_bytes,
                 worker=worker.number,
                 workers=worker.count,
                 count=partial(asyncio.get_running_loop().call_soon_threadsafe, self.metrics.disk.inc),
             )
-        self.library = Library(store, self.metrics, cache_bytes=cache_bytes, most_blobs=most_blobs, disk=kept)
+        self.library = Library(store, self.metrics, cache_bytes=cache_bytes, max_blobs=max_blobs, disk=disk_cache)
         self.handlers = Handlers(
             self.library,
             lambda: merged(worker, self.metrics.registry),
@@ -141,7 +145,9 @@ class Origin:
         self._access_log = access_log
         self._leases: Leases | None = None
         self._access: Access | None = None
-        if keys is not None and state_dir is not None:
+        if keys is not None:
+            if state_dir is None:
+                raise ConfigError("tokens need a folder for leases")
             self._leases = Leases(state_dir, on_fault=self.metrics.lease_faults.inc)
             self._access = Access(GrantChecker(keys, self._leases), self.library)
 
@@ -157,7 +163,7 @@ class Origin:
             self._leases.close()
 
     def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
-        """The response of `respond` if it is a small cached file and needs no read or write; otherwise None."""
+        """The response of `respond` if it can be made without waiting, from a small cached file; otherwise None."""
         token, path = (None, request.path) if self._access is None else split_token(request.path)
         file = self.library.peek(layout.TITLES + path)
         if file is None or file.kind == "segment":  # segments are large
@@ -171,29 +177,32 @@ class Origin:
     async def respond(self, request: Request) -> tuple[str, Response]:
         """Return the name of the request's route, and the response."""
         token, path = (None, request.path) if self._access is None else split_token(request.path)
-        # A cached file was requested by this very path before, so its kind names the route.
+        # The file was cached for a request with this path, so its kind is the name of the path's route.
         file = self.library.cached(layout.TITLES + path)
         if file is not None and (response := self._cached_response(request, token, path, file)) is not None:
             return file.kind, response
-        if len(path) <= _MOST_CHARACTERS:
+        if len(path) <= _MAX_PATH_CHARACTERS:
             for name, pattern, handler in ROUTES:
-                if (found := pattern.fullmatch(path)) is not None:
-                    return name, await self._guarded(name, handler, request, token, found)
+                if (match := pattern.fullmatch(path)) is not None:
+                    return name, await self._handle(name, handler, request, token, match)
         return NO_ROUTE, responses.NOT_FOUND
 
     def _cached_response(self, request: Request, token: str | None, path: str, file: File) -> Response | None:
-        """The response with a cached file, if it needs no read or write; this is the fast path of most requests."""
+        """The response with a cached file, or None if it takes a read of the store or a new lease.
+
+        This is the fast path, which serves most requests.
+        """
         if self._access is None:
             if file.kind == "manifest" and "?" in request.target and may_select(request.query):
                 return None
             return responses.for_file(request.method, request.headers, file)
         route = _SHARED_ROUTES.get(file.kind)
-        found = route.fullmatch(path) if route is not None else None
-        if found is None:
+        match = route.fullmatch(path) if route is not None else None
+        if match is None:
             return None
         territory = self._access.checker.territory(request.headers)
         try:
-            grant = self._access.check_cached(token, territory, found, is_segment=file.kind == "segment")
+            grant = self._access.check_cached(token, territory, match, is_segment=file.kind == "segment")
         except Denied as denied:
             return self._refused(denied)
         if grant is None:
@@ -213,13 +222,14 @@ class Origin:
         if self._access_log is not None:
             self._access_log.add(request.client, request.method, request.target, route, status, sent_bytes, seconds)
 
-    async def _guarded(
-        self, name: str, handler: Handler, request: Request, token: str | None, path: re.Match[str]
+    async def _handle(
+        self, route: str, handler: Handler, request: Request, token: str | None, match: re.Match[str]
     ) -> Response:
+        """Check access, call the handler, and turn errors into responses."""
         try:
-            if self._access is None or name in PUBLIC:
-                return await handler(self.handlers, request, path, OPEN)
-            return await self._permitted(self._access, name, handler, request, token, path)
+            if self._access is None or route in PUBLIC:
+                return await handler(self.handlers, request, match, UNLIMITED)
+            return await self._handle_with_token(self._access, route, handler, request, token, match)
         except Denied as denied:
             return self._refused(denied)
         except ObjectMissing:
@@ -230,22 +240,25 @@ class Origin:
             log.exception("a request failed")
             return responses.FAILED
 
-    async def _permitted(
-        self, access: Access, name: str, handler: Handler, request: Request, token: str | None, path: re.Match[str]
+    async def _handle_with_token(
+        self, access: Access, route: str, handler: Handler, request: Request, token: str | None, match: re.Match[str]
     ) -> Response:
         territory = access.checker.territory(request.headers)
         grant = await access.check(
-            token, territory, path, is_segment=name == "segment", client=client_key(request.client)
+            token, territory, match, is_segment=route == "segment", client=client_key(request.client)
         )
-        caching = _shared_caching(territory) if name in SHARED else responses.NO_STORE
-        response = await handler(self.handlers, request, path, Terms(grant.max_height_px, caching))
+        caching = _shared_caching(territory) if route in SHARED else responses.NO_STORE
+        response = await handler(self.handlers, request, match, TokenLimits(grant.max_height_px, caching))
         if response.status >= HTTPStatus.BAD_REQUEST or response.headers.get(hdrs.CACHE_CONTROL) == caching:
             return response
         return responses.with_cache_control(response, caching)
 
 
 def _shared_caching(territory: str | None) -> str:
-    """Cache-Control of a file behind a token: edges that report a territory check tokens, so they may share it."""
+    """Cache-Control of a shared route's file if tokens are checked.
+
+    A territory comes from an edge, which checks tokens itself, so it may share the file between clients.
+    """
     return responses.IMMUTABLE if territory is not None else responses.PERSONAL
 
 

@@ -1,6 +1,6 @@
-"""Reads media from S3 while requests wait.
+"""Streams media from S3 with aiohttp.
 
-boto3 still reads the few documents, and finds the endpoint and the credentials.
+boto3 still reads the documents, which are few, and resolves the endpoint and the credentials.
 """
 
 import asyncio
@@ -26,26 +26,27 @@ from origin.signing import Signer
 from origin.sources import damaged
 
 PIECE_BYTES = 256 << 10
-"""Size of a piece; each piece costs an iteration of the event loop."""
-READS = 64
+"""Maximum size of a piece; each piece costs an iteration of the event loop."""
+MAX_READS = 64
 """Maximum number of concurrent reads; each holds a few hundred KB of memory."""
 STALL_S = 20.0
 """Timeout for the next piece."""
-LEAST_BYTES_PER_S = 128 << 10
-"""Minimum average rate of a read, after a grace of `STALL_S`; slower reads fail."""
+MIN_BYTES_PER_S = 128 << 10
+"""Minimum average rate of a read; a read fails if it takes longer than that, plus `STALL_S`."""
 CONNECT_S = 5.0
-KEPT_S = 30.0
+"""Timeout for connecting to the server."""
+KEEPALIVE_S = 30.0
 """How long an idle connection to the server is kept."""
 CREDENTIALS_S = 60.0
 """How long credentials are cached; boto3 renews them minutes before they expire."""
 ATTEMPTS = 3
-"""Maximum attempts per read, as far as the retry budget allows."""
-PAUSE_S = 0.1
-"""Maximum pause before the first retry; doubles with each retry."""
+"""Maximum attempts per read; fewer if the retry budget is used up."""
+BACKOFF_S = 0.1
+"""A retry waits for a random time of up to this, doubled with each attempt."""
 
 
 class Bucket:
-    """Reads objects in S3 through aiohttp, at a third of boto3's cost; see ADR 20.
+    """Streams objects from S3 with aiohttp, at a third of boto3's cost; see ADR 20.
 
     Args:
         store: The store; boto3 resolves its endpoint and credentials.
@@ -65,19 +66,19 @@ class Bucket:
 
     async def pieces(self, key: str, size_bytes: int) -> AsyncGenerator[bytes | memoryview, None]:
         """Read an object; after a broken connection, a retry continues at the next byte."""
-        at = 0
-        until_s = time.monotonic() + STALL_S + size_bytes / LEAST_BYTES_PER_S
+        received_bytes = 0
+        until_s = time.monotonic() + STALL_S + size_bytes / MIN_BYTES_PER_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with aclosing(self._read(key, at, size_bytes, until_s)) as pieces:
+                async with aclosing(self._read(key, received_bytes, size_bytes, until_s)) as pieces:
                     async for piece in pieces:
-                        at += len(piece)
+                        received_bytes += len(piece)
                         yield piece
             except StoreUnavailable:
                 if attempt == ATTEMPTS or time.monotonic() >= until_s or not self._budget.spend():
                     raise
                 self._on_retry()
-                await asyncio.sleep(random.uniform(0, PAUSE_S * 2**attempt))
+                await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
             else:
                 self._budget.earn()
                 return
@@ -98,12 +99,12 @@ class Bucket:
             total=max(0.001, until_s - time.monotonic()), sock_connect=CONNECT_S, sock_read=STALL_S
         )
         try:
-            async with session.get(address, headers=headers, allow_redirects=False, timeout=timeout) as answer:
-                if answer.status != (HTTPStatus.PARTIAL_CONTENT if start else HTTPStatus.OK):
-                    raise self._refusal(key, answer.status)
-                if answer.content_length not in (None, size_bytes - start):
+            async with session.get(address, headers=headers, allow_redirects=False, timeout=timeout) as response:
+                if response.status != (HTTPStatus.PARTIAL_CONTENT if start else HTTPStatus.OK):
+                    raise self._error(key, response.status)
+                if response.content_length not in (None, size_bytes - start):
                     raise damaged(self._store, key)
-                async for piece in answer.content.iter_any():
+                async for piece in response.content.iter_any():
                     yield piece
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise StoreUnavailable(
@@ -113,7 +114,7 @@ class Bucket:
 
     async def _ready(self) -> tuple[aiohttp.ClientSession, Signer]:
         if self._signer is None or time.monotonic() > self._signer[0]:
-            async with self._signer_lock:  # one read asks, the others wait for it
+            async with self._signer_lock:  # one read renews the credentials, the others wait for it
                 if self._signer is None or time.monotonic() > self._signer[0]:
                     # boto3 may contact another server, which can be slow.
                     signer = await asyncio.get_running_loop().run_in_executor(self._threads, self._new_signer)
@@ -124,7 +125,7 @@ class Bucket:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(
-                    limit=READS, ssl=ssl.create_default_context(cafile=bundle), keepalive_timeout=KEPT_S
+                    limit=MAX_READS, ssl=ssl.create_default_context(cafile=bundle), keepalive_timeout=KEEPALIVE_S
                 ),
                 read_bufsize=PIECE_BYTES,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
@@ -144,14 +145,14 @@ class Bucket:
                 raise NoCredentialsError
             return Signer(credentials.get_frozen_credentials(), client.meta.region_name, urlsplit(self._base).netloc)
 
-    def _refusal(self, key: str, status: int) -> StorageError:
+    def _error(self, key: str, status: int) -> StorageError:
         problem = f"can't read {key} in {self._store.url}: the server answers {status}"
         if status == HTTPStatus.NOT_FOUND:
             return ObjectMissing(problem, key=key)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _MAY_PASS:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE:
             return StoreUnavailable(f"{problem}; try again later", key=key, status=status)
         return StorageError(f"{problem}; check the endpoint and what the credentials allow", key=key, status=status)
 
 
-_MAY_PASS = frozenset({HTTPStatus.OK, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-"""Worth a retry. 200 is here because it reaches `_refusal` only if the server ignored the range."""
+_RETRYABLE = frozenset({HTTPStatus.OK, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+"""Statuses that may go away with a retry. A 200 is an error if the server ignored the requested range."""

@@ -1,7 +1,7 @@
 """Which titles, releases and tracks exist, from cached listings of the store.
 
-Names that no listing has are refused without a read of the store. Requests for random names therefore neither fill the
-queue of reads nor cost S3 requests.
+A request for a name that is not in the listing gets a 404 without a read of the store. So requests for random names
+neither fill the queue of reads nor cost S3 requests.
 """
 
 import time
@@ -14,12 +14,12 @@ from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.errors import ObjectMissing, StorageError
 
 REFRESH_S = 5.0
-"""A listing must be this old before a missing name causes a new one."""
-REST_SHARE = 20
-"""A listing must also be this many times as old as it took to read."""
-SHOWN_S = 30.0
-"""Maximum age of the listing behind the page of titles."""
-FOLDERS = 10_000
+"""A name that is missing in the listing causes a new listing only if the old one is at least this old."""
+MIN_AGE_RATIO = 20
+"""It must also be at least this many times as old as it took to read, so that slow listings are not always running."""
+MAX_PAGE_AGE_S = 30.0
+"""Maximum age of the listing from which pages of titles are made."""
+MAX_FOLDERS = 10_000
 """Maximum number of cached listings of releases and tracks."""
 
 
@@ -54,15 +54,17 @@ class Catalogue:
         self._names = names
         self._clock = clock
         self._titles: Listing | None = None
-        self._folders: SegmentedLRU[str, Listing] = SegmentedLRU(FOLDERS)
+        self._folders: SegmentedLRU[str, Listing] = SegmentedLRU(MAX_FOLDERS)
 
     async def has_title(self, title: str) -> bool:
-        """Whether a title is published; a new title may take `REFRESH_S` to appear."""
+        """Whether a title is published; a new title may take `REFRESH_S` to appear. True if listing is not allowed."""
         if self._titles is None or (title not in self._titles.known and self._is_old(self._titles)):
             try:
                 self._titles = await self._read(layout.published())
             except StorageError as error:
-                return _is_possible(error)
+                if error.retryable:
+                    raise
+                return True  # the credentials may allow reads but not listings
         return title in self._titles.known
 
     async def check(self, folder: str, name: str) -> None:
@@ -91,7 +93,7 @@ class Catalogue:
             title: Last title of the previous page; empty for the first page.
             count: Maximum number of titles.
         """
-        if self._titles is None or self._clock() - self._titles.read_s >= SHOWN_S:
+        if self._titles is None or self._clock() - self._titles.read_s >= MAX_PAGE_AGE_S:
             try:
                 self._titles = await self._read(layout.published())
             except StorageError:
@@ -101,16 +103,9 @@ class Catalogue:
         return self._titles.names[start : start + count]
 
     def _is_old(self, listing: Listing) -> bool:
-        return self._clock() - listing.read_s >= max(REFRESH_S, REST_SHARE * listing.took_s)
+        return self._clock() - listing.read_s >= max(REFRESH_S, MIN_AGE_RATIO * listing.took_s)
 
     async def _read(self, folder: str) -> Listing:
         started_s = self._clock()
         names = await self._names(folder)
         return Listing(names, frozenset(names), started_s, self._clock() - started_s)
-
-
-def _is_possible(error: StorageError) -> bool:
-    """Whether a name may exist although the listing failed: the credentials may allow reads but not listings."""
-    if error.retryable:
-        raise error
-    return True

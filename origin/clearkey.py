@@ -10,17 +10,17 @@ from http import HTTPStatus
 
 import msgspec
 
-LARGEST_REQUEST = 4096
-"""Maximum bytes of a licence request; one for 64 keys has 2,000."""
-MOST_KIDS = 64
-"""Maximum keys per licence; a title has one per class and epoch."""
+MAX_REQUEST_BYTES = 4096
+"""Maximum size of a licence request; a request for `MAX_KEYS` keys has about 2,000 bytes."""
+MAX_KEYS = 64
+"""Maximum keys per licence; a title has one for each key class and key epoch."""
 
 
 class Refused(Exception):
-    """A request that gets no key.
+    """A request for keys is refused.
 
     Attributes:
-        status: Status of the response.
+        status: HTTP status of the response.
         reason: Reason, shown to the client.
     """
 
@@ -42,31 +42,37 @@ def parse_request(body: bytes) -> list[str]:
         The requested key ids, in hexadecimal.
 
     Raises:
-        Refused: The body is no licence request, or asks for too many keys or a persistent licence.
+        Refused: The body is not a licence request, or it asks for too many keys or for a persistent licence.
     """
-    if len(body) > LARGEST_REQUEST:
+    if len(body) > MAX_REQUEST_BYTES:
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
     try:
         request = msgspec.json.decode(body, type=_LicenceRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(HTTPStatus.BAD_REQUEST, "not a ClearKey licence request") from None
-    if not 1 <= len(request.kids) <= MOST_KIDS:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"a licence is for 1 to {MOST_KIDS} keys")
+    if not 1 <= len(request.kids) <= MAX_KEYS:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"a licence is for 1 to {MAX_KEYS} keys")
     if request.type != "temporary":
         raise Refused(HTTPStatus.BAD_REQUEST, "only temporary licences are available")
-    return [_kid(text) for text in request.kids]
+    return [_decode_kid(text) for text in request.kids]
 
 
-def licence(keys: Iterable[tuple[str, bytes]]) -> bytes:
-    """Render a licence of these keys: pairs of an id in hexadecimal and a secret."""
+def render_licence(keys: Iterable[tuple[str, bytes]]) -> bytes:
+    """Render a licence.
+
+    Args:
+        keys: Each key's id in hexadecimal, and its 16 secret bytes.
+    """
     body = {
-        "keys": [{"kty": "oct", "kid": _base64url(bytes.fromhex(kid)), "k": _base64url(k)} for kid, k in keys],
+        "keys": [
+            {"kty": "oct", "kid": _base64url(bytes.fromhex(kid)), "k": _base64url(secret)} for kid, secret in keys
+        ],
         "type": "temporary",
     }
     return msgspec.json.encode(body)
 
 
-def _kid(text: str) -> str:
+def _decode_kid(text: str) -> str:
     """Decode a key id: 16 bytes in base64url without padding."""
     try:
         kid = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

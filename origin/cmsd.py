@@ -3,6 +3,7 @@
 from headend.core.track_index import TrackIndex
 
 STATIC = "CMSD-Static"
+"""Name of the header."""
 
 
 def static(index: TrackIndex, number: int | None) -> str:
@@ -18,8 +19,8 @@ def static(index: TrackIndex, number: int | None) -> str:
     if number is None:
         return "ot=i,st=v,v=1"
     duration_ms = round(1000 * index.duration_ticks(number) / index.facts.timescale)
-    kind = _KINDS.get(index.facts.content_type.partition("/")[0], "o")
-    return f"br={-(-index.facts.average_bps // 1000)},d={duration_ms},ot={kind},st=v,v=1"
+    object_type = _OBJECT_TYPES.get(index.facts.content_type.partition("/")[0], "o")
+    return f"br={-(-index.facts.average_bps // 1000)},d={duration_ms},ot={object_type},st=v,v=1"
 
 
-_KINDS = {"video": "v", "audio": "a", "text": "c", "application": "c"}
+_OBJECT_TYPES = {"video": "v", "audio": "a", "text": "c", "application": "c"}

@@ -12,11 +12,11 @@ from headend.core.media.protection import KeyName, find_names
 
 log = logging.getLogger("headend.licences")
 
-MOST_EPOCHS = 8
-"""How many key epochs of a title are tried to find a key id."""
+MAX_EPOCHS = 8
+"""Number of key epochs of a title that are searched for a key id."""
 CAPACITY = 20_000
 """Maximum number of cached keys."""
-FRESH_S = 60.0
+CACHED_S = 60.0
 """How long a key, or the fact that it is missing, is cached."""
 
 
@@ -35,17 +35,17 @@ class KeyCache:
         self._secrets: SegmentedLRU[str, tuple[float, bytes | None]] = SegmentedLRU(CAPACITY)
 
     def names(self, title: str, kids: Iterable[str]) -> Mapping[str, KeyName]:
-        """Names of the title's keys with these ids, by id; ids that aren't the title's are left out.
+        """Names of the title's keys with these ids, by id; ids of other titles and unknown ids are left out.
 
-        Ids can't be inverted, so the ids of all keys that the title can have are compared.
+        A key id is a digest of the key's name, so it is compared with the ids of all keys that the title can have.
         """
         cached = {kid: self._names.get((title, kid)) for kid in kids}
-        unknown = {kid for kid, entry in cached.items() if entry is None}
+        uncached = {kid for kid, entry in cached.items() if entry is None}
         names = {kid: entry[0] for kid, entry in cached.items() if entry is not None and entry[0] is not None}
-        if unknown:
-            found = find_names(title, unknown, epochs=MOST_EPOCHS)
+        if uncached:
+            found = find_names(title, uncached, epochs=MAX_EPOCHS)
             names |= found
-            for kid in unknown:
+            for kid in uncached:
                 self._names.put((title, kid), (found.get(kid),))
         return names
 
@@ -57,11 +57,11 @@ class KeyCache:
         """
         now_s = self._clock()
         cached = {name.kid: self._secrets.get(name.kid) for name in names}
-        stale = [name for name in names if (entry := cached[name.kid]) is None or entry[0] <= now_s]
-        if stale:
-            for kid, secret in (await asyncio.to_thread(self._read, title, stale)).items():
-                cached[kid] = (now_s + FRESH_S, secret)
-                self._secrets.put(kid, (now_s + FRESH_S, secret))
+        expired = [name for name in names if (entry := cached[name.kid]) is None or entry[0] <= now_s]
+        if expired:
+            for kid, secret in (await asyncio.to_thread(self._read, title, expired)).items():
+                cached[kid] = (now_s + CACHED_S, secret)
+                self._secrets.put(kid, (now_s + CACHED_S, secret))
         return {kid: entry[1] for kid, entry in cached.items() if entry is not None and entry[1] is not None}
 
     def clear(self) -> None:

@@ -1,10 +1,10 @@
 """The licence service: serves ClearKey licences and single keys to clients with playback tokens.
 
-It is a separate application, so that the origin, which every player reaches, holds no content keys. The response is the
-same for a key that the token doesn't cover and for a key that doesn't exist.
+It is a separate application, so that the origin, which is open to every player, holds no content keys. A key that the
+token doesn't cover gets the same response as a key that doesn't exist.
 
-Sources: W3C Encrypted Media Extensions, section 9.1.3 and 9.1.4 (ClearKey licence request and licence); RFC 8216,
-section 4.3.2.4 (a key's address gives its 16 bytes).
+Sources: W3C Encrypted Media Extensions, sections 9.1.3 and 9.1.4 (ClearKey licence request and licence); RFC 8216,
+section 4.3.2.4 (the URI of a key returns its 16 bytes).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -43,26 +43,28 @@ from origin.key_cache import KeyCache
 
 log = logging.getLogger("headend.licences")
 
-Named = Mapping[str, str]
-"""Named groups of a path."""
+PathGroups = Mapping[str, str]
+"""PathGroups groups of the match of a path."""
 
 HEAD_S = 30.0
-"""Timeout for the head of a request."""
+"""Timeout for receiving the head of a request."""
 BODY_S = 10.0
-"""Timeout for the body of a request."""
-SCREEN_S = 10.0
-"""A licence occupies a screen for as long as three segments of this length."""
+"""Timeout for receiving the body of a request."""
+LEASE_SEGMENT_S = 10.0
+"""A licence takes one of the account's screens like a segment of this length; see `headend.core.access.leases`."""
 FINISH_S = 5.0
 """Timeout for pending requests when the service stops."""
 
 NO_KEY = "no such key for this token"
 """Also the response for keys that don't exist, so that clients can't tell which keys exist."""
 
-SD_LINES, HD_LINES = 576, 1080
-"""Plans limited to these heights get no keys of larger pictures."""
+MAX_SD_PX = 576
+"""Plans up to this height get no keys for HD."""
+MAX_HD_PX = 1080
+"""Plans up to this height get no keys for UHD."""
 
 METHODS = methods(hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, headers=hdrs.CONTENT_TYPE)
-"""Allowed methods and headers; dash.js sends the content type of its requests."""
+"""Allowed methods and headers; dash.js sends a Content-Type."""
 
 _TOKEN = r"/t/(?P<token>[A-Za-z0-9._-]{1,900})"
 _TITLE = r"/(?P<title>[a-z0-9-]{1,64})(?:/[A-Za-z0-9-]{1,64})?"
@@ -71,16 +73,17 @@ _KEY = _TITLE + r"/keys/(?P<kid>[0-9A-Fa-f-]{32,36})"
 
 
 @dataclass(frozen=True, slots=True)
-class Licensing:
+class LicenceSettings:
     """Settings of the licence service.
 
     Attributes:
         source: Store of the content keys.
-        tokens: Keys that sign playback tokens; None gives no player a key, unless ``is_open`` is set.
+        tokens: Keys that sign playback tokens. If None, players get licences without tokens if ``is_open`` is set, and
+            otherwise none.
         reload_tokens: Reads the token keys again, on SIGHUP; None if they never change.
         state_dir: Folder for leases of screens; required with ``tokens``.
         access_log: Log of requests; None for no log.
-        is_open: Whether players get licences without tokens.
+        is_open: Whether players get licences without tokens; no effect with ``tokens``.
         speke: Answers SPEKE requests of packagers; None for no SPEKE route.
     """
 
@@ -97,7 +100,7 @@ class LicenceService:
     """Answers requests for keys; belongs to one event loop.
 
     Args:
-        licensing: Settings.
+        settings: Settings.
 
     Attributes:
         keys: Cache of the content keys.
@@ -107,119 +110,123 @@ class LicenceService:
         ConfigError: Leases can't be stored.
     """
 
-    def __init__(self, licensing: Licensing) -> None:
-        self.keys = KeyCache(licensing.source)
+    def __init__(self, settings: LicenceSettings) -> None:
+        self.keys = KeyCache(settings.source)
         self.registry = Registry("headend_licences")
         self._served = self.registry.counter("keys_given", "Keys served, by class.", "key_class")
-        self._licensing = licensing
-        self._leases = Leases(licensing.state_dir) if licensing.state_dir is not None else None
-        self._checker = None
-        if licensing.tokens is not None:
-            self._checker = GrantChecker(licensing.tokens, self._leases) if self._leases else None
-            if self._checker is None:
+        self._settings = settings
+        self._leases = Leases(settings.state_dir) if settings.state_dir is not None else None
+        self._checker: GrantChecker | None = None
+        if settings.tokens is not None:
+            if self._leases is None:
                 raise ConfigError("licences with tokens need a folder for leases")
+            self._checker = GrantChecker(settings.tokens, self._leases)
         self._routes = tuple(self._make_routes())
 
     def close(self) -> None:
-        """Close the leases' file."""
+        """Close the file of leases."""
         if self._leases is not None:
             self._leases.close()
 
     def reload(self) -> None:
         """Read token keys and content keys again; if the token keys can't be read, the old ones stay in use."""
         self.keys.clear()
-        if self._checker is not None and self._licensing.reload_tokens is not None:
+        if self._checker is not None and self._settings.reload_tokens is not None:
             try:
-                self._checker.keys = self._licensing.reload_tokens()
+                self._checker.keys = self._settings.reload_tokens()
             except ConfigError as error:
                 log.error("can't reload the token keys, so the old ones stay in use: %s", error)
 
     def server(self) -> HttpServer:
         """Make the HTTP server; the caller starts it."""
-        body_bytes = clearkey.LARGEST_REQUEST if self._licensing.speke is None else cpix_xml.LARGEST
+        body_bytes = clearkey.MAX_REQUEST_BYTES if self._settings.speke is None else cpix_xml.LARGEST
         limits = Limits(head_s=HEAD_S, body_bytes=body_bytes, body_s=BODY_S, finish_s=FINISH_S)
         return HttpServer(self, self.registry, limits, METHODS)
 
     async def respond(self, request: Request) -> tuple[str, Response]:
-        """Return the name of the request's route, and the response; see `headend.core.http.server.Application`."""
+        """Return the name of the request's route, and the response."""
         path = request.path
         for route in self._routes:
             if (match := route.pattern.fullmatch(path)) is None:
                 continue
             if request.method not in route.methods:
                 return route.name, METHODS.refusal
-            return route.name, await _guarded(route.answer(request, match.groupdict()))
+            return route.name, await _handle_errors(route.handler(request, match.groupdict()))
         return NO_ROUTE, responses.NOT_FOUND
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Write a response to the access log."""
-        if self._licensing.access_log is not None:
+        if self._settings.access_log is not None:
             client, method, target = ("", "", "") if request is None else (request.client, request.method, request.path)
-            self._licensing.access_log.add(client, method, target, route, status, sent_bytes, seconds)
+            self._settings.access_log.add(client, method, target, route, status, sent_bytes, seconds)
 
     def _make_routes(self) -> Iterator["_Route"]:
-        """The routes; paths for players start with a token if tokens are checked."""
+        """The routes. Players' paths start with the token if tokens are checked."""
         yield _Route("health", (hdrs.METH_GET, hdrs.METH_HEAD), re.compile("/healthz"), _alive)
         yield _Route("metrics", (hdrs.METH_GET, hdrs.METH_HEAD), re.compile("/metrics"), self._metrics)
-        if self._licensing.speke is not None:
+        if self._settings.speke is not None:
             yield _Route("speke", (hdrs.METH_POST,), re.compile("/speke"), self._speke)
-        if self._checker is not None or self._licensing.is_open:
+        if self._checker is not None or self._settings.is_open:
             base = _TOKEN if self._checker is not None else ""
             yield _Route("licence", (hdrs.METH_POST,), re.compile(base + _LICENCE), self._licence)
             yield _Route("key", (hdrs.METH_GET,), re.compile(base + _KEY), self._key)
 
-    async def _licence(self, request: Request, named: Named) -> Response:
-        """A ClearKey licence with the requested keys that the token covers."""
+    async def _licence(self, request: Request, groups: PathGroups) -> Response:
+        """A ClearKey licence with those of the requested keys that the token covers."""
         kids = clearkey.parse_request(request.body)
-        grant = await self._grant(request, named)
-        keys = await self._keys(named["title"], kids, grant)
-        return responses.document(clearkey.licence(keys), responses.JSON_TYPE, responses.NO_STORE)
+        grant = await self._grant(request, groups)
+        keys = await self._keys(groups["title"], kids, grant)
+        return responses.document(clearkey.render_licence(keys), responses.JSON_TYPE, responses.NO_STORE)
 
-    async def _key(self, request: Request, named: Named) -> Response:
+    async def _key(self, request: Request, groups: PathGroups) -> Response:
         """The 16 bytes of one key."""
-        grant = await self._grant(request, named)
+        grant = await self._grant(request, groups)
         try:
-            kid = check_kid(named["kid"])
+            kid = check_kid(groups["kid"])
         except ValueError:
             raise Refused(HTTPStatus.FORBIDDEN, NO_KEY) from None
-        [(_, secret)] = await self._keys(named["title"], [kid], grant)
+        [(_, secret)] = await self._keys(groups["title"], [kid], grant)
         return responses.document(secret, "application/octet-stream", responses.NO_STORE)
 
-    async def _speke(self, request: Request, _: Named) -> Response:
-        """The keys that a packager requests, with the signalling of DRM systems."""
-        assert self._licensing.speke is not None
+    async def _speke(self, request: Request, _: PathGroups) -> Response:
+        """The keys that a packager requests with SPEKE, with the signalling data of DRM systems."""
+        assert self._settings.speke is not None
         try:
-            document = await asyncio.to_thread(self._licensing.speke, request.body)
+            document = await asyncio.to_thread(self._settings.speke, request.body)
         except ConfigError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         response = responses.document(document, "application/xml", responses.NO_STORE)
         return replace(response, headers={**response.headers, "X-Speke-Version": "2.0"})
 
-    async def _grant(self, request: Request, named: Named) -> Grant | None:
-        """Check the token and occupy a screen; None if the service doesn't check tokens."""
+    async def _grant(self, request: Request, groups: PathGroups) -> Grant | None:
+        """Check the token and take one of the account's screens; None if the service doesn't check tokens."""
         if self._checker is None:
             return None
         territory = self._checker.territory(request.headers)
-        grant = self._checker.grant(named["token"], named["title"], territory)
-        await self._checker.take_screen(grant, segment_s=SCREEN_S)
+        grant = self._checker.grant(groups["token"], groups["title"], territory)
+        await self._checker.take_screen(grant, segment_s=LEASE_SEGMENT_S)
         return grant
 
     async def _keys(self, title: str, kids: Iterable[str], grant: Grant | None) -> list[tuple[str, bytes]]:
-        """The requested keys that belong to the title and the plan covers; raises `Refused` if there are none."""
-        limit = grant.max_height_px if grant is not None else None
+        """Those of the requested keys that belong to the title and that the plan covers.
+
+        Raises:
+            Refused: There are none.
+        """
+        max_height_px = grant.max_height_px if grant is not None else None
         requested = list(dict.fromkeys(kids))
         names = self.keys.names(title, requested)
-        allowed = [names[kid] for kid in requested if kid in names and covers(names[kid].key_class, limit)]
-        secrets = await self.keys.secrets(title, allowed) if allowed else {}
-        if not secrets:
+        covered = [names[kid] for kid in requested if kid in names and covers(names[kid].key_class, max_height_px)]
+        secrets = await self.keys.secrets(title, covered) if covered else {}
+        served = [name for name in covered if name.kid in secrets]
+        if not served:
             raise Refused(HTTPStatus.FORBIDDEN, NO_KEY)
-        for name in allowed:
-            if name.kid in secrets:
-                self._served.inc(name.key_class)
-        return [(name.kid, secrets[name.kid]) for name in allowed if name.kid in secrets]
+        for name in served:
+            self._served.inc(name.key_class)
+        return [(name.kid, secrets[name.kid]) for name in served]
 
-    async def _metrics(self, request: Request, _: Named) -> Response:
-        """The metrics, for clients on this machine."""
+    async def _metrics(self, request: Request, _: PathGroups) -> Response:
+        """The metrics; only for clients on this machine."""
         if not is_loopback(request.client.removeprefix("::ffff:")):
             return responses.NOT_FOUND
         return responses.document(self.registry.exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
@@ -232,30 +239,35 @@ class _Route:
     name: str
     methods: tuple[str, ...]
     pattern: re.Pattern[str]
-    answer: Callable[[Request, Named], Awaitable[Response]]
+    handler: Callable[[Request, PathGroups], Awaitable[Response]]
 
 
 def covers(key_class: KeyClass, max_height_px: int | None) -> bool:
-    """Whether a plan covers a key class: whether its height limit allows any picture of the class."""
+    """Whether a plan covers a key class, so whether its height limit allows any picture of the class.
+
+    Args:
+        key_class: The class.
+        max_height_px: The plan's limit; None for no limit.
+    """
     match key_class:
         case KeyClass.HD:
-            return max_height_px is None or max_height_px > SD_LINES
+            return max_height_px is None or max_height_px > MAX_SD_PX
         case KeyClass.UHD:
-            return max_height_px is None or max_height_px > HD_LINES
+            return max_height_px is None or max_height_px > MAX_HD_PX
         case _:
             return True
 
 
-async def _guarded(answer: Awaitable[Response]) -> Response:
-    """Turn refusals and errors into responses that reveal nothing else."""
+async def _handle_errors(response: Awaitable[Response]) -> Response:
+    """Turn refusals and errors into responses; those for errors name no reason."""
     try:
-        return await answer
+        return await response
     except Refused as refused:
         return _error(refused.status, refused.reason)
     except Denied as denied:
         return _error(HTTPStatus.FORBIDDEN, denied.reason)
     except HeadendError as error:
-        log.warning("can't reach the key store: %s", error)
+        log.warning("can't read a key: %s", error)
         return responses.BUSY
     except Exception:
         log.exception("a request failed")
@@ -267,32 +279,32 @@ def _error(status: HTTPStatus, reason: str) -> Response:
     return replace(responses.document(body, responses.JSON_TYPE, responses.NO_STORE), status=status)
 
 
-async def _alive(_request: Request, _named: Named) -> Response:
+async def _alive(_request: Request, _groups: PathGroups) -> Response:
     return responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
 
 
-def serve(host: str, port: int, licensing: Licensing, on_ready: Callable[[str], None]) -> None:
+def serve(host: str, port: int, settings: LicenceSettings, on_ready: Callable[[str], None]) -> None:
     """Serve keys until SIGTERM or SIGINT, then finish pending requests. SIGHUP reads all keys again.
 
     Args:
         host: Address or name to listen on.
         port: Port to listen on; 0 for any free port.
-        licensing: Settings.
+        settings: Settings.
         on_ready: Called with the base URL, without a trailing slash, once connections are accepted.
 
     Raises:
-        ConfigError: The address can't be listened on, or leases can't be stored.
+        ConfigError: It is not possible to listen on the address, or to store leases.
     """
     listener = listen(host, port)[0]
     with closing(listener):
-        asyncio.run(_serve(listener, host, licensing, on_ready))
+        asyncio.run(_serve(listener, host, settings, on_ready))
 
 
-async def _serve(listener: socket.socket, host: str, licensing: Licensing, on_ready: Callable[[str], None]) -> None:
+async def _serve(
+    listener: socket.socket, host: str, settings: LicenceSettings, on_ready: Callable[[str], None]
+) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    with ExitStack() as held:
-        service = LicenceService(licensing)
-        held.callback(service.close)
+    with closing(LicenceService(settings)) as service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, service.reload)
@@ -303,12 +315,12 @@ async def _serve(listener: socket.socket, host: str, licensing: Licensing, on_re
             while not stop.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
-                _write(licensing.access_log)
+                _write_log(settings.access_log)
         finally:
             await server.stop()
-            _write(licensing.access_log)
+            _write_log(settings.access_log)
 
 
-def _write(access_log: AccessLog | None) -> None:
+def _write_log(access_log: AccessLog | None) -> None:
     if access_log is not None:
         access_log.write(access_log.take())

@@ -3,8 +3,8 @@
 from headend.core.http.cmcd import CmcdCounts
 from headend.core.metrics import Registry
 
-_BUFFER_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-_BPS = (250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6)
+_BUFFER_BUCKETS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+_THROUGHPUT_BUCKETS_BPS = (250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6)
 
 
 class Metrics:
@@ -15,11 +15,11 @@ class Metrics:
 
     Attributes:
         registry: Registry that exports them.
-        lookups: Requested files, by where they were found.
+        lookups: Requested files, by whether and where they were found.
         reads: Reads of the store, by result.
         retries: Retried reads.
         disk: Events of the disk cache.
-        denied: Requests that their tokens don't cover.
+        denied: Requests whose token does not cover them.
         lease_faults: Leases that could not be stored.
     """
 
@@ -35,14 +35,18 @@ class Metrics:
         self.disk = registry.counter(
             "disk_cache", "Files in the disk cache: kept, evicted, damaged or failed.", "result"
         )
-        self.denied = registry.counter("denied", "Requests that their tokens don't cover.", "reason")
+        self.denied = registry.counter("denied", "Requests whose token does not cover them.", "reason")
         self.lease_faults = registry.counter(
             "lease_faults", "Leases that could not be stored; their viewers are served anyway."
         )
         self._requests = registry.counter("cmcd_requests", "Requests with CMCD, by type of object.", "object")
         self._starved = registry.counter("cmcd_starved", "Requests of players whose buffer ran empty.")
-        self._buffer = registry.histogram("cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_S).labels()
-        self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput measured by players.", _BPS).labels()
+        self._buffer = registry.histogram(
+            "cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_BUCKETS_S
+        ).labels()
+        self._throughput = registry.histogram(
+            "cmcd_throughput_bps", "Throughput measured by players.", _THROUGHPUT_BUCKETS_BPS
+        ).labels()
 
     def count_cmcd(self, report: CmcdCounts) -> None:
         """Count a player's CMCD report."""

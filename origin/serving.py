@@ -1,4 +1,4 @@
-"""Runs the origin: as a program until a signal, or in a thread of another program."""
+"""Runs the origin: as a process until a signal, or in a thread of another process."""
 
 import asyncio
 import contextlib
@@ -40,24 +40,25 @@ DEFAULT_PORT = 8080
 OTHER_FILES = 128
 """Open files reserved for the store, the leases and the interpreter."""
 LIMITS = Limits()
+"""Default limits of the server."""
 WRONG_STORE_S = 1.0
-"""How long the start waits for the store to reject its address or the credentials."""
-LEAST_BLOBS = 32
+"""How long the origin waits at its start for the store to reject its address or the credentials."""
+MIN_BLOBS = 32
 """Minimum number of open media files, even if the process may open few files."""
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class OriginSettings:
     """Settings of an origin.
 
     Attributes:
         cache_bytes: Memory for cached files.
         limits: Limits of the server, for all workers together; connections are reduced if this process may not open
             enough files.
-        linger_s: How long the origin still serves after a signal to stop; meanwhile it is not ready, so that a load
-            balancer can remove it.
+        linger_s: How long the origin still serves after a signal to stop. Meanwhile ``/readyz`` says that it is not
+            ready, so that a load balancer stops sending requests to it.
         access_log: Whether to write each request to standard output, as a line of JSON.
-        metrics_port: Port that shows metrics to every client; None shows them only to this machine.
+        metrics_port: Port on which any client may read the metrics; None shows them only to this machine.
         keys: Keys that sign tokens; None serves everyone without tokens.
         reload_keys: Reads the keys again, on SIGHUP and when a worker starts; None if they never change.
         state_dir: Folder for leases, shared by all origins that serve the same accounts; None for a private one.
@@ -82,8 +83,8 @@ class Serving:
     steering: str = ""
     workers: int = 1
 
-    def share(self) -> "Serving":
-        """The settings of one worker: its share of memory and limits."""
+    def per_worker(self) -> "OriginSettings":
+        """The settings of one worker, with its share of the memory and the limits."""
         limits = replace(
             self.limits,
             connections=-(-self.limits.connections // self.workers),
@@ -99,7 +100,7 @@ def serve(
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     on_ready: Callable[[str], None] | None = None,
-    serving: Serving = Serving(),
+    settings: OriginSettings = OriginSettings(),
 ) -> None:
     """Serve a store until SIGTERM or SIGINT, then finish pending requests. SIGHUP reads the keys again.
 
@@ -108,52 +109,53 @@ def serve(
         host: Address or name to listen on.
         port: Port to listen on; 0 for any free port.
         on_ready: Called with the base URL, without a trailing slash, once connections are accepted.
-        serving: Settings.
+        settings: Settings.
 
     Raises:
-        ConfigError: The store's address is malformed, the address can't be listened on, or leases can't be stored.
+        ConfigError: The store's address is malformed, or it is not possible to listen on the address or to store
+            leases.
         StorageError: There is no such bucket, or the credentials are wrong.
     """
     _refuse_wrong_store(_opened(store))
-    with _listening(host, port, serving) as sockets:
+    with _listening(host, port, settings) as sockets:
         url = url_of(host, sockets[0][0])
 
         def ready() -> None:
             if on_ready is not None:
                 on_ready(url)
 
-        if serving.workers == 1:
-            asyncio.run(_until_signalled(_opened(store), sockets[0], serving, ready, _STOP_SIGNALS))
+        if settings.workers == 1:
+            asyncio.run(_until_signalled(_opened(store), sockets[0], settings, ready, _STOP_SIGNALS))
             return
         with _private_folder() as folder:
-            shared = replace(serving, state_dir=serving.state_dir or folder)
-            works = [
-                partial(_work, store, listeners, shared, WorkerIndex(number, serving.workers, folder))
+            shared = replace(settings, state_dir=settings.state_dir or folder)
+            worker_mains = [
+                partial(_worker_main, store, listeners, shared, WorkerIndex(number, settings.workers, folder))
                 for number, listeners in enumerate(sockets)
             ]
-            # The parent holds the sockets, so pending connections survive a worker's crash.
-            workers.supervise(works, on_ready=ready, on_stop=lambda: _close(sockets))
+            # The parent keeps the sockets open, so that pending connections survive a worker's crash.
+            workers.supervise(worker_mains, on_ready=ready, on_stop=lambda: _close(sockets))
 
 
-def _work(
+def _worker_main(
     store: StoreSettings | Store,
     listeners: Sequence[socket.socket],
-    serving: Serving,
+    settings: OriginSettings,
     worker: WorkerIndex,
     ready: Callable[[], None],
     lifeline: int,
 ) -> None:
-    """Run one worker process."""
-    with contextlib.ExitStack() as held:
+    """Run one worker process until SIGTERM or until the parent exits, which closes the ``lifeline`` pipe."""
+    with contextlib.ExitStack() as resources:
         for listener in listeners:
-            held.enter_context(contextlib.closing(listener))
-        asyncio.run(_until_signalled(_opened(store), listeners, serving, ready, (signal.SIGTERM,), worker, lifeline))
+            resources.enter_context(contextlib.closing(listener))
+        asyncio.run(_until_signalled(_opened(store), listeners, settings, ready, (signal.SIGTERM,), worker, lifeline))
 
 
 async def _until_signalled(
     store: Store,
     listeners: Sequence[socket.socket],
-    serving: Serving,
+    settings: OriginSettings,
     on_ready: Callable[[], object],
     signals: Sequence[signal.Signals],
     worker: WorkerIndex = SINGLE,
@@ -174,12 +176,16 @@ async def _until_signalled(
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     if lifeline is not None:
         loop.add_reader(lifeline, request_stop)
-    await _run(store, listeners, serving, stop, on_ready, worker, reload)
+    await _run(store, listeners, settings, stop, on_ready, worker, reload)
 
 
 @contextmanager
 def running(
-    store: StoreSettings | Store, *, host: str = DEFAULT_HOST, port: int = 0, serving: Serving = Serving()
+    store: StoreSettings | Store,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = 0,
+    settings: OriginSettings = OriginSettings(),
 ) -> Iterator[str]:
     """Serve a store from a thread of this process until the ``with`` block ends.
 
@@ -187,7 +193,7 @@ def running(
         store: Store with the releases.
         host: Address or name to listen on.
         port: Port to listen on; 0 for any free port.
-        serving: Settings; always runs one worker.
+        settings: Settings; ``workers`` has no effect, because all runs in one thread.
 
     Yields:
         The base URL, without a trailing slash.
@@ -196,19 +202,19 @@ def running(
         ConfigError: As in `serve`.
     """
     opened = _opened(store)
-    alone = replace(serving, workers=1)
-    held = contextlib.ExitStack()
-    listeners = held.enter_context(_listening(host, port, alone))[0]
+    one_worker = replace(settings, workers=1)
+    resources = contextlib.ExitStack()
+    listeners = resources.enter_context(_listening(host, port, one_worker))[0]
     url = url_of(host, listeners[0])
     ready: Future[asyncio.AbstractEventLoop] = Future()
     stop = asyncio.Event()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        await _run(opened, listeners, alone, stop, lambda: ready.set_result(loop))
+        await _run(opened, listeners, one_worker, stop, lambda: ready.set_result(loop))
 
-    def work() -> None:
-        with held:
+    def run_thread() -> None:
+        with resources:
             try:
                 asyncio.run(main())
             except BaseException as error:
@@ -216,7 +222,7 @@ def running(
                     raise
                 ready.set_exception(error)
 
-    thread = threading.Thread(target=work, name="origin")
+    thread = threading.Thread(target=run_thread, name="origin")
     thread.start()
     loop = ready.result()
     try:
@@ -226,14 +232,14 @@ def running(
         thread.join()
 
 
-_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY = Path("/dev/shm")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def _run(
     store: Store,
     listeners: Sequence[socket.socket],
-    serving: Serving,
+    settings: OriginSettings,
     stop: asyncio.Event,
     on_ready: Callable[[], object],
     worker: WorkerIndex = SINGLE,
@@ -244,55 +250,55 @@ async def _run(
     Args:
         store: Store with the releases.
         listeners: The public socket, and the metrics socket if there is one.
-        serving: Settings for all workers together.
-        stop: Set to stop the origin.
+        settings: Settings for all workers together.
+        stop: The caller sets it to stop the origin.
         on_ready: Called once connections are accepted.
         worker: Index of this worker process.
-        reload: Set to read the keys again; None for an origin in a thread.
+        reload: The caller sets it to read the keys again; None for an origin in a thread.
     """
-    access_log = AccessLog(sys.stdout, redact=without_token) if serving.access_log else None
-    async with contextlib.AsyncExitStack() as held:
-        connections, blobs = _affordable(serving.limits.connections)
-        own = replace(serving, limits=replace(serving.limits, connections=connections)).share()
-        keys = own.keys
-        if own.reload_keys is not None:
-            keys = await asyncio.to_thread(own.reload_keys)
+    access_log = AccessLog(sys.stdout, redact=without_token) if settings.access_log else None
+    async with contextlib.AsyncExitStack() as resources:
+        connections, blobs = _fit_open_files(settings.limits.connections)
+        mine = replace(settings, limits=replace(settings.limits, connections=connections)).per_worker()
+        keys = mine.keys
+        if mine.reload_keys is not None:
+            keys = await asyncio.to_thread(mine.reload_keys)
         origin = Origin(
             store,
-            cache_bytes=own.cache_bytes,
-            most_blobs=blobs,
-            steering=own.steering,
+            cache_bytes=mine.cache_bytes,
+            max_blobs=blobs,
+            steering=mine.steering,
             access_log=access_log,
             keys=keys,
-            state_dir=held.enter_context(_state_dir(own)),
-            disk=own.disk_cache,
-            disk_bytes=own.disk_cache_bytes,
-            licence_url=own.licence_url,
+            state_dir=resources.enter_context(_state_dir(mine)),
+            disk=mine.disk_cache,
+            disk_bytes=mine.disk_cache_bytes,
+            licence_url=mine.licence_url,
             worker=worker,
         )
-        held.push_async_callback(origin.close)
+        resources.push_async_callback(origin.close)
         if worker.count > 1:
-            await held.enter_async_context(exposed(worker, origin.metrics.registry))
+            await resources.enter_async_context(exposed(worker, origin.metrics.registry))
         if len(listeners) > 1:
             origin.handlers.metrics_port = listeners[1].getsockname()[1]
-        server = HttpServer(origin, origin.metrics.registry, own.limits, at_once=origin.respond_at_once)
+        server = HttpServer(origin, origin.metrics.registry, mine.limits, at_once=origin.respond_at_once)
         if access_log is not None:
-            writer = asyncio.create_task(_write(access_log))
-            held.callback(lambda: access_log.write(access_log.take()))
-            held.callback(writer.cancel)
-        if reload is not None and own.reload_keys is not None:
-            reloading = asyncio.create_task(_reload(origin, own.reload_keys, reload))
-            held.callback(reloading.cancel)
+            writing = asyncio.create_task(_write_log(access_log))
+            resources.callback(lambda: access_log.write(access_log.take()))
+            resources.callback(writing.cancel)
+        if reload is not None and mine.reload_keys is not None:
+            reloading = asyncio.create_task(_reload(origin, mine.reload_keys, reload))
+            resources.callback(reloading.cancel)
         gc.freeze()  # these objects live as long as the process, so the garbage collector can skip them
         await server.start(listeners)
         if reload is not None:
-            warming = asyncio.create_task(origin.library.warm_up())
-            held.callback(warming.cancel)
+            warming_up = asyncio.create_task(origin.library.warm_up())
+            resources.callback(warming_up.cancel)
         try:
             on_ready()
             await stop.wait()
             origin.handlers.is_draining = server.is_draining = True
-            await asyncio.sleep(own.linger_s)
+            await asyncio.sleep(mine.linger_s)
         finally:
             await server.stop()
 
@@ -300,7 +306,7 @@ async def _run(
 def _refuse_wrong_store(store: Store) -> None:
     """Raise an error if the store rejects its address or the credentials within `WRONG_STORE_S`.
 
-    If the store is slow or unreachable, the origin starts anyway and is not ready.
+    If the store is slow or unreachable, the origin starts anyway, and is not ready until the store answers.
     """
     errors: list[StorageError] = []
 
@@ -331,10 +337,10 @@ async def _reload(origin: Origin, read: Callable[[], Keyring], reload: asyncio.E
 
 
 @contextmanager
-def _state_dir(serving: Serving) -> Iterator[Path | None]:
+def _state_dir(settings: OriginSettings) -> Iterator[Path | None]:
     """The folder for leases: the configured one, or a private one that is deleted at the end."""
-    if serving.keys is None or serving.state_dir is not None:
-        yield serving.state_dir
+    if settings.keys is None or settings.state_dir is not None:
+        yield settings.state_dir
         return
     with _private_folder() as folder:
         yield folder
@@ -343,23 +349,29 @@ def _state_dir(serving: Serving) -> Iterator[Path | None]:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """A temporary folder that only this user can open, in memory if possible."""
-    with TemporaryDirectory(prefix="headend-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
+    with TemporaryDirectory(
+        prefix="headend-", dir=_SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+    ) as folder:
         yield Path(folder)
 
 
-def _affordable(connections: int) -> tuple[int, int]:
-    """How many connections and media files this process may have open, at most the configured numbers."""
+def _fit_open_files(connections: int) -> tuple[int, int]:
+    """Raise this process's limit of open files as far as possible, and divide it.
+
+    Returns:
+        How many connections and how many media files the process may have open: at most ``connections`` and `BLOBS`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + BLOBS + OTHER_FILES
     if soft < wanted and soft != resource.RLIM_INFINITY:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    room = wanted if soft == resource.RLIM_INFINITY else soft - OTHER_FILES
-    affordable = max(1, min(connections, room))
-    return affordable, max(LEAST_BLOBS, min(BLOBS, room - affordable))
+    available = wanted if soft == resource.RLIM_INFINITY else soft - OTHER_FILES
+    connections = max(1, min(connections, available))
+    return connections, max(MIN_BLOBS, min(BLOBS, available - connections))
 
 
-async def _write(access_log: AccessLog) -> None:
+async def _write_log(access_log: AccessLog) -> None:
     while True:
         await asyncio.sleep(FLUSH_S)
         await asyncio.to_thread(access_log.write, access_log.take())
@@ -370,14 +382,14 @@ def _opened(store: StoreSettings | Store) -> Store:
 
 
 @contextmanager
-def _listening(host: str, port: int, serving: Serving) -> Iterator[list[list[socket.socket]]]:
+def _listening(host: str, port: int, settings: OriginSettings) -> Iterator[list[list[socket.socket]]]:
     """Open each worker's sockets: a public one, and one for metrics if they have a port."""
-    sockets = [[listener] for listener in listen(host, port, serving.workers)]
+    sockets = [[listener] for listener in listen(host, port, settings.workers)]
     try:
-        if serving.metrics_port is not None:
+        if settings.metrics_port is not None:
             address = sockets[0][0].getsockname()[0]
-            inner = listen(address, serving.metrics_port, serving.workers)
-            sockets = [[*outer, listener] for outer, listener in zip(sockets, inner, strict=True)]
+            metrics_sockets = listen(address, settings.metrics_port, settings.workers)
+            sockets = [[*public, metrics] for public, metrics in zip(sockets, metrics_sockets, strict=True)]
         yield sockets
     finally:
         _close(sockets)
@@ -385,5 +397,5 @@ def _listening(host: str, port: int, serving: Serving) -> Iterator[list[list[soc
 
 def _close(sockets: list[list[socket.socket]]) -> None:
     for listeners in sockets:
-        for each in listeners:
-            each.close()
+        for listener in listeners:
+            listener.close()

@@ -1,6 +1,6 @@
 """Signs S3 GET requests.
 
-botocore signs any kind of request, but its signing takes half as long as the rest of a small read.
+botocore signs any kind of request, but that takes half as long as all the rest of a small read.
 """
 
 import hmac
@@ -10,11 +10,11 @@ from time import gmtime, strftime
 
 from botocore.credentials import ReadOnlyCredentials
 
-_NO_BODY = sha256(b"").hexdigest()
+_EMPTY_SHA256 = sha256(b"").hexdigest()
 
 
 class Signer:
-    """Signs requests to read objects.
+    """Signs GET requests for objects.
 
     Args:
         credentials: Access key, secret key and optional session token.
@@ -29,33 +29,37 @@ class Signer:
         self._credentials = credentials
         self._region = region
         self._host = host
-        self._key = lru_cache(maxsize=2)(self._derived)
+        self._signing_key = lru_cache(maxsize=2)(self._derive_key)
 
     def headers(self, path: str, now_s: float) -> dict[str, str]:
-        """Sign a GET without a query.
+        """Make the headers of a signed GET without a query.
 
         Args:
             path: Path, percent-encoded as it will be sent.
             now_s: Unix time.
-        """
-        stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(now_s))
-        day = stamp[:8]
-        sent = {"host": self._host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
-        if self._credentials.token:
-            sent["x-amz-security-token"] = self._credentials.token
-        listed = "".join(f"{name}:{value}\n" for name, value in sent.items())
-        named = ";".join(sent)
-        canonical = f"GET\n{path}\n\n{listed}\n{named}\n{_NO_BODY}"
-        scope = f"{day}/{self._region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(day), text.encode(), "sha256").hex()
-        sent["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{scope}, "
-            f"SignedHeaders={named}, Signature={signature}"
-        )
-        return sent
 
-    def _derived(self, day: str) -> bytes:
+        Returns:
+            All headers that S3 needs, ``host`` included.
+        """
+        timestamp = strftime("%Y%m%dT%H%M%SZ", gmtime(now_s))
+        day = timestamp[:8]
+        headers = {"host": self._host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": timestamp}
+        if self._credentials.token:
+            headers["x-amz-security-token"] = self._credentials.token
+        canonical_headers = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        signed_headers = ";".join(headers)
+        canonical_request = f"GET\n{path}\n\n{canonical_headers}\n{signed_headers}\n{_EMPTY_SHA256}"
+        scope = f"{day}/{self._region}/s3/aws4_request"
+        request_sha256 = sha256(canonical_request.encode()).hexdigest()
+        string_to_sign = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{request_sha256}"
+        signature = hmac.digest(self._signing_key(day), string_to_sign.encode(), "sha256").hex()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{scope}, "
+            f"SignedHeaders={signed_headers}, Signature={signature}"
+        )
+        return headers
+
+    def _derive_key(self, day: str) -> bytes:
         key = f"AWS4{self._credentials.secret_key}".encode()
         for part in (day, self._region, "s3", "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")

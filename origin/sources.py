@@ -1,7 +1,8 @@
-"""Media sources: a folder, an S3 bucket, or any other store.
+"""Sources of media: a folder, an S3 bucket, or any other store.
 
-Files in a folder are sent from disk. Other objects arrive piece by piece in a `Blob`, which is sent to all waiting
-clients while it fills. Both verify objects: one that differs from its release is never served as complete.
+Files in a folder are sent from disk. Objects of other stores arrive in a `Blob`, piece by piece, and all waiting
+clients get the pieces as they arrive. All sources verify objects: one that differs from its track's index is never
+served as complete.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ VERIFIED_FILES = 200_000
 
 
 class Damaged(StorageError):
-    """An object differs from its release."""
+    """An object differs from what its release or its track's index says."""
 
 
 def damaged(store: Store, key: str) -> Damaged:
@@ -36,20 +37,20 @@ def damaged(store: Store, key: str) -> Damaged:
 class Source(Protocol):
     """Reads media from a store."""
 
-    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
+    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, on_data: Callable[[Blob], None]) -> Blob:
         """Read an object and verify it.
 
         Args:
             key: The object's key.
-            size_bytes: Its size according to its release.
-            sha256: Its digest according to its release; None if the release has none.
-            begun: Called with the blob once its first bytes can be sent, which may be before it is complete.
+            size_bytes: Its size, from the track's index.
+            sha256: Its digest, from the track's index; None to check only the size.
+            on_data: Called with the blob whenever more of it can be sent; the first time may be before it is complete.
 
         Returns:
             The complete blob.
 
         Raises:
-            Damaged: The object differs from its release.
+            Damaged: The object's size or digest is different.
             ObjectMissing: There is no such object.
             StorageError: The object can't be read.
         """
@@ -58,7 +59,7 @@ class Source(Protocol):
 class Folder:
     """Files of a local store, sent from disk.
 
-    A file is hashed when it is first opened, and again after it changes.
+    A file is hashed when it is first opened, and again only if its inode, time or size has changed.
     """
 
     def __init__(self, store: LocalStore, threads: Executor) -> None:
@@ -66,10 +67,10 @@ class Folder:
         self._threads = threads
         self._verified: SegmentedLRU[str, tuple[int, int, int]] = SegmentedLRU(VERIFIED_FILES)
 
-    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
+    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, on_data: Callable[[Blob], None]) -> Blob:
         """Open a file and verify it; see `Source.fetch`."""
         blob = await asyncio.get_running_loop().run_in_executor(self._threads, self._open, key, size_bytes, sha256)
-        begun(blob)
+        on_data(blob)
         return blob
 
     def _open(self, key: str, size_bytes: int, sha256: bytes | None) -> Blob:
@@ -87,7 +88,7 @@ class Folder:
 
 
 class Remote:
-    """Objects of any other store, forwarded while they arrive.
+    """Objects of any other store, sent to clients while they arrive.
 
     Args:
         store: The store, named in errors.
@@ -98,19 +99,19 @@ class Remote:
         self._store = store
         self._pieces = pieces
 
-    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
+    async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, on_data: Callable[[Blob], None]) -> Blob:
         """Read an object into memory; see `Source.fetch`."""
         pieces = self._pieces(key, size_bytes)
         try:
-            return await receive(pieces, size_bytes=size_bytes, sha256=sha256, on_data=begun)
+            return await receive(pieces, size_bytes=size_bytes, sha256=sha256, on_data=on_data)
         except Mismatch:
             raise damaged(self._store, key) from None
         except OSError as error:
             raise StoreUnavailable(f"not enough memory to read {key}: {error.strerror}", key=key) from error
 
 
-def in_threads(store: Store, threads: Executor) -> Callable[[str, int], Pieces]:
-    """Read whole objects in threads, for stores that can't stream them."""
+def whole_objects(store: Store, threads: Executor) -> Callable[[str, int], Pieces]:
+    """Return a reader of pieces, for `Remote`, that reads each object as one piece in a thread."""
 
     async def pieces(key: str, size_bytes: int) -> Pieces:
         body = await asyncio.get_running_loop().run_in_executor(threads, store.get, key)
@@ -128,11 +129,11 @@ def open_source(store: Store, threads: Executor, metrics: Metrics) -> tuple[Sour
         The source, and a coroutine function that closes it.
     """
 
-    async def nothing() -> None:
+    async def close_nothing() -> None:
         pass
 
     if isinstance(store, LocalStore):
-        return Folder(store, threads), nothing
+        return Folder(store, threads), close_nothing
     if store.url.startswith("s3://"):
         from headend.core.storage.s3 import S3Store
         from origin.bucket import Bucket
@@ -140,4 +141,4 @@ def open_source(store: Store, threads: Executor, metrics: Metrics) -> tuple[Sour
         if isinstance(store, S3Store):
             bucket = Bucket(store, threads, metrics.retries.inc)
             return Remote(store, bucket.pieces), bucket.close
-    return Remote(store, in_threads(store, threads)), nothing
+    return Remote(store, whole_objects(store, threads)), close_nothing

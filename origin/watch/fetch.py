@@ -17,6 +17,7 @@ from origin.watch.pages import VENDOR
 from origin.watch.players import PLAYERS, Player
 
 TIMEOUT_S = 300
+"""Timeout for the download of one player."""
 
 
 def fetch(folder: Path = VENDOR) -> tuple[str, ...]:
@@ -62,9 +63,9 @@ def _download(folder: Path, player: Player) -> None:
     if _integrity(script) != player.integrity:
         raise ConfigError(f"{spec} differs from the pinned script; check npm's registry, or pin another in players.py")
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{player.file}.part"
-    part.write_bytes(script)
-    part.replace(folder / player.file)
+    partial = folder / f"{player.file}.part"
+    partial.write_bytes(script)
+    partial.replace(folder / player.file)
 
 
 def _integrity(script: bytes) -> str:

@@ -20,13 +20,14 @@ from origin.watch.players import PLAYERS
 
 STATIC = Path(__file__).with_name("static")
 VENDOR = STATIC / "vendor"
+"""Folder of the downloaded players."""
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 class Asset:
     """A script, style sheet or picture of a page, compressed at its first request.
 
-    Compressing the players takes half a second, as long as the rest of the origin takes to start.
+    Compressing the players takes half a second, which would double the time that the origin takes to start.
 
     Args:
         body: The bytes.
@@ -64,14 +65,14 @@ class Pages:
     Attributes:
         titles_html: The list of titles.
         watch_html: The watch page, the same for all titles.
-        policy: Content-Security-Policy of the pages.
+        content_security_policy: Content-Security-Policy of the pages.
         digest: Digest of all assets; part of their paths, so that browsers may cache them forever.
         assets: Scripts, style sheets and pictures, by name.
     """
 
     titles_html: bytes
     watch_html: bytes
-    policy: str
+    content_security_policy: str
     digest: str
     assets: dict[str, Asset]
 
@@ -93,7 +94,7 @@ class Pages:
 
     def _page(self, html: bytes) -> Response:
         response = document(html, "text/html; charset=utf-8", BRIEFLY)
-        response.headers["Content-Security-Policy"] = self.policy
+        response.headers["Content-Security-Policy"] = self.content_security_policy
         return response
 
 
@@ -102,9 +103,10 @@ def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = Fal
     """Read all pages and assets, once.
 
     Args:
-        vendor: Folder of downloaded players; others are loaded from the CDN.
+        vendor: Folder of downloaded players; pages load the others from the CDN.
         licence_url: Address of the licence service; empty if there is none.
-        is_steered: Whether manifests may send players to other servers, whose addresses aren't known here.
+        is_steered: Whether players may request manifests and segments from any server, because a steering server may
+            name servers that aren't known here.
     """
     files = [THEME, *sorted(STATIC.glob("*")), *sorted(vendor.glob("*"))]
     paths = [path for path in files if path.suffix in TYPES]
@@ -115,7 +117,7 @@ def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = Fal
     return Pages(
         titles_html=_html("titles.html", f"watch/assets/{digest}", bodies, licence_url),
         watch_html=_html("watch.html", f"assets/{digest}", bodies, licence_url),
-        policy=_policy(
+        content_security_policy=_content_security_policy(
             [player.cdn_url for player in PLAYERS if player.file not in bodies], licence_url, is_steered=is_steered
         ),
         digest=digest,
@@ -138,7 +140,7 @@ def _html(name: str, assets: str, bodies: dict[str, bytes], licence_url: str) ->
     return page.substitute(assets=assets, players=json.dumps(players), licences=json.dumps(licence_url)).encode()
 
 
-def _policy(cdn_scripts: Sequence[str], licence_url: str, *, is_steered: bool) -> str:
+def _content_security_policy(cdn_scripts: Sequence[str], licence_url: str, *, is_steered: bool) -> str:
     """The pages' Content-Security-Policy: they load only their own assets, the players, media and licences.
 
     Args:

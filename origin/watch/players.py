@@ -11,7 +11,7 @@ class Player:
     """A browser player: one script of an npm package.
 
     Attributes:
-        name: Name in the page's script.
+        name: Name in the page's scripts and in its query.
         label: Name shown on the page.
         package: npm package.
         version: Exact version.
@@ -30,7 +30,7 @@ class Player:
 
     @property
     def file(self) -> str:
-        """Name of the script among the pages' assets."""
+        """File name of the downloaded script."""
         return f"{self.name}.min.js"
 
     @property

@@ -207,7 +207,7 @@ def test_a_missing_title_is_reported(browser: Any, served: Served) -> None:
 
 
 def test_a_token_opens_the_page_and_a_plan_shortens_its_menus(browser: Any, served: Served) -> None:
-    with running(served.store, serving=CLOSED) as url:
+    with running(served.store, settings=CLOSED) as url:
         path = f"t/{token(title=TITLE, max_height_px=90)}"
         with Viewer(browser, f"{url}/{path}", TITLE, "shaka", "dash") as viewer:
             assert {id.split("-")[1] for id in viewer.offered("picture")} == {"90p"}

@@ -21,7 +21,7 @@ from headend.core.media.protection import key_name, key_names
 from headend.core.settings import KeySettings, ProtectionSettings, StoreSettings
 from ladders.ladder import Ladder
 from ladders.loading import load
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS
 from tests.origin.grants import EDGE, KEYS, PLAYBACK, token
@@ -120,7 +120,7 @@ def url(protected: Protected) -> Iterator[str]:
     """An origin whose licence service gives every key."""
     with (
         licences("--keys", protected.keys, "--open") as where,
-        running(protected.store, serving=Serving(licence_url=where)) as found,
+        running(protected.store, settings=OriginSettings(licence_url=where)) as found,
     ):
         yield found
 
@@ -215,7 +215,7 @@ def without_hd(protected: Protected) -> Iterator[str]:
     path.write_text("".join(line for line in protected.keys.open() if f" {KeyClass.HD} " not in line))
     with (
         licences("--keys", path, "--open") as where,
-        running(protected.store, serving=Serving(licence_url=where)) as origin,
+        running(protected.store, settings=OriginSettings(licence_url=where)) as origin,
     ):
         yield origin
 
@@ -274,7 +274,7 @@ def test_a_token_opens_the_title_and_its_keys(browser: Any, protected: Protected
     title = TITLES[Scheme.CBCS]
     with (
         licences("--keys", protected.keys, "--token-keys", tokens) as where,
-        running(protected.store, serving=Serving(licence_url=where, keys=KEYS)) as origin,
+        running(protected.store, settings=OriginSettings(licence_url=where, keys=KEYS)) as origin,
         Viewer(browser, f"{origin}/t/{token(title=title)}", title, "dash", "dash") as viewer,
     ):
         plays_to_its_end(viewer)

@@ -20,7 +20,7 @@ from cdn_sim.pathways import Plan, steered_edge
 from headend.core.errors import ConfigError
 from headend.core.http.listening import listen
 from headend.core.settings import StoreSettings
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from origin.watch import fetch, pages
 from tests.support.browsers import chromium, wait_for
 from tests.support.command_line import environment
@@ -127,7 +127,7 @@ def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
         hosts = ("127.0.0.2", "127.0.0.3")
         plan = Plan(tuple(steered_edge(f"north/{n}=http://{host}:{port}") for n, host in enumerate(hosts, 1)), ttl_s=1)
         steering = held.enter_context(steering_running(SteeringSettings(plan, check_s=0.2)))
-        origin = held.enter_context(running(store, port=port, serving=Serving(steering=steering)))
+        origin = held.enter_context(running(store, port=port, settings=OriginSettings(steering=steering)))
         made = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
         yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in made})
 

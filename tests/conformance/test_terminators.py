@@ -110,7 +110,7 @@ def test_a_terminator_forwards_the_origins_responses_by_http2(terminator: object
     )
     store, port = MemoryStore(), free_port()
     put_release(store, segments=(LARGE,))
-    with running(store, serving=CLOSED) as origin, terminator(tmp_path, port, origin):
+    with running(store, settings=CLOSED) as origin, terminator(tmp_path, port, origin):
         path = f"/t/{token()}{SEGMENT}"
         version, headers, body = curl(tmp_path, port, path)
         assert (version, body) == ("HTTP/2 200", LARGE)

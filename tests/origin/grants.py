@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys, vouch
-from origin.serving import Serving
+from origin.serving import OriginSettings
 from tests.origin.releases import TITLE
 
 PLAYBACK, EDGE, STRANGE = make_key(Use.PLAYBACK), make_key(Use.EDGE), make_key(Use.PLAYBACK)
 KEYS = read_keys(f"{PLAYBACK.line}\n{EDGE.line}", "keys")
 STRANGE_KEYS = read_keys(STRANGE.line, "keys")
-CLOSED = Serving(keys=KEYS)
+CLOSED = OriginSettings(keys=KEYS)
 
 
 def token(*, keys: Any = KEYS, **changes: Any) -> str:

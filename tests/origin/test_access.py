@@ -15,7 +15,7 @@ from headend.core.media import Current
 from headend.core.storage import Store
 from headend.core.storage.local import LocalStore
 from headend.core.storage.memory import MemoryStore
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from packager.presentation import index_of
 from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
@@ -38,7 +38,7 @@ def url() -> Iterator[str]:
     store = MemoryStore()
     put_release(store)
     put_release(store, title="other")
-    with running(store, serving=CLOSED) as found:
+    with running(store, settings=CLOSED) as found:
         yield found
 
 
@@ -135,7 +135,7 @@ def test_responses_without_a_token_do_not_reveal_what_exists(url: str) -> None:
 
 
 def test_requests_without_a_token_cause_no_read(store: WatchedStore) -> None:
-    with running(store, serving=CLOSED) as url:
+    with running(store, settings=CLOSED) as url:
         for path in (SEGMENT, MANIFESTS[0], ENTRIES[0]):
             ask(url, path)
             ask(url, f"/t/{token(keys=STRANGE_KEYS)}{path}")
@@ -173,8 +173,8 @@ def test_one_screen_too_many_gets_retry_after(url: str) -> None:
 def test_screens_are_counted_across_processes(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     put_release(store)
-    shared = Serving(keys=KEYS, state_dir=tmp_path / "state")
-    with running(store, serving=shared) as one, running(store, serving=shared) as other:
+    shared = OriginSettings(keys=KEYS, state_dir=tmp_path / "state")
+    with running(store, settings=shared) as one, running(store, settings=shared) as other:
         assert ask(one, f"/t/{token(session='first')}{SEGMENT}").status == 200
         assert asked(other, SEGMENT, session="second") == (403, "too many screens")
         assert ask(other, f"/t/{token(session='first')}{SEGMENT}").status == 200
@@ -202,7 +202,7 @@ def ladder() -> Iterator[tuple[str, str, str]]:
     store = MemoryStore()
     put_ladder(store)
     title = next(iter(store.list(layout.TITLES))).key.split("/")[1]
-    with running(store, serving=CLOSED) as url:
+    with running(store, settings=CLOSED) as url:
         entry = ask(url, f"/t/{token(title=title)}/{title}/{layout.MULTIVARIANT}")
         yield url, title, f"/{title}/{entry.headers['location'].rpartition('/')[0]}"
 
@@ -261,7 +261,7 @@ def test_a_player_follows_relative_addresses_with_the_token_in_them(tmp_path: Pa
     plan = store_real(store)
     release = publish_plan(store, plan).presentation.release
     root = f"{plan.title}/releases/{release}"
-    with running(store, serving=CLOSED) as url:
+    with running(store, settings=CLOSED) as url:
         for name in (layout.MULTIVARIANT, layout.MPD):
             manifest = f"{url}/t/{token(title=plan.title)}/{root}/{name}"
             argv = [ffmpeg_path(), "-v", "error", "-xerror", "-i", manifest, "-f", "null", "-"]

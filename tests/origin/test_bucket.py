@@ -16,7 +16,7 @@ from headend.core.storage import open_store
 from headend.core.storage.local_server import LocalS3
 from headend.core.storage.memory import MemoryStore
 from origin import bucket
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from origin.signing import Signer
 from tests.origin.releases import PICTURE, RELEASE, TITLE, ask, put_release
 from tests.origin.troubled_s3 import (
@@ -43,7 +43,7 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadDay]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMOTO000000000000")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-about-forty-characters-or-so")
-    monkeypatch.setattr(bucket, "PAUSE_S", 0.001)
+    monkeypatch.setattr(bucket, "BACKOFF_S", 0.001)
     store = MemoryStore()
     put_release(store, segments=(LARGE, LARGE[::-1]))
     with bad_day(store) as running_day:
@@ -177,7 +177,7 @@ def test_a_read_from_a_server_that_stalls_times_out(day: BadDay, monkeypatch: py
 
 def test_a_read_from_a_server_that_trickles_times_out(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "STALL_S", 0.5)
-    monkeypatch.setattr(bucket, "LEAST_BYTES_PER_S", 10 << 20)
+    monkeypatch.setattr(bucket, "MIN_BYTES_PER_S", 10 << 20)
     day.troubles += [trickles(pause_s=0.1)] * 3
     with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient:
         started_s = time.monotonic()
@@ -235,7 +235,7 @@ def test_real_servers_take_the_signatures(server: str, prefix: str, request: pyt
     found: LocalS3 = request.getfixturevalue(server)
     settings = StoreSettings(f"s3://{BUCKET}{prefix}", found.endpoint_url)
     put_release(open_store(settings), segments=(LARGE,))
-    with running(settings, serving=Serving(cache_bytes=1)) as url:
+    with running(settings, settings=OriginSettings(cache_bytes=1)) as url:
         assert ask(url, SEGMENT).body == LARGE
         assert ask(url, SEGMENT, {"Range": "bytes=5-"}).body == LARGE[5:]
 

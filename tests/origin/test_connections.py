@@ -5,7 +5,7 @@ import pytest
 
 from headend.core.http.server import Limits
 from headend.core.storage.memory import MemoryStore
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 from tests.support.raw_http import connected, read_all, say
 from tests.support.waiting import wait_until
@@ -130,7 +130,7 @@ def test_slow_readers_do_not_pin_memory_once_the_disk_has_the_segment(tmp_path: 
     store = MemoryStore()
     put_release(store, segments=(LARGE,))
     kept = b'headend_origin_disk_cache_total{result="kept"} 1.0'
-    with running(store, serving=Serving(cache_bytes=1, disk_cache=tmp_path)) as url, connected(url) as client:
+    with running(store, settings=OriginSettings(cache_bytes=1, disk_cache=tmp_path)) as url, connected(url) as client:
         client.sendall(request_line(SEGMENT))
         wait_until(lambda: kept in ask(url, "/metrics").body and not figure(url, "sending_bytes"))
         assert read_all(client).endswith(b"\r\n\r\n" + LARGE)
@@ -140,7 +140,7 @@ def test_a_slow_reader_is_cut_off_with_a_reset() -> None:
     store = MemoryStore()
     put_release(store, segments=(LARGE,))
     with (
-        running(store, serving=Serving(limits=Limits(write_s=0.2))) as large_url,
+        running(store, settings=OriginSettings(limits=Limits(write_s=0.2))) as large_url,
         connected(large_url) as client,
     ):
         client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -161,7 +161,7 @@ def test_a_client_that_disconnects_is_counted(large_url: str) -> None:
 def test_bodies_in_flight_are_bounded_but_many_clients_may_share_one(store: WatchedStore) -> None:
     put_release(store, segments=(LARGE, LARGE[::-1]))
     with (
-        running(store, serving=Serving(limits=Limits(in_flight_bytes=len(LARGE) + 10_000))) as url,
+        running(store, settings=OriginSettings(limits=Limits(in_flight_bytes=len(LARGE) + 10_000))) as url,
         connected(url) as stalled,
     ):
         stalled.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -175,7 +175,7 @@ def test_bodies_in_flight_are_bounded_but_many_clients_may_share_one(store: Watc
 
 
 def test_connections_beyond_the_limit_get_retry_after(store: WatchedStore) -> None:
-    with running(store, serving=Serving(limits=Limits(connections=2))) as url:
+    with running(store, settings=OriginSettings(limits=Limits(connections=2))) as url:
         with connected(url) as first, connected(url) as second:
             for client in (first, second):
                 client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -188,7 +188,7 @@ def test_connections_beyond_the_limit_get_retry_after(store: WatchedStore) -> No
 
 def test_a_silent_connection_is_closed(store: WatchedStore) -> None:
     with (
-        running(store, serving=Serving(limits=Limits(head_s=0.2))) as url,
+        running(store, settings=OriginSettings(limits=Limits(head_s=0.2))) as url,
         connected(url) as silent,
         connected(url) as trickling,
     ):

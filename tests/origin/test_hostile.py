@@ -34,7 +34,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 from headend.core.storage.local import LocalStore
 from headend.core.storage.local_server import LocalS3
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from tests.origin.grants import CLOSED, STRANGE_KEYS, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 from tests.support.command_line import environment
@@ -105,22 +105,22 @@ class Ground:
     has_edge: bool = False
     held: ExitStack = field(default_factory=ExitStack)
 
-    def origin(self, store: Store | StoreSettings | None = None, serving: Serving | None = None) -> str:
+    def origin(self, store: Store | StoreSettings | None = None, settings: OriginSettings | None = None) -> str:
         """Run another server: an origin, with an edge in front of it if ``has_edge``."""
-        made = serving or Serving()
+        made = settings or OriginSettings()
         if not self.has_edge:
-            return self.held.enter_context(running(store or self.store, serving=made))
+            return self.held.enter_context(running(store or self.store, settings=made))
         behind = replace(made, limits=Limits(), access_log=False)
-        return self.edge(self.held.enter_context(running(store or self.store, serving=behind)), made)
+        return self.edge(self.held.enter_context(running(store or self.store, settings=behind)), made)
 
-    def edge(self, origin: str, serving: Serving) -> str:
+    def edge(self, origin: str, settings: OriginSettings) -> str:
         """Run an edge in front of an origin, with its keys and limits."""
-        self.monkeypatch.setattr(edge_serving, "LIMITS", serving.limits)
+        self.monkeypatch.setattr(edge_serving, "LIMITS", settings.limits)
         folder = Path(tempfile.mkdtemp(dir=self.tmp_path))
         (folder / "state").mkdir()
         settings = EdgeSettings(
-            origin, folder / "disk", 1 << 30, name="edge-1", keys=serving.keys, state_dir=folder / "state",
-            access_log=serving.access_log,
+            origin, folder / "disk", 1 << 30, name="edge-1", keys=settings.keys, state_dir=folder / "state",
+            access_log=settings.access_log,
         )  # fmt: skip
         return self.held.enter_context(edge_serving.running(settings))
 
@@ -139,7 +139,7 @@ def ground(
         s3 = lambda: request.getfixturevalue("moto_s3")  # noqa: E731
         made = Ground(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
         if has_edge:
-            made.url = made.edge(url, Serving())
+            made.url = made.edge(url, OriginSettings())
         yield made
         store.gate.set()
         store.fault = None
@@ -289,12 +289,12 @@ def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
 
 @both
 def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
-    url = ground.origin(serving=Serving(limits=Limits(connections=8, connections_per_client=2)))
+    url = ground.origin(settings=OriginSettings(limits=Limits(connections=8, connections_per_client=2)))
     with connected(url), connected(url):
         refused = parse(say(url, b""))  # the third of one address, though there is room for others
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
     wait_until(lambda: parse(say(url, request("/livez"))).status == 200)
-    url = ground.origin(serving=Serving(limits=Limits(head_s=0.5, keepalive_s=0.5)))
+    url = ground.origin(settings=OriginSettings(limits=Limits(head_s=0.5, keepalive_s=0.5)))
     with connected(url) as silent, connected(url) as slow, connected(url) as idle:
         slow.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -307,14 +307,14 @@ def test_slow_readers_are_bounded_and_cut_off(ground: Ground) -> None:
     put_release(ground.store, segments=(LARGE, LARGE[::-1]))
     other = SEGMENT.replace("1.m4s", "2.m4s")
     if not ground.has_edge:  # an edge sends from its disk, so bodies take no memory
-        url = ground.origin(serving=Serving(limits=Limits(in_flight_bytes=len(LARGE))))
+        url = ground.origin(settings=OriginSettings(limits=Limits(in_flight_bytes=len(LARGE))))
         with connected(url) as client:
             client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(1)
             refused = get(url, other)  # another body would exceed the memory for bodies
             assert (refused.status, refused.headers["retry-after"]) == (503, "2")
         wait_until(lambda: get(url, other).status == 200)
-    url = ground.origin(serving=Serving(limits=Limits(write_s=0.2)))
+    url = ground.origin(settings=OriginSettings(limits=Limits(write_s=0.2)))
     with connected(url) as client:
         client.sendall(f"GET {other} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         wait_until(lambda: figure(url, "slow_readers_total"))
@@ -409,7 +409,7 @@ def test_private_responses_are_not_shared(ground: Ground) -> None:
     assert with_cookie.body == SEGMENTS[0] and "set-cookie" not in with_cookie.headers
     assert get(ground.url, f"{MPD}/style.css").status == 404
     assert get(ground.url, f"{MPD};a.css").status == 404
-    url = ground.origin(serving=CLOSED)
+    url = ground.origin(settings=CLOSED)
     assert get(url, f"/t/{token()}{MPD}").headers["cache-control"] == "no-store"
     assert get(url, f"/t/{token()}{SEGMENT}").headers["cache-control"].startswith("private,")
     assert get(url, SEGMENT).headers["cache-control"] == "no-store"
@@ -419,7 +419,7 @@ def test_private_responses_are_not_shared(ground: Ground) -> None:
 def test_tokens_do_not_leak(ground: Ground) -> None:
     captured = ground.held.enter_context(_stdout())
     good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
-    url = ground.origin(serving=Serving(keys=CLOSED.keys, access_log=True))
+    url = ground.origin(settings=OriginSettings(keys=CLOSED.keys, access_log=True))
     answers = [get(url, f"/t/{one}{path}") for one in (good, old, strange) for path in (MPD, SEGMENT, "/nothing")]
     # An edge treats a path that is unknown to the origin as a document, which no token covers.
     strange_path = 403 if ground.has_edge else 404
@@ -442,7 +442,7 @@ def test_tokens_do_not_leak(ground: Ground) -> None:
 
 @both
 def test_cached_files_need_a_valid_token(ground: Ground) -> None:
-    url = ground.origin(serving=CLOSED)
+    url = ground.origin(settings=CLOSED)
     assert get(url, f"/t/{token()}{SEGMENT}").status == 200
     for changes in ({"expires_s": int(time.time()) - 61}, {"title": "other"}, {"licensed_until_s": 1}):
         for headers in ((), ("If-None-Match: *",), ("Range: bytes=0-1",)):
@@ -572,7 +572,7 @@ def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -
         assert mark not in str(answer)
     assert {get(ground.url, path).headers["server"] for path in ("/", MPD, "/nothing")} == {"headend"}
     assert mark not in ground.caplog.text
-    closed = ground.origin(serving=CLOSED)
+    closed = ground.origin(settings=CLOSED)
     refusals = {
         (answer.status, answer.body)
         for path in (SEGMENT, f"/{mark}/tracks/{PICTURE}/1.m4s", f"/secret/releases/{RELEASE}/manifest.mpd")
@@ -623,7 +623,9 @@ def test_http2_is_refused(ground: Ground) -> None:
 def test_metrics_are_not_public(ground: Ground) -> None:
     inner = _free_port()
     address = _outer_address()
-    place = ground.held.enter_context(running(ground.store, host="0.0.0.0", serving=Serving(metrics_port=inner)))
+    place = ground.held.enter_context(
+        running(ground.store, host="0.0.0.0", settings=OriginSettings(metrics_port=inner))
+    )
     port = urlsplit(place).port
     assert get(f"http://127.0.0.1:{port}", "/metrics").status == 200
     assert get(f"http://{address}:{port}", "/metrics").status == 404

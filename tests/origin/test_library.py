@@ -9,9 +9,9 @@ from headend.core.caching import circuit_breaker
 from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.core.media import Current
 from origin import catalogue, library, reads
-from origin.index import Wanted
 from origin.library import Library
 from origin.metrics import Metrics
+from origin.releases import RequestedFile
 from origin.sources import Damaged
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 
@@ -33,8 +33,8 @@ def pointing(release: str) -> bytes:
     return documents.write(Current(release, "", "", ()))
 
 
-def wanted(number: int = 1, *, title: str = TITLE) -> Wanted:
-    return Wanted(title, None, PICTURE, f"{number}.m4s")
+def wanted(number: int = 1, *, title: str = TITLE) -> RequestedFile:
+    return RequestedFile(title, None, PICTURE, f"{number}.m4s")
 
 
 def use(store: WatchedStore, work: Callable[[Library, Clock], Awaitable[Result]]) -> Result:
@@ -106,7 +106,7 @@ def test_a_segment_that_differs_from_the_release_is_refused_and_not_cached(store
 def test_an_init_segment_that_is_cut_short_is_refused(store: WatchedStore) -> None:
     store.put(layout.track_init(TITLE, PICTURE), b"ftyp")
     with pytest.raises(Damaged):
-        use(store, lambda held, _: held.file(Wanted(TITLE, None, PICTURE, "init.mp4")))
+        use(store, lambda held, _: held.file(RequestedFile(TITLE, None, PICTURE, "init.mp4")))
 
 
 def test_a_segment_outside_the_release_causes_no_read(store: WatchedStore) -> None:
@@ -214,7 +214,7 @@ def test_clients_get_retry_after_when_there_are_too_many_reads(store: WatchedSto
 
 
 def test_reads_of_a_store_that_does_not_answer_time_out(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "RENEWAL_S", 0.01)
+    monkeypatch.setattr(library, "REFRESH_WAIT_S", 0.01)
 
     async def work(held: Library, clock: Clock) -> None:
         await held.current(TITLE)

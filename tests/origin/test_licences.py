@@ -22,7 +22,7 @@ from headend.core.keys.provider import Provider
 from headend.core.media.protection import KeyClass, KeyName, Scheme, key_name
 from origin import licences
 from origin.key_cache import KeyCache
-from origin.licences import LicenceService, Licensing, covers
+from origin.licences import LicenceService, LicenceSettings, covers
 from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
 from tests.support.raw_http import connected, say
@@ -51,11 +51,11 @@ def token(**changes: Any) -> str:
     return grants.token(title=TITLE, **changes)
 
 
-def with_server(licensing: Licensing, ask: Callable[[str], Found]) -> Found:
+def with_server(settings: LicenceSettings, ask: Callable[[str], Found]) -> Found:
     """Responses of a running service, by its address, over raw sockets."""
 
     async def run() -> Found:
-        service = LicenceService(licensing)
+        service = LicenceService(settings)
         server, listener = service.server(), listen("127.0.0.1", 0)[0]
         await server.start([listener])
         try:
@@ -67,11 +67,11 @@ def with_server(licensing: Licensing, ask: Callable[[str], Found]) -> Found:
     return asyncio.run(run())
 
 
-def answers(licensing: Licensing, *requests: tuple[str, str, Any]) -> list[tuple[int, bytes, Any]]:
+def answers(settings: LicenceSettings, *requests: tuple[str, str, Any]) -> list[tuple[int, bytes, Any]]:
     """Responses of the service to some requests: status, body and headers."""
 
     async def ask() -> list[tuple[int, bytes, Any]]:
-        service = LicenceService(licensing)
+        service = LicenceService(settings)
         server, listener = service.server(), listen("127.0.0.1", 0)[0]
         await server.start([listener])
         url = url_of("127.0.0.1", listener)
@@ -90,8 +90,8 @@ def answers(licensing: Licensing, *requests: tuple[str, str, Any]) -> list[tuple
 
 
 @pytest.fixture
-def licensing(key_file: Path, tmp_path: Path) -> Licensing:
-    return Licensing(open_keys(str(key_file)), grants.KEYS, state_dir=tmp_path)
+def settings(key_file: Path, tmp_path: Path) -> LicenceSettings:
+    return LicenceSettings(open_keys(str(key_file)), grants.KEYS, state_dir=tmp_path)
 
 
 def asked(*kids: str) -> str:
@@ -108,19 +108,19 @@ def given(body: bytes) -> dict[str, bytes]:
     return {raw(key["kid"]).hex(): raw(key["k"]) for key in document["keys"] if key["kty"] == "oct"}
 
 
-def test_a_licence_has_the_requested_keys(licensing: Licensing) -> None:
+def test_a_licence_has_the_requested_keys(settings: LicenceSettings) -> None:
     kids = [NAMES[KeyClass.AUDIO].kid, NAMES[KeyClass.SD].kid]
     for path in (f"/t/{token()}/film/licence", f"/t/{token()}/film/0123456789abcdef/licence"):
-        [(status, body, headers)] = answers(licensing, ("POST", path, asked(*kids)))
+        [(status, body, headers)] = answers(settings, ("POST", path, asked(*kids)))
         assert status == 200
         assert given(body) == {kid: SECRETS[kid] for kid in kids}
         assert headers["Cache-Control"] == "no-store"
         assert headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_a_key_is_its_sixteen_bytes(licensing: Licensing) -> None:
+def test_a_key_is_its_sixteen_bytes(settings: LicenceSettings) -> None:
     kid = NAMES[KeyClass.HD].kid
-    [(status, body, headers)] = answers(licensing, ("GET", f"/t/{token()}/film/keys/{kid}", None))
+    [(status, body, headers)] = answers(settings, ("GET", f"/t/{token()}/film/keys/{kid}", None))
     assert (status, body, headers["Cache-Control"]) == (200, SECRETS[kid], "no-store")
 
 
@@ -134,21 +134,21 @@ def test_a_key_is_its_sixteen_bytes(licensing: Licensing) -> None:
     ],
 )
 def test_keys_of_pictures_above_the_plan_are_left_out(
-    licensing: Licensing, limit: int | None, classes: set[KeyClass]
+    settings: LicenceSettings, limit: int | None, classes: set[KeyClass]
 ) -> None:
     assert {key_class for key_class in KeyClass if covers(key_class, limit)} == classes
     wanted = asked(*(name.kid for name in NAMES.values()))
-    [(status, body, _)] = answers(licensing, ("POST", f"/t/{token(max_height_px=limit)}/film/licence", wanted))
+    [(status, body, _)] = answers(settings, ("POST", f"/t/{token(max_height_px=limit)}/film/licence", wanted))
     assert status == 200
     assert given(body).keys() == {NAMES[key_class].kid for key_class in classes}
 
 
-def test_a_key_above_the_plan_looks_like_a_missing_one(licensing: Licensing) -> None:
+def test_a_key_above_the_plan_looks_like_a_missing_one(settings: LicenceSettings) -> None:
     where = f"/t/{token(max_height_px=576)}/film"
     refused = [
         answer[:2]
         for answer in answers(
-            licensing,
+            settings,
             *(("POST", f"{where}/licence", asked(kid)) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN)),
             *(("GET", f"{where}/keys/{kid}", None) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN, "-" * 32)),
         )
@@ -168,10 +168,10 @@ NOT_COVERING: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("word", NOT_COVERING.values(), ids=NOT_COVERING)
-def test_a_token_that_does_not_cover_the_title_gets_no_key(licensing: Licensing, word: Callable[[], str]) -> None:
+def test_a_token_that_does_not_cover_the_title_gets_no_key(settings: LicenceSettings, word: Callable[[], str]) -> None:
     kid = NAMES[KeyClass.SD].kid
     for status, body, _ in answers(
-        licensing,
+        settings,
         ("POST", f"/t/{word()}/film/licence", asked(kid)),
         ("GET", f"/t/{word()}/film/keys/{kid}", None),
     ):
@@ -179,11 +179,11 @@ def test_a_token_that_does_not_cover_the_title_gets_no_key(licensing: Licensing,
         assert SECRETS[kid] not in body
 
 
-def test_a_licence_takes_a_screen(licensing: Licensing) -> None:
+def test_a_licence_takes_a_screen(settings: LicenceSettings) -> None:
     kid = NAMES[KeyClass.SD].kid
     path = "/t/{}/film/licence"
     found = answers(
-        licensing,
+        settings,
         ("POST", path.format(token(session="one")), asked(kid)),
         ("POST", path.format(token(session="two")), asked(kid)),
         ("POST", path.format(token(session="one")), asked(kid)),
@@ -209,8 +209,8 @@ def test_a_licence_takes_a_screen(licensing: Licensing) -> None:
         ("[" * 4000, 400),
     ],
 )
-def test_malformed_licence_requests_get_one_status(licensing: Licensing, body: Any, status: int) -> None:
-    [(found, _, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", body))
+def test_malformed_licence_requests_get_one_status(settings: LicenceSettings, body: Any, status: int) -> None:
+    [(found, _, _)] = answers(settings, ("POST", f"/t/{token()}/film/licence", body))
     assert found == status
 
 
@@ -267,7 +267,7 @@ def test_hostile_requests_get_a_status_and_leave_no_trace(key_file: Path, caplog
         return {name: say(url, request) for name, (request, _) in HOSTILE.items()}
 
     with caplog.at_level(logging.INFO):
-        found = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+        found = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
     assert {name: int(answer.split(b" ", 2)[1]) for name, answer in found.items()} == {
         name: status for name, (_, status) in HOSTILE.items()
     }
@@ -288,7 +288,7 @@ def test_slow_clients_are_cut_off(key_file: Path, monkeypatch: pytest.MonkeyPatc
     def ask(url: str) -> dict[str, bytes]:
         return {name: say(url, request) for name, request in slow.items()}
 
-    found = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+    found = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
     assert (found["silent"], found["half a head"]) == (b"", b"")
     assert found["half a body"].startswith(b"HTTP/1.1 408 ")
 
@@ -303,16 +303,16 @@ def test_a_client_that_disconnects_during_a_request_is_not_an_error(
         return say(url, post(asked(NAMES[KeyClass.SD].kid).encode()))
 
     with caplog.at_level(logging.INFO):
-        answer = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+        answer = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert caplog.records == []
 
 
-def test_a_body_may_have_at_most_four_kibibytes(licensing: Licensing) -> None:
+def test_a_body_may_have_at_most_four_kibibytes(settings: LicenceSettings) -> None:
     request = asked(NAMES[KeyClass.SD].kid)
     whole = request + " " * (4096 - len(request))
     found = answers(
-        licensing,
+        settings,
         ("POST", f"/t/{token()}/film/licence", whole),
         ("POST", f"/t/{token()}/film/licence", whole + " "),
     )
@@ -337,8 +337,8 @@ def test_a_body_may_have_at_most_four_kibibytes(licensing: Licensing) -> None:
         ("OPTIONS", "/t/TOKEN/film/licence", 204),
     ],
 )
-def test_only_the_routes_exist(licensing: Licensing, method: str, path: str, status: int) -> None:
-    [(found, _, headers)] = answers(licensing, (method, path.replace("TOKEN", token()), None))
+def test_only_the_routes_exist(settings: LicenceSettings, method: str, path: str, status: int) -> None:
+    [(found, _, headers)] = answers(settings, (method, path.replace("TOKEN", token()), None))
     assert found == status
     if status == 204:
         assert "Content-Type" in headers["Access-Control-Allow-Headers"]
@@ -346,7 +346,7 @@ def test_only_the_routes_exist(licensing: Licensing, method: str, path: str, sta
 
 def test_an_open_service_requires_no_token(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
-    open_to_all = Licensing(open_keys(str(key_file)), None, is_open=True)
+    open_to_all = LicenceSettings(open_keys(str(key_file)), None, is_open=True)
     found = answers(open_to_all, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
     assert given(found[0][1]) == {kid: SECRETS[kid]}
     assert found[1][1] == SECRETS[kid]
@@ -354,14 +354,14 @@ def test_an_open_service_requires_no_token(key_file: Path) -> None:
 
 def test_a_service_without_token_keys_gives_players_nothing(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
-    closed = Licensing(open_keys(str(key_file)), None)
+    closed = LicenceSettings(open_keys(str(key_file)), None)
     found = answers(closed, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
     assert [status for status, _, _ in found] == [404, 404]
 
 
 def test_a_provider_makes_the_requested_keys_and_returns_the_same_ones_again(tmp_path: Path) -> None:
     path = tmp_path / "dev.keys"
-    provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
+    provider = LicenceSettings(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
     names = list(NAMES.values())
     request = cpix.request(TITLE, names, list(SYSTEM_IDS.values()))
     (status, body, headers), again = answers(provider, ("POST", "/speke", request), ("POST", "/speke", request))
@@ -390,7 +390,7 @@ def test_a_provider_makes_the_requested_keys_and_returns_the_same_ones_again(tmp
 )
 def test_a_provider_refuses_malformed_requests(tmp_path: Path, body: bytes, status: int) -> None:
     path = tmp_path / "dev.keys"
-    provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
+    provider = LicenceSettings(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
     [(found, _, _)] = answers(provider, ("POST", "/speke", body))
     assert found == status
     assert not path.exists()
@@ -430,13 +430,13 @@ def test_the_source_is_asked_once_a_minute_for_each_key_even_a_missing_one(key_f
 
 
 def test_an_unreachable_source_is_a_fault_of_the_service_and_not_of_the_token(
-    licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+    settings: LicenceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from headend.core.errors import StoreUnavailable
 
     def away(*_: Any) -> Any:
         raise StoreUnavailable("it does not answer")
 
-    monkeypatch.setattr(type(licensing.source), "keys", away)
-    [(status, body, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", asked(NAMES[KeyClass.SD].kid)))
+    monkeypatch.setattr(type(settings.source), "keys", away)
+    [(status, body, _)] = answers(settings, ("POST", f"/t/{token()}/film/licence", asked(NAMES[KeyClass.SD].kid)))
     assert (status, json.loads(body)) == (503, {"error": "service unavailable"})

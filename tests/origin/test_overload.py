@@ -14,7 +14,7 @@ from headend.core.errors import StoreUnavailable
 from headend.core.http import connections
 from headend.core.storage.local import LocalStore
 from headend.core.storage.memory import MemoryStore
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from tests.origin.grants import CLOSED, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 from tests.support.command_line import serving
@@ -96,10 +96,10 @@ def test_a_corrupt_init_segment_is_not_served(store: WatchedStore, damage: bytes
 
 
 def test_a_hot_title_costs_no_read_with_tokens_even_if_no_index_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("origin.library.LEAST_INDEX_BYTES", 1)
+    monkeypatch.setattr("origin.library.MIN_INDEX_BYTES", 1)
     store = WatchedStore()
     put_release(store)
-    with running(store, serving=Serving(keys=CLOSED.keys, cache_bytes=1 << 20)) as url:
+    with running(store, settings=OriginSettings(keys=CLOSED.keys, cache_bytes=1 << 20)) as url:
         path = f"/t/{token(max_height_px=1080)}{SEGMENT}"
         assert ask(url, path).body == SEGMENTS[0]
         before = store.reads.total()

@@ -32,12 +32,12 @@ SEGMENT = f"{TRACKS}/{PICTURE}/1.m4s"
 PROGRAM = """
 import sys
 from headend.core.settings import StoreSettings
-from origin.serving import Serving, serve
+from origin.serving import OriginSettings, serve
 serve(
     StoreSettings(sys.argv[1]),
     port=0,
     on_ready=lambda url: print(url, flush=True),
-    serving=Serving(access_log="log" in sys.argv, linger_s=3.0 if "linger" in sys.argv else 0.0),
+    settings=OriginSettings(access_log="log" in sys.argv, linger_s=3.0 if "linger" in sys.argv else 0.0),
 )
 """
 

@@ -29,10 +29,10 @@ PROGRAM = f"""
 import os
 from headend.core.access.tokens import read_keys
 from headend.core.settings import StoreSettings
-from origin.serving import Serving, serve
+from origin.serving import OriginSettings, serve
 keys = read_keys(os.environ["KEYS"], "keys") if os.environ.get("KEYS") else None
-serving = Serving(cache_bytes={MEMORY}, keys=keys)
-serve(StoreSettings("s3://{BUCKET}"), port=0, on_ready=lambda url: print(url, flush=True), serving=serving)
+settings = OriginSettings(cache_bytes={MEMORY}, keys=keys)
+serve(StoreSettings("s3://{BUCKET}"), port=0, on_ready=lambda url: print(url, flush=True), settings=settings)
 """
 ROOT = f"/{TITLE}/releases/{RELEASE}"
 TRACKS = f"/{TITLE}/tracks"

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as Xml
 
 import pytest
 
-from origin.serving import Serving, running
+from origin.serving import OriginSettings, running
 from tests.cdn_sim.live.test_edge import get
 from tests.origin.grants import KEYS, token
 from tests.origin.releases import MPD, MULTIVARIANT, RELEASE, TITLE, WatchedStore
@@ -12,11 +12,11 @@ from tests.origin.releases import MPD, MULTIVARIANT, RELEASE, TITLE, WatchedStor
 STEERING = "http://steer.example:8083"
 LINE = f'#EXT-X-CONTENT-STEERING:SERVER-URI="{STEERING}/{TITLE}",PATHWAY-ID="."'
 NAMESPACE = "{urn:mpeg:dash:schema:mpd:2011}"
-SERVING = Serving(steering=STEERING)
+STEERED = OriginSettings(steering=STEERING)
 
 
 def test_hls_players_are_redirected_to_a_playlist_with_the_steering_server(store: WatchedStore) -> None:
-    with running(store, serving=SERVING) as url:
+    with running(store, settings=STEERED) as url:
         status, body, headers = get(f"{url}/{TITLE}/multivariant.m3u8")  # follows the redirect
         assert status == 200 and LINE in body.decode().splitlines()
         assert "immutable" not in headers["Cache-Control"]
@@ -27,7 +27,7 @@ def test_hls_players_are_redirected_to_a_playlist_with_the_steering_server(store
 
 
 def test_dash_players_get_it_with_a_base_that_can_be_replaced(store: WatchedStore) -> None:
-    with running(store, serving=SERVING) as url:
+    with running(store, settings=STEERED) as url:
         for path, base in ((f"/{TITLE}/manifest.mpd", f"releases/{RELEASE}/"),
                            (f"/{TITLE}/releases/{RELEASE}/manifest.mpd?steering=on", "./")):  # fmt: skip
             root = Xml.fromstring(get(url + path)[1])
@@ -38,7 +38,7 @@ def test_dash_players_get_it_with_a_base_that_can_be_replaced(store: WatchedStor
 
 
 def test_addresses_of_a_release_keep_their_bytes_with_steering(store: WatchedStore) -> None:
-    with running(store, serving=SERVING) as url:
+    with running(store, settings=STEERED) as url:
         assert get(f"{url}/{TITLE}/releases/{RELEASE}/multivariant.m3u8")[1] == MULTIVARIANT
         assert get(f"{url}/{TITLE}/releases/{RELEASE}/manifest.mpd")[1] == MPD
         get(f"{url}/{TITLE}/releases/{RELEASE}/multivariant.m3u8?steering=on")
@@ -53,14 +53,14 @@ def test_without_a_steering_server_nothing_names_one(store: WatchedStore, name: 
 
 
 def test_tokens_stay_in_the_paths_and_out_of_the_steering_servers_address(store: WatchedStore) -> None:
-    with running(store, serving=Serving(steering=STEERING, keys=KEYS)) as url:
+    with running(store, settings=OriginSettings(steering=STEERING, keys=KEYS)) as url:
         good = token(title=TITLE)
         body = get(f"{url}/t/{good}/{TITLE}/multivariant.m3u8")[1].decode()
         assert LINE in body and good not in body
 
 
 def test_pages_may_ask_other_servers_only_where_players_are_steered(store: WatchedStore) -> None:
-    for serving, wanted in ((SERVING, "connect-src 'self' http: https:"), (Serving(), "connect-src 'self'")):
-        with running(store, serving=serving) as url:
+    for settings, wanted in ((STEERED, "connect-src 'self' http: https:"), (OriginSettings(), "connect-src 'self'")):
+        with running(store, settings=settings) as url:
             policy = get(f"{url}/watch/{TITLE}")[2]["Content-Security-Policy"]
             assert wanted in policy.split("; ")

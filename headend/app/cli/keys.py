@@ -278,7 +278,7 @@ def serve(
     with ExitStack() as held:
         if state_dir is None and tokens is not None:
             state_dir = held.enter_context(TemporaryDirectory(prefix="headend-"))
-        licensing = licences.Licensing(
+        settings = licences.LicenceSettings(
             source,
             tokens,
             reload_tokens=None if tokens is None else partial(read_again, keys_file),
@@ -287,7 +287,7 @@ def serve(
             is_open=is_open,
             speke=speke,
         )
-        licences.serve(host, port, licensing, ready)
+        licences.serve(host, port, settings, ready)
 
 
 def names_of(

@@ -141,7 +141,7 @@ def command(
         else:
             screen.print(f"titles are listed at {url}/ and play at {url}/watch/TITLE")
 
-    invocation = serving.Serving(
+    settings = serving.OriginSettings(
         workers=workers,
         cache_bytes=cache_bytes,
         disk_cache=None if disk_cache is None else Path(disk_cache),
@@ -156,7 +156,7 @@ def command(
         reload_keys=None if keys is None else partial(read_again, keys_file),
         state_dir=None if state_dir is None else Path(state_dir),
     )
-    serving.serve(store, host=host, port=port, on_ready=ready, serving=invocation)
+    serving.serve(store, host=host, port=port, on_ready=ready, settings=settings)
 
 
 def addresses(url: str, titles: tuple[str, ...]) -> Table:

@@ -18,7 +18,7 @@ from cdn_sim.request_logs.decisions import Kind, parse, verify
 from headend.core import documents
 from headend.core.errors import ConfigError
 from headend.core.storage.memory import MemoryStore
-from origin.serving import Serving
+from origin.serving import OriginSettings
 from origin.serving import running as real_origin
 from tests.cdn_sim.live.plant import TRACK, FaultyOrigin, files, path_of, segment
 from tests.cdn_sim.live.plant import running as origin_running
@@ -129,7 +129,7 @@ def test_an_edge_with_keys_can_fetch_protected_titles(tmp_path: Path) -> None:
     items = (FillItem(TITLE, PICTURE, 3000, 1.0, "north/1"),)
     path = tmp_path / "plan.json"
     path.write_bytes(documents.write(FillPlan("north/1", OPEN, 24.0, 1000.0, 9_000_000, items, 0)))
-    with real_origin(store, serving=Serving(keys=KEYS)) as url:
+    with real_origin(store, settings=OriginSettings(keys=KEYS)) as url:
         made = settings(url, tmp_path, path, keys=KEYS, state_dir=tmp_path / "state")
         with edge_running(made):
             wait_until(lambda: len(files(made.disk)) == 4)

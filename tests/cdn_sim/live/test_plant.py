@@ -14,7 +14,7 @@ from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.request_logs.decisions import parse, verify
 from headend.core.storage.memory import MemoryStore
-from origin.serving import Serving
+from origin.serving import OriginSettings
 from origin.serving import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric
 from tests.origin.grants import KEYS, STRANGE_KEYS, token
@@ -62,7 +62,7 @@ def test_a_title_plays_through_a_shield_and_an_edge_as_from_the_origin(origin: s
 
 def test_tokens_and_plans_are_checked_at_the_edge(store: MemoryStore, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    with origin_running(store, serving=Serving(keys=KEYS)) as origin:
+    with origin_running(store, settings=OriginSettings(keys=KEYS)) as origin:
         made = replace(settings(origin, tmp_path, "edge"), keys=KEYS, state_dir=tmp_path / "state", territory="DE")
         with edge_running(made) as edge:
             good = token(session="one")

@@ -26,7 +26,7 @@ def test_fetched_players_are_served_by_the_origin(tmp_path: Path) -> None:
         assert message["script"] == f"assets/{found.digest}/{player.file}"
         assert message["integrity"] == player.integrity
         assert found.asset(found.digest, player.file).file().plain.body == f"// {player.name}".encode()
-    assert "cdn" not in found.policy
+    assert "cdn" not in found.content_security_policy
 
 
 def test_other_players_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_other_players_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> 
         assert message["script"] == f"https://cdn.jsdelivr.net/npm/{player.package}@{player.version}/{player.path}"
         assert message["integrity"].startswith("sha384-")
     scripts = " ".join(player.cdn_url for player in PLAYERS)
-    assert f"script-src 'self' {scripts};" in found.policy  # each script, and nothing else of the CDN
+    assert f"script-src 'self' {scripts};" in found.content_security_policy  # each script, and nothing else of the CDN
 
 
 def test_nothing_is_compressed_before_it_is_requested(tmp_path: Path) -> None:
