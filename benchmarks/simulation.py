@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from benchmarks import charts
-from cdn_sim import batch, scenario, simulation, spreading, streams
+from cdn_sim import batch, parallel, scenario, simulation, streams
 from cdn_sim.accounting import interval
 from cdn_sim.model import Scenario
 from cdn_sim.players.session import Network, watch
@@ -397,9 +397,9 @@ def _fill(quick: bool, on_step: Callable[[str], object]) -> tuple[Churn, ...]:
 
 
 def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], object]) -> Churn:
-    todo = spreading.tasks(ways)
+    todo = parallel.tasks(ways)
     found = {}
-    for task, tally in spreading.run(todo, workers=len(os.sched_getaffinity(0))):
+    for task, tally in parallel.run(todo, workers=len(os.sched_getaffinity(0))):
         found[task.alternative, task.seed] = Run(task.alternative, task.seed, (tally,))
         on_step(f"  {churn}: {task.alternative}, seed {task.seed}")
     runs = [found[task.alternative, task.seed] for task in todo]

@@ -1,7 +1,7 @@
 """LRU, FIFO, SLRU and SIEVE.
 
-Each ``*_step`` decides on one request and returns whether it is a hit; each ``*_evict`` chooses one victim, marks it
-absent and subtracts its bytes. ``room`` is the budget of the reactive part in bytes.
+Each ``*_step`` processes one request and returns whether it is a hit. Each ``*_evict`` chooses one victim and removes
+it. ``room`` is the budget of the reactive part, in bytes.
 """
 
 from cdn_sim.compiling import Array, inlined
@@ -83,7 +83,7 @@ def slru_evict(sizes: Array, nodes: Array, totals: Array) -> None:
 
 @inlined
 def slru_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """SLRU: a hit moves the object to the protected queue, whose overflow returns to probation."""
+    """SLRU: a hit moves the object to the head of the protected queue, whose overflow returns to probation."""
     probation = nodes.shape[0] - RINGS
     protected = probation + 1
     place = nodes[number, MARK]

@@ -1,13 +1,14 @@
 """GDSF, LFUDA and Belady on an indexed binary heap.
 
-The heap's root is the next victim. An object's row has its heap position, so a hit moves it in place. For Belady, the
-worth is the negated next use.
+The heap's root is the next victim: the object with the lowest worth. An object's row stores its position in the heap,
+so that a hit can move it there. For Belady, the worth is the negated number of the object's next request.
 """
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.kernels.state import ABSENT, BELADY, CLOCK, COUNT, EVICTIONS, FIRST, GDSF, MARK, OLDER, USED
 
 POSITION = OLDER
+"""Column of the heap position; ranked policies have no queues."""
 
 
 @inlined
@@ -56,8 +57,10 @@ def rise(position: int, nodes: Array, heap: Array, worth: Array, clocks: Array) 
 
 
 @inlined
-def take_out(number: int, sizes: Array, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array) -> None:
-    """Remove a stored object."""
+def ranked_remove(
+    number: int, sizes: Array, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array
+) -> None:
+    """Remove a stored object that was not chosen as a victim."""
     totals[COUNT] -= 1
     totals[USED] -= sizes[number]
     nodes[number, MARK] = ABSENT
@@ -73,7 +76,7 @@ def take_out(number: int, sizes: Array, nodes: Array, totals: Array, heap: Array
 def ranked_evict(
     policy: int, sizes: Array, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array
 ) -> None:
-    """Evict the root; its worth becomes the inflation."""
+    """Evict the root; except for Belady, its worth becomes the inflation."""
     victim = heap[0]
     if policy != BELADY:
         worth[worth.shape[0] - 1] = worth[victim]
@@ -100,7 +103,7 @@ def ranked_step(
     worth: Array,
     clocks: Array,
 ) -> bool:
-    """Decide on one request; ``next_use`` is for Belady only. Returns whether it is a hit."""
+    """Process one request; ``next_use`` is for Belady only. Returns whether it is a hit."""
     size = sizes[number]
     hit: bool = nodes[number, MARK] != ABSENT
     if not hit:

@@ -10,6 +10,7 @@ from cdn_sim.kernels.state import (
     HAS_EVICTED,
     MARK,
     NEWER,
+    PLACE_MASK,
     RINGS,
     SECOND,
     SECOND_BYTES,
@@ -17,12 +18,12 @@ from cdn_sim.kernels.state import (
     push,
     unlink,
 )
-from cdn_sim.policies.s3fifo import GHOST_SHARE, MOST_USES, PROMOTED_AFTER, SMALL_SHARE
+from cdn_sim.policies.s3fifo import GHOST_SHARE, MAX_USES, PROMOTED_AFTER, SMALL_SHARE
 
 
 @inlined
 def s3fifo_evict(sizes: Array, room: int, nodes: Array, totals: Array) -> None:
-    """Evict from the small queue, or from the main one if that exceeds its share or the small one is empty."""
+    """Evict from the small queue, or from the main one if it exceeds its share or the small one is empty."""
     small = nodes.shape[0] - RINGS
     main, ghost = small + 1, small + 2
     totals[HAS_EVICTED] = 1
@@ -36,9 +37,9 @@ def s3fifo_evict(sizes: Array, room: int, nodes: Array, totals: Array) -> None:
             if nodes[row, MARK] < FIRST + 4 * PROMOTED_AFTER:
                 totals[USED] -= size
                 nodes[row, MARK] = ABSENT
-                remembered = int(room * GHOST_SHARE)
-                if size <= remembered:
-                    while totals[GHOST_BYTES] + size > remembered:
+                ghost_room = int(room * GHOST_SHARE)
+                if size <= ghost_room:
+                    while totals[GHOST_BYTES] + size > ghost_room:
                         forgotten = nodes[ghost, NEWER]
                         unlink(nodes, forgotten)
                         nodes[forgotten, MARK] = ABSENT
@@ -62,16 +63,16 @@ def s3fifo_evict(sizes: Array, room: int, nodes: Array, totals: Array) -> None:
             done = True
         else:
             push(nodes, main, row)
-            nodes[row, MARK] = SECOND + 4 * (min(uses, MOST_USES) - 1)
+            nodes[row, MARK] = SECOND + 4 * (min(uses, MAX_USES) - 1)
 
 
 @inlined
 def s3fifo_step(number: int, admit: bool, sizes: Array, room: int, nodes: Array, totals: Array) -> bool:
-    """Decide on one request; returns whether it is a hit."""
+    """Process one request; returns whether it is a hit."""
     mark = nodes[number, MARK]
-    place = mark & 3
+    place = mark & PLACE_MASK
     if place in (FIRST, SECOND):
-        if mark < 4 * MOST_USES:  # further uses have no effect
+        if mark < 4 * MAX_USES:  # further uses have no effect
             nodes[number, MARK] = mark + 4
         return True
     returning = place == GHOST

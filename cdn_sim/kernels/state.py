@@ -1,7 +1,11 @@
 """The arrays of a cache, and operations on its queues.
 
-A queue is a ring of objects through a sentinel row; sentinels follow the rows of all objects. The sentinel's newer
-neighbour is the tail (oldest), and its older neighbour is the head (newest).
+Each object has a row of `State.nodes`. A queue is a doubly linked ring of rows: from the tail (the oldest object) to
+the head (the newest), and back to the tail through a sentinel row. So the sentinel's `NEWER` is the tail, and its
+`OLDER` is the head. The sentinels follow the rows of all objects.
+
+A cache has a planned part, whose objects a fill plan pins, and a reactive part, which stores missed objects and evicts
+others for them. Policies manage only the reactive part.
 """
 
 from dataclasses import dataclass
@@ -24,16 +28,35 @@ NUMBERS = {
 """Numbers of the policies in compiled code."""
 
 OLDER, NEWER, MARK, SPARE = range(4)
-"""Columns of a row. The mark is the place plus four times the uses. Ranked policies store the heap position in the
-first column. The spare column is for the caller."""
+"""Columns of an object's row.
+
+- ``OLDER`` and ``NEWER``: rows of its neighbours in the queue. Ranked policies store its heap position in ``OLDER``.
+- ``MARK``: ``place + 4 * uses``; see `ABSENT` for the places. SIEVE's visited bit counts as a use.
+- ``SPARE``: for the caller.
+"""
 ABSENT, FIRST, SECOND, GHOST = range(4)
-"""Places: not stored; the only queue, probation or the small queue; the protected or main queue; the ghost queue."""
+"""Places of an object.
+
+- ``ABSENT``: not stored.
+- ``FIRST``: in the only queue, in SLRU's probation, or in S3-FIFO's small queue.
+- ``SECOND``: in SLRU's protected queue, or in S3-FIFO's main queue.
+- ``GHOST``: evicted, but still in S3-FIFO's ghost queue.
+"""
+PLACE_MASK = 3
+"""``mark & PLACE_MASK`` is the place."""
 RINGS = 3
 """Number of sentinel rows, after the objects."""
 
 USED, SECOND_BYTES, GHOST_BYTES, HAND, HAS_EVICTED, CLOCK, COUNT, EVICTIONS = range(8)
-"""Totals: stored bytes, bytes of the second queue, bytes of the ghost queue, SIEVE's hand, whether S3-FIFO has evicted,
-requests so far and objects in the heap (ranked policies), evictions since the state was created."""
+"""Entries of `State.totals`.
+
+- ``USED``: bytes in the reactive part.
+- ``SECOND_BYTES``, ``GHOST_BYTES``: bytes in the second queue and in the ghost queue.
+- ``HAND``: row of SIEVE's hand.
+- ``HAS_EVICTED``: for S3-FIFO: whether an object was evicted.
+- ``CLOCK``, ``COUNT``: for ranked policies: number of requests so far, and of objects in the heap.
+- ``EVICTIONS``: evictions since the state was created.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +66,10 @@ class State:
     Attributes:
         nodes: int32, one row per object and then the sentinels; see `OLDER` for the columns.
         totals: int64; see `USED`.
-        heap: Object numbers as a binary heap, for ranked policies; empty otherwise.
-        worth: Worth (or next use) by object, for ranked policies; the last entry is the inflation.
-        clocks: Number of the last request by object, for ranked policies.
+        heap: For ranked policies: int32, object numbers as a binary heap. Empty for others, like the next two.
+        worth: For ranked policies: float64, the worth of each object; see `cdn_sim.policies.gdsf` for GDSF and LFUDA,
+            and `cdn_sim.kernels.ranked` for Belady. The last entry is the inflation.
+        clocks: For ranked policies: int64, `CLOCK` at the last request of each object, which breaks ties.
     """
 
     nodes: Array
@@ -56,7 +80,7 @@ class State:
 
 
 def empty(policy: str, objects: int) -> State:
-    """An empty cache.
+    """Make an empty cache.
 
     Args:
         policy: A name in `NUMBERS`.

@@ -1,4 +1,4 @@
-"""Dispatches to a policy by its number, so that one compiled loop serves every mix of policies."""
+"""Calls a policy's kernels by its number, so that one compiled loop can run caches with different policies."""
 
 from cdn_sim.compiling import Array, called, compiled
 from cdn_sim.kernels.queues import (
@@ -10,7 +10,7 @@ from cdn_sim.kernels.queues import (
     slru_step,
     tail_evict,
 )
-from cdn_sim.kernels.ranked import ranked_evict, ranked_step, take_out
+from cdn_sim.kernels.ranked import ranked_evict, ranked_remove, ranked_step
 from cdn_sim.kernels.s3fifo import s3fifo_evict, s3fifo_step
 from cdn_sim.kernels.state import (
     ABSENT,
@@ -21,6 +21,7 @@ from cdn_sim.kernels.state import (
     LRU,
     MARK,
     NEWER,
+    PLACE_MASK,
     S3FIFO,
     SECOND,
     SECOND_BYTES,
@@ -45,15 +46,15 @@ def step(
     worth: Array,
     clocks: Array,
 ) -> bool:
-    """Decide on one request.
+    """Process one request: record it, and store the object if it is a miss and may be stored.
 
     Args:
         policy: A number in `cdn_sim.kernels.state.NUMBERS`.
-        number: The object.
+        number: Number of the object.
         admit: Whether the object may be stored if it is a miss.
         next_use: For Belady: number of the object's next request.
         sizes: Bytes by object.
-        room: Budget of the reactive part in bytes.
+        room: Budget of the reactive part, in bytes.
         nodes: As in `cdn_sim.kernels.state.State`.
         totals: As in `cdn_sim.kernels.state.State`.
         heap: As in `cdn_sim.kernels.state.State`.
@@ -82,7 +83,7 @@ def step(
 def make_room(
     policy: int, sizes: Array, room: int, nodes: Array, totals: Array, heap: Array, worth: Array, clocks: Array
 ) -> None:
-    """Evict until the reactive part fits into its room, after the planned part has grown."""
+    """Evict until the reactive part fits into ``room``, because the planned part has grown."""
     while totals[USED] > room:
         if policy == SLRU:
             slru_evict(sizes, nodes, totals)
@@ -107,12 +108,12 @@ def remove(
     worth: Array,
     clocks: Array,
 ) -> None:
-    """Remove an object if it is stored, because its fetch failed, it was purged, or it is now pinned."""
-    place = nodes[number, MARK] & 3
+    """Remove an object from the reactive part, if it is there, because its fetch failed or it was purged or pinned."""
+    place = nodes[number, MARK] & PLACE_MASK
     if place in (ABSENT, GHOST):
         return
     if policy >= GDSF:
-        take_out(number, sizes, nodes, totals, heap, worth, clocks)
+        ranked_remove(number, sizes, nodes, totals, heap, worth, clocks)
         return
     if policy == SIEVE and totals[HAND] == number:
         totals[HAND] = nodes[number, NEWER]

@@ -20,7 +20,7 @@ from cdn_sim.live.shaping import BIN_S, Link
 from cdn_sim.live.titles import LiveTitle, read_titles
 from cdn_sim.live.watching import Audience, Viewer, warm_up
 from cdn_sim.model import Days, Event, Isp, Scenario
-from cdn_sim.request_logs.decisions import Answer, Kind, parse
+from cdn_sim.request_logs.decisions import Decision, Kind, parse
 from cdn_sim.results import Results, Run
 from cdn_sim.scenario import BASE, size_bytes, time_ms
 from cdn_sim.viewing import DAY_MS
@@ -30,7 +30,7 @@ CHECK_S = 0.5
 TTL_S = 3
 PROGRESS_S = 5.0
 STEERED_S = 60.0
-_ANSWERS = {Answer.HIT: HIT, Answer.DELAYED: DELAYED, Answer.MISS: CONTENT_MISS, Answer.PASSED: PASSED}
+_DECISION_NUMBERS = {Decision.HIT: HIT, Decision.DELAYED: DELAYED, Decision.MISS: CONTENT_MISS, Decision.PASSED: PASSED}
 LIVE_EVENTS = ("lost", "slow", "origin")
 
 
@@ -348,9 +348,9 @@ def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
     known: dict[str, int] = {}
     with suppress(FileNotFoundError), log.open(encoding="ascii") as lines:
         for record in parse(lines, log.name):
-            if record.kind is Kind.REQUEST and record.answer is not None:
-                counts[_ANSWERS[record.answer]] += 1
-                sizes[_ANSWERS[record.answer]] += record.size_bytes
+            if record.kind is Kind.REQUEST and record.decision is not None:
+                counts[_DECISION_NUMBERS[record.decision]] += 1
+                sizes[_DECISION_NUMBERS[record.decision]] += record.size_bytes
                 known[record.key] = record.size_bytes
             elif record.kind is Kind.FAILED and counts[CONTENT_MISS]:
                 counts[CONTENT_MISS] -= 1

@@ -3,13 +3,14 @@
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola_abandons
 from cdn_sim.players.bola_e import bola_e_abandons
-from cdn_sim.players.estimates import affordable
+from cdn_sim.players.estimates import sustainable_quality
 from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT
 from cdn_sim.players.throughput import SHARE
 
 GRACE_MS = 500.0
-PATIENCE = 1.8
-"""Segment lengths that a download may take before the throughput rule abandons it."""
+"""The throughput rule never abandons a download that has run for less than this."""
+MAX_SEGMENTS = 1.8
+"""The throughput rule abandons a download that would take longer than this many segment lengths."""
 
 
 @inlined
@@ -30,9 +31,9 @@ def throughput_abandons(
         return -1
     kbps = done_bits / transfer_ms
     left_bits = size_bits - done_bits
-    if time_ms + left_bits / kbps <= PATIENCE * segment_ms:
+    if time_ms + left_bits / kbps <= MAX_SEGMENTS * segment_ms:
         return -1
-    lower = affordable(kbps * SHARE, row[LATENCY], rates, count, segment_ms)
+    lower = sustainable_quality(kbps * SHARE, row[LATENCY], rates, count, segment_ms)
     if lower >= quality or size_bits * rates[lower] / rates[quality] >= left_bits:
         return -1
     return lower
@@ -53,7 +54,7 @@ def abandons(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> int:
     """Check a running download: the quality to restart with, or -1 to continue.
 
@@ -66,19 +67,19 @@ def abandons(
         time_ms: Time since the request, latency included.
         latency_ms: Time to the first byte.
         buffer_ms: Buffer level.
-        vp: BOLA's V p when the quality was chosen.
+        vp: BOLA's V p (see `cdn_sim.players.bola.scale`) when the quality was chosen.
         rates: Bitrates of the ladder in kbit/s.
         utilities: Utilities of these bitrates.
         count: Number of rungs.
         segment_ms: Length of a segment.
-        most_ms: Size of the buffer.
+        max_buffer_ms: Size of the buffer.
     """
     chosen = -1
     if rule in (THROUGHPUT, DYNAMIC):
         chosen = throughput_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, rates, count, segment_ms)
     elif rule == BOLA_E:
         chosen = bola_e_abandons(
-            row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, rates, utilities, count, most_ms
+            row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, rates, utilities, count, max_buffer_ms
         )
     elif rule not in (FIXED, ROBUST_MPC):
         chosen = bola_abandons(rule, row, quality, size_bits, done_bits, buffer_ms, vp, rates, utilities)

@@ -1,11 +1,13 @@
-"""BOLA: chooses by buffer level alone, with Lyapunov optimisation; variants differ in switching up.
+"""BOLA: chooses by buffer level, with Lyapunov optimisation; the variants differ in switching to higher qualities.
+
+``vp`` and ``gp`` are the paper's parameters V and gamma, each multiplied by the segment duration p.
 
 Source:
     Spiteri, Urgaonkar, Sitaraman: BOLA: near-optimal bitrate adaptation for online videos, INFOCOM 2016.
 """
 
 from cdn_sim.compiling import Array, inlined
-from cdn_sim.players.estimates import affordable
+from cdn_sim.players.estimates import sustainable_quality
 from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK
 
 GAMMA_P = 5.0
@@ -13,7 +15,7 @@ GAMMA_P = 5.0
 
 
 @inlined
-def best_by_buffer(level_ms: float, vp: float, gp: float, rates: Array, utilities: Array, count: int) -> int:
+def best_at_level(level_ms: float, vp: float, gp: float, rates: Array, utilities: Array, count: int) -> int:
     """The quality with the highest score per bit at a buffer level."""
     quality = 0
     score = (vp * (utilities[0] + gp) - level_ms) / rates[0]
@@ -26,13 +28,23 @@ def best_by_buffer(level_ms: float, vp: float, gp: float, rates: Array, utilitie
 
 @inlined
 def scale(
-    rule: int, row: Array, segment: int, segments: int, utilities: Array, count: int, segment_ms: float, most_ms: float
+    rule: int,
+    row: Array,
+    segment: int,
+    segments: int,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    max_buffer_ms: float,
 ) -> float:
-    """BOLA's V p; except in the basic variant, smaller near the start and the end, where the buffer can't be full."""
+    """BOLA's V p.
+
+    Except in the basic variant, it is smaller near the start, a seek and the end, where the buffer can't be full.
+    """
     if rule != BOLA_BASIC:
-        near = max(min(segment - row[SEEK], segments - segment) / 2, 3.0)
-        most_ms = min(most_ms, near * segment_ms)
-    vp: float = (most_ms - segment_ms) / (utilities[count - 1] + GAMMA_P)
+        reachable_segments = max(min(segment - row[SEEK], segments - segment) / 2, 3.0)
+        max_buffer_ms = min(max_buffer_ms, reachable_segments * segment_ms)
+    vp: float = (max_buffer_ms - segment_ms) / (utilities[count - 1] + GAMMA_P)
     return vp
 
 
@@ -47,24 +59,27 @@ def bola(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> tuple[int, float]:
-    """Choose the next segment's quality, and how long to wait before requesting it (variant O only)."""
-    vp = scale(rule, row, segment, segments, utilities, count, segment_ms, most_ms)
-    quality = best_by_buffer(buffer_ms, vp, GAMMA_P, rates, utilities, count)
+    """Choose the next segment's quality, and how long to wait before requesting it; only BOLA-O waits.
+
+    For the arguments, see `cdn_sim.players.choosing.choose`.
+    """
+    vp = scale(rule, row, segment, segments, utilities, count, segment_ms, max_buffer_ms)
+    quality = best_at_level(buffer_ms, vp, GAMMA_P, rates, utilities, count)
     delay_ms = 0.0
     last = int(row[LAST])
     if quality > last:
-        carried = affordable(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
-        if quality > carried:
-            if last > carried:
+        sustainable = sustainable_quality(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
+        if quality > sustainable:
+            if last > sustainable:
                 quality = last
             elif rule == BOLA_O:
-                quality = carried
+                quality = sustainable
                 if quality < count - 1:
                     delay_ms = max(0.0, buffer_ms - vp * (GAMMA_P + utilities[quality]))
             else:
-                quality = carried + 1
+                quality = sustainable + 1
     row[LAST] = quality
     return quality, delay_ms
 

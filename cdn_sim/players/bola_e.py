@@ -1,6 +1,9 @@
 """BOLA-E: BOLA with a placeholder buffer, so that it starts fast, recovers after seeks and needs no full buffer.
 
-BOLA-E's utilities start at 1; callers pass those of `bola`, which start at 0, and `weights` adds the difference.
+The placeholder buffer counts as buffer level when BOLA chooses a quality, but holds no media.
+
+In the paper, BOLA-E's utilities start at 1. Here callers pass those of `bola`, which start at 0, and `parameters` adds
+the difference.
 
 Source:
     Spiteri, Sitaraman, Sparacio: From theory to practice: improving bitrate adaptation in the DASH reference player,
@@ -8,28 +11,30 @@ Source:
 """
 
 from cdn_sim.compiling import Array, inlined
-from cdn_sim.players.bola import best_by_buffer
-from cdn_sim.players.estimates import affordable
-from cdn_sim.players.state import ESTIMATE, LAST, LATENCY, MODE, PLACEHOLDER, SAFETY, SAFETY_AT_START
+from cdn_sim.players.bola import best_at_level
+from cdn_sim.players.estimates import sustainable_quality
+from cdn_sim.players.state import ESTIMATE, INITIAL_SAFETY, LAST, LATENCY, MODE, PLACEHOLDER, SAFETY
 from cdn_sim.players.throughput import safe_quality
 
-MINIMUM_MS = 10_000.0
-MINIMUM_PER_LEVEL_MS = 2_000.0
+MIN_BUFFER_MS = 10_000.0
+"""Below this buffer level, BOLA-E never waits."""
+MIN_BUFFER_PER_RUNG_MS = 2_000.0
+"""BOLA-E calculates with a buffer size of at least `MIN_BUFFER_MS` plus this for each rung."""
 
 
 @inlined
-def weights(utilities: Array, count: int, most_ms: float) -> tuple[float, float]:
-    """BOLA-E's V p and gamma p; gamma p includes 1, because the passed utilities start at 0."""
-    buffer_ms = max(MINIMUM_MS + MINIMUM_PER_LEVEL_MS * count, most_ms)
-    gp = utilities[count - 1] / (buffer_ms / MINIMUM_MS - 1)
+def parameters(utilities: Array, count: int, max_buffer_ms: float) -> tuple[float, float]:
+    """BOLA-E's V p and gamma p; gamma p includes the 1 by which the passed utilities are too low."""
+    buffer_ms = max(MIN_BUFFER_MS + MIN_BUFFER_PER_RUNG_MS * count, max_buffer_ms)
+    gp = utilities[count - 1] / (buffer_ms / MIN_BUFFER_MS - 1)
     if gp <= 0.0:
         gp = 1e-9  # a ladder of one rung
-    return MINIMUM_MS / gp, gp + 1.0
+    return MIN_BUFFER_MS / gp, gp + 1.0
 
 
 @inlined
-def least_level(quality: int, vp: float, gp: float, rates: Array, utilities: Array) -> float:
-    """The buffer level from which BOLA prefers a quality to all lower ones."""
+def min_level(quality: int, vp: float, gp: float, rates: Array, utilities: Array) -> float:
+    """The lowest buffer level at which BOLA prefers a quality to all lower ones."""
     level = 0.0
     rate, utility = rates[quality], utilities[quality]
     for lower in range(quality):
@@ -47,20 +52,23 @@ def bola_e(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> tuple[int, float]:
-    """Choose the next segment's quality, and how long to wait before requesting it."""
-    vp, gp = weights(utilities, count, most_ms)
-    carried = affordable(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
+    """Choose the next segment's quality, and how long to wait before requesting it.
+
+    For the arguments, see `cdn_sim.players.choosing.choose`.
+    """
+    vp, gp = parameters(utilities, count, max_buffer_ms)
+    sustainable = sustainable_quality(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
     if row[MODE] == 0.0:
         row[MODE] = 1.0
-        row[SAFETY] = SAFETY_AT_START
-        row[PLACEHOLDER] = max(0.0, least_level(carried, vp, gp, rates, utilities) - buffer_ms)
-        return carried, 0.0
-    quality = best_by_buffer(buffer_ms + row[PLACEHOLDER], vp, gp, rates, utilities, count)
+        row[SAFETY] = INITIAL_SAFETY
+        row[PLACEHOLDER] = max(0.0, min_level(sustainable, vp, gp, rates, utilities) - buffer_ms)
+        return sustainable, 0.0
+    quality = best_at_level(buffer_ms + row[PLACEHOLDER], vp, gp, rates, utilities, count)
     last = int(row[LAST])
-    if quality > last and quality > carried:
-        quality = min(max(last, carried) + 1, count - 1)
+    if quality > last and quality > sustainable:
+        quality = min(max(last, sustainable) + 1, count - 1)
     delay_ms = max(0.0, buffer_ms + row[PLACEHOLDER] - vp * (utilities[quality] + gp))
     taken = min(delay_ms, row[PLACEHOLDER])
     if delay_ms > 0.0:
@@ -71,7 +79,7 @@ def bola_e(
     lowered = safe_quality(row, quality, buffer_ms, rates, segment_ms)
     if lowered < quality:
         quality, delay_ms = lowered, 0.0
-        room_ms = max(0.0, least_level(quality, vp, gp, rates, utilities) - buffer_ms)
+        room_ms = max(0.0, min_level(quality, vp, gp, rates, utilities) - buffer_ms)
         row[PLACEHOLDER] = min(room_ms, row[PLACEHOLDER])
     return quality, delay_ms
 
@@ -86,7 +94,7 @@ def bola_e_downloaded(
     rates: Array,
     utilities: Array,
     count: int,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> None:
     """Limit the placeholder buffer after a finished or abandoned download.
 
@@ -99,18 +107,18 @@ def bola_e_downloaded(
         rates: Bitrates of the ladder.
         utilities: Utilities of these bitrates, from 0.
         count: Number of rungs.
-        most_ms: Size of the buffer.
+        max_buffer_ms: Size of the buffer.
     """
-    vp, gp = weights(utilities, count, most_ms)
+    vp, gp = parameters(utilities, count, max_buffer_ms)
     row[LAST] = quality
     if abandoned_to < 0:
         before_ms = buffer_ms + took_ms
         row[PLACEHOLDER] = min(row[PLACEHOLDER], max(0.0, vp * (utilities[quality] + gp) - before_ms))
         if buffer_ms > 0:
-            row[PLACEHOLDER] = max(row[PLACEHOLDER], least_level(quality, vp, gp, rates, utilities) - before_ms)
+            row[PLACEHOLDER] = max(row[PLACEHOLDER], min_level(quality, vp, gp, rates, utilities) - before_ms)
     else:
-        wanted_ms = least_level(abandoned_to, vp, gp, rates, utilities) if abandoned_to > 0 else MINIMUM_MS
-        row[PLACEHOLDER] = min(row[PLACEHOLDER], max(0.0, wanted_ms - buffer_ms))
+        level_ms = min_level(abandoned_to, vp, gp, rates, utilities) if abandoned_to > 0 else MIN_BUFFER_MS
+        row[PLACEHOLDER] = min(row[PLACEHOLDER], max(0.0, level_ms - buffer_ms))
 
 
 @inlined
@@ -125,13 +133,13 @@ def bola_e_abandons(
     rates: Array,
     utilities: Array,
     count: int,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
     left_bits = size_bits - done_bits
     if done_bits <= 0 or left_bits <= 0:
         return -1
-    vp, gp = weights(utilities, count, most_ms)
+    vp, gp = parameters(utilities, count, max_buffer_ms)
     level_ms = max(0.0, buffer_ms + row[PLACEHOLDER] - latency_ms)
     left_bits -= latency_ms * done_bits / (time_ms - latency_ms)
     if left_bits <= 0:

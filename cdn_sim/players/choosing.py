@@ -1,4 +1,4 @@
-"""Calls a player's ABR rule by its number."""
+"""Calls a player's ABR rule by its number, so that one compiled loop can run players with different rules."""
 
 from cdn_sim.compiling import Array, called, inlined
 from cdn_sim.players.bola import bola
@@ -21,7 +21,7 @@ def choose(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> tuple[int, float]:
     """Choose the next segment's quality.
 
@@ -35,7 +35,7 @@ def choose(
         utilities: Logarithms of the bitrates relative to the lowest.
         count: Number of rungs.
         segment_ms: Length of a segment.
-        most_ms: Size of the buffer.
+        max_buffer_ms: Size of the buffer.
 
     Returns:
         The quality, from 0, and how long to wait before requesting it, in ms.
@@ -44,17 +44,19 @@ def choose(
     if row[ESTIMATE] == 0.0:
         quality = int(row[LAST])
     elif rule == DYNAMIC:
-        quality = dynamic(row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+        quality = dynamic(row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms)
     elif rule == THROUGHPUT:
         quality = throughput(row, buffer_ms, rates, count, segment_ms)
     elif rule == BOLA_E:
-        quality, delay_ms = bola_e(row, buffer_ms, rates, utilities, count, segment_ms, most_ms)
+        quality, delay_ms = bola_e(row, buffer_ms, rates, utilities, count, segment_ms, max_buffer_ms)
     elif rule == FIXED:
         quality = int(row[LAST])
     elif rule == ROBUST_MPC:
         quality = robust_mpc(row, buffer_ms, rates, count, segment_ms, segments - segment)
     else:
-        quality, delay_ms = bola(rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+        quality, delay_ms = bola(
+            rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms
+        )
     return quality, delay_ms
 
 
@@ -71,11 +73,26 @@ def downloaded(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> None:
-    """Update the state after a download; ``buffer_ms`` includes the new segment."""
+    """Update the state after a download.
+
+    Args:
+        rule: Number of the rule in `cdn_sim.players.state`.
+        row: The player's state.
+        quality: Quality of the downloaded segment.
+        buffer_ms: Buffer level, including the new segment.
+        size_bits: Size of the segment.
+        latency_ms: Time to the first byte.
+        transfer_ms: Time from the first byte to the last; above 0.
+        rates: Bitrates of the ladder in kbit/s, ascending.
+        utilities: Logarithms of the bitrates relative to the lowest.
+        count: Number of rungs.
+        segment_ms: Length of a segment.
+        max_buffer_ms: Size of the buffer.
+    """
     if rule == BOLA_E and row[ESTIMATE] > 0.0:
-        bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, rates, utilities, count, most_ms)
+        bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, rates, utilities, count, max_buffer_ms)
     kbps = size_bits / transfer_ms
     observe(row, transfer_ms, kbps, latency_ms, segment_ms)
     if rule == ROBUST_MPC:
@@ -84,6 +101,6 @@ def downloaded(
 
 @inlined
 def waited(rule: int, row: Array, wait_ms: float) -> None:
-    """Update the state after a pause because the buffer was full."""
+    """Update the state after the player waited because the buffer was full."""
     if rule == BOLA_E:
         row[PLACEHOLDER] += wait_ms

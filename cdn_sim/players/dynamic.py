@@ -1,4 +1,8 @@
-"""Dynamic, dash.js's default: the throughput rule while the buffer is low, BOLA once it chooses at least as much."""
+"""Dynamic, the default rule of dash.js: it switches between the throughput rule and BOLA by buffer level.
+
+It changes to BOLA when the buffer is above `LOW_MS` and BOLA chooses at least the throughput rule's quality, and back
+when the buffer is below `LOW_MS` and BOLA chooses a lower one.
+"""
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola
@@ -6,6 +10,7 @@ from cdn_sim.players.state import BOLA, MODE
 from cdn_sim.players.throughput import throughput
 
 LOW_MS = 10_000.0
+"""Buffer level between the two rules."""
 
 
 @inlined
@@ -18,10 +23,10 @@ def dynamic(
     utilities: Array,
     count: int,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
 ) -> int:
-    """Choose the next segment's quality."""
-    by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+    """Choose the next segment's quality; for the arguments, see `cdn_sim.players.choosing.choose`."""
+    by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms)
     by_throughput = throughput(row, buffer_ms, rates, count, segment_ms)
     if row[MODE] == 1.0:
         if buffer_ms < LOW_MS and by_buffer < by_throughput:

@@ -15,8 +15,9 @@ from cdn_sim.players.state import (
 )
 
 FAST_MS = 3000.0
+"""Half-life of the fast averages, as in dash.js."""
 SLOW_MS = 8000.0
-"""Half-lives of the averages, as in dash.js."""
+"""Half-life of the slow averages, as in dash.js."""
 
 
 @inlined
@@ -28,7 +29,7 @@ def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segm
         download_ms: Transfer time without latency; above 0.
         kbps: Rate of the transfer.
         latency_ms: Time to the first byte.
-        segment_ms: Length of a segment, the weight of a latency.
+        segment_ms: Length of a segment; the latency counts as if it had lasted this long.
     """
     fast, slow = math.pow(0.5, download_ms / FAST_MS), math.pow(0.5, download_ms / SLOW_MS)
     row[FAST] = fast * row[FAST] + (1 - fast) * kbps
@@ -48,8 +49,8 @@ def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segm
 
 
 @inlined
-def affordable(kbps: float, latency_ms: float, rates: Array, count: int, segment_ms: float) -> int:
-    """The highest quality whose average segment downloads in at most its duration."""
+def sustainable_quality(kbps: float, latency_ms: float, rates: Array, count: int, segment_ms: float) -> int:
+    """The highest quality whose average segment downloads within its duration; ``count`` is the number of rungs."""
     quality = 0
     while quality + 1 < count and latency_ms + segment_ms * rates[quality + 1] / kbps <= segment_ms:
         quality += 1

@@ -1,4 +1,4 @@
-"""Robust MPC: tries all sequences of qualities for the next segments with a conservative throughput forecast.
+"""Robust MPC: scores all sequences of qualities for the next segments, with a conservative throughput forecast.
 
 About a hundred times slower than the other rules, so it is never a default.
 
@@ -11,13 +11,14 @@ from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.state import LAST, RECENT, RECENT_COUNT
 
 HORIZON = 5
+"""Number of segments in a sequence."""
 STALL_WEIGHT = 4.3
 """Penalty of one second of stalling, in Mb/s of quality."""
 
 
 @inlined
 def forecast(row: Array) -> float:
-    """Harmonic mean of the last throughputs divided by one plus the largest recent error, in kbit/s."""
+    """Harmonic mean of the last throughputs, divided by one plus the largest recent error; in kbit/s."""
     inverse, count, error = 0.0, 0, 0.0
     for place in range(RECENT, RECENT + RECENT_COUNT):
         if row[place] > 0.0:
@@ -43,7 +44,7 @@ def mpc_observe(row: Array, kbps: float) -> None:
 
 @inlined
 def robust_mpc(row: Array, buffer_ms: float, rates: Array, count: int, segment_ms: float, left: int) -> int:
-    """Choose the next segment's quality; ``left`` is the number of segments to come."""
+    """Choose the next segment's quality; ``left`` is the number of segments until the end of the title."""
     kbps = forecast(row)
     last = int(row[LAST])
     horizon = min(HORIZON, left)

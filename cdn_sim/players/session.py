@@ -1,4 +1,4 @@
-"""Simulates one viewer on one link whose capacity is given by periods.
+"""Simulates one viewer on one link, whose capacity and latency are a list of periods.
 
 Other ABR simulators do the same, so the rules can be verified against them. The engine runs the same rules with the
 throughput of its own links and caches.
@@ -17,8 +17,9 @@ from cdn_sim.players.choosing import choose, downloaded, waited
 from cdn_sim.players.state import BOLA_E, ESTIMATE, fresh
 
 PROGRESS_BITS = 12_000.0
+"""Minimum bits between two checks whether to abandon a download."""
 PROGRESS_MS = 50.0
-"""The abandon check runs after this many bits and this much time, whichever takes longer."""
+"""Minimum time between these checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Playback:
 
     Attributes:
         utility: Mean of log(bitrate / lowest bitrate) over the play time; stalls count as zero.
-        kbps: Mean bitrate, likewise.
+        kbps: Mean bitrate over the play time; stalls count as zero.
         play_ms: Time from the start to the end of the last segment, including startup and stalls.
         stall_ms: Time stalled after startup.
         stalls: Number of stalls.
@@ -112,23 +113,26 @@ def watch(
 
 
 @inlined
-def _wait(link: Array, periods: Array, time_ms: float) -> None:
-    """Advance a link by some time; ``link`` is the current period and its remaining ms."""
+def _advance(link: Array, periods: Array, time_ms: float) -> None:
+    """Advance a link by some time; ``link`` is the number of the current period, and the remaining ms of that."""
     while time_ms > link[1]:
         time_ms -= link[1]
-        _next(link, periods)
+        _next_period(link, periods)
     link[1] -= time_ms
 
 
 @inlined
-def _next(link: Array, periods: Array) -> None:
+def _next_period(link: Array, periods: Array) -> None:
     link[0] = (link[0] + 1) % len(periods)
     link[1] = periods[int(link[0]), 0]
 
 
 @inlined
-def _latency(link: Array, periods: Array) -> float:
-    """Advance a link by one round trip; a trip across periods takes a proportional part of each latency."""
+def _round_trip(link: Array, periods: Array) -> float:
+    """Advance a link by one round trip; returns its ms.
+
+    If periods end during the trip, each contributes a part of its latency.
+    """
     total_ms, left = 0.0, 1.0
     while left > 0:
         latency_ms = periods[int(link[0]), 2]
@@ -140,33 +144,82 @@ def _latency(link: Array, periods: Array) -> float:
         else:
             total_ms += link[1]
             left -= link[1] / latency_ms
-            _next(link, periods)
+            _next_period(link, periods)
     return total_ms
 
 
 @inlined
-def _transfer(link: Array, periods: Array, bits: float, least_bits: float, least_ms: float) -> tuple[float, float]:
-    """Receive at least ``least_bits`` and for at least ``least_ms``, but at most ``bits``; returns bits and ms."""
+def _transfer(link: Array, periods: Array, bits: float, min_bits: float, min_ms: float) -> tuple[float, float]:
+    """Receive at least ``min_bits`` and for at least ``min_ms``, but at most ``bits``; returns bits and ms."""
     done_bits, done_ms = 0.0, 0.0
-    while bits > 0 and (least_bits > 0 or least_ms > 0):
+    while bits > 0 and (min_bits > 0 or min_ms > 0):
         kbps = periods[int(link[0]), 1]
         period_bits = link[1] * kbps
-        wanted_bits = max(least_bits, least_ms * kbps)
-        if kbps > 0 and min(bits, wanted_bits) <= period_bits:
-            got_bits = min(bits, wanted_bits)
+        required_bits = max(min_bits, min_ms * kbps)
+        if kbps > 0 and min(bits, required_bits) <= period_bits:
+            got_bits = min(bits, required_bits)
             got_ms = got_bits / kbps
             link[1] -= got_ms
-            if wanted_bits < bits:
-                least_bits, least_ms = 0.0, 0.0
+            if required_bits < bits:
+                min_bits, min_ms = 0.0, 0.0
         else:
             got_bits, got_ms = period_bits, link[1]
-            _next(link, periods)
+            _next_period(link, periods)
         done_bits += got_bits
         done_ms += got_ms
         bits -= got_bits
-        least_bits -= got_bits
-        least_ms -= got_ms
+        min_bits -= got_bits
+        min_ms -= got_ms
     return done_bits, done_ms
+
+
+@inlined
+def _download_or_abandon(
+    rule: int,
+    row: Array,
+    quality: int,
+    size_bits: float,
+    latency_ms: float,
+    buffer_ms: float,
+    vp: float,
+    link: Array,
+    periods: Array,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    max_buffer_ms: float,
+) -> tuple[float, int]:
+    """Receive a segment, unless the player abandons it.
+
+    Returns:
+        The ms after the first byte, and the quality to restart with, or -1 if the segment is complete.
+    """
+    done_bits, done_ms, abandoned_to = 0.0, 0.0, -1
+    min_ms = PROGRESS_MS - latency_ms
+    while done_bits < size_bits and abandoned_to < 0:
+        got_bits, got_ms = _transfer(link, periods, size_bits - done_bits, PROGRESS_BITS, min_ms)
+        done_bits += got_bits
+        done_ms += got_ms
+        if done_bits < size_bits:
+            abandoned_to = abandons(
+                rule,
+                row,
+                quality,
+                size_bits,
+                done_bits,
+                latency_ms + done_ms,
+                latency_ms,
+                max(0.0, buffer_ms - latency_ms - done_ms),
+                vp,
+                rates,
+                utilities,
+                count,
+                segment_ms,
+                max_buffer_ms,
+            )
+        min_ms = PROGRESS_MS
+    return done_ms, abandoned_to
 
 
 @compiled
@@ -177,7 +230,7 @@ def _play(
     rates: Array,
     utilities: Array,
     segment_ms: float,
-    most_ms: float,
+    max_buffer_ms: float,
     may_abandon: bool,
     row: Array,
     link: Array,
@@ -190,55 +243,46 @@ def _play(
     while segment < segments:
         quality, delay_ms = 0, 0.0
         if segment > 0:
-            full_ms = buffer_ms + segment_ms - most_ms
-            if full_ms > 0:
-                buffer_ms -= full_ms
-                play_ms += full_ms
-                _wait(link, periods, full_ms)
-                waited(rule, row, full_ms)
+            excess_ms = buffer_ms + segment_ms - max_buffer_ms
+            if excess_ms > 0:
+                buffer_ms -= excess_ms
+                play_ms += excess_ms
+                _advance(link, periods, excess_ms)
+                waited(rule, row, excess_ms)
             quality, delay_ms = choose(
-                rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms
+                rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms
             )
             if delay_ms > 0:
-                _wait(link, periods, delay_ms)
+                _advance(link, periods, delay_ms)
                 play_ms += delay_ms
                 if delay_ms > buffer_ms:
                     stalls += buffer_ms > 0
                     stall_ms += delay_ms - buffer_ms
                 buffer_ms = max(0.0, buffer_ms - delay_ms)
         size_bits = sizes[segment, quality]
-        vp = scale(rule, row, segment, segments, utilities, count, segment_ms, most_ms)
-        latency_ms = _latency(link, periods)
-        abandoned_to = -1
-        done_bits, done_ms = 0.0, 0.0
+        vp = scale(rule, row, segment, segments, utilities, count, segment_ms, max_buffer_ms)
+        latency_ms = _round_trip(link, periods)
         if may_abandon and segment > 0:
-            least_ms = PROGRESS_MS - latency_ms
-            while done_bits < size_bits and abandoned_to < 0:
-                got_bits, got_ms = _transfer(link, periods, size_bits - done_bits, PROGRESS_BITS, least_ms)
-                done_bits += got_bits
-                done_ms += got_ms
-                if done_bits < size_bits:
-                    level_ms = max(0.0, buffer_ms - latency_ms - done_ms)
-                    abandoned_to = abandons(
-                        rule,
-                        row,
-                        quality,
-                        size_bits,
-                        done_bits,
-                        latency_ms + done_ms,
-                        latency_ms,
-                        level_ms,
-                        vp,
-                        rates,
-                        utilities,
-                        count,
-                        segment_ms,
-                        most_ms,
-                    )
-                least_ms = PROGRESS_MS
+            transfer_ms, abandoned_to = _download_or_abandon(
+                rule,
+                row,
+                quality,
+                size_bits,
+                latency_ms,
+                buffer_ms,
+                vp,
+                link,
+                periods,
+                rates,
+                utilities,
+                count,
+                segment_ms,
+                max_buffer_ms,
+            )
         else:
-            done_bits, done_ms = _transfer(link, periods, size_bits, size_bits, 0.0)
-        took_ms = latency_ms + done_ms
+            _, transfer_ms = _transfer(link, periods, size_bits, size_bits, 0.0)
+            abandoned_to = -1
+        took_ms = latency_ms + transfer_ms
         play_ms += took_ms
         if segment > 0:
             if took_ms > buffer_ms:
@@ -256,13 +300,13 @@ def _play(
                 buffer_ms,
                 size_bits,
                 latency_ms,
-                done_ms,
+                transfer_ms,
                 rates,
                 utilities,
                 count,
                 segment_ms,
-                most_ms,
+                max_buffer_ms,
             )
         elif rule == BOLA_E and row[ESTIMATE] > 0.0:
-            bola_e_downloaded(row, quality, abandoned_to, buffer_ms, took_ms, rates, utilities, count, most_ms)
+            bola_e_downloaded(row, quality, abandoned_to, buffer_ms, took_ms, rates, utilities, count, max_buffer_ms)
     return play_ms + buffer_ms, stall_ms, stalls

@@ -1,4 +1,4 @@
-"""State of ABR rules between segments: one row of float64 per session."""
+"""State of ABR rules between two segments: one row of float64 per session."""
 
 import numpy as np
 
@@ -13,7 +13,10 @@ RULES = {
     "dynamic": DYNAMIC,
     "robust-mpc": ROBUST_MPC,
 }
-"""Rules in scenarios. `BOLA_BASIC` and `BOLA_O` are variants for comparison with other simulators."""
+"""Numbers of the rules in compiled code, by name in scenarios.
+
+`BOLA_BASIC` and `BOLA_O` are variants for comparison with other simulators.
+"""
 
 (
     FAST,
@@ -30,27 +33,39 @@ RULES = {
     MODE,
     SEEK,
 ) = range(13)
-"""Columns: two averages each of throughput and latency, with their weights; the resulting estimates of throughput in
-kbit/s and latency in ms; last quality; BOLA-E's placeholder buffer in ms; safety factor of the insufficient buffer
-rule; whether BOLA-E has started, or dynamic uses BOLA; segment of the last seek."""
+"""Columns of a row.
+
+- ``FAST``, ``SLOW``: averages of the throughput with a short and a long half-life, in kbit/s.
+- ``LATENCY_FAST``, ``LATENCY_SLOW``: the same of the latency, in ms.
+- ``WEIGHT_MS``, ``WEIGHT_COUNT``: total download time in ms, and number of downloads, which weigh these averages.
+- ``ESTIMATE``, ``LATENCY``: the estimates of throughput in kbit/s and latency in ms; 0 before the first download.
+- ``LAST``: quality of the last segment.
+- ``PLACEHOLDER``: BOLA-E's placeholder buffer, in ms.
+- ``SAFETY``: safety factor of the insufficient buffer rule.
+- ``MODE``: 1 if BOLA-E has started, or if dynamic uses BOLA; otherwise 0.
+- ``SEEK``: segment of the last seek.
+"""
 RECENT = 13
-"""First column of robust MPC: five throughputs, five errors, and the last forecast."""
+"""First column of robust MPC: the last throughputs, the last forecast errors, and the last forecast."""
 RECENT_COUNT = 5
+"""Number of throughputs and of forecast errors that robust MPC remembers."""
 COLUMNS = RECENT
 COLUMNS_WITH_MPC = RECENT + 2 * RECENT_COUNT + 1
-SAFETY_AT_START = 0.9
-SAFETY_AT_LEAST = 0.5
+INITIAL_SAFETY = 0.9
+"""Safety factor at the start; each use multiplies the factor by this."""
+MIN_SAFETY = 0.5
+"""Minimum of the safety factor."""
 
 
 def fresh(sessions: int, *, with_mpc: bool = False) -> Array:
-    """Rows of players before their first segment."""
+    """Make the rows of players that have not requested a segment yet."""
     rows = np.zeros((sessions, COLUMNS_WITH_MPC if with_mpc else COLUMNS))
-    rows[:, SAFETY] = SAFETY_AT_START
+    rows[:, SAFETY] = INITIAL_SAFETY
     return rows
 
 
 @inlined
 def reset(row: Array, seek_segment: int) -> None:
-    """Reset the state after a seek to a segment."""
+    """Reset the state that a seek to a segment invalidates."""
     row[SEEK] = seek_segment
     row[MODE] = 0.0

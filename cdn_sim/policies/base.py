@@ -1,5 +1,8 @@
 """Base of all cache policies: a budget, a planned part, and a decision per request.
 
+A cache has a planned part, whose objects a fill plan pins, and a reactive part, which stores missed objects and evicts
+others for them.
+
 A policy decides when an object is requested, not when its bytes have arrived, because sizes are known from the track
 index. So a request for an object that is still being fetched is a hit, and decisions don't depend on timing: a live
 edge and a simulation decide alike. If a fetch fails, the caller removes the object.
@@ -20,9 +23,9 @@ class Verdict:
     """A policy's decision on a request.
 
     Attributes:
-        hit: The object is in the cache, or being fetched into it.
-        admitted: The object was missed and is stored now.
-        evicted: Objects evicted to make room, in order.
+        hit: Whether the object is in the cache, or is being fetched into it.
+        admitted: Whether the object was a miss and is stored now.
+        evicted: Objects that were evicted to make room, in order.
     """
 
     hit: bool
@@ -38,11 +41,11 @@ PASSED = Verdict(hit=False, admitted=False)
 class Policy(ABC):
     """A cache of objects of different sizes within a budget.
 
-    Requests never evict the pinned (planned) part, whose bytes count towards the budget; the policy manages the rest.
-    An object keeps the size it was stored with. Not thread-safe.
+    Requests never evict objects of the planned part, whose bytes count towards the budget. An object keeps the size
+    with which it was stored. Not thread-safe.
 
     Args:
-        budget_bytes: Size of the cache, including the pinned part; at least 1.
+        budget_bytes: Size of the cache, including the planned part; at least 1.
         admission: Rule for storing missed objects; None stores all.
 
     Raises:
@@ -92,7 +95,7 @@ class Policy(ABC):
         return len(self._sizes) + len(self._pinned)
 
     def request(self, key: Key, size_bytes: int) -> Verdict:
-        """Decide on a request and record it.
+        """Record a request and decide on it.
 
         Args:
             key: The object.
@@ -103,10 +106,10 @@ class Policy(ABC):
         """
         if key in self._pinned:
             return HIT
-        admissible = self._admission.admits(key, size_bytes)
+        is_admitted = self._admission.admits(key, size_bytes)
         if self._hit(key):
             return HIT
-        if not admissible or not self._fits(size_bytes):
+        if not is_admitted or not self._fits(size_bytes):
             return PASSED
         evicted = self._make_room(size_bytes)
         self._sizes[key] = size_bytes
@@ -115,7 +118,7 @@ class Policy(ABC):
         return Verdict(hit=False, admitted=True, evicted=evicted)
 
     def remove(self, key: Key) -> None:
-        """Remove an object if it is stored, because its fetch failed or it was purged."""
+        """Remove an object from either part, if it is stored, because its fetch failed or it was purged."""
         if key in self._pinned:
             self._pinned_bytes -= self._pinned.pop(key)
         elif key in self._sizes:
@@ -134,10 +137,10 @@ class Policy(ABC):
         Raises:
             ValueError: The planned part would exceed the budget; nothing was pinned.
         """
-        wanted = {key: size for key, size in items if key not in self._pinned}
-        if self._pinned_bytes + sum(wanted.values()) > self.budget_bytes:
+        added = {key: size for key, size in items if key not in self._pinned}
+        if self._pinned_bytes + sum(added.values()) > self.budget_bytes:
             raise ValueError(f"the planned part does not fit into a cache of {self.budget_bytes:,} bytes")
-        for key, size_bytes in wanted.items():
+        for key, size_bytes in added.items():
             self.remove(key)
             self._pinned[key] = size_bytes
             self._pinned_bytes += size_bytes
@@ -163,16 +166,16 @@ class Policy(ABC):
 
     @abstractmethod
     def _hit(self, key: Key) -> bool:
-        """Record a request; returns whether the object is stored."""
+        """Record a request; returns whether the object is in the reactive part."""
 
     @abstractmethod
     def _store(self, key: Key, size_bytes: int) -> None:
-        """Store an object; there is room for it."""
+        """Add an object to the reactive part, which has room for it."""
 
     @abstractmethod
     def _evict(self) -> Key:
-        """Choose a victim and remove it; called only if objects are stored."""
+        """Choose a victim in the reactive part, remove it and return it; called only if that part is not empty."""
 
     @abstractmethod
     def _drop(self, key: Key) -> None:
-        """Remove a stored object."""
+        """Remove an object from the reactive part."""

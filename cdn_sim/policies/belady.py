@@ -1,4 +1,4 @@
-"""Belady's policy, which knows the future: optimal if sizes are equal, and nearly so otherwise."""
+"""Belady's policy, which knows the future: optimal if all objects have the same size, and nearly so otherwise."""
 
 import heapq
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class Belady(Policy):
     Args:
         budget_bytes: Size of the cache.
         admission: Rule for storing missed objects; None stores all.
-        future: The keys of all requests to come, in order.
+        future: The keys of all future requests, in order.
 
     Source:
         Belady: A study of replacement algorithms for a virtual-storage computer, IBM Systems Journal 5(2), 1966.
@@ -24,11 +24,11 @@ class Belady(Policy):
     def __init__(self, budget_bytes: int, admission: Admission | None = None, *, future: Sequence[Key]) -> None:
         super().__init__(budget_bytes, admission)
         never = len(future)
-        coming: dict[Key, int] = {}
+        next_request: dict[Key, int] = {}
         self._next_uses = [never] * never
         for number in range(never - 1, -1, -1):
-            self._next_uses[number] = coming.get(future[number], never)
-            coming[future[number]] = number
+            self._next_uses[number] = next_request.get(future[number], never)
+            next_request[future[number]] = number
         self._number = -1
         self._next_use: dict[Key, int] = {}
         self._heap: list[tuple[int, int, Key]] = []  # furthest first; outdated entries are skipped

@@ -7,10 +7,11 @@ from cdn_sim.policies.base import Key, Policy
 
 
 class Gdsf(Policy):
-    """Evict the object with the lowest worth: requests per byte, plus an inflation that ages older objects.
+    """Evict the object with the lowest worth: its requests per byte, plus the inflation at its last request.
 
-    ``worth = inflation + uses * 1e6 / size``; the inflation is the worth of the last victim. Ties evict the least
-    recently used object.
+    ``worth = inflation + uses * 1e6 / size``. The inflation is the worth of the last victim; it grows with time, so
+    objects that are no longer requested fall behind. Of objects with equal worth, the least recently requested is
+    evicted.
 
     Source:
         Cherkasova: Improving WWW proxies performance with greedy-dual-size-frequency caching policy, HP, 1998.

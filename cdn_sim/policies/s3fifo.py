@@ -6,21 +6,22 @@ from cdn_sim.admission import Admission
 from cdn_sim.policies.base import Key, Policy
 
 SMALL_SHARE = 0.1
-"""Share of the budget for the small queue, in whole bytes."""
+"""Share of the budget for the small queue; its size is rounded down to whole bytes."""
 GHOST_SHARE = 0.9
 """Size of the ghost queue, in bytes of evicted objects, as a share of the budget."""
 PROMOTED_AFTER = 2
-"""Hits that move an object from the small to the main queue."""
-MOST_USES = 3
-"""Maximum uses counted in the main queue; each use saves an object from one eviction."""
+"""Hits in the small queue after which an object moves to the main queue, instead of being evicted."""
+MAX_USES = 3
+"""Maximum hits counted in the main queue; each one saves an object from one eviction."""
 
 
 class S3Fifo(Policy):
     """Filter objects that are requested only once with a small queue, and keep the others in a main queue.
 
-    Follows libCacheSim since 2025: two hits move an object from the small to the main queue; objects evicted from the
-    small queue are remembered, and enter the main queue when they return; before the first eviction, objects enter the
-    main queue while the small one is full. Objects as large as the small queue or larger are not stored.
+    It behaves like libCacheSim since 2025. An object with two hits in the small queue moves to the main queue instead
+    of being evicted. The ghost queue remembers the objects that the small queue evicted; if one is requested again, it
+    enters the main queue. Until the first eviction, objects enter the main queue when the small one is full. Objects
+    that are not smaller than the small queue are not stored.
 
     Source:
         Yang et al.: FIFO queues are all you need for cache eviction, SOSP 2023.
@@ -84,7 +85,7 @@ class S3Fifo(Policy):
             if not uses:
                 self._main_bytes -= self._sizes[key]
                 return key
-            self._main[key] = min(uses, MOST_USES) - 1
+            self._main[key] = min(uses, MAX_USES) - 1
 
     def _remember(self, key: Key, size_bytes: int) -> None:
         room_bytes = int(self.room_bytes * GHOST_SHARE)

@@ -19,8 +19,9 @@ class _Node:
 class Sieve(Policy):
     """Evict the first object that was not requested since the hand last passed it.
 
-    New objects enter at the head. The hand walks from the tail to the head, clears the bits of visited objects, evicts
-    the first unvisited one and stays there; past the head it starts at the tail again.
+    New objects enter at the head. The hand moves from the tail towards the head, and from the head back to the tail. It
+    clears the visited bits that it passes, evicts the first object without one, and stays there until the next
+    eviction.
 
     Source:
         Zhang et al.: SIEVE is simpler than LRU, NSDI 2024.
@@ -31,8 +32,8 @@ class Sieve(Policy):
     def __init__(self, budget_bytes: int, admission: Admission | None = None) -> None:
         super().__init__(budget_bytes, admission)
         self._nodes: dict[Key, _Node] = {}
-        self._end = _Node(None)  # its newer is the tail, its older is the head
-        self._hand = self._end
+        self._sentinel = _Node(None)  # its newer is the tail, its older is the head
+        self._hand = self._sentinel
 
     def _hit(self, key: Key) -> bool:
         node = self._nodes.get(key)
@@ -43,18 +44,18 @@ class Sieve(Policy):
 
     def _store(self, key: Key, size_bytes: int) -> None:  # noqa: ARG002
         node = self._nodes[key] = _Node(key)
-        node.older, node.newer = self._end.older, self._end
+        node.older, node.newer = self._sentinel.older, self._sentinel
         node.older.newer = node
-        self._end.older = node
+        self._sentinel.older = node
 
     def _evict(self) -> Key:
         node = self._hand
-        if node is self._end:
+        if node is self._sentinel:
             node = node.newer
         while node.visited:
             node.visited = False
             node = node.newer
-            if node is self._end:
+            if node is self._sentinel:
                 node = node.newer
         self._hand = node
         self._drop(node.key)

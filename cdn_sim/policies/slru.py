@@ -1,4 +1,4 @@
-"""Segmented LRU: the default, also used by the origin's memory cache."""
+"""Segmented LRU: the default. The origin's memory cache uses the same policy."""
 
 from collections import OrderedDict
 
@@ -6,14 +6,14 @@ from cdn_sim.admission import Admission
 from cdn_sim.policies.base import Key, Policy
 
 PROTECTED_SHARE = 0.8
-"""Share of the budget for objects that were requested more than once."""
+"""Maximum share of the budget for the protected part."""
 
 
 class Slru(Policy):
-    """Protect objects that were requested twice, so that rare titles don't evict popular ones.
+    """Protect objects that were requested at least twice, so that rarely watched titles don't evict popular ones.
 
-    A new object enters probation. A hit moves it to the protected part, whose overflow returns to the head of
-    probation. Victims come from probation unless it is empty.
+    A new object enters probation. A hit moves it to the protected part. If that exceeds its share, its least recently
+    requested objects return to probation. Victims come from probation unless it is empty.
 
     Source:
         Karedla, Love, Wherry: Caching strategies to improve disk system performance, IEEE Computer 27(3), 1994.

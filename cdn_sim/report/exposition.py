@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cdn_sim import names
+from cdn_sim import metric_names
 from cdn_sim.accounting import Tally
 from cdn_sim.engine import DECISIONS, KBPS, SEGMENTS, STALL_MS
 from cdn_sim.results import MISSES, Results, disk_bytes
@@ -10,7 +10,7 @@ from cdn_sim.results import MISSES, Results, disk_bytes
 
 def text(results: Results) -> str:
     """Totals of every run after its warm-up; ``scenario``, ``alternative`` and ``seed`` are labels."""
-    samples: dict[str, list[str]] = {name: [] for name in names.HELP}
+    samples: dict[str, list[str]] = {name: [] for name in metric_names.HELP}
     for name in results.alternatives:
         for run in results.of(name):
             for tally in run.tallies:
@@ -22,7 +22,7 @@ def text(results: Results) -> str:
     for metric, sample_lines in samples.items():
         if sample_lines:
             kind = "counter" if metric.endswith("_total") else "gauge"
-            lines += [f"# HELP {metric} {names.HELP[metric]}", f"# TYPE {metric} {kind}", *sample_lines]
+            lines += [f"# HELP {metric} {metric_names.HELP[metric]}", f"# TYPE {metric} {kind}", *sample_lines]
     return "\n".join([*lines, ""])
 
 
@@ -34,18 +34,18 @@ def _samples(tally: Tally, sizes: list[int]) -> Iterator[tuple[str, dict[str, st
         sent = tally.counted(tally.sent[cache]).sum(axis=1)
         for number, decision in enumerate(DECISIONS):
             labels = {**where, "decision": decision.replace(" ", "_")}
-            yield names.REQUESTS, labels, float(requests[number])
-            yield names.SENT_BYTES, labels, float(sent[number])
+            yield metric_names.REQUESTS, labels, float(requests[number])
+            yield metric_names.SENT_BYTES, labels, float(sent[number])
         above = "shield" if tier == "edge" else "origin"
-        yield names.FETCHED_BYTES, {**where, "from": above}, float(sent[list(MISSES)].sum())
-        yield names.DISK_BYTES, where, float(sizes[cache])
+        yield metric_names.FETCHED_BYTES, {**where, "from": above}, float(sent[list(MISSES)].sum())
+        yield metric_names.DISK_BYTES, where, float(sizes[cache])
     fills = [night for night in tally.fills if night.day * 24 >= tally.warm_up_hours]
     if fills:
         for result in ("arrived", "late", "replaced"):
-            yield names.FILL_BYTES, {"result": result}, sum(getattr(night, result) for night in fills)
+            yield metric_names.FILL_BYTES, {"result": result}, sum(getattr(night, result) for night in fills)
     seen = tally.seen[tally.warm_up_hours :].sum(axis=0)
-    yield names.STALL_SECONDS, {}, float(seen[STALL_MS]) / 1000
-    yield names.BITRATE, {}, float(seen[KBPS] * 1000 / seen[SEGMENTS]) if seen[SEGMENTS] else 0.0
+    yield metric_names.STALL_SECONDS, {}, float(seen[STALL_MS]) / 1000
+    yield metric_names.BITRATE, {}, float(seen[KBPS] * 1000 / seen[SEGMENTS]) if seen[SEGMENTS] else 0.0
 
 
 def _labels(labels: dict[str, str]) -> str:

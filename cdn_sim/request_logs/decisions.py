@@ -1,22 +1,24 @@
-"""The decision log: all requests to a cache policy and its decisions, so that they can be replayed exactly.
+"""The decision log: all calls of a cache policy and its decisions, so that they can be replayed exactly.
 
-It is a text file. The first line is `MAGIC`; each other line is a record of seven fields separated by tabs:
+It is a text file. The first line is `MAGIC`. Each other line is a record of seven fields, separated by tabs: its
+number, its time in ms, its kind, and four fields that depend on the kind:
 
-========  ============  =========  ==========  =======================  ======================
-number    time_ms       record     key         size_bytes               verdict, evicted
-========  ============  =========  ==========  =======================  ======================
-from 0    since 1970    start      policy      budget                   admission rule, empty
-+1        …             kept       object      its size                 empty
-+1        …             request    object      its size                 verdict, evicted keys
-+1        …             failed     object      empty                    empty
-+1        …             removed    object      empty                    empty
-+1        …             pinned     object      its size                 empty, evicted keys
-+1        …             unpinned   object      empty                    empty
-========  ============  =========  ==========  =======================  ======================
+=========  ==========  ===========  ===============  ===============
+kind       key         size_bytes   word             evicted
+=========  ==========  ===========  ===============  ===============
+start      policy      budget       admission rule
+kept       object      its size
+request    object      its size     decision         evicted objects
+failed     object
+removed    object
+pinned     object      its size                      evicted objects
+unpinned   object
+=========  ==========  ===========  ===============  ===============
 
-``start`` marks a process that starts with an empty policy, so a restarted edge appends to the same file; ``kept`` lists
-the objects that it found in its folder, oldest first. ``failed`` is a failed fetch, ``removed`` an object that was
-purged or damaged; the policy removes both. Evicted keys are separated by spaces.
+A process that starts appends a ``start`` record to the same file, with number 0, because its policy is empty. Then
+``kept`` records list the objects that it found in its folder, oldest first. ``failed`` is a failed fetch, and
+``removed`` an object that was purged or damaged; the policy removes both. ``pinned`` and ``unpinned`` objects join and
+leave the planned part. Evicted objects are separated by spaces.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +33,8 @@ from headend.core.errors import ConfigError
 
 MAGIC = "#headend-decisions 1"
 _FIELDS = 7
-MOST = 1 << 62
-"""Times in ms, and sizes in bytes, are below that."""
+LIMIT = 1 << 62
+"""Times in ms and sizes in bytes must be below this, so that their sums fit into 64 bits."""
 
 
 class Kind(StrEnum):
@@ -47,16 +49,17 @@ class Kind(StrEnum):
     UNPINNED = "unpinned"
 
 
-class Answer(StrEnum):
-    """Result of a request; the last two are misses."""
+class Decision(StrEnum):
+    """Decision on a request; the last two are misses."""
 
     HIT = "hit"
+    """The object is stored."""
     DELAYED = "delayed"
-    """A hit on an object that was still being fetched."""
+    """A hit on an object that is still being fetched."""
     MISS = "miss"
-    """A miss whose object is stored."""
+    """A miss; the object is fetched and stored."""
     PASSED = "passed"
-    """A miss whose object is not stored: too large, or refused by admission."""
+    """A miss; the object is not stored, because it is too large or the admission rule refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,11 @@ class Record:
 
     Attributes:
         kind: Kind of the record.
-        time_ms: Milliseconds since 1970 or since the start of a simulation.
-        key: The object; for `Kind.START` the policy's name.
-        size_bytes: The object's size; for `Kind.START` the budget; 0 for kinds without a size.
-        answer: For `Kind.REQUEST`: the result.
-        evicted: Objects evicted to make room.
+        time_ms: Unix time in ms.
+        key: The object; for `Kind.START`, the policy's name.
+        size_bytes: The object's size; for `Kind.START`, the cache's size; 0 for kinds without a size.
+        decision: For `Kind.REQUEST`: the decision.
+        evicted: For `Kind.REQUEST` and `Kind.PINNED`: objects evicted to make room.
         admission: For `Kind.START`: name of the admission rule.
     """
 
@@ -77,7 +80,7 @@ class Record:
     time_ms: int
     key: str
     size_bytes: int = 0
-    answer: Answer | None = None
+    decision: Decision | None = None
     evicted: tuple[str, ...] = ()
     admission: str = ""
 
@@ -87,8 +90,8 @@ class DecisionLog:
 
     Args:
         stream: A text stream opened for appending, with newline="" or "\n".
-        fresh: Whether the file is new and needs `MAGIC`. Before appending to a file whose last line is incomplete,
-            write a newline.
+        fresh: Whether the file is empty, so that `MAGIC` must be written first. Otherwise the caller must make sure
+            that its last line ends with a newline.
     """
 
     def __init__(self, stream: TextIO, *, fresh: bool = True) -> None:
@@ -98,36 +101,36 @@ class DecisionLog:
             stream.write(f"{MAGIC}\n")
 
     def start(self, time_ms: int, policy: str, budget_bytes: int, admission: str = "all") -> None:
-        """An empty policy starts."""
+        """Log the start of an empty policy."""
         self._number = 0
         self._put(time_ms, Kind.START, policy, str(budget_bytes), admission)
 
     def kept(self, time_ms: int, key: str, size_bytes: int) -> None:
-        """An object was found in the folder of an earlier process."""
+        """Log an object that an earlier process left in the cache folder."""
         self._put(time_ms, Kind.KEPT, key, str(size_bytes))
 
     def request(self, time_ms: int, key: str, size_bytes: int, verdict: Verdict, *, delayed: bool = False) -> None:
-        """A request was decided; ``delayed`` marks a hit on an object that is still being fetched."""
+        """Log a request; ``delayed`` says that the object is still being fetched, which matters only for a hit."""
         if verdict.hit:
-            answer = Answer.DELAYED if delayed else Answer.HIT
+            decision = Decision.DELAYED if delayed else Decision.HIT
         else:
-            answer = Answer.MISS if verdict.admitted else Answer.PASSED
-        self._put(time_ms, Kind.REQUEST, key, str(size_bytes), answer, verdict.evicted)
+            decision = Decision.MISS if verdict.admitted else Decision.PASSED
+        self._put(time_ms, Kind.REQUEST, key, str(size_bytes), decision, verdict.evicted)
 
     def failed(self, time_ms: int, key: str) -> None:
-        """A fetch failed, and the policy removed the object."""
+        """Log that a fetch failed and the policy removed the object."""
         self._put(time_ms, Kind.FAILED, key)
 
     def removed(self, time_ms: int, key: str) -> None:
-        """An object was purged or damaged, and the policy removed it."""
+        """Log that an object was purged or damaged and the policy removed it."""
         self._put(time_ms, Kind.REMOVED, key)
 
     def pinned(self, time_ms: int, key: str, size_bytes: int, evicted: tuple[object, ...] = ()) -> None:
-        """An object joined the planned part."""
+        """Log that an object joined the planned part."""
         self._put(time_ms, Kind.PINNED, key, str(size_bytes), "", evicted)
 
     def unpinned(self, time_ms: int, key: str) -> None:
-        """An object left the planned part, and so the cache."""
+        """Log that an object left the planned part, and so the cache."""
         self._put(time_ms, Kind.UNPINNED, key)
 
     def _put(
@@ -176,7 +179,7 @@ class LoggedPolicy:
                 log.kept(clock_ms(), key, size_bytes)
 
     def request(self, key: str, size_bytes: int, *, delayed: bool = False) -> Verdict:
-        """Like `Policy.request`; ``delayed`` says that the object is being fetched."""
+        """Like `Policy.request`; ``delayed`` says that the object is still being fetched."""
         verdict = self.policy.request(key, size_bytes)
         if self._log:
             self._log.request(self._clock_ms(), key, size_bytes, verdict, delayed=delayed)
@@ -212,7 +215,7 @@ class LoggedPolicy:
 def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
     """Parse a decision log.
 
-    An incomplete line is skipped where a process may have been killed: at the end of the log, or before a ``start``.
+    A damaged line is skipped where a process may have been killed: at the end of the log, or before a ``start``.
 
     Args:
         lines: The log, including `MAGIC`.
@@ -222,21 +225,21 @@ def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
         ConfigError: The text is not a decision log, a line is damaged, or lines are missing.
     """
     expected = -1
-    damaged = 0
+    damaged_line = 0
     for line_number, line in enumerate(lines, 1):
         if line_number == 1:
             if line.rstrip("\n") != MAGIC:
                 raise ConfigError(f"{name} is not a decision log: its first line is not {MAGIC!r}")
             continue
-        record = _record(line)
+        record = _parse_line(line)
         if record is None:
-            damaged = damaged or line_number
+            damaged_line = damaged_line or line_number
             continue
         number = int(line[: line.index("\t")])
         if record.kind is Kind.START:
-            damaged = 0
-        elif damaged:
-            raise ConfigError(f"{name}, line {damaged}, is damaged: repair it, or truncate the log before it")
+            damaged_line = 0
+        elif damaged_line:
+            raise ConfigError(f"{name}, line {damaged_line}, is damaged: repair it, or truncate the log before it")
         elif expected < 0:
             raise ConfigError(f"{name} does not begin with a 'start' record, so its policy is unknown")
         elif number != expected:
@@ -247,25 +250,25 @@ def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
         yield record
 
 
-def _record(line: str) -> Record | None:
+def _parse_line(line: str) -> Record | None:
     fields = line.rstrip("\n").split("\t")
     if len(fields) != _FIELDS or not line.endswith("\n"):
         return None
     number, time_ms, kind, key, size, word, evicted = fields
     try:
         int(number)
-        found = Kind(kind)
-        answer = Answer(word) if found is Kind.REQUEST else None
+        record_kind = Kind(kind)
+        decision = Decision(word) if record_kind is Kind.REQUEST else None
         size_bytes = int(size) if size else 0
         if (
-            not 0 <= size_bytes < MOST
-            or not -MOST < int(time_ms) < MOST
+            not 0 <= size_bytes < LIMIT
+            or not -LIMIT < int(time_ms) < LIMIT
             or not key
-            or (found is Kind.START and (word not in RULES or size_bytes < 1))
+            or (record_kind is Kind.START and (word not in RULES or size_bytes < 1))
         ):
             return None
-        admission = word if found is Kind.START else ""
-        return Record(found, int(time_ms), key, size_bytes, answer, tuple(evicted.split()), admission)
+        admission = word if record_kind is Kind.START else ""
+        return Record(record_kind, int(time_ms), key, size_bytes, decision, tuple(evicted.split()), admission)
     except ValueError:
         return None
 
@@ -277,8 +280,8 @@ class Difference:
     Attributes:
         number: Number of the request in the log, from 1.
         key: The object.
-        live: Decision in the log.
-        offline: Decision in the replay.
+        live: Decision in the log, evicted objects included.
+        offline: Decision in the replay, likewise.
     """
 
     number: int
@@ -293,12 +296,12 @@ class Verification:
 
     Attributes:
         requests: Number of replayed requests.
-        hits: Number of hits, delayed ones included.
-        delayed: Number of hits on objects that were still being fetched.
+        hits: Number of hits, delayed hits included.
+        delayed: Number of delayed hits.
         starts: Number of process starts.
         failed: Number of failed fetches.
-        different: Number of decisions that differ in their result or their evictions.
-        first: The first of these, at most ten.
+        different: Number of decisions that differ, in their evictions or otherwise.
+        first: The first of these differences, at most ten.
     """
 
     requests: int
@@ -330,11 +333,11 @@ def verify(records: Iterable[Record], name: str) -> Verification:
             continue
         if policy is None:
             raise ConfigError(f"{name} does not begin with a 'start' record, so its policy is unknown")
-        live, offline = _decide(policy, record)
+        live, offline = _replay(policy, record)
         if record.kind is Kind.REQUEST:
             counts["requests"] += 1
-            counts["hits"] += record.answer in (Answer.HIT, Answer.DELAYED)
-            counts["delayed"] += record.answer is Answer.DELAYED
+            counts["hits"] += record.decision in (Decision.HIT, Decision.DELAYED)
+            counts["delayed"] += record.decision is Decision.DELAYED
         counts["failed"] += record.kind is Kind.FAILED
         if live != offline:
             counts["different"] += 1
@@ -345,13 +348,13 @@ def verify(records: Iterable[Record], name: str) -> Verification:
     return Verification(**counts, first=tuple(first))
 
 
-def _decide(policy: Policy, record: Record) -> tuple[str, str]:
+def _replay(policy: Policy, record: Record) -> tuple[str, str]:
     """Replay a record; returns the logged and the replayed decision, as text."""
     if record.kind is Kind.REQUEST:
         verdict = policy.request(record.key, record.size_bytes)
-        answer = "hit" if verdict.hit else "miss" if verdict.admitted else "passed"
-        logged = Answer.HIT if record.answer is Answer.DELAYED else record.answer
-        return _text(str(logged), record.evicted), _text(answer, verdict.evicted)
+        replayed = Decision.HIT if verdict.hit else Decision.MISS if verdict.admitted else Decision.PASSED
+        logged = Decision.HIT if record.decision is Decision.DELAYED else record.decision
+        return _text(str(logged), record.evicted), _text(str(replayed), verdict.evicted)
     if record.kind is Kind.PINNED:
         return _text("pinned", record.evicted), _text("pinned", policy.pin([(record.key, record.size_bytes)]))
     if record.kind is Kind.KEPT:
@@ -363,5 +366,5 @@ def _decide(policy: Policy, record: Record) -> tuple[str, str]:
     return "", ""
 
 
-def _text(answer: str, evicted: tuple[object, ...]) -> str:
-    return f"{answer}, evicts {' '.join(map(str, evicted))}" if evicted else answer
+def _text(decision: str, evicted: tuple[object, ...]) -> str:
+    return f"{decision}, evicts {' '.join(map(str, evicted))}" if evicted else decision

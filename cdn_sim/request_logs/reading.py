@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from cdn_sim.compiling import Array
-from cdn_sim.request_logs.decisions import MAGIC, MOST, Kind, Record, parse
+from cdn_sim.request_logs.decisions import LIMIT, MAGIC, Kind, Record, parse
 from headend.core.errors import ConfigError
 
 _ORACLE = np.dtype([("time_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
@@ -145,7 +145,7 @@ def _dense(
     times: list[int] = []
     sizes: list[int] = []
     for time_ms, key, size_bytes in rows:
-        if not (-MOST < time_ms < MOST and 0 <= size_bytes < MOST):
+        if not (-LIMIT < time_ms < LIMIT and 0 <= size_bytes < LIMIT):
             raise ConfigError(
                 f"{name}, request {len(numbers) + 1}: its time or size is out of range; correct or remove it"
             )
@@ -164,9 +164,9 @@ def _dense(
         kind,
         note(),
     )
-    if found.sizes[found.numbers].sum(dtype=np.float64) >= MOST:
+    if found.sizes[found.numbers].sum(dtype=np.float64) >= LIMIT:
         raise ConfigError(
-            f"{name}: the sizes of its requests add up to more than {MOST / 1e18:.1f} EB; check that they are in bytes"
+            f"{name}: the sizes of its requests add up to more than {LIMIT / 1e18:.1f} EB; check that they are in bytes"
         )
     return found
 
@@ -204,7 +204,7 @@ def _access_log(stream: io.BufferedReader, name: str) -> Requests:
                     ) from None
                 continue
             if found.path and found.method == "GET" and found.status in (200, 206):
-                time_ms = int(found.at_s * 1000) if abs(found.at_s) < MOST else MOST
+                time_ms = int(found.at_s * 1000) if abs(found.at_s) < LIMIT else LIMIT
                 yield time_ms, found.path, found.sent_bytes
 
     def note() -> str:
@@ -246,7 +246,7 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
                 raise ConfigError(
                     f"{name}, line {line_number}: time or size is not a number; correct or remove it"
                 ) from None
-            if not 0 <= size_bytes < MOST:
+            if not 0 <= size_bytes < LIMIT:
                 raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; correct or remove it")
             yield time_ms, key, size_bytes
 

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.simulation import CHURN, STUDY, churning, country, sessions_in_order
-from cdn_sim import spreading
+from cdn_sim import parallel
 from cdn_sim.scenario import BASE, variants
 
 
@@ -24,4 +24,4 @@ def test_a_country_has_five_caches() -> None:
 
 
 def test_the_study_of_two_workers_has_eight_runs() -> None:
-    assert len(spreading.tasks(variants(STUDY.format(sessions=10), "study"))) == 8
+    assert len(parallel.tasks(variants(STUDY.format(sessions=10), "study"))) == 8

@@ -2,7 +2,7 @@ import json
 import re
 from pathlib import Path
 
-from cdn_sim import names
+from cdn_sim import metric_names
 from cdn_sim.engine import DECISIONS
 
 DASHBOARD = Path(__file__).parents[2] / "docs/guides/dashboards/edges.json"
@@ -12,8 +12,8 @@ def test_dashboard_asks_for_figures_that_exist() -> None:
     board = json.loads(DASHBOARD.read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     asked = {found for each in expressions for found in re.findall(r"headend_\w+", each)}
-    assert asked <= set(names.HELP)
-    assert set(names.HELP) - asked == {names.DISK_BYTES}
+    assert asked <= set(metric_names.HELP)
+    assert set(metric_names.HELP) - asked == {metric_names.DISK_BYTES}
     decisions = {
         word for each in expressions for found in re.findall(r'decision=~?"([^"]+)"', each) for word in found.split("|")
     }

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cdn_sim import names, spreading
+from cdn_sim import metric_names, parallel
 from cdn_sim.accounting import Tally
-from cdn_sim.spreading import Task
+from cdn_sim.parallel import Task
 from headend.app.cli import run
 from headend.core import layout, track_index
 from headend.core.media import Segment
@@ -72,7 +72,7 @@ def test_the_report_is_a_self_contained_page(small: Path, capsys: pytest.Capture
     assert 0 < summary["mean"] < 1 and "difference_interval_95" in summary
     assert report["alternatives"]["as given"]["runs"][0]["isps"][0]["fill"][0]["arrived"] > 0
     families = {family.name for family in text_string_to_metric_families((out / "figures.prom").read_text())}
-    assert families == {name.removesuffix("_total") for name in names.HELP if name != names.INFLIGHT}
+    assert families == {name.removesuffix("_total") for name in metric_names.HELP if name != metric_names.INFLIGHT}
     assert sorted(path.name for path in out.iterdir()) == ["figures.prom", "report.html", "report.json"]
 
 
@@ -85,7 +85,7 @@ def test_totals_of_the_exposition_are_those_of_the_report(small: Path) -> None:
         sum(each.values()) for isp in isps for name, each in isp["requests_by_decision"].items() if name != "shield"
     )
     families = text_string_to_metric_families((out / "figures.prom").read_text())
-    samples = [sample for family in families for sample in family.samples if sample.name == names.REQUESTS]
+    samples = [sample for family in families for sample in family.samples if sample.name == metric_names.REQUESTS]
     assert sum(sample.value for sample in samples if sample.labels["tier"] == "edge") == counted
 
 
@@ -101,13 +101,13 @@ def test_the_report_does_not_depend_on_the_number_of_workers(small: Path) -> Non
 def test_ctrl_c_keeps_complete_runs(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = spreading.run
+    whole = parallel.run
 
     def stopped(todo: Any, **options: Any) -> Iterator[tuple[Task, Tally]]:
         yield from whole(todo[:3], **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spreading, "run", stopped)
+    monkeypatch.setattr(parallel, "run", stopped)
     out = small.parent / "out"
     assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 130
     assert f"stopped with 3 runs missing; complete runs are in {out}" in capsys.readouterr().err
@@ -121,7 +121,7 @@ def test_ctrl_c_before_anything_is_complete_writes_nothing(
     def stopped(*_: Any, **__: Any) -> Iterator[tuple[Task, Tally]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spreading, "run", stopped)
+    monkeypatch.setattr(parallel, "run", stopped)
     assert run(["simulate", str(small), "--out", str(small.parent / "out")]) == 130
     assert not list((small.parent / "out").iterdir())
     assert "Ctrl-C" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cdn_sim.live import serving as edges
 from cdn_sim.live.serving import EdgeSettings
-from cdn_sim.request_logs.decisions import Answer, Kind, parse
+from cdn_sim.request_logs.decisions import Decision, Kind, parse
 from headend.app.cli.screen import table
 from headend.core.settings import StoreSettings
 from origin import serving
@@ -169,7 +169,7 @@ def _served(folder: Path, name: str) -> Served:
     with (folder / f"{name}.decisions").open(encoding="ascii") as lines:
         for record in parse(lines, name):
             if record.kind is Kind.REQUEST:
-                is_hit = record.answer in (Answer.HIT, Answer.DELAYED)
+                is_hit = record.decision in (Decision.HIT, Decision.DELAYED)
                 requests += 1
                 hits += is_hit
                 size += record.size_bytes

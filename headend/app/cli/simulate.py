@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from cdn_sim import compiling, scenario, simulation, spreading
+from cdn_sim import compiling, parallel, scenario, simulation
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
@@ -236,7 +236,7 @@ def _run(
     traces: dict[str, list[float]],
     settings: ClusterSettings,
 ) -> tuple[Results, KeyboardInterrupt | None]:
-    todo = spreading.tasks(variants)
+    todo = parallel.tasks(variants)
     if settings.scheduler is None:
         _check_memory(variants.values(), min(settings.workers or 1, len(todo)))
     began = last = time.monotonic()
@@ -255,7 +255,7 @@ def _run(
     done: dict[tuple[str, int], dict[int, Tally]] = {}
     stopped = None
     try:
-        for task, tally in spreading.run(
+        for task, tally in parallel.run(
             todo,
             workers=settings.workers or 1,
             scheduler=settings.scheduler,

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cdn_sim import crew
+from cdn_sim import process_pool
 from headend.core.errors import ConfigError, HeadendError
 from tests.support.command_line import ROOT, environment
 from tests.support.waiting import wait_until
@@ -53,27 +53,29 @@ def test_every_task_is_done_once_by_other_processes(is_alone: bool) -> None:
     thread = threading.Thread(target=other.wait, daemon=True)
     if not is_alone:
         thread.start()
-    found = list(crew.work(range(9), square, 2))
+    found = list(process_pool.run_tasks(range(9), square, 2))
     other.set()
     assert sorted((task, result) for task, (result, _) in found) == [(n, n * n) for n in range(9)]
     assert os.getpid() not in {pid for _, (_, pid) in found}
 
 
 def test_a_task_whose_process_is_killed_is_given_to_another_one(tmp_path: Path) -> None:
-    assert sorted(result for _, result in crew.work(range(5), partial(die_at_first, tmp_path), 2)) == list(range(5))
+    assert sorted(result for _, result in process_pool.run_tasks(range(5), partial(die_at_first, tmp_path), 2)) == list(
+        range(5)
+    )
 
 
 def test_a_task_that_kills_every_process_ends_the_work() -> None:
-    with pytest.raises(HeadendError, match="was killed 3 times; give it more memory"):
-        list(crew.work(range(2), die, 2))
+    with pytest.raises(HeadendError, match="was killed 3 times; free some memory"):
+        list(process_pool.run_tasks(range(2), die, 2))
 
 
 def test_an_error_reaches_the_caller_at_once_and_leaves_no_process() -> None:
     began_s = time.monotonic()
     with pytest.raises(ConfigError, match="this one can't be"):
-        list(crew.work(range(2), refuse, 2))
+        list(process_pool.run_tasks(range(2), refuse, 2))
     with pytest.raises(HeadendError, match="unexpected ZeroDivisionError"):
-        list(crew.work(range(2), fail, 2))
+        list(process_pool.run_tasks(range(2), fail, 2))
     assert time.monotonic() - began_s < 50
     assert not active_children()
 
@@ -84,17 +86,17 @@ def test_a_long_silence_is_reported() -> None:
     def note(done: int) -> None:
         progress.append(done)
 
-    assert len(list(crew.work([0.3, 0.0], time.sleep, 1, on_silence=note, silence_s=0.05))) == 2
+    assert len(list(process_pool.run_tasks([0.3, 0.0], time.sleep, 1, on_idle=note, idle_s=0.05))) == 2
     assert progress and set(progress) <= {0, 1}
 
 
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     program = (
-        "import os, time\nfrom pathlib import Path\nfrom cdn_sim import crew\n"
+        "import os, time\nfrom pathlib import Path\nfrom cdn_sim import process_pool\n"
         "def note(number):\n"
         f"    Path({str(tmp_path)!r}, str(number)).write_text(str(os.getpid()))\n"
         "    time.sleep(600)\n"
-        "list(crew.work(range(2), note, 2))\n"
+        "list(process_pool.run_tasks(range(2), note, 2))\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], env=environment(), cwd=ROOT) as parent:
         try:

@@ -1,8 +1,8 @@
 """Runs simulations in parallel: a task is an alternative, a seed and a provider; its result is a `Tally`.
 
 Tasks are independent and draw random numbers by position, so results don't depend on where or in which order they run.
-One worker runs in this process; several are processes on this machine (`cdn_sim.crew`) or a running Dask cluster. Only
-scenarios (kilobytes) and tallies (hundreds of kilobytes) are transferred.
+A single worker is this process; several are processes on this machine (`cdn_sim.process_pool`) or those of a running
+Dask cluster. Only scenarios (kilobytes) and tallies (hundreds of kilobytes) are transferred.
 """
 
 import queue
@@ -13,13 +13,14 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from cdn_sim import crew, simulation
+from cdn_sim import process_pool, simulation
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
 from headend.core.errors import ConfigError, HeadendError
 
 CONNECT_S = 10
+"""Timeout for connecting to a Dask scheduler."""
 HEARTBEAT_S = 20.0
 """Maximum time between progress reports."""
 
@@ -35,7 +36,7 @@ class Task:
 
 
 def tasks(variants: Mapping[str, Scenario]) -> tuple[Task, ...]:
-    """All tasks, the base scenario's first; the providers of a run are adjacent."""
+    """All tasks, those of the base scenario first; tasks of one alternative and seed are adjacent."""
     return tuple(
         Task(name, scenario, seed, isp)
         for name, scenario in variants.items()
@@ -55,7 +56,7 @@ def perform(
 
 
 def run(
-    todo: Sequence[Task],
+    tasks: Sequence[Task],
     *,
     workers: int = 1,
     scheduler: str | None = None,
@@ -66,7 +67,7 @@ def run(
     """Run tasks, and yield each result when it is ready.
 
     Args:
-        todo: The tasks.
+        tasks: The tasks.
         workers: Number of processes on this machine, if there is no scheduler.
         scheduler: Address of a running Dask scheduler.
         releases: Releases of the store, if the scenario names one.
@@ -77,9 +78,9 @@ def run(
         ConfigError: The scheduler can't be reached.
         HeadendError: A task failed.
     """
-    if scheduler is None and (workers == 1 or len(todo) == 1):
-        for number, task in enumerate(todo, 1):
-            name = f"run {number} of {len(todo)}: {task.alternative}, seed {task.seed}"
+    if scheduler is None and (workers == 1 or len(tasks) == 1):
+        for number, task in enumerate(tasks, 1):
+            name = f"run {number} of {len(tasks)}: {task.alternative}, seed {task.seed}"
             days = task.scenario.days.all
             provider = task.scenario.isps[task.isp].name
 
@@ -89,30 +90,31 @@ def run(
             yield task, perform(task, releases, traces, on_day)
         return
     if scheduler is None:
-        work = partial(perform, releases=tuple(releases), traces=dict(traces or {}))
-        silent = partial(_report, on_progress, len(todo))
-        for done, result in enumerate(crew.work(todo, work, workers, on_silence=silent, silence_s=HEARTBEAT_S), 1):
-            _report(on_progress, len(todo), done)
+        run_task = partial(perform, releases=tuple(releases), traces=dict(traces or {}))
+        report = partial(_report, on_progress, len(tasks))
+        results = process_pool.run_tasks(tasks, run_task, workers, on_idle=report, idle_s=HEARTBEAT_S)
+        for done, result in enumerate(results, 1):
+            report(done)
             yield result
         return
     with _client(scheduler) as client:
-        yield from _collect(client, todo, releases, traces, on_progress)
+        yield from _run_on_dask(client, tasks, releases, traces, on_progress)
 
 
 def _report(on_progress: Callable[[str], None], runs: int, done: int) -> None:
     on_progress(f"{done} of {runs} runs done")
 
 
-def _collect(
+def _run_on_dask(
     client: Any,
-    todo: Sequence[Task],
+    tasks: Sequence[Task],
     releases: Sequence[Release],
     traces: Mapping[str, Sequence[float]] | None,
     on_progress: Callable[[str], None],
 ) -> Iterator[tuple[Task, Tally]]:
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     shared = client.scatter((tuple(releases), dict(traces or {})), broadcast=True)
-    futures = {client.submit(_on_worker, task, shared, pure=False, retries=2): task for task in todo}
+    futures = {client.submit(_on_worker, task, shared, pure=False, retries=2): task for task in tasks}
     for future in futures:
         future.add_done_callback(done.put)
     left = len(futures)
@@ -120,7 +122,7 @@ def _collect(
         try:
             future = done.get(timeout=HEARTBEAT_S)
         except queue.Empty:
-            _report(on_progress, len(todo), len(todo) - left)
+            _report(on_progress, len(tasks), len(tasks) - left)
             continue
         left -= 1
         task = futures[future]
@@ -132,7 +134,7 @@ def _collect(
                 f"{task.alternative}, seed {task.seed}, failed on the cluster: {error or 'its workers died'}; "
                 "check the workers' logs, or give them more memory"
             )
-        _report(on_progress, len(todo), len(todo) - left)
+        _report(on_progress, len(tasks), len(tasks) - left)
         yield task, future.result()
 
 
