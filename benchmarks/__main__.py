@@ -468,7 +468,7 @@ def _gain(gain: tuple[float, float] | None) -> str:
 
 
 def _earlier(out: Path | None, kind: type[R]) -> R | None:
-    """The result of an earlier run in the same file, which a run of some parts completes."""
+    """Return the result of an earlier run in the same file, which a run of some parts completes."""
     if out is None or not out.exists():
         return None
     try:

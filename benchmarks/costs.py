@@ -240,7 +240,7 @@ def _earlier(
     costs: Costs,
     folder: Path,
 ) -> Calibration:
-    """The calibration that a store learns from a job with the same ladder and another film."""
+    """Return the calibration that a store learns from a job with the same ladder and another film."""
     folder.mkdir()
     [other] = {clips.FILM, clips.STREET} - {film}
     master = clips.make_master(kind, clips.locate(other), folder, EARLIER_FRAMES, size_px)
@@ -295,7 +295,7 @@ TRANSFERS = {VideoRange.PQ: "smpte2084", VideoRange.HLG: "arib-std-b67"}
 
 
 def _tone_map(video_range: VideoRange) -> str:
-    """The encoder's own filters."""
+    """Return the encoder's own filters."""
     source = ffmpeg_python.input("-").filter(
         "setparams", color_primaries="bt2020", color_trc=TRANSFERS[video_range], colorspace="bt2020nc"
     )
@@ -354,7 +354,7 @@ def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
 
 
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
-    """A power law through two sizes."""
+    """Return a power law through two sizes."""
     seconds, pixels, memory_mb = [], [], 0.0
     small, large = SIZES_PX
     fine = renditions.rendition(codec, large, Fraction(RATE))

@@ -129,7 +129,7 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
 
 
 def findings(report: Report) -> list[str]:
-    """The conclusions, one line each."""
+    """Return the conclusions, one line each."""
     limits = {"hits, segments": 1.5, "hits, manifests": 1.5, "misses, per MiB": 3.0}
     return [
         *(f"{case}: {ratio:.2f} × nginx's CPU; target: {limits[case]:g}" for case, ratio in report.ratios.items()),

@@ -159,7 +159,7 @@ def _six_avc(path: Path, chunk_s: int = ways.GOP_S) -> ways.Job:
 
 
 def _four_codecs(path: Path) -> ways.Job:
-    """One rung per codec and size, because shaka-streamer allows only one."""
+    """Return one rung per codec and size, because shaka-streamer allows only one."""
     taken: set[tuple[Codec, int]] = set()
 
     def first_of_size(rung: VideoRung) -> bool:

@@ -68,7 +68,7 @@ class Watched:
 
 
 def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> Request:
-    """A job of six H.264 renditions at the lowest effort, for which overheads are the largest share."""
+    """Make a job of six H.264 renditions at the lowest effort, for which overheads are the largest share."""
     return Request(
         master=str(master),
         title="film",
@@ -203,7 +203,7 @@ def _bytes_of(receipt: Receipt) -> int:
 
 
 def _bytes_in(folder: Path, pids: Iterable[int]) -> int:
-    """Bytes of a folder's files, including deleted ones that are still mapped."""
+    """Return the bytes of a folder's files, including deleted ones that are still mapped."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

@@ -233,7 +233,7 @@ class _Plant:
         return self._environment
 
     def server(self, name: str) -> Server:
-        """The server with a name; started if necessary."""
+        """Return the server with a name; start it if necessary."""
         if name not in self._servers:
             self._servers[name] = self._held.enter_context(self._start(name))
         return self._servers[name]
@@ -343,7 +343,7 @@ def evict(root: Path, paths: Sequence[str]) -> None:
 
 
 def targets(report: Report) -> tuple[Target, ...]:
-    """Targets and measured values, for all measured parts."""
+    """Return targets and measured values, for all measured parts."""
     cost = {(row.case, row.server): row.cpu_us for row in report.rows}
     limits = {
         "segments": 1.3,
@@ -499,7 +499,7 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
 
 
 def _has_read(metrics: str, count: int) -> bool:
-    """Whether more than ``count`` objects were read, and no read is in progress."""
+    """Return whether more than ``count`` objects were read, and no read is in progress."""
     done = re.search(r'store_reads_total{result="ok"} ([0-9.]+)', metrics)
     return done is not None and float(done[1]) > count and "reads_under_way 0.0" in metrics
 

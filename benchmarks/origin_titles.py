@@ -94,7 +94,7 @@ def copies(root: Path, title: str, count: int, segments: int) -> list[str]:
 
 
 def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
-    """The same paths, prefixed with tokens for their titles."""
+    """Return the same paths, prefixed with tokens for their titles."""
     expires_s = int(time.time()) + 24 * 3600
     tokens: dict[str, str] = {}
     for path in paths:
@@ -105,7 +105,7 @@ def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
 
 
 def varied(paths: Sequence[str]) -> tuple[str, ...]:
-    """The same paths with different CMCD reports, as players send them."""
+    """Return the same paths with different CMCD reports, as players send them."""
     return tuple(
         f"{path}?CMCD=bl%3D{100 * number}%2Cbr%3D6000%2Cot%3Dv%2Cmtp%3D{25_000 + number}%2Csid%3D%22session-{number}%22"
         for number in range(VARIED)

@@ -181,7 +181,7 @@ def _start_s(job: ways.Job, scratch: Path) -> float:
 
 
 def findings(report: Report) -> Iterator[str]:
-    """The conclusions, one line each."""
+    """Yield the conclusions, one line each."""
     uploads, scratch, job = report.uploads, report.scratch, report.job
     folder_s, s3_s = median(uploads.folder_s), median(uploads.s3_s)
     walls = f"{s3_s:.1f} s over a slow link, {folder_s:.1f} s to a folder, {uploads.apart_s:.1f} s without overlap"
@@ -197,7 +197,7 @@ def findings(report: Report) -> Iterator[str]:
 
 
 def parts(job: Watched) -> dict[str, float]:
-    """A job's CPU seconds by activity."""
+    """Return a job's CPU seconds by activity."""
     return {
         "FFmpeg": job.encoder_cpu_s,
         "cluster's start": job.start_cpu_s,

@@ -169,7 +169,7 @@ def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
 
 
 def findings(report: Report) -> Iterator[str]:
-    """The conclusions with their targets, one line each."""
+    """Yield the conclusions with their targets, one line each."""
     worker = report.worker
     yield (
         f"encryption adds {worker.overhead:.2%} to the CPU of a worker's tasks (target: {OVERHEAD_GOAL:.0%}): "

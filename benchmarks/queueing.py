@@ -86,12 +86,12 @@ def measure(on_step: Callable[[str], None], titles: int = TITLES) -> Report:
         load_cpu_s, look_cpu_s = _poll_many()
         master = _make_master(Path(folder) / "film.mov")
         on_step(f"running {titles} titles with one dispatcher, one of them urgent")
-        store = open_store(StoreSettings(str(Path(folder) / "night")))
-        night = _run_night(store, master, titles)
+        store = open_store(StoreSettings(str(Path(folder) / "queue")))
+        run = _run_queue(store, master, titles)
         on_step("killing a dispatcher")
         takeover_s = _take_over(open_store(StoreSettings(str(Path(folder) / "killed"))), master)
     return Report(
-        **night,
+        **run,
         titles=titles,
         takeover_s=takeover_s,
         listed=MANY,
@@ -102,7 +102,7 @@ def measure(on_step: Callable[[str], None], titles: int = TITLES) -> Report:
 
 
 def findings(report: Report) -> list[str]:
-    """The conclusions, one line each."""
+    """Return the conclusions, one line each."""
     return [
         f"makespan is {report.makespan_ratio:.3f} × (work / workers); target: 1.10",
         f"an urgent title's first task started after {report.urgent_wait_s:.1f} s; the longest task takes "
@@ -140,11 +140,11 @@ def _dispatch(store: Store, *more: str, out: int = subprocess.DEVNULL) -> "subpr
     )  # fmt: skip
 
 
-def _run_night(store: Store, master: Path, titles: int) -> dict[str, float]:
+def _run_queue(store: Store, master: Path, titles: int) -> dict[str, float]:
     queue = Queue(store)
     jobs = [_add(queue, store, master, f"title-{number}") for number in range(titles - 1)]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as free_port:
+        address = f"127.0.0.1:{free_port.getsockname()[1]}"
     process = _dispatch(store, "--until-idle", "--max-jobs", "4", "--http", address)
     own = psutil.Process(process.pid)
     urgent, cpu_s, start_cpu_s, submitted_s = "", 0.0, 0.0, 0.0
@@ -182,7 +182,7 @@ def _run_night(store: Store, master: Path, titles: int) -> dict[str, float]:
 
 
 def _at(job: Job, state: State) -> float:
-    """Unix time at which a job first entered a state."""
+    """Return the Unix time at which a job first entered a state."""
     return next(datetime.fromisoformat(change.at).timestamp() for change in job.history if change.state is state)
 
 
@@ -202,10 +202,10 @@ def _take_over(store: Store, master: Path) -> float:
     killed_s = time.monotonic()
     while queue.read(job).status.fence != 2:
         time.sleep(0.1)
-    taken_s = time.monotonic() - killed_s
+    takeover_s = time.monotonic() - killed_s
     second.send_signal(signal.SIGTERM)
     second.wait()
-    return taken_s
+    return takeover_s
 
 
 def _list_many(folder: Path) -> float:

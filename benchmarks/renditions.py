@@ -15,13 +15,13 @@ COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 
 
 def pixel_format_of(codec: Codec) -> str:
-    """The pixel format in which the studio ladder encodes a codec."""
+    """Return the pixel format in which the studio ladder encodes a codec."""
     family = next(one for one in loading.load("studio").families if one.codec is codec)
     return "yuv420p10le" if family.bit_depth == 10 else "yuv420p"
 
 
 def rendition(codec: Codec, size_px: tuple[int, int], frame_rate: Fraction, crf: float | None = None) -> VideoRendition:
-    """A rendition from the studio ladder's best rung near a size.
+    """Return a rendition from the studio ladder's best rung near a size.
 
     Args:
         codec: A video codec.
@@ -58,5 +58,5 @@ def options(rendition: VideoRendition, effort: Effort, gop_frames: int) -> Optio
 
 
 def words(options: Mapping[str, str | int | float]) -> list[str]:
-    """Options as command-line arguments."""
+    """Return options as command-line arguments."""
     return [word for name, value in options.items() for word in (f"-{name}", str(value))]

@@ -32,7 +32,7 @@ class Server:
     pid: int
 
     def pids(self) -> list[int]:
-        """All its processes."""
+        """Return the ids of all its processes."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [self.pid, *map(int, children)]
 

@@ -119,7 +119,7 @@ def measure(
 
 
 def findings(report: Report) -> list[str]:
-    """The conclusions, one line each."""
+    """Return the conclusions, one line each."""
     return [*(speed.finding for speed in report.speeds.values()), *(churn.finding for churn in report.fill)]
 
 
@@ -239,7 +239,7 @@ def _players(quick: bool, on_step: Callable[[str], object]) -> Speed:
 
 
 def country(sessions: int) -> Scenario:
-    """A provider with four edges and a shield, and one day of sessions."""
+    """Return a provider with four edges and a shield, and one day of sessions."""
     return msgspec.convert(
         {
             "name": "day",
@@ -363,7 +363,7 @@ CHURN = {
 
 
 def churning(churn: str, share: float = 0.1) -> dict[str, Scenario]:
-    """A fortnight with twenty new titles per day, at an edge that stores a share of the library."""
+    """Return a fortnight with twenty new titles per day, at an edge that stores a share of the library."""
     document: dict[str, Any] = {
         "name": "churn",
         "seeds": [1, 2, 3, 4, 5, 6, 7, 8],
@@ -427,7 +427,7 @@ def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], obj
 
 
 def _against(results: Results, name: str, best: str, key: str) -> tuple[float, float]:
-    """A metric relative to the best reactive policy: mean of the ratios by seed, and half of its 95 % interval.
+    """Return a metric relative to the best reactive policy: mean of the ratios by seed, and half of its 95 % interval.
 
     Runs with the same seed have the same viewers, so their ratio varies much less between seeds than the metric.
     """

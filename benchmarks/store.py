@@ -340,7 +340,7 @@ MOST_PLANNING_S, MOST_PLAN_BYTES = 5.0, 10e6
 
 
 def rows(report: Report) -> tuple[Row, ...]:
-    """The results with their targets, in order."""
+    """Return the results with their targets, in order."""
     listing, sweep, planning, sound = report.listing, report.sweep, report.planning, report.sound
     few, many = report.publishing
     pages = -(-listing.titles // PAGE)

@@ -125,7 +125,7 @@ def headend(job: Job, folder: Path, slots: int) -> Finished:
 
 
 def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
-    """One task of headend's engine."""
+    """Run one task of headend's engine."""
     scratch = folder / str(task.chunk.number)
     scratch.mkdir()
     return encoding.encode(
@@ -134,12 +134,12 @@ def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
 
 
 def apart(job: Job, folder: Path, slots: int) -> Finished:
-    """One FFmpeg process per rendition; each decodes and scales separately."""
+    """Encode with one FFmpeg process per rendition; each decodes and scales separately."""
     return _side_by_side([partial(_from_master, job, [r], folder) for r in job.renditions], slots)
 
 
 def together(job: Job, folder: Path) -> Finished:
-    """One FFmpeg process for all renditions: decodes once, and scales each rendition from the master."""
+    """Encode with one FFmpeg process: it decodes once, and scales each rendition from the master."""
     return _from_master(job, job.renditions, folder)
 
 

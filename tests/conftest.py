@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, since many tests wait for servers, clusters and playback."""
+    """Return one process more than there are cores, since many tests wait for servers, clusters and playback."""
     return len(os.sched_getaffinity(0)) + 1
 
 

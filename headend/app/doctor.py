@@ -22,8 +22,8 @@ from headend.core.storage import Store, open_store
 
 ENCODERS = tuple(codec.encoder for codec in media_codecs())
 """Encoders that FFmpeg must have."""
-RACES = 4
-"""Number of races between two writers that a store is tested with."""
+CONDITIONAL_WRITE_TRIALS = 4
+"""How often two concurrent writers test whether a store supports conditional writes."""
 FILTERS = ("zscale", "libvmaf", "loudnorm", "ebur128", "bwdif")
 SLOW_STORE_S = 0.5
 """A store is reported as slow if writing a small object takes longer than this."""
@@ -35,7 +35,7 @@ class Health(StrEnum):
     """The result of a check."""
 
     GOOD = "good"
-    DOUBTFUL = "doubtful"
+    WARNING = "warning"
     BAD = "bad"
 
 
@@ -47,17 +47,17 @@ class Check:
         name: What was checked.
         health: The result.
         detail: Details for people.
-        mend: What to do; empty if nothing is wrong.
+        remedy: What to do; empty if nothing is wrong.
     """
 
     name: str
     health: Health
     detail: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def checks(store: StoreSettings, settings: ClusterSettings, scratch: Path | None = None) -> Iterator[Check]:
-    """Check everything that a job needs, one thing after another.
+    """Check what a job needs; yield each result when it is known.
 
     Args:
         store: Where titles go.
@@ -98,7 +98,7 @@ def _listed(path: str, option: str) -> frozenset[str]:
 
 def _store(settings: StoreSettings) -> Iterator[Check]:
     if "://" not in settings.url and not Path(settings.url).is_dir():
-        yield Check("store", Health.DOUBTFUL, f"{settings.url} does not exist yet", "the first submit creates it")
+        yield Check("store", Health.WARNING, f"{settings.url} does not exist yet", "the first submit creates it")
         return
     key, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
     try:
@@ -107,7 +107,7 @@ def _store(settings: StoreSettings) -> Iterator[Check]:
         store.put(key, data)
         written_s = time.monotonic() - started_s
         found = store.get(key)
-        supported = all(_one_wins(store, f"{key}-{number}") for number in range(RACES))
+        supported = all(_one_wins(store, f"{key}-{number}") for number in range(CONDITIONAL_WRITE_TRIALS))
         list(store.list(key))
         store.delete(key)
     except HeadendError as error:
@@ -119,15 +119,15 @@ def _store(settings: StoreSettings) -> Iterator[Check]:
     slow = written_s > SLOW_STORE_S
     yield Check(
         "store",
-        Health.DOUBTFUL if slow else Health.GOOD,
+        Health.WARNING if slow else Health.GOOD,
         f"{store.url}: writes, reads, lists and deletes; {written_s * 1000:,.0f} ms to write a small object",
         "a slow store delays every segment: check the network to it" if slow else "",
     )
     yield Check(
         "conditional writes",
-        Health.GOOD if supported else Health.DOUBTFUL,
+        Health.GOOD if supported else Health.WARNING,
         "supported" if supported else "ignored by this server",
-        "" if supported else "jobs are safe, but don't run two dispatchers for long",
+        "" if supported else "jobs are safe, but keep the time short in which two dispatchers run",
     )
 
 
@@ -152,7 +152,7 @@ def _scratch(folder: Path) -> Check:
     scarce = free_bytes < SCRATCH_BYTES
     return Check(
         "scratch",
-        Health.DOUBTFUL if scarce else Health.GOOD,
+        Health.WARNING if scarce else Health.GOOD,
         f"{folder}: {free_bytes / 1e9:,.0f} GB free",
         f"chunks of large titles need up to {SCRATCH_BYTES >> 30} GiB: make room, or use another disk"
         if scarce

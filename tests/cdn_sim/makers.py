@@ -8,7 +8,7 @@ from cdn_sim.model import Scenario
 
 
 def scenario(**changes: Any) -> Scenario:
-    """One provider with one edge, one rendition and one kind of viewer by default.
+    """Return one provider with one edge, one rendition and one kind of viewer by default.
 
     Args:
         **changes: Values by dotted key with ``__`` for the dot: ``edge__disk="1G"``.

@@ -18,7 +18,7 @@ from tests.cdn_sim.traces import watching
 
 
 def lived(policy: str = "slru", *, requests: int = 4000, budget_bytes: int = 400_000_000) -> str:
-    """The log of an edge with occasional failures, a purge, pinned objects, and a kill and restart half way."""
+    """Return the log of an edge with occasional failures, a purge, pinned objects, and a kill and restart half way."""
     numbers, sizes = (values.tolist() for values in watching())
     stream = io.StringIO()
     log = DecisionLog(stream)

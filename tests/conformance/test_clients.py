@@ -63,7 +63,7 @@ def program(name: str, package: str, *trial: str, user: str | None = None) -> st
 
 
 def samples(track: Track[AudioRendition]) -> tuple[int, int]:
-    """Samples of a programme and of a codec frame."""
+    """Return samples of a programme and of a codec frame."""
     ticks = sum(part.duration_ticks for part in track.segments)
     return ticks - track.priming_samples, track.segments[0].duration_ticks // track.segments[0].samples
 

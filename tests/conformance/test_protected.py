@@ -126,7 +126,7 @@ def url(protected: Protected) -> Iterator[str]:
 
 
 def shown(viewer: Viewer) -> Any:
-    """The picture as shown on the screen, once it no longer changes: a canvas of a protected film would be black."""
+    """Return a screenshot of the picture, once it no longer changes; a canvas of a protected film would be black."""
     pillow = pytest.importorskip("PIL.Image")
     viewer.ask("(video.controls = false, document.getElementById('trouble').hidden = true)")
     before, deadline_s = b"", time.monotonic() + WAIT_S
@@ -240,7 +240,7 @@ def plays_in_sd(viewer: Viewer) -> None:
 
 
 def large_of(protected: Protected) -> tuple[str, str]:
-    """The track in HD, and the id of its key."""
+    """Return the track in HD, and the id of its key."""
     kid = key_name(TITLES[Scheme.CBCS], Scheme.CBCS, KeyClass.HD).kid
     return next(track for track, (used, _) in protected.pictures.items() if used == kid), kid
 

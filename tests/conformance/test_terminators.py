@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def config(language: str, folder: Path, *, port: int, origin: str) -> str:
-    """The guide's example, adapted to this machine."""
+    """Return the guide's example, adapted to this machine."""
     guide = (ROOT / "docs/guides/origin.md").read_text()
     found = re.search(rf"```{language}\n(.*?)```", guide, re.DOTALL)
     assert found is not None

@@ -26,7 +26,7 @@ def name_codec(value: str) -> Codec:
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:
-    """One constant quantiser, and a sync frame every GOP."""
+    """Return options for one constant quantiser, and a sync frame every GOP."""
     return {
         "c:v": "mpeg4", "q:v": rendition.crf, "maxrate": rendition.cap_bps, "bufsize": rendition.buffer_bits,
         "g": style.gop_frames, "sc_threshold": 1_000_000_000, "bf": 0, "threads": 1,

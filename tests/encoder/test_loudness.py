@@ -112,7 +112,7 @@ def test_the_limiter_does_not_shift_the_sound() -> None:
     tone = "aevalsrc=0.9*sin(2*PI*997*t):d=2:s=48000,volume=6dB:precision=float"
 
     def middle(filters: str) -> complex:
-        """The tone's phase, in a second of steady sound."""
+        """Return the tone's phase, in a second of steady sound."""
         data = run_ffmpeg("-f", "lavfi", "-i", filters, "-f", "f32le", "-")
         return complex(np.fft.rfft(np.frombuffer(data, np.float32)[24_000:72_000])[997])
 

@@ -204,7 +204,7 @@ def test_mono_tracks_that_look_like_channels_are_pointed_out() -> None:
 
 
 def pitch_hz(samples: np.ndarray) -> float:
-    """The strongest frequency in the middle of a sound."""
+    """Return the strongest frequency in the middle of a sound."""
     middle = samples[len(samples) // 4 : -len(samples) // 4]
     return float(np.argmax(np.abs(np.fft.rfft(middle * np.hanning(len(middle))))) * 48_000 / len(middle))
 

@@ -72,14 +72,14 @@ def find_another_tool_at(address: str, run_: TaskRun) -> Receipt:
 
 
 def worker_of(dask: DaskCluster, number: int = 0) -> str:
-    """The address of a worker, by its process."""
+    """Return the address of a worker, by its process."""
     pid = dask.workers[number].pid
     with Client(dask.address) as client:
         return next(address for address, found in client.run(os.getpid).items() if found == pid)
 
 
 def without_headend(folder: Path) -> dict[str, str]:
-    """The environment of a Python that has Dask, but no headend."""
+    """Return the environment of a Python that has Dask, but no headend."""
     blocked = folder / "blocked"
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text(

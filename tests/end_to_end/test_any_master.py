@@ -121,7 +121,7 @@ def test_every_frame_of_a_master_is_in_one_chunk_and_in_its_place(
 
 
 def frames_of(argv: tuple[str, ...], conformed: Conformed) -> list[int]:
-    """The grid's frames that a command makes, according to its filters."""
+    """Return the grid's frames that a command makes, according to its filters."""
     graph = argv[argv.index("-filter_complex") + 1]
     trims = [dict(re.findall(r"(\w+)=(-?\d+)", text)) for text in re.findall(r"trim=([^\[;,]*)", graph)]
     by_time = next((trim for trim in trims if "start_pts" in trim or "end_pts" in trim), {})

@@ -46,7 +46,7 @@ LARGE = tuple(rung for rung in SMOKE.video if rung.height_px == 180)
 
 
 def ladder_of(kind: HardMaster) -> Ladder:
-    """The smallest ladder for the test: H.264, also at half the rate, or every codec."""
+    """Return the smallest ladder for the test: H.264, also at half the rate, or every codec."""
     if not kind.all_codecs:
         rungs = SMOKE.video if kind.frame_rate > 30 else LARGE
         return replace(
@@ -140,7 +140,7 @@ def readings_of(published: Published, track: Track[VideoRendition]) -> list[Read
 
 
 def flashes_of(readings: list[Reading], frame_rate: float) -> list[float]:
-    """Times at which the band begins to flash, in seconds."""
+    """Return the times at which the band begins to flash, in seconds."""
     bands = np.array([reading.band for reading in readings])
     bright = bands > (bands.min() + bands.max()) / 2
     return [float(number) / frame_rate for number in np.flatnonzero(bright & ~np.roll(bright, 1))]

@@ -27,7 +27,7 @@ PARAMETERS = (
 
 
 def hlg_ladder() -> Ladder:
-    """One size of each: HLG in HEVC and AV1, SDR in H.264."""
+    """Return one size of each: HLG in HEVC and AV1, SDR in H.264."""
     smoke = load("smoke")
     return replace(
         smoke,

@@ -33,7 +33,7 @@ MANIFESTS = ("multivariant.m3u8", "manifest.mpd")
 
 
 def one_picture() -> Ladder:
-    """The smallest H.264 of the smoke ladder, and all its sound."""
+    """Return the smallest H.264 of the smoke ladder, and all its sound."""
     ladder = picture_ladder()
     return replace(ladder, video=tuple(replace(rung, default=True) for rung in ladder.video[:1]))
 

@@ -87,7 +87,7 @@ def test_two_mono_tracks_are_the_left_and_right_of_one_programme(published: Publ
 
 
 def pitch_hz(samples: np.ndarray) -> float:
-    """The strongest frequency in a second from the middle."""
+    """Return the strongest frequency in a second from the middle."""
     return float(np.argmax(np.abs(np.fft.rfft(samples[24_000:72_000] * np.hanning(48_000)))))
 
 

@@ -63,7 +63,7 @@ Fault = Callable[[EncodeTask], EncodeTask]
 
 
 def filtered(rendition: str, graph: str) -> Fault:
-    """A rendition's encoder gets its frames through another graph, whose ends are ``{from}`` and ``{to}``."""
+    """Give a rendition's encoder its frames through another graph, whose ends are ``{from}`` and ``{to}``."""
 
     def change(task: EncodeTask) -> EncodeTask:
         if rendition not in task.renditions:
@@ -80,7 +80,7 @@ def filtered(rendition: str, graph: str) -> Fault:
 
 
 def options(rendition: str, **values: str) -> Fault:
-    """A rendition's encoder gets other options."""
+    """Give a rendition's encoder other options."""
 
     def change(task: EncodeTask) -> EncodeTask:
         if rendition not in task.renditions:

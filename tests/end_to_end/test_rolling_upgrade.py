@@ -26,7 +26,7 @@ NEXT = "0.1.1.dev1"
 
 
 def next_version(folder: Path) -> Path:
-    """The same source tree under another version."""
+    """Copy the source tree, with another version number."""
     for package in ("headend", "encoder", "packager", "ladders", "origin", "cdn_sim"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     marked = folder / "headend" / "__init__.py"

@@ -286,7 +286,7 @@ def test_repeated_colour_tags_change_nothing(tmp_path: Path, kinds: tuple[str, .
 
 
 def _mean_colour(frame: av.VideoFrame) -> int:
-    """The mean of each plane, as one number."""
+    """Return the mean of each plane, as one number."""
     pixels = frame.to_ndarray(format="yuv444p").reshape(3, -1).mean(axis=1)
     return int(np.asarray(pixels.round() @ (1 << 16, 1 << 8, 1)))
 

@@ -67,7 +67,7 @@ def test_a_hull_needs_two_trials_of_a_size() -> None:
 
 
 def monotone(points: list[TrialPoint]) -> list[TrialPoint]:
-    """The same trials, with rates and quality that fall as the factor rises."""
+    """Return the same trials, with rates and quality that fall as the factor rises."""
     made = []
     for lines in {point.lines for point in points}:
         group = {point.crf: point for point in points if point.lines == lines}

@@ -218,7 +218,7 @@ def test_a_title_whose_trials_all_look_the_same_keeps_the_patterns_rungs() -> No
 
 
 def on_the_pattern(master: Probe, codec: Codec) -> Hull:
-    """A hull on which each size is best next to the rate factors that the pattern has for it."""
+    """Return a hull on which each size is best next to the rate factors that the pattern has for it."""
     fixed = [r for r in fixed_of(master).video if r.codec is codec and not r.id.endswith("-hdr")]
     points = []
     for lines in SIZES[:-1]:

@@ -14,11 +14,11 @@ CLOSED = OriginSettings(keys=KEYS)
 
 
 def token(*, keys: Any = KEYS, **changes: Any) -> str:
-    """A token for the small release, valid for an hour by default."""
+    """Return a token for the small release, valid for an hour by default."""
     facts = {"title": TITLE, "account": "a", "session": "s", "expires_s": int(time.time()) + 3600, **changes}
     return issue(Grant(**facts), keys)
 
 
 def from_edge(territory: str = "DE", *, ago_s: int = 0) -> dict[str, str]:
-    """The header of an edge."""
+    """Return the header of an edge."""
     return {"Headend-Edge": vouch(territory, int(time.time()) - ago_s, KEYS)}

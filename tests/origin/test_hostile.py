@@ -684,7 +684,7 @@ def _free_port() -> int:
 
 
 def _outer_address() -> str:
-    """An address of this machine other than loopback; no packet is sent to find it."""
+    """Return an address of this machine other than loopback; no packet is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

@@ -50,7 +50,7 @@ TROUBLES: tuple[Trouble, ...] = (
 
 
 def memory_bytes(pid: int) -> int:
-    """A process's private memory, with its files in memory."""
+    """Return a process's private memory, with its files in memory."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
     files = 0

@@ -117,7 +117,7 @@ def written(children: list[object]) -> str:
 
 
 def shown(children: list[object], base_s: int, start_s: Fraction, end_s: Fraction) -> str:
-    """The paragraphs of a segment, one by one."""
+    """Return the paragraphs of a segment, one by one."""
     names = []
     for begin, end, inner in children:
         if base_s + begin < end_s and (end is None or base_s + end > start_s):

@@ -16,7 +16,7 @@ def box(kind: str, body: bytes) -> bytes:
 
 
 def make_init(entry: str, *configuration: tuple[str, bytes], handler: str = "vide") -> bytes:
-    """An init segment with only the boxes that `codec_string` reads."""
+    """Return an init segment with only the boxes that `codec_string` reads."""
     fields = bytes(boxes.VIDEO_ENTRY_BYTES if handler == "vide" else boxes.AUDIO_ENTRY_BYTES)
     sample_entry = box(entry, fields + b"".join(box(kind, body) for kind, body in configuration))
     stbl = box("stbl", box("stsd", bytes(8) + sample_entry))

@@ -25,7 +25,7 @@ def published() -> tuple[MemoryStore, EncodePlan]:
 
 
 def base(store: MemoryStore) -> str:
-    """The folder of the current release."""
+    """Return the folder of the current release."""
     return f"{layout.release_path('film', current_release(store, 'film'))}/"
 
 

@@ -34,7 +34,7 @@ LATER = timedelta(days=30)
 
 
 def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
-    """A plan whose tasks have names of their own, as the planner gives them, so that no two plans' receipts collide."""
+    """Make a plan whose tasks have unique ids, like the planner, so that receipts of two plans do not collide."""
     plan = make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
     tasks = (replace(task, id=task_id(plan, task.chunk, task.renditions)) for task in plan.tasks)
     return replace(plan, tasks=tuple(tasks))

@@ -23,7 +23,7 @@ def assembled(plan: EncodePlan, receipts: tuple[Receipt, ...]) -> Presentation:
 def with_track(
     receipts: tuple[Receipt, ...], task: str, change: Callable[[EncodedTrack], EncodedTrack]
 ) -> tuple[Receipt, ...]:
-    """The receipts, with the first track of one of them changed."""
+    """Return the receipts, with the first track of one of them changed."""
     return tuple(
         replace(receipt, tracks=(change(receipt.tracks[0]), *receipt.tracks[1:])) if receipt.task == task else receipt
         for receipt in receipts
@@ -72,7 +72,7 @@ def test_chunks_that_disagree_about_the_init_segment_are_named(change: Callable[
 
 
 def picture_joined(plan: EncodePlan, picture: VideoRendition, init: bytes) -> AnyTrack:
-    """The plan's first picture, joined as another rendition or with another init segment."""
+    """Return the plan's first picture, joined as another rendition or with another init segment."""
     id = plan.video[0].id
     made = {receipt.chunk: track for receipt in receipts_of(plan) for track in receipt.tracks if track.rendition == id}
     return join(id, picture, [(chunk, made[chunk.number]) for chunk in plan.chunks], init, plan.grid)

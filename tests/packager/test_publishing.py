@@ -60,7 +60,7 @@ def small_plan(title: str = "film") -> EncodePlan:
 
 
 def smaller(plan: EncodePlan) -> EncodePlan:
-    """The plan without its VP9."""
+    """Return the plan without its VP9."""
     tracks = {rendition: track for rendition, track in plan.tracks.items() if not rendition.startswith("vp9")}
     return replace(plan, video=plan.video[:1], trick=plan.trick[:1], tracks=tracks)
 

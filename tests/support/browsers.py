@@ -150,7 +150,7 @@ class Viewer:
             self.page.wait_for_timeout(50)
 
     def starved(self) -> list[float]:
-        """Times of the film, in seconds, at which playback waited for data."""
+        """Return the times of the film, in seconds, at which playback waited for data."""
         return list(self.ask("starved"))
 
     def play(self, *, speed: float = 1.0) -> None:
@@ -162,7 +162,7 @@ class Viewer:
         self.ask("video.pause()")
 
     def offered(self, menu: str) -> list[str]:
-        """The renditions in a menu, ``picture`` or ``sound``."""
+        """Return the renditions in a menu, ``picture`` or ``sound``."""
         return [id for id in self.ask(f"[...document.getElementById('{menu}').options].map((one) => one.value)") if id]
 
     def choose(self, menu: str, rendition: str) -> None:
@@ -170,7 +170,7 @@ class Viewer:
         self.page.select_option(f"#{menu}", rendition)
 
     def figure(self, name: str) -> str:
-        """A value in the statistics panel."""
+        """Return a value in the statistics panel."""
         return str(self.page.inner_text(f"#{name}"))
 
     def decoded_frames(self) -> int:
@@ -198,7 +198,7 @@ class Viewer:
         return float(shown["start"]), self.thumbnail(**shown["part"])
 
     def thumbnail(self, url: str, x: float, y: float, width: float, height: float) -> int | None:
-        """The number in a part of a picture."""
+        """Return the number in a part of a picture."""
         part = {"url": url, "x": x, "y": y, "width": width, "height": height}
         return _number(self.page.evaluate(READ, part))
 

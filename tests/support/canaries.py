@@ -4,7 +4,7 @@ import base64
 
 
 def forms(secret: bytes) -> set[bytes]:
-    """A secret as bytes, in hexadecimal digits, and in base64."""
+    """Return a secret as bytes, in hexadecimal digits, and in base64."""
     plain = base64.b64encode(secret)
     url = base64.urlsafe_b64encode(secret)
     hexed = secret.hex().encode()

@@ -87,7 +87,7 @@ def state_channels(path: Path, order: str) -> None:
 
 
 def data_kind(data: bytes | bytearray) -> bytes:
-    """The sample entry's kind, such as ``sowt``."""
+    """Return the sample entry's kind, such as ``sowt``."""
     at = data.index(b"stsd", data.index(b"soun"))
     return bytes(data[at + 16 : at + 20])
 

@@ -53,7 +53,7 @@ def signal_of(light: Array, colour: Colour) -> Array:
 
 
 def light_of(signal: Array, colour: Colour) -> Array:
-    """The inverse of `signal_of`."""
+    """Return the inverse of `signal_of`."""
     signal = np.clip(signal, 0, None)
     match colour.transfer:
         case "smpte2084":
@@ -81,7 +81,7 @@ def codes_of(signal: Array, colour: Colour, bit_depth: int) -> Array:
 
 
 def signal_from(codes: Array, colour: Colour, bit_depth: int) -> Array:
-    """The inverse of `codes_of`."""
+    """Return the inverse of `codes_of`."""
     red, blue = _LUMA[colour.matrix]
     low, span, chroma = _quantities(colour.range, bit_depth)
     luma = (codes[..., 0] - low) / span

@@ -9,12 +9,12 @@ from headend.core.media.protection import key_names
 
 
 def secret_of(number: int) -> bytes:
-    """A fixed secret of 16 bytes, for numbers up to 250, that occurs nowhere by chance."""
+    """Return a fixed secret of 16 bytes, for numbers up to 250, that occurs nowhere by chance."""
     return bytes((number * 37 + place * 101) % 251 for place in range(16))
 
 
 def make_keys(*schemes: Scheme, epoch: int = 1, periods: int = 1) -> list[ContentKey]:
-    """All keys of ``film`` in these schemes, each with another secret."""
+    """Return all keys of ``film`` in these schemes, each with another secret."""
     names = [name for scheme in schemes for name in key_names("film", scheme, epoch=epoch, periods=periods)]
     return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, start=1)]
 

@@ -52,12 +52,12 @@ class Delivered:
         return float(self.numbers.index(number) / self.rate)
 
     def decided(self, pattern: str) -> bool:
-        """Whether a line of the plan matches."""
+        """Return whether a line of the plan matches."""
         return any(re.search(pattern, line) for line in self.plan.decisions)
 
 
 def smallest_ladder() -> Ladder:
-    """One rung of H.264, and stereo AAC."""
+    """Return one rung of H.264, and stereo AAC."""
     smoke = load("smoke")
     return replace(
         smoke,

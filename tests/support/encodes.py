@@ -39,12 +39,12 @@ def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SEC
 
 
 def picture_of(track: VideoTrack) -> SourcePicture:
-    """The picture from which every rendition starts, according to its flags."""
+    """Return the picture from which every rendition starts, according to its flags."""
     return SourcePicture(conform(track), complete_colour(track)[0])
 
 
 def commands_of(film: Film, effort: Effort = Effort.DRAFT) -> VideoCommands:
-    """The commands that encode a film's chunks."""
+    """Return the commands that encode a film's chunks."""
     assert film.probe.video is not None
     return VideoCommands(film.probe.master, picture_of(film.probe.video), film.grid, effort)
 
@@ -81,7 +81,7 @@ def sound_task(
     track: AudioTrack | None = None,
     target_lufs: float | None = None,
 ) -> EncodeTask:
-    """The task of `encode_sound`."""
+    """Return the task of `encode_sound`."""
     assert film.probe.video is not None
     place = film.probe.master, track or film.probe.audio[0], film.grid, film.probe.video.start_s, renditions
     whole = Chunk(0, 0, film.grid.frame_count, 1)

@@ -100,7 +100,7 @@ def encode(clip: Clip, path: Path) -> bytes:
 
 
 def make_key(scheme: Scheme = Scheme.CBCS) -> ContentKey:
-    """A predictable key."""
+    """Return a predictable key."""
     return ContentKey(key_name("film", scheme, KeyClass.HD), bytes(range(16)))
 
 
@@ -128,7 +128,7 @@ def packets(path: Path, key: ContentKey | None = None, *, at_least_bytes: int = 
 
 
 def maps(data: bytes) -> list[Map]:
-    """The map of each sample of a file, from its ``senc`` boxes."""
+    """Return the map of each sample of a file, from its ``senc`` boxes."""
     return [entries for _, entries in rows(data)]
 
 

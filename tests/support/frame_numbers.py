@@ -38,7 +38,7 @@ def draw_frame(number: int, width_px: int, height_px: int, *, noise: int = 4) ->
 def number_cells(
     number: int, width_px: int, height_px: int
 ) -> tuple[tuple[npt.NDArray[np.intp], ...], npt.NDArray[np.bool_]]:
-    """The samples of a picture's number, and which of them are light."""
+    """Return the samples of a picture's number, and which of them are light."""
     rows, columns = np.arange(height_px) * ROWS // height_px, np.arange(width_px) * COLUMNS // width_px
     rows_in, columns_in = (rows >= 1) & (rows < ROWS - 1), (columns >= 1) & (columns < COLUMNS - 1)
     bits = _cells(number)[np.ix_(rows[rows_in] - 1, columns[columns_in] - 1)]

@@ -240,7 +240,7 @@ class Painter:
         return np.rint(codes_of(signal, self._master.colour, _bit_depth(self._master.raw_format))).astype(np.uint16)
 
     def __call__(self, number: int) -> bytes:
-        """One picture, in the raw format."""
+        """Return one picture, in the raw format."""
         width, _ = self._master.size
         labels = self._labels
         # Steps of grey that move, so that every picture differs from its neighbours everywhere around the number.
@@ -299,7 +299,7 @@ def _patch(plane: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], place: int) ->
 
 
 def _gray(number: int) -> int:
-    """A Gray code: neighbours differ in one bit, so that no bit flickers from field to field."""
+    """Return a Gray code: neighbours differ in one bit, so that no bit flickers from field to field."""
     return number ^ number >> 1
 
 
@@ -329,7 +329,7 @@ def _at_times(times_ms: Sequence[int]) -> str:
 
 
 def _jittered_ms() -> tuple[int, ...]:
-    """A phone's 30 frames per second: jitter, a slow stretch in the dark, and a hiccup."""
+    """Return the frame times of a phone at 30 frames per second: jitter, a slow stretch in the dark, and a hiccup."""
     gaps = [33] * 20 + [50] * 12 + [33] * 8 + [100] + [33] * 14
     jitter = np.random.default_rng(7).integers(-4, 5, len(gaps) + 1)
     times = np.concatenate([[0], np.cumsum(gaps)]) + jitter

@@ -31,7 +31,7 @@ class Published:
 
 
 def picture_ladder() -> Ladder:
-    """The smoke ladder's two rungs of H.264, for tests that are not about codecs."""
+    """Return the smoke ladder's two rungs of H.264, for tests that are not about codecs."""
     smoke = load("smoke")
     return replace(smoke, video=tuple(rung for rung in smoke.video if rung.codec is Codec.AVC))
 

@@ -49,7 +49,7 @@ class LongFilm:
         return EVERY * HOLD_FRAMES / self.frame_rate
 
     def number_at(self, time_s: Fraction | float) -> int:
-        """Number of the picture at a time."""
+        """Return the number of the picture at a time."""
         return int(time_s * self.frame_rate) // HOLD_FRAMES
 
     def last_beep_s(self) -> Fraction:

@@ -188,7 +188,7 @@ def _with_box(path: Path, kind: bytes, body: bytes) -> Path:
 
 
 def master_of(path: Path, url: str | None = None) -> Master:
-    """The `Master` of a file that a test has made."""
+    """Return the `Master` of a file that a test has made."""
     return Master(url=url or str(path), size_bytes=path.stat().st_size, digest="sha256:00", version="1")
 
 

@@ -12,7 +12,7 @@ _TOP_FIRST, _REPEAT = 0x80, 0x02
 
 
 def with_repeated_fields(path: Path, *, frame_count: int = 96, video_s: tuple[int, int] = (0, 0)) -> Path:
-    """A film on DVD: MPEG-2 at 24000/1001 that asks players to repeat every fourth field (``repeat_first_field``).
+    """Make a film as on a DVD: MPEG-2 at 24000/1001 that repeats every fourth field (``repeat_first_field``).
 
     Args:
         path: Where to, in a program stream.

@@ -13,7 +13,7 @@ from tests.support.frame_numbers import read_frame_number
 
 
 def track_bytes(store: Store, presentation: Presentation, track: Track) -> bytes:
-    """A whole rendition, as a decoder gets it."""
+    """Return a whole rendition, as a decoder gets it."""
     keys = [layout.track_init(presentation.title, track.id)]
     keys += [layout.track_segment(presentation.title, track.id, part.number) for part in track.segments]
     return b"".join(store.get(key) for key in keys)
@@ -26,7 +26,7 @@ def frames(data: bytes) -> Iterator[av.VideoFrame]:
 
 
 def frame_numbers(data: bytes) -> list[int | None]:
-    """The numbers in a rendition's pictures, in display order."""
+    """Return the numbers in a rendition's pictures, in display order."""
     return [frame_number(frame) for frame in frames(data)]
 
 
@@ -44,18 +44,18 @@ def sound(data: bytes) -> np.ndarray:
 
 
 def luma_of(frame: av.VideoFrame) -> np.ndarray:
-    """A frame's luma plane, as numbers of its bit depth."""
+    """Return a frame's luma plane, as numbers of its bit depth."""
     return planes_of(frame)[0]
 
 
 def planes_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
-    """A frame's planes, as numbers of its bit depth."""
+    """Return a frame's planes, as numbers of its bit depth."""
     kind = np.uint16 if "10" in frame.format.name else np.uint8
     return tuple(np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes)
 
 
 def frame_number(frame: av.VideoFrame) -> int | None:
-    """The number in a picture."""
+    """Return the number in a picture."""
     return read_frame_number(luma_of(frame), bit_depth=10 if "10" in frame.format.name else 8)
 
 

@@ -19,7 +19,7 @@ def protection_of(scheme: Scheme, systems: tuple[System, ...] = tuple(System)) -
 
 
 def with_keys(track: Any, protection: Protection) -> Any:
-    """The track in its encrypted form."""
+    """Return the track in its encrypted form."""
     rendition = track.rendition
     wanted = video_class(rendition.width_px, rendition.height_px) if hasattr(rendition, "width_px") else KeyClass.AUDIO
     kid = next(name.kid for name in protection.names if name.key_class is wanted)

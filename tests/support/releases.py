@@ -66,7 +66,7 @@ def make_plan(
     *,
     trick_play: bool = False,
 ) -> EncodePlan:
-    """A plan of one picture and one sound by default; with renditions for trick play if ``trick_play``."""
+    """Return a plan of one picture and one sound by default; with renditions for trick play if ``trick_play``."""
     grid = grid or make_grid()
     pictures = (make_video_rendition(frame_rate=grid.frame_rate, default=True),) if video is None else video
     pictures = tuple(pictures)
@@ -87,7 +87,7 @@ def make_presentation(
     *,
     trick_play: bool = False,
 ) -> Presentation:
-    """The presentation of a successfully encoded title, with made-up sizes of segments."""
+    """Return the presentation of a successfully encoded title, with made-up sizes of segments."""
     return presentation_of(make_plan(grid, video, audio, trick_play=trick_play))
 
 
@@ -192,7 +192,7 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
 
 
 def with_text(presentation: Presentation, *renditions: TextRendition) -> Presentation:
-    """The presentation with text; all programmes have the same cues."""
+    """Return the presentation with text; all programmes have the same cues."""
     cues = (Cue(1_000, 8_000, "first"), Cue(9_000, 10_000, "second"))
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body><div><p end="00:00:08.000">first</p></div></body></tt>'
     tracks = []

@@ -15,7 +15,7 @@ Shown = tuple[int, int, str]
 
 
 def srt(shown: Iterable[Shown]) -> str:
-    """A usual SRT sidecar."""
+    """Return a usual SRT sidecar."""
     return "\n".join(
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n"
         for number, (start, end, text) in enumerate(shown, start=1)
@@ -57,7 +57,7 @@ def shown(found: Iterable[Cue]) -> list[Shown]:
 
 
 def track_cues(store: Store, presentation: Presentation, track: Track[TextRendition]) -> list[Cue]:
-    """All cues of a track, each once, read from its segments one by one."""
+    """Return all cues of a track, each once, read from its segments one by one."""
     rendition = track.rendition
     keys = [layout.track_segment(presentation.title, track.id, segment.number) for segment in track.segments]
     segments = [store.get(key) for key in keys]
@@ -71,18 +71,18 @@ def track_cues(store: Store, presentation: Presentation, track: Track[TextRendit
 
 
 def merged_files(segments: Sequence[bytes]) -> list[Cue]:
-    """The cues of WebVTT files; a cue in several files is the same in each."""
+    """Return the cues of WebVTT files; a cue in several files is the same in each."""
     found = (cue for segment in segments for cue in file_cues(segment))
     return list(dict.fromkeys(found))
 
 
 def file_cues(segment: bytes) -> tuple[Cue, ...]:
-    """The cues of a WebVTT file, as FFmpeg reads them."""
+    """Return the cues of a WebVTT file, as FFmpeg reads them."""
     return cues.read(segment, file_format="webvtt")
 
 
 def merged_samples(segments: Sequence[bytes], timescale: int) -> list[Cue]:
-    """The cues of WebVTT in MP4: consecutive samples with the same source id are one cue."""
+    """Return the cues of WebVTT in MP4: consecutive samples with the same source id are one cue."""
     spans: dict[int, tuple[int, int]] = {}
     texts: dict[int, tuple[str, str, str]] = {}
     for segment in segments:

@@ -14,7 +14,7 @@ BEEPS_S = tuple(number / RATE for number in (13, 38, 63, 88))
 
 
 def beeping(path: Path, codec: str = "aac", *, frame_count: int = 100, codec_args: tuple[str, ...] = ()) -> Path:
-    """A film of 4 s, 25 numbered pictures a second, that beeps at each of `BEEPS_S`."""
+    """Return a film of 4 s, 25 numbered pictures a second, that beeps at each of `BEEPS_S`."""
     sound = (Sound(frequency_hz=1000, codec=codec, beeps_s=BEEPS_S),)
     return make_film(
         path, frame_rate=RATE, frame_count=frame_count, size=(160, 90),
@@ -142,7 +142,7 @@ PQ = "zscale=matrix=2020_ncl:primaries=2020:transfer=smpte2084:npl=203,format=yu
 
 
 def one_colour(path: Path, *kinds: str) -> Path:
-    """A film of parts of a second that show the same colour in different numbers, joined in a transport stream."""
+    """Make a film of parts of a second that show the same colour in different numbers, joined in a transport stream."""
     data = b""
     for kind in kinds:
         source = "color=c=0xC05030:s=160x96:r=25:d=1,format=gbrp,setparams=color_primaries=bt709:color_trc=bt709"

@@ -35,11 +35,11 @@ def command(scratch: Path | None, cluster: ClusterSettings, store: StoreSettings
     """
     found = list(checks(store, cluster, scratch))
     if as_json:
-        rows = [{"check": c.name, "health": c.health.value, "detail": c.detail, "mend": c.mend} for c in found]
+        rows = [{"check": c.name, "health": c.health.value, "detail": c.detail, "mend": c.remedy} for c in found]
         print_json({"healthy": not _bad(found), "checks": rows})
     else:
         console().print(
-            table(("check", "", "details", "what to do"), ((c.name, c.health.value, c.detail, c.mend) for c in found))
+            table(("check", "", "details", "what to do"), ((c.name, c.health.value, c.detail, c.remedy) for c in found))
         )
     return Status.FAULTY if _bad(found) else Status.DONE
 

@@ -47,7 +47,7 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     "scenario_file",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Scenario with the providers, disks, planned share and window.",
+    help="Scenario with the providers, disks, planned share of each disk, and fill window.",
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the plans.")
 @click.option(
@@ -77,9 +77,9 @@ def plan(
 ) -> None:
     """Write a plan for each edge, from the decision logs or access logs of recent days.
 
-    Views are forecast by title and track, with more weight on recent days. Each edge gets the tracks with the most
-    forecast views per stored byte, up to the planned share of its disk. 'headend edge --fill' fetches them in the
-    window.
+    Forecasts the views of each track, with more weight on recent days. Each edge gets the tracks with the most
+    forecast views per stored byte, up to the planned share of its disk. 'headend edge --fill' fetches them during
+    the fill window.
     """
     try:
         scenario = parse(scenario_file.read_text(encoding="utf-8"), scenario_file.name)
@@ -118,5 +118,5 @@ def plan(
         )
         for each in plans
     )
-    screen.print(table(("edge", ">tracks", ">planned", ">room", ">late if cold"), rows))
+    screen.print(table(("edge", ">tracks", ">planned", ">limit", ">late with an empty disk"), rows))
     screen.print(f"{count_text(len(plans), 'plan')} in {out}, from {count_text(len(history), 'day')} of requests")

@@ -13,7 +13,7 @@ from packager import sealing
 
 
 def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentation:
-    """Check the keys for added sound; a silent title gets the keys for sound that it lacks.
+    """Check the keys for added sound; if the title has no sound yet, add keys for sound to its protection.
 
     Args:
         presentation: The release.
@@ -35,13 +35,14 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
     copies = tuple(
         replace(copy, protection=content_keys.with_sound(keys, title, copy.protection)) for copy in presentation.copies
     )
-    names = (name for every in (protection, *(copy.protection for copy in copies)) for name in every.names)
+    protections = (protection, *(copy.protection for copy in copies))
+    names = (name for each in protections for name in each.names)
     content_keys.opened(keys, title, [name for name in names if name.key_class in (KeyClass.AUDIO, KeyClass.ALL)])
     return replace(presentation, protection=protection, copies=copies)
 
 
 def encrypted(plan: EncodePlan, presentation: Presentation) -> EncodePlan:
-    """Add the encrypted tracks to a plan of sound; the plan for a clear release is returned unchanged.
+    """Replace the tracks of a plan by encrypted ones; the plan for a clear release is returned unchanged.
 
     Args:
         plan: The plan, with clear tracks.
@@ -60,21 +61,21 @@ def check_vectors(store: Store, title: str, plans: Sequence[EncodePlan]) -> None
         ConfigError: Two tracks would share them.
         StorageError: The store failed.
     """
-    encrypted = [plan for plan in plans if plan.sealings]
-    if encrypted:
-        stored = [
+    encrypted_plans = [plan for plan in plans if plan.sealings]
+    if encrypted_plans:
+        tracks = [
             *store.folders(layout.tracks(title)),
-            *(track for plan in encrypted for track in plan.tracks.values()),
+            *(track for plan in encrypted_plans for track in plan.tracks.values()),
         ]
-        for plan in encrypted:
-            sealing.check_vectors(plan, stored)
+        for plan in encrypted_plans:
+            sealing.check_vectors(plan, tracks)
 
 
 def _codecs(copy: Copy, presentation: Presentation) -> frozenset[Codec]:
     """Infer the sound codecs of a copy from its tracks, since its original choice is not recorded."""
-    taken: Iterable[Codec] = COPIED_CODECS
+    usual: Iterable[Codec] = COPIED_CODECS
     if copy.protection.scheme is Scheme.AES_128:
-        taken = sealing.WHOLE_SEGMENT_CODECS
-    has = {track.rendition.codec for track in copy.audio}
-    lacks = {track.rendition.codec for track in presentation.audio} - has
-    return frozenset(taken) - lacks | has
+        usual = sealing.WHOLE_SEGMENT_CODECS
+    present = {track.rendition.codec for track in copy.audio}
+    absent = {track.rendition.codec for track in presentation.audio} - present
+    return frozenset(usual) - absent | present

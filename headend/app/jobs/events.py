@@ -72,7 +72,7 @@ def secret_of(text: str) -> bytes:
 
 
 def signed_headers(event_id: str, body: bytes, *, sent_s: int, secret: bytes | None) -> dict[str, str]:
-    """Headers of a delivery.
+    """Return the headers of a delivery.
 
     Args:
         event_id: The event's id: the same at every attempt, so that receivers can drop duplicates.

@@ -21,7 +21,7 @@ SECRETS = (SECRET_VARIABLE, CONSOLE_TOKENS)
 TAIL_BYTES = 4096
 """How much of the command's standard error is kept, from its end."""
 DRAIN_S = 1.0
-"""How long to read standard error after the command has exited: a child of its may keep the pipe open."""
+"""How long to read standard error after the command has exited; a child process of it may keep the pipe open."""
 
 
 def run(command: Sequence[str], body: bytes, variables: Mapping[str, str]) -> str | None:

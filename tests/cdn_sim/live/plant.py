@@ -23,12 +23,12 @@ PLAYLIST = b"#EXTM3U\n#EXT-X-VERSION:7\n" + b"#EXTINF:6,\n1.m4s\n" * 40
 
 
 def segment(title: str, number: int, size_bytes: int = 60_000) -> bytes:
-    """The bytes of a segment: always the same for a title and a number."""
+    """Return the bytes of a segment: always the same for a title and a number."""
     return random.Random(f"{title}/{number}").randbytes(size_bytes + number * 10)
 
 
 def index_of(title: str, count: int, size_bytes: int) -> bytes:
-    """The index of a title's track."""
+    """Return the index of a title's track."""
     bodies = [segment(title, number, size_bytes) for number in range(1, count + 1)]
     segments = [
         Segment(
@@ -150,7 +150,7 @@ def running(origin: FaultyOrigin) -> Iterator[FaultyOrigin]:
 
 
 def path_of(title: str, number: int) -> str:
-    """Path of a segment; of the init segment for 0."""
+    """Return the path of a segment; of the init segment for 0."""
     return f"/{title}/tracks/{TRACK}/{f'{number}.m4s' if number else 'init.mp4'}"
 
 

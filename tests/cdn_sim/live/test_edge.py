@@ -411,7 +411,7 @@ def test_a_document_that_varies_outside_the_cache_key_is_served_but_not_cached(
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether a condition holds in time: an upstream that failed is not asked for a while."""
+    """Return whether a condition holds in time: an upstream that failed is not asked for a while."""
     until_s = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until_s:

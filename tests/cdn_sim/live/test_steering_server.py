@@ -109,7 +109,7 @@ def test_viewers_are_assigned_by_network_and_only_trusted_proxies_may_state_thei
 
 
 def _answering(host: str, port: int) -> ExitStack:
-    """A server that says it is ready."""
+    """Return a server that says it is ready."""
     import http.server
     import threading
 

@@ -47,7 +47,7 @@ def _frame(frame: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """The CRC at the end of a frame: ETSI TS 102 366, section 4.4.5 (``crc2``)."""
+    """Return the CRC at the end of a frame: ETSI TS 102 366, section 4.4.5 (``crc2``)."""
     found = 0
     for byte in data:
         found ^= byte << 8

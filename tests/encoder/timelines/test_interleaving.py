@@ -25,7 +25,7 @@ def laid_out(
     seconds: float = 20.0,
     sound_until_s: float = 1e9,
 ) -> Change | None:
-    """A file with pieces of sound, counted at multiples of its real speed, beside the picture."""
+    """Return a file with pieces of sound, counted at multiples of its real speed, beside the picture."""
     pieces = [(number * piece_s, 1) for number in range(int(seconds / piece_s))]
     frames = [(picture_s(number) + ahead_s, 0) for number in range(int(seconds * 25)) if picture_s(number) < seconds]
     at = 0

@@ -19,7 +19,7 @@ def packets_of(starts_s: list[Fraction], time_base: Fraction, length_s: Fraction
 
 
 def aac(starts: list[int], time_base: Fraction = MS, rate_hz: int = 48_000) -> Timeline:
-    """The timeline of AAC whose packets begin at these samples."""
+    """Return the timeline of AAC whose packets begin at these samples."""
     times = [Fraction(start, rate_hz) for start in starts]
     packets = packets_of(times, time_base, Fraction(1024, rate_hz))
     found = timeline(packets, time_base, rate_hz=rate_hz, packet_samples=1024)

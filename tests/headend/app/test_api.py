@@ -63,7 +63,7 @@ def test_a_submission_can_be_awaited_in_a_running_loop(tmp_path: Path) -> None:
 
 
 def submission_of(script: str) -> headend.Submission:
-    """A submission whose command is a script."""
+    """Return a submission whose command is a script."""
     return headend.Submission(
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     )

@@ -46,7 +46,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 def made(
     film: Film, renditions: Sequence[VideoRendition], scratch: Path, effort: Effort = Effort.DRAFT
 ) -> tuple[dict[str, Cut], dict[str, Cut], Capped]:
-    """A chunk's renditions before and after capping."""
+    """Return a chunk's renditions before and after capping."""
     (chunk,) = film.chunks
     divisors = {r.id: r.rate_divisor for r in renditions}
     task = task_of(commands_of(film, effort).of(chunk, renditions), [r.id for r in renditions], chunk)

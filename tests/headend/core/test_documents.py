@@ -35,7 +35,7 @@ LEAVES: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values(kind: Any, rendition: Any = VideoRendition) -> st.SearchStrategy[Any]:
-    """A value of any type used in documents; ``rendition`` replaces the type variable of tracks."""
+    """Return a value of any type used in documents; ``rendition`` replaces the type variable of tracks."""
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, TypeVar):
         return values(rendition)

@@ -176,7 +176,7 @@ class Console:
             return _error(404, error.message)
 
     async def _quality(self, request: web.Request) -> web.Response:
-        """The quality report on a job's release."""
+        """Return the quality report on a job's release."""
         try:
             job = await asyncio.to_thread(self._queue.read, request.match_info["job"])
             page = await asyncio.to_thread(self._queue.quality_page, job)

@@ -103,7 +103,7 @@ def captured(leaf: click.Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 
 def word_of(case: Case, param: click.Option, folder: Path) -> str:
-    """A value other than the option's default."""
+    """Return a value other than the option's default."""
     kind = param.type
     if case.option in WORDS:
         return WORDS[case.option]
@@ -127,7 +127,7 @@ def word_of(case: Case, param: click.Option, folder: Path) -> str:
 
 
 def words_of(path: tuple[str, ...], but: str) -> list[str]:
-    """The minimal command line of a command."""
+    """Return the minimal command line of a command."""
     leaf, words = leaf_of(path), []
     for param in leaf.params:
         if isinstance(param, click.Argument) and param.required:

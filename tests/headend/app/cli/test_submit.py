@@ -96,7 +96,7 @@ def encoders_of(master: Path) -> list[psutil.Process]:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; an orphan may stay a zombie."""
+    """Return whether a process still runs; an orphan may stay a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

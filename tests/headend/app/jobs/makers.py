@@ -9,15 +9,15 @@ AT = "2026-11-28T20:00:00.000+00:00"
 
 
 def make_request(title: str = "film", master: str = "/masters/film.mov") -> Request:
-    """A request for a small ladder."""
+    """Return a request for a small ladder."""
     return Request(master, title, loading.load("smoke"), StoreSettings("/store"), ClusterSettings(), EncodeSettings())
 
 
 def make_job_request(job: str = "20261128t200000000-00000a", *, priority: int = 50) -> JobRequest:
-    """A request that was queued."""
+    """Return a request that was queued."""
     return JobRequest(job, make_request(), AT, "ann@desk", priority)
 
 
 def make_command(number: int, verb: Verb, priority: int | None = None) -> Command:
-    """A command; commands with higher numbers are later."""
+    """Return a command; commands with higher numbers are later."""
     return Command(f"20261128t2001{number:02}000-000000", verb, "bob@desk", AT, priority)

@@ -35,7 +35,7 @@ def segment(number: int, *seconds: float) -> SegmentQuality:
 
 
 def few(number: int, score: float) -> SegmentQuality:
-    """A stretch of a segment in a short title."""
+    """Return a stretch of a segment in a short title."""
     return SegmentQuality(number, score, score, 50 * (number - 1) + 20, (score,), 4, is_part=True)
 
 

@@ -15,7 +15,7 @@ CLASSES = (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
 
 
 def make_names(scheme: Scheme = Scheme.CBCS, title: str = "film") -> tuple[KeyName, ...]:
-    """The names of a title's keys."""
+    """Return the names of a title's keys."""
     return tuple(key_name(title, scheme, key_class) for key_class in CLASSES)
 
 
@@ -26,7 +26,7 @@ def make_keys(scheme: Scheme = Scheme.CBCS, title: str = "film") -> dict[str, Co
 
 
 def make_certificate(folder: Path, *, expired: bool = False) -> tuple[Path, Path]:
-    """A recipient's certificate and private key, as PEM files."""
+    """Return a recipient's certificate and private key, as PEM files."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "recipient")])
     end = datetime.now(UTC) + timedelta(days=-1 if expired else 1)

@@ -66,7 +66,7 @@ def speke_server(
 
 
 def honest(keys: dict[str, ContentKey]) -> Answer:
-    """A server that returns the requested keys if it has them."""
+    """Return a server that returns the requested keys if it has them."""
 
     def answer(body: bytes) -> tuple[int, bytes]:
         asked = cpix_documents.read(body, "request")

@@ -22,7 +22,7 @@ def store_on(server: LocalS3, bucket: str = BUCKET) -> S3Store:
 
 
 def all_text_of(error: HeadendError) -> str:
-    """All text that could reach a log, a terminal or another machine, including the cause."""
+    """Return all text that could reach a log, a terminal or another machine, including the cause."""
     return f"{error} {error!r} {error.facts} {pickle.dumps(error)!r} {error.__cause__!r}"
 
 

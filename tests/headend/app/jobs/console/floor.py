@@ -77,5 +77,5 @@ def console(queue: Queue, view: Floor, tokens: Tokens | None = None, *, port: in
 
 
 def make_queue() -> Queue:
-    """An empty queue."""
+    """Return an empty queue."""
     return Queue(MemoryStore())
