@@ -119,7 +119,7 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
     reports = measure(chosen, rounds=rounds, quick=quick, earlier=_earlier(out, Report), on_step=on_step)
     for name, report in zip(chosen, reports, strict=True):
         case = next(case for case in report.cases if case.name == CASES[name].name)
-        table = Table("way", "CPU s", "wall s", "MB", title=f"{case.name}, {case.frames} frames")
+        table = Table("method", "CPU s", "wall s", "MB", title=f"{case.name}, {case.frames} frames")
         for row in case.rows:
             size = f"{row.bytes / 1e6:.2f}" if row.bytes else "-"
             table.add_row(row.way, f"{row.cpu_s:.2f}", f"{row.wall_s:.2f}", size)
@@ -154,7 +154,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         for rung in ladder.rungs:
             cells = (f"{each.bytes / 1000:.0f}, {each.vmaf:.2f}" for each in rung.results.values())
             table.add_row(rung.rendition, *cells)
-        table.add_row("headend compared with it", "", *(_gain(ladder.gain(way)) for way in names[1:]))
+        table.add_row("headend compared with this method", "", *(_gain(ladder.gain(way)) for way in names[1:]))
         console.print(table)
     table = Table("film", "size", "directly", "step by step", "difference", "")
     for scaled in report.cascade:
@@ -429,7 +429,7 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     report = measure(parts or SIMULATION_PARTS, quick=quick, earlier=earlier, on_step=Console(stderr=True).print)
     console = Console()
     if report.kernels:
-        table = Table("policy", "M requests/s", "× libcachesim", "misses", "its misses", "target", "")
+        table = Table("policy", "M requests/s", "× libcachesim", "misses", "misses of libcachesim", "target", "")
         for row in report.kernels:
             speed, misses = f"{row.requests / row.cpu_s / 1e6:.1f}", (f"{row.misses:,}", f"{row.peer_misses:,}")
             verdict = "reached" if row.met else "missed"
@@ -442,7 +442,7 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
             table.add_row(each.what, *numbers, each.target, "reached" if each.met else "missed")
         console.print(table)
     for churn in report.fill:
-        table = Table("way", "byte hits", "p95 of transit", "fill of misses", title=f"{churn.name} churn")
+        table = Table("method", "byte hits", "p95 of transit", "fill of misses", title=f"{churn.name} churn")
         for way in churn.ways:
             hit = f"{way.byte_hit:.2%} ± {way.byte_hit_interval * 100:.2f}"
             table.add_row(way.way, hit, f"{way.p95:.3f} ± {way.p95_interval:.3f}", f"{way.fill_of_misses:.1%}")

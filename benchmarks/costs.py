@@ -155,7 +155,7 @@ class _Bench:
         self.frames = frames
         self.runs: list[Measured] = []
         self._on_step = on_step
-        self._bare: dict[tuple[tuple[int, int], str], Finished] = {}
+        self._reading: dict[tuple[tuple[int, int], str], Finished] = {}
 
     def run(self, what: str, *args: str) -> Finished:
         self._on_step(what)
@@ -163,8 +163,8 @@ class _Bench:
         self.runs.append(Measured(what, done.cpu_s, done.peak_memory_bytes / MEGA))
         return done
 
-    def ready(self, size: tuple[int, int], pixel_format: str) -> list[str]:
-        """Input options of raw frames of both films."""
+    def raw_input(self, size: tuple[int, int], pixel_format: str) -> list[str]:
+        """Write raw frames of both films, unless they exist, and return the options that read them."""
         path = self.folder / f"{size[0]}-{pixel_format}.yuv"
         if not path.exists():
             films = [word for name in (clips.FILM, clips.STREET) for word in ("-i", str(clips.locate(name)))]
@@ -177,12 +177,14 @@ class _Bench:
             *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-i", str(path)),
         ]
 
-    def bare(self, size: tuple[int, int], pixel_format: str) -> Finished:
-        """Cost of reading such frames; measured once."""
+    def reading(self, size: tuple[int, int], pixel_format: str) -> Finished:
+        """Return the cost of reading raw frames; it is measured once."""
         key = (size, pixel_format)
-        if key not in self._bare:
-            self._bare[key] = self.run(f"reading {size[1]} lines of {pixel_format}", *self.ready(size, pixel_format))
-        return self._bare[key]
+        if key not in self._reading:
+            self._reading[key] = self.run(
+                f"reading {size[1]} lines of {pixel_format}", *self.raw_input(size, pixel_format)
+            )
+        return self._reading[key]
 
 
 def measure(
@@ -263,11 +265,11 @@ def _coefficients(quick: bool, on_step: Callable[[str], None]) -> Report:
         decode_s, decode_mb = _decoding(bench)
         large = SIZES_PX[-1]
         deep = "yuv420p10le"
-        bare = bench.bare(large, deep)
+        reading = bench.reading(large, deep)
         pixels, smaller = large[0] * large[1] / MEGA, SIZES_PX[0][0] * SIZES_PX[0][1] / MEGA
 
         def filtered(what: str, graph: str) -> float:
-            return max(0.0, bench.run(what, *bench.ready(large, deep), "-vf", graph).cpu_s - bare.cpu_s) / frames
+            return max(0.0, bench.run(what, *bench.raw_input(large, deep), "-vf", graph).cpu_s - reading.cpu_s) / frames
 
         costs = Costs(
             start_s=start.cpu_s,
@@ -295,7 +297,7 @@ TRANSFERS = {VideoRange.PQ: "smpte2084", VideoRange.HLG: "arib-std-b67"}
 
 
 def _tone_map(video_range: VideoRange) -> str:
-    """Return the encoder's own filters."""
+    """Return the filters by which headend maps tones."""
     source = ffmpeg_python.input("-").filter(
         "setparams", color_primaries="bt2020", color_trc=TRANSFERS[video_range], colorspace="bt2020nc"
     )
@@ -303,13 +305,13 @@ def _tone_map(video_range: VideoRange) -> str:
 
 
 def _decoding(bench: _Bench) -> tuple[dict[str, float], float]:
-    """CPU seconds per million pixels by codec; megabytes per million pixels, maximum of all codecs."""
+    """Return CPU seconds per million pixels by codec, and megabytes per million pixels, the maximum of all codecs."""
     size = SIZES_PX[-1]
     pixels = size[0] * size[1] / MEGA
     seconds, memory = {}, []
     for codec, words in DECODED.items():
         path = bench.folder / f"{codec}.mkv"
-        ffmpeg(*bench.ready(size, "yuv420p10le"), *words, str(path))
+        ffmpeg(*bench.raw_input(size, "yuv420p10le"), *words, str(path))
         done = bench.run(f"decoding {codec}", "-threads", "1", "-i", str(path))
         seconds[codec] = done.cpu_s / bench.frames / pixels
         memory.append(done.peak_memory_bytes / MEGA / pixels)
@@ -354,7 +356,7 @@ def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
 
 
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
-    """Return a power law through two sizes."""
+    """Fit a power law to the costs of two sizes."""
     seconds, pixels, memory_mb = [], [], 0.0
     small, large = SIZES_PX
     fine = renditions.rendition(codec, large, Fraction(RATE))
@@ -365,7 +367,7 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
         (large, coarse),
     ):
         cpu_s, peak_bytes = _encoded(bench, rendition, effort, size)
-        reading = bench.bare(size, rendition.pixel_format)
+        reading = bench.reading(size, rendition.pixel_format)
         seconds.append(max(1e-6, cpu_s - reading.cpu_s) / bench.frames)
         pixels.append(size[0] * size[1] / MEGA)
         memory_mb = max(memory_mb, (peak_bytes - reading.peak_memory_bytes) / MEGA)
@@ -381,13 +383,13 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
 
 
 def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tuple[int, int]) -> tuple[float, int]:
-    """CPU seconds and peak memory of an encode, including both passes if there are two."""
+    """Return CPU seconds and peak memory of an encode, of both passes if there are two."""
     chosen = renditions.options(rendition, effort, 2 * RATE)
     log = ("-passlogfile", str(bench.folder / "pass")) if "pass" in chosen else ()
     runs = [
         bench.run(
             f"{rendition.codec} {effort} {size[1]} crf {rendition.crf:g}" + (f", pass {number}" if log else ""),
-            *bench.ready(size, rendition.pixel_format),
+            *bench.raw_input(size, rendition.pixel_format),
             *renditions.words({**chosen, "pass": number} if log else chosen),
             *log,
         )

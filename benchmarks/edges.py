@@ -31,12 +31,12 @@ from headend.core.track_index import TrackFacts
 TRACK = "avc-1080p-6000k-0123456789"
 SEGMENT_BYTES = 800 << 10
 MANIFEST_BYTES = 25_000
-COUNT = 160
-HOT = 16
+SEGMENTS = 160
+HOT_SEGMENTS = 16
 ROUNDS, QUICK_ROUNDS = 5, 2
 SECONDS, QUICK_SECONDS = 2, 1
 CONNECTIONS = 16
-CROWD = 1000
+CROWD_CLIENTS = 1000
 NGINX, HEADEND = "nginx proxy_cache", "headend edge"
 
 
@@ -65,7 +65,7 @@ class Report:
         rows: Costs.
         ratios: headend's cost relative to nginx's, by case.
         memory_bytes: Resident memory of the edge's process at the end.
-        crowd_requests: Upstream requests caused by `CROWD` clients that request one cold segment.
+        crowd_requests: Upstream requests caused by `CROWD_CLIENTS` clients that request one cold segment.
         decisions_differ: Number of decisions in the log that differ in an offline replay.
         decisions: Number of decisions in the log.
     """
@@ -84,10 +84,10 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
     with TemporaryDirectory(prefix="headend-edges-") as name, ExitStack() as held:
         folder = Path(name)
         publish(folder / "upstream")
-        upstream, log = held.enter_context(static(folder / "upstream", folder))
+        upstream, log = held.enter_context(serve_files(folder / "upstream", folder))
         edge = held.enter_context(headend(upstream.url, folder))
         servers = {NGINX: held.enter_context(proxy_cache(upstream.url, folder)), HEADEND: edge}
-        hot = [_path("film", number) for number in range(1, HOT + 1)]
+        hot = [_path("film", number) for number in range(1, HOT_SEGMENTS + 1)]
         rows = []
         asked = {**servers, BARE: held.enter_context(run_bare())}
         manifest = ["/film/multivariant.m3u8"]
@@ -103,7 +103,7 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
             for server in servers:
                 cold[server].append(_miss(servers[server], f"cold-{turn}"))
         rows += [Row("misses, per MiB", server, median(found[1:]), tuple(found[1:])) for server, found in cold.items()]
-        on_step(f"{CROWD} clients on a cold segment")
+        on_step(f"{CROWD_CLIENTS} clients on a cold segment")
         before = log.read_text().count(_path("crowd", 1))
         asyncio.run(_crowd(edge.url + _path("crowd", 1)))
         time.sleep(1.5)
@@ -134,7 +134,7 @@ def findings(report: Report) -> list[str]:
     return [
         *(f"{case}: {ratio:.2f} × nginx's CPU; target: {limits[case]:g}" for case, ratio in report.ratios.items()),
         f"memory of the process: {report.memory_bytes / 1e6:.0f} MB; target: 80 MB",
-        f"upstream requests for {CROWD} clients on one cold segment: {report.crowd_requests}",
+        f"upstream requests for {CROWD_CLIENTS} clients on one cold segment: {report.crowd_requests}",
         f"{report.decisions_differ} of {report.decisions:,} decisions differ in the offline replay",
     ]
 
@@ -162,7 +162,7 @@ def publish(root: Path) -> None:
         folder = root / title / "tracks" / TRACK
         folder.mkdir(parents=True)
         segments = []
-        for number in range(1, COUNT // (1 if title.startswith("cold") else 4) + 1):
+        for number in range(1, SEGMENTS // (1 if title.startswith("cold") else 4) + 1):
             body = random_bytes.randbytes(SEGMENT_BYTES + number)
             (folder / f"{number}.m4s").write_bytes(body)
             segments.append(
@@ -184,7 +184,7 @@ def publish(root: Path) -> None:
 
 
 @contextmanager
-def static(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
+def serve_files(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
     """Run the upstream server: nginx with files, and its access log."""
     log = folder / "upstream.log"
     config = f"""
@@ -234,15 +234,15 @@ def _path(title: str, number: int) -> str:
 
 
 def _load(server: Server, paths: Sequence[str], seconds: int, folder: Path) -> float:
-    """CPU microseconds per request."""
+    """Return CPU microseconds per request."""
     before = sum(server.cpu_s().values())
     load = run_wrk(server.url, paths, headers={}, connections=CONNECTIONS, seconds=seconds, folder=folder)
     return (sum(server.cpu_s().values()) - before) / load.requests * 1e6
 
 
 def _miss(server: Server, title: str) -> float:
-    """CPU microseconds per MiB of segments that are not cached."""
-    paths = [_path(title, number) for number in range(1, COUNT + 1)]
+    """Return CPU microseconds per MiB of segments that are not cached."""
+    paths = [_path(title, number) for number in range(1, SEGMENTS + 1)]
     before = sum(server.cpu_s().values())
     size_bytes = asyncio.run(_fetch([server.url + path for path in paths]))
     time.sleep(0.2)
@@ -269,7 +269,7 @@ async def _crowd(url: str) -> None:
                 assert answer.status == 200
                 await answer.read()
 
-        await asyncio.gather(*(one() for _ in range(CROWD)))
+        await asyncio.gather(*(one() for _ in range(CROWD_CLIENTS)))
 
 
 def _resident(pid: int) -> int:

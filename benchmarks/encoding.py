@@ -1,7 +1,7 @@
 """Compares methods of encoding a ladder: headend, plain FFmpeg, shaka-streamer, and the minimum cost.
 
 All methods use the same master, rungs, frames, FFmpeg and encoder options. They alternate (A B C A B C ...), so that
-other load affects them alike; the results are medians of the rounds' ratios. CPU seconds include all processes.
+other load affects all of them equally; results are medians of the rounds' ratios. CPU seconds include all processes.
 """
 
 import os
@@ -22,8 +22,8 @@ from headend.core.process import Finished
 from ladders.ladder import RungRange, VideoRung
 
 HEADEND, LIMIT = "headend", "limit"
-APART, TOGETHER, SHAKA = "one FFmpeg per rendition", "one FFmpeg, all outputs", "shaka-streamer"
-TARGETS = {LIMIT: 1.05, TOGETHER: 0.85, APART: 0.40}
+PER_RENDITION, SINGLE_PROCESS, SHAKA = "one FFmpeg per rendition", "one FFmpeg, all outputs", "shaka-streamer"
+TARGETS = {LIMIT: 1.05, SINGLE_PROCESS: 0.85, PER_RENDITION: 0.40}
 """Maximum CPU seconds of headend relative to other methods."""
 WALL_TARGETS = {SHAKA: 0.90}
 MIXED_HEIGHTS = (720, 540, 360)
@@ -204,7 +204,7 @@ class Setup:
 
 CASES = {
     "prores": Setup("ProRes 1080p, 6 × H.264", Mezzanine.PRORES, (1920, 1080), 96, _six_avc, 3),
-    # Longer chunks, because frames between a key frame and the start of a chunk are decoded in vain.
+    # Longer chunks, because frames between a key frame and the start of a chunk are decoded and dropped.
     "h264": Setup(
         "H.264 1080p at 48 Mb/s, 6 × H.264", Mezzanine.H264, (1920, 1080), 192, partial(_six_avc, chunk_s=4), 2
     ),
@@ -226,10 +226,10 @@ def _case(
     left_out = {} if peer else {SHAKA: why}
     load_before = os.getloadavg()[0]
     with TemporaryDirectory(dir=folder) as ready_folder:
-        ready = ways.ready_frames(job, Path(ready_folder))
+        ready = ways.write_raw_frames(job, Path(ready_folder))
 
         def limit(scratch: Path) -> Finished:
-            decoded, encoded = ways.decode(job), ways.encode_ready(job, ready, scratch)
+            decoded, encoded = ways.decode(job), ways.encode_raw_frames(job, ready, scratch)
             return Finished(
                 cpu_s=decoded.cpu_s + encoded.cpu_s,
                 wall_s=decoded.wall_s + encoded.wall_s,
@@ -237,23 +237,23 @@ def _case(
                 stderr="",
             )
 
-        contest: dict[str, Callable[[Path], Finished]] = {
+        methods: dict[str, Callable[[Path], Finished]] = {
             LIMIT: limit,
             HEADEND: lambda scratch: ways.headend(job, scratch, slots),
-            TOGETHER: lambda scratch: ways.together(job, scratch),
-            APART: lambda scratch: ways.apart(job, scratch, slots),
+            SINGLE_PROCESS: lambda scratch: ways.single_process(job, scratch),
+            PER_RENDITION: lambda scratch: ways.process_per_rendition(job, scratch, slots),
         }
         if peer:
-            contest[SHAKA] = lambda scratch: shaka.stream(
+            methods[SHAKA] = lambda scratch: shaka.stream(
                 peer, job.path, job.renditions, job.encoder_options, ways.GOP_S, scratch
             )
-        runs: dict[str, list[tuple[Finished, int]]] = {way: [] for way in contest}
+        runs: dict[str, list[tuple[Finished, int]]] = {way: [] for way in methods}
         for number in range(rounds):
-            for way, act in contest.items():
+            for way, encode in methods.items():
                 on_step(f"{name}: round {number + 1} of {rounds}, {way}")
                 with TemporaryDirectory(dir=folder) as scratch:
                     try:
-                        done = act(Path(scratch))
+                        done = encode(Path(scratch))
                     except HeadendError as error:
                         if way != SHAKA:
                             raise

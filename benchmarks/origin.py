@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from benchmarks import charts
 from benchmarks.load import Load, run_wrk
-from benchmarks.origin_titles import SEGMENTS, STALLED, copies, publish, varied, with_tokens
+from benchmarks.origin_titles import SEGMENTS, STALLED, make_copies, publish, with_cmcd_reports, with_tokens
 from benchmarks.servers import BARE, Server, run_bare, run_nginx, run_program
 from headend.core import layout
 from headend.core.access.tokens import Use, make_key, read_keys
@@ -45,8 +45,8 @@ STALLED_CACHE = 32 << 20
 SPILL_S = 6.0
 SETTLED_S = 60.0
 """Timeout for the origin to read all of these segments."""
-NOTHING_KEPT = 1
-"""A memory limit with which each request reads the store."""
+NO_CACHE_BYTES = 1
+"""A memory limit so low that each request reads the store."""
 MIB = 1 << 20
 TITLES, QUICK_TITLES = 200, 5
 """Number of hot titles, each of two hours and 77 renditions."""
@@ -252,7 +252,7 @@ class _Plant:
             case "headend, S3, disk cache":
                 return headend(bucket, "--disk-cache", str(self.folder / "disk"), environment=self.environment)
             case "cold":
-                return headend(bucket, "--memory", str(NOTHING_KEPT), environment=self.environment)
+                return headend(bucket, "--memory", str(NO_CACHE_BYTES), environment=self.environment)
             case "headend, tokens":
                 return headend(root, keys=self._keys)
             case "headend, two workers":
@@ -294,13 +294,13 @@ def _cases(plant: _Plant, part: str) -> tuple[Case, ...]:
     many: tuple[str, ...] = ()
     if part == "titles":
         title = paths.segments[0].split("/")[1]
-        many = tuple(copies(root, title, QUICK_TITLES if plant.quick else TITLES, TRACKS_EACH))
+        many = tuple(make_copies(root, title, QUICK_TITLES if plant.quick else TITLES, TRACKS_EACH))
     return (
         Case("segments", "segments", paths.segments, (*everyone, S3_DISK)),
         Case("segments", "segments from cold pages", paths.stalled, (NGINX, HEADEND), before=partial(evict, root)),
         Case("manifests", "manifests", paths.manifests, everyone),
         Case("manifests", "304s", paths.manifests[:1], (NGINX, BARE, HEADEND, S3), _etag),
-        Case("manifests", "manifests, varied requests", varied(paths.manifests), (NGINX, BARE, HEADEND)),
+        Case("manifests", "manifests, varied requests", with_cmcd_reports(paths.manifests), (NGINX, BARE, HEADEND)),
         Case("manifests", "playlists", paths.manifests[:1], (HEADEND, TOKENS)),
         Case("titles", "segments of many titles", many, (NGINX, HEADEND, TOKENS)),
         Case("cold", "cold segments", paths.segments, ("cold",), connections=COLD_CONNECTIONS),
@@ -356,7 +356,7 @@ def targets(report: Report) -> tuple[Target, ...]:
     found = [
         # Files in S3 are served from memory, where sendfile uses smaller pages.
         Target(
-            f"{case}: CPU of {server}, nginx = 1",
+            f"{case}: CPU of {server} relative to nginx",
             used / cost[case, NGINX],
             1.5 if (case, server) == ("segments", S3) else limits[case],
         )
@@ -364,7 +364,7 @@ def targets(report: Report) -> tuple[Target, ...]:
         if case in limits and server not in (NGINX, TOKENS, BARE)
     ]
     found += [
-        Target(f"{case}: CPU µs of tokens beyond open", cost[case, TOKENS] - cost[case, HEADEND], 10.0)
+        Target(f"{case}: additional CPU µs with tokens", cost[case, TOKENS] - cost[case, HEADEND], 10.0)
         for case in ("playlists", "segments of many titles")
         if (case, TOKENS) in cost
     ]
@@ -377,19 +377,20 @@ def targets(report: Report) -> tuple[Target, ...]:
     if report.starts is not None:
         opened_s, empty_s = report.starts.opened_s, report.starts.empty_s
         found.append(Target(f"{MANY_TITLES:,} titles: seconds until the port is open", opened_s, 1.0))
-        found.append(Target("the same beyond an empty store", max(0.0, opened_s - empty_s), 0.1))
-        found.append(Target("CPU seconds until then, with an empty store", report.starts.cpu_s, 1.0))
+        more_s = max(0.0, opened_s - empty_s)
+        found.append(Target(f"{MANY_TITLES:,} titles: seconds more than with an empty store", more_s, 0.1))
+        found.append(Target("empty store: CPU seconds until the port is open", report.starts.cpu_s, 1.0))
     if report.many_bytes is not None:
         found.append(Target("many titles with tokens: MB beyond --memory", report.many_bytes / 1e6 - MEMORY_MB, 0.0))
     if report.largest_share is not None:
         # The capacity of both workers is reached when the busier one is saturated.
         gain = cost["many clients", HEADEND] / cost["many clients", HEADEND + TWO] / report.largest_share
-        found.append(Target("capacity of two workers, one = 1", gain, 1.8, at_least=True))
+        found.append(Target("capacity of two workers relative to one", gain, 1.8, at_least=True))
     return tuple(found)
 
 
 def opening_s(root: Path) -> tuple[float, float]:
-    """Wall and CPU seconds until ``headend serve`` opens its port."""
+    """Return wall and CPU seconds until ``headend serve`` opens its port."""
     started_s = time.monotonic()
     with headend(str(root)) as server:
         return time.monotonic() - started_s, sum(server.cpu_s().values())
@@ -451,7 +452,7 @@ def _etag(url: str, path: str) -> dict[str, str]:
 
 
 def _run(server: Server, case: Case, seconds: int, folder: Path) -> tuple[Load, dict[int, float]]:
-    """Run a load test; returns its result, and the CPU seconds of each server process."""
+    """Run a load test; return its result, and the CPU seconds of each server process."""
     headers = case.headers(server.url, case.paths[0])
     before = server.cpu_s()
     load = run_wrk(
@@ -478,7 +479,7 @@ def _row(case: str, server: str, runs: Sequence[tuple[Load, float]]) -> Row:
 
 
 def _stall(server: Server, paths: Sequence[str]) -> int:
-    """Memory beyond the cache's limit that clients cost which request different segments and don't read."""
+    """Request segments with one client each that never reads, and return the memory used beyond the cache's limit."""
     place = server.url.removeprefix("http://")
     host, _, port = place.partition(":")
     with urlopen(server.url + paths[0]) as answer:

@@ -80,7 +80,7 @@ def publish(store: Store, hours: float) -> Paths:
     return Paths(*(tuple(key.removeprefix(layout.TITLES) for key in keys) for keys in (segments, stalled, listed)))
 
 
-def copies(root: Path, title: str, count: int, segments: int) -> list[str]:
+def make_copies(root: Path, title: str, count: int, segments: int) -> list[str]:
     """Make more titles from the same files, with hard links; returns paths of some segments of all copies."""
     found = []
     first = root / layout.title_path(title)
@@ -104,7 +104,7 @@ def with_tokens(paths: Iterable[str], keys: Keyring) -> tuple[str, ...]:
     return tuple(f"/t/{tokens[path.split('/')[1]]}{path}" for path in paths)
 
 
-def varied(paths: Sequence[str]) -> tuple[str, ...]:
+def with_cmcd_reports(paths: Sequence[str]) -> tuple[str, ...]:
     """Return the same paths with different CMCD reports, as players send them."""
     return tuple(
         f"{path}?CMCD=bl%3D{100 * number}%2Cbr%3D6000%2Cot%3Dv%2Cmtp%3D{25_000 + number}%2Csid%3D%22session-{number}%22"

@@ -50,7 +50,7 @@ OVERHEAD_GOAL = 0.01
 SAMPLE_GOALS_US = {"avc": 25, "hevc": 25, "vp9": 25, "av1": 50, "aac": 10, "opus": 10, "ac3": 10, "eac3": 10}
 RATE_GOAL_BYTES = 100e6
 """Minimum rate at which a core encrypts a clear title, for renditions of at least 2 Mb/s."""
-LEAST_BPS = 2_000_000
+MIN_BPS = 2_000_000
 LOAD_S, QUICK_LOAD_S = 4, 1
 """Duration of a load test in seconds."""
 LICENCE_GOAL = 1000
@@ -297,7 +297,7 @@ def _whole(master: Path, folder: Path) -> Whole:
     pipeline.submit(_request(master, settings, None, LARGE_RUNGS), run=_run)
     store = open_store(settings)
     clear = current_presentation(store, TITLE)
-    large = [track for track in clear.video if track.average_bps >= LEAST_BPS]
+    large = [track for track in clear.video if track.average_bps >= MIN_BPS]
     large = large or [max(clear.video, key=lambda track: track.average_bps)]
     key = ContentKey(key_names(TITLE, Scheme.CBCS)[2], bytes(range(16)))
     spent_s = []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import charts, clips, encoding, shaka, vmaf, ways
 from benchmarks.clips import FRAME_RATE, Mezzanine
-from benchmarks.encoding import HEADEND, SHAKA, TOGETHER
+from benchmarks.encoding import HEADEND, SHAKA, SINGLE_PROCESS
 from encoder import measuring, sampling
 from encoder.measuring import Shown, file_picture
 from encoder.picture.colour import bit_depth_of
@@ -42,12 +42,12 @@ SCORE_EVERY = vmaf.SCORE_EVERY
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """Maximum loss of VMAF by the cascade, by chunks on average, and by chunks in the worst second at a join; and maximum
 relative difference in size between a chunked and a whole film."""
-TOGETHER_TARGET, FULL_TARGET, SAMPLED_TARGET = 0.5, 0.5, 0.06
+PER_PROCESS_TARGET, FULL_TARGET, SAMPLED_TARGET = 0.5, 0.5, 0.06
 """Maximum cost of measuring: several renditions in one process relative to one process each; all segments, and a tenth
 of them, relative to encoding."""
 MEASURED_SIZE_PX = (1920, 1080)
 MEASURED_FRAMES, QUICK_MEASURED_FRAMES = 96, 24
-MEASURED_TOGETHER = 8
+RENDITIONS_PER_PROCESS = 8
 PARTS = ("ladder", "cascade", "joins", "measuring")
 
 
@@ -94,7 +94,7 @@ class Ladder:
     left_out: dict[str, str]
 
     def gain(self, way: str) -> tuple[float, float] | None:
-        """Mean difference between headend's rungs and another method's: in VMAF, and in bytes as a share.
+        """Return the mean difference between headend's rungs and another method's: in VMAF, and in bytes as a share.
 
         Args:
             way: The other method.
@@ -180,8 +180,8 @@ class Measuring:
         renditions: Number of renditions.
         frames: Frames of the master.
         encoded_s: Encoding all renditions.
-        together_s: Measuring all renditions, up to `MEASURED_TOGETHER` per process.
-        apart_s: Measuring the first `MEASURED_TOGETHER` renditions in one process each.
+        together_s: Measuring all renditions, up to `RENDITIONS_PER_PROCESS` per process.
+        apart_s: Measuring the first `RENDITIONS_PER_PROCESS` renditions in one process each.
         together_of_those_s: Measuring these renditions in a single process.
     """
 
@@ -212,7 +212,7 @@ class Measuring:
     def met(self) -> bool:
         """Whether all targets are reached."""
         cheap = self.full <= FULL_TARGET and self.sampled <= SAMPLED_TARGET
-        return cheap and self.share_of_apart <= TOGETHER_TARGET
+        return cheap and self.share_of_apart <= PER_PROCESS_TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +291,11 @@ def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
             measured = measuring.measure(file_picture(master), chosen, HD, frames, every=every, miniatures=True)
             return measured.cpu_s
 
-        on_step("measuring: together")
-        costs = [cost(shown[at : at + MEASURED_TOGETHER]) for at in range(0, len(shown), MEASURED_TOGETHER)]
-        on_step("measuring: apart")
-        apart = sum(cost([one]) for one in shown[:MEASURED_TOGETHER])
-    return Measuring(Effort.STANDARD, len(shown), frames, encoded.cpu_s, sum(costs), apart, costs[0])
+        on_step("measuring: several renditions per process")
+        costs = [cost(shown[at : at + RENDITIONS_PER_PROCESS]) for at in range(0, len(shown), RENDITIONS_PER_PROCESS)]
+        on_step("measuring: one rendition per process")
+        apart_s = sum(cost([one]) for one in shown[:RENDITIONS_PER_PROCESS])
+    return Measuring(Effort.STANDARD, len(shown), frames, encoded.cpu_s, sum(costs), apart_s, costs[0])
 
 
 # --- the ladder ---------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         on_step(f"{name}: making the master")
         job = setup.prepare(folder, quick=quick)
         frames = job.plan.grid.frame_count
-        folders = {way: folder / str(number) for number, way in enumerate((HEADEND, TOGETHER, SHAKA))}
+        folders = {way: folder / str(number) for number, way in enumerate((HEADEND, SINGLE_PROCESS, SHAKA))}
         for each in folders.values():
             each.mkdir()
         on_step(f"{name}: encoding")
@@ -320,8 +320,8 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         outputs: dict[str, Mapping[str, Sequence[Path]]] = {
             HEADEND: {r.id: [folders[HEADEND] / str(n) / f"{r.id}.mp4" for n in chunks] for r in job.renditions}
         }
-        ways.together(job, folders[TOGETHER])
-        outputs[TOGETHER] = {r.id: [folders[TOGETHER] / f"{r.id}.mp4"] for r in job.renditions}
+        ways.single_process(job, folders[SINGLE_PROCESS])
+        outputs[SINGLE_PROCESS] = {r.id: [folders[SINGLE_PROCESS] / f"{r.id}.mp4"] for r in job.renditions}
         left_out = {} if peer else {SHAKA: why}
         if peer:
             try:
@@ -333,7 +333,7 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         for rendition in job.renditions:
             on_step(f"{name}: scoring {rendition.id}")
             results = {
-                way: _judge(paths[rendition.id], job.path, setup.shown_px, frames)[0] for way, paths in outputs.items()
+                way: _score(paths[rendition.id], job.path, setup.shown_px, frames)[0] for way, paths in outputs.items()
             }
             rungs.append(Rung(rendition.id, results))
     return Ladder(setup.name, frames, tuple(rungs), left_out)
@@ -351,9 +351,9 @@ def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator
         together = plan()
 
         def score(job: ways.Job) -> dict[str, float]:
-            """VMAF of the encoders' input, by the id of one rendition per size."""
+            """Return the VMAF of the encoders' input, by the id of one rendition per size."""
             with TemporaryDirectory(dir=folder) as ready_folder:
-                ready = ways.ready_frames(job, Path(ready_folder))
+                ready = ways.write_raw_frames(job, Path(ready_folder))
                 return {
                     r.id: mean(
                         vmaf.scores(
@@ -401,8 +401,8 @@ def _joins(film_s: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterato
             on_step(f"scoring {rendition.id}")
             name = f"{rendition.id}.mp4"
             paths = [folder / "chunked" / str(chunk.number) / name for chunk in chunks]
-            parts, part_scores = _judge(paths, film, JOINS_SIZE_PX, frames)
-            one, one_scores = _judge([folder / "whole" / "0" / name], film, JOINS_SIZE_PX, frames)
+            parts, part_scores = _score(paths, film, JOINS_SIZE_PX, frames)
+            one, one_scores = _score([folder / "whole" / "0" / name], film, JOINS_SIZE_PX, frames)
             half = FRAME_RATE // 2
             around = [
                 slice((c.first_frame - half) // SCORE_EVERY, (c.first_frame + half) // SCORE_EVERY) for c in chunks[1:]
@@ -423,7 +423,7 @@ def _one_of_each_codec() -> Callable[[VideoRung], bool]:
     return wanted
 
 
-def _judge(paths: Sequence[Path], master: Path, size_px: tuple[int, int], frames: int) -> tuple[Result, list[float]]:
+def _score(paths: Sequence[Path], master: Path, size_px: tuple[int, int], frames: int) -> tuple[Result, list[float]]:
     shown = [vmaf.file_input(path) for path in paths]
     scores = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=SCORE_EVERY)
     return Result(sum(path.stat().st_size for path in paths), mean(scores)), scores
@@ -443,7 +443,7 @@ def draw(report: Report, path: Path) -> None:
         drawings[ladder.name] = partial(_draw_ladder, ladder)
     for chunk_s in dict.fromkeys(row.chunk_s for row in report.joins):
         rows = [row for row in report.joins if row.chunk_s == chunk_s]
-        drawings[f"what chunks of {chunk_s} s take"] = partial(_draw_joins, rows)
+        drawings[f"losses by chunks of {chunk_s} s"] = partial(_draw_joins, rows)
     if not drawings:
         return
     with charts.panels(path, list(drawings), f"Quality, {report.effort} effort") as axes:
@@ -453,7 +453,7 @@ def draw(report: Report, path: Path) -> None:
 
 def _draw_ladder(ladder: Ladder, axis: "Axes") -> None:
     """Draw the differences between headend's rungs and each other method's."""
-    for way, filled in ((TOGETHER, True), (SHAKA, False)):
+    for way, filled in ((SINGLE_PROCESS, True), (SHAKA, False)):
         pairs = {r.rendition: (r.results[HEADEND], r.results[way]) for r in ladder.rungs if way in r.results}
         vmaf_more = [our.vmaf - its.vmaf for our, its in pairs.values()]
         percent_more = [100 * (our.bytes / its.bytes - 1) for our, its in pairs.values()]
@@ -468,7 +468,7 @@ def _draw_ladder(ladder: Ladder, axis: "Axes") -> None:
     axis.axvline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
     axis.invert_yaxis()
     axis.tick_params(axis="y", labelsize=8)
-    axis.set_xlabel("headend's minus the other's")
+    axis.set_xlabel("headend minus the other method")
     axis.legend(frameon=False, fontsize=7)
 
 
@@ -478,6 +478,6 @@ def _draw_joins(rows: Sequence[Joined], axis: "Axes") -> None:
     axis.plot(names, [row.join_loss for row in rows], "s", color=charts.BOUND, label="at joins, VMAF")
     axis.plot(names, [100 * row.growth for row in rows], "^", color=charts.OTHERS, label="size, %")
     axis.axhline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
-    axis.set_ylabel("lost")
+    axis.set_ylabel("loss")
     axis.margins(x=0.15)
     axis.legend(frameon=False, fontsize=8)

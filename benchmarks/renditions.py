@@ -53,7 +53,7 @@ def rendition(codec: Codec, size_px: tuple[int, int], frame_rate: Fraction, crf:
 
 
 def options(rendition: VideoRendition, effort: Effort, gop_frames: int) -> Options:
-    """headend's encoder options for a rendition."""
+    """Return headend's encoder options for a rendition."""
     return VIDEO[rendition.codec](rendition, Style(effort, gop_frames, COLOUR))
 
 

@@ -37,7 +37,7 @@ class Server:
         return [self.pid, *map(int, children)]
 
     def cpu_s(self) -> dict[int, float]:
-        """User and system CPU seconds of each process so far."""
+        """Return user and system CPU seconds of each process so far."""
         tick = os.sysconf("SC_CLK_TCK")
         used = {}
         for pid in self.pids():
@@ -46,12 +46,12 @@ class Server:
         return used
 
     def own_bytes(self) -> int:
-        """Private memory of its processes."""
+        """Return the private memory of its processes."""
         status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
         return sum(int(found) << 10 for found in re.findall(r"^RssAnon:\s+([0-9]+) kB$", status, re.M))
 
     def memory_bytes(self) -> int:
-        """Private memory of its processes, plus all shared memory and socket buffers of this machine.
+        """Return the private memory of its processes, plus all shared memory and socket buffers of this machine.
 
         The server's memory files and socket buffers belong to no process, so they can't be counted separately.
         """

@@ -36,6 +36,18 @@ SABRE_US_PER_SEGMENT = 0.146e6 / 199
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
+    """Speed of a policy's kernel, compared with libcachesim on the same requests.
+
+    Attributes:
+        policy: Name of the policy.
+        requests: Number of requests.
+        cpu_s: CPU seconds of the kernel.
+        peer_cpu_s: CPU seconds of libcachesim.
+        misses: Misses of the kernel.
+        peer_misses: Misses of libcachesim.
+        target: Minimum of ``ratio``.
+    """
+
     policy: str
     requests: int
     cpu_s: float
@@ -46,15 +58,30 @@ class Kernel:
 
     @property
     def ratio(self) -> float:
+        """Speed relative to libcachesim."""
         return self.peer_cpu_s / self.cpu_s
 
     @property
     def met(self) -> bool:
+        """Whether the target is reached."""
         return self.ratio >= self.target
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
+    """Speed of a part of the simulation.
+
+    Attributes:
+        what: What is counted.
+        count: Number of requests, segments or runs.
+        cpu_s: CPU seconds.
+        wall_s: Wall seconds.
+        peak_bytes: Peak memory; 0 if not measured.
+        target: The target, for people.
+        met: Whether it is reached.
+        finding: The result in a sentence.
+    """
+
     what: str
     count: int
     cpu_s: float
@@ -67,6 +94,17 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
+    """Result of a way to fill an edge; intervals are halves of 95 % intervals.
+
+    Attributes:
+        way: Name of the alternative.
+        byte_hit: Byte hit ratio.
+        byte_hit_interval: Its interval.
+        p95: 95th percentile of transit, relative to that of the best reactive policy.
+        p95_interval: Its interval.
+        fill_of_misses: Bytes of fill over transit, divided by bytes of misses.
+    """
+
     way: str
     byte_hit: float
     byte_hit_interval: float
@@ -77,6 +115,15 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Churn:
+    """Ways to fill an edge, compared at one speed at which popularity changes.
+
+    Attributes:
+        name: Key of `CHURN`.
+        best: The reactive policy with the highest byte hit ratio.
+        ways: The results.
+        finding: The result in a sentence.
+    """
+
     name: str
     best: str
     ways: tuple[Filled, ...]
@@ -85,6 +132,14 @@ class Churn:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """Result of the benchmark; parts that did not run are empty.
+
+    Attributes:
+        kernels: Speed of the policies' kernels.
+        speeds: Speeds by part.
+        fill: Planned fill, by churn.
+    """
+
     kernels: tuple[Kernel, ...] = ()
     speeds: dict[str, Speed] = field(default_factory=dict)
     fill: tuple[Churn, ...] = ()
@@ -173,7 +228,7 @@ def _cpu(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, A
 
 
 def sessions_in_order(sessions: int, titles: int = 1100, segments: int = 850) -> tuple[Any, Any]:
-    """Requests of many concurrent sessions that play titles in order, and the size of each object."""
+    """Return the requests of many concurrent sessions that play titles in order, and the size of each object."""
     numbers = np.arange(sessions)
     weights = np.cumsum((np.arange(titles) + 10.0) ** -0.9)
     title = np.searchsorted(weights, uniform(41, numbers) * weights[-1])
@@ -326,7 +381,7 @@ lru = {{ edge.policy = "lru" }}
 """
 """A typical study for `headend simulate`; each run takes about fifteen seconds."""
 TURNS = (2, 1, 1, 2)
-"""Number of workers of each measurement; alternates, so that other load affects both alike."""
+"""Number of workers of each measurement; alternates, so that other load affects both equally."""
 
 
 def _workers(quick: bool, on_step: Callable[[str], object]) -> Speed:
@@ -409,7 +464,7 @@ def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], obj
     rows = []
     for name in ways:
         hit, half = results.mean(name, "byte_hit_ratio")
-        p95, wide = _against(results, name, best, "transit_p95_mbps")
+        p95, wide = _relative_to(results, name, best, "transit_p95_mbps")
         share = results.mean(name, "fill_share_of_misses")[0]
         rows.append(Filled("slru" if name == BASE else name, hit, half, p95, wide, share))
     finding = ""
@@ -426,7 +481,7 @@ def _fill_of(churn: str, ways: dict[str, Scenario], on_step: Callable[[str], obj
     return Churn(churn, "slru" if best == BASE else best, tuple(rows), finding)
 
 
-def _against(results: Results, name: str, best: str, key: str) -> tuple[float, float]:
+def _relative_to(results: Results, name: str, best: str, key: str) -> tuple[float, float]:
     """Return a metric relative to the best reactive policy: mean of the ratios by seed, and half of its 95 % interval.
 
     Runs with the same seed have the same viewers, so their ratio varies much less between seeds than the metric.

@@ -17,12 +17,12 @@ SCORE_EVERY = measuring.spacing(GOP_FRAMES)
 
 
 def raw_input(path: Path, size_px: tuple[int, int], pixel_format: str) -> list[str]:
-    """Input options of raw frames."""
+    """Return the input options of raw frames."""
     return list(measuring.raw_picture(path, size_px, pixel_format).parts[0])
 
 
 def file_input(path: Path) -> list[str]:
-    """Input options of a file with a header."""
+    """Return the input options of a file with a header."""
     return ["-i", str(path)]
 
 

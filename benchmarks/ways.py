@@ -117,11 +117,11 @@ def job_for(
 
 
 def headend(job: Job, folder: Path, slots: int) -> Finished:
-    """headend's encoder: chunks in parallel on all slots, without a cluster or a store.
+    """Encode with headend: chunks in parallel on all slots, without a cluster or a store.
 
     Chunk n writes its renditions to the folder n.
     """
-    return _side_by_side([partial(headend_task, job, task, folder) for task in job.plan.tasks], slots)
+    return _run_in_parallel([partial(headend_task, job, task, folder) for task in job.plan.tasks], slots)
 
 
 def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
@@ -133,17 +133,17 @@ def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
     )
 
 
-def apart(job: Job, folder: Path, slots: int) -> Finished:
+def process_per_rendition(job: Job, folder: Path, slots: int) -> Finished:
     """Encode with one FFmpeg process per rendition; each decodes and scales separately."""
-    return _side_by_side([partial(_from_master, job, [r], folder) for r in job.renditions], slots)
+    return _run_in_parallel([partial(_from_master, job, [r], folder) for r in job.renditions], slots)
 
 
-def together(job: Job, folder: Path) -> Finished:
+def single_process(job: Job, folder: Path) -> Finished:
     """Encode with one FFmpeg process: it decodes once, and scales each rendition from the master."""
     return _from_master(job, job.renditions, folder)
 
 
-def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
+def write_raw_frames(job: Job, folder: Path) -> dict[str, Path]:
     """Write the frames that headend's encoders get to raw files, by rendition id."""
     paths = {r.id: folder / f"{r.width_px}x{r.height_px}-{r.pixel_format}-{r.rate_divisor}.yuv" for r in job.renditions}
     users = {path: next(id for id in paths if paths[id] == path) for path in paths.values()}
@@ -170,7 +170,7 @@ def decode(job: Job) -> Finished:
     return ffmpeg("-threads", "1", "-i", str(job.path), "-map", "0:v", "-f", "null", "-")
 
 
-def encode_ready(job: Job, ready: dict[str, Path], folder: Path) -> Finished:
+def encode_raw_frames(job: Job, ready: dict[str, Path], folder: Path) -> Finished:
     """Encode ready frames; together with `decode`, this is the minimum cost of any method."""
     inputs = list(dict.fromkeys(ready.values()))
     by_path = {ready[r.id]: r for r in job.renditions}
@@ -196,7 +196,7 @@ def _scale(rendition: VideoRendition) -> list[str]:
     return ["-vf", f"scale={size}:flags=bicubic:out_range=tv,format={rendition.pixel_format},setsar=1"]
 
 
-def _side_by_side(acts: Sequence[Callable[[], Finished]], slots: int) -> Finished:
+def _run_in_parallel(acts: Sequence[Callable[[], Finished]], slots: int) -> Finished:
     started = time.monotonic()
     with ThreadPoolExecutor(slots) as pool:
         done = list(pool.map(lambda act: act(), acts))

@@ -39,11 +39,11 @@ def test_headend_encodes_each_chunk_as_one_task(job: ways.Job, tmp_path: Path) -
 
 
 def test_peers_encode_every_frame_into_every_rendition(job: ways.Job, tmp_path: Path) -> None:
-    ready = ways.ready_frames(job, tmp_path)
+    ready = ways.write_raw_frames(job, tmp_path)
     for name, way in {
-        "together": lambda to: ways.together(job, to),
-        "apart": lambda to: ways.apart(job, to, 2),
-        "ready": lambda to: ways.encode_ready(job, ready, to),
+        "together": lambda to: ways.single_process(job, to),
+        "apart": lambda to: ways.process_per_rendition(job, to, 2),
+        "ready": lambda to: ways.encode_raw_frames(job, ready, to),
     }.items():
         folder = tmp_path / name
         folder.mkdir()
