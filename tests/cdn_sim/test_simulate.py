@@ -204,4 +204,4 @@ def test_a_store_without_releases_is_refused(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "store").mkdir()
     (tmp_path / "mine.toml").write_text(SMALL.replace("[catalogue]", f'[catalogue]\nstore = "{tmp_path / "store"}"'))
     assert run(["simulate", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]) == 2
-    assert "has no release; publish a title, or leave the key out" in capsys.readouterr().err
+    assert "has no release; publish a title, or remove this key" in capsys.readouterr().err

@@ -338,7 +338,7 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
         with pytest.raises(ConfigError, match=message):
             edit(store, "film", wanted, keys=keys, run=run_tasks)
     publishing.move(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
-    with pytest.raises(ConfigError, match="is not encrypted: leave --keys out"):
+    with pytest.raises(ConfigError, match="is not encrypted: remove --keys"):
         edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
     publishing.move(open_store(store), "film", made.after.release, submitted_at=publishing.now())
     after = {info.key: info.etag for info in open_store(store).list("")}

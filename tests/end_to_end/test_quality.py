@@ -280,7 +280,7 @@ def test_measuring_needs_the_master(master: Path, tmp_path: Path, scheduler: str
     submit(request)
     copy.unlink()
 
-    with pytest.raises(MasterError, match="which quality is measured against"):
+    with pytest.raises(MasterError, match="quality is measured against the master"):
         assessing.assess(request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster)
 
 

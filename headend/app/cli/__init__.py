@@ -47,7 +47,7 @@ COMMANDS = {
     "analyse": "Show the ladder that fits a master, by trial encodes.",
     "plan": "Show what submit would do in an empty store, without doing it.",
     "titles": "List the published titles of a store, page by page.",
-    "show": "Show a title's renditions as they were measured.",
+    "show": "Show a title's renditions with their measured rates.",
     "quality": "Show the quality report of a release.",
     "verify": "Read a release back and check every byte of it.",
     "releases": "List the releases of a title.",
@@ -155,9 +155,9 @@ def run(args: Sequence[str]) -> int:
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return Status.WRONG_USE
+        return Status.USAGE_ERROR
     except click.ClickException as error:
-        return _wrong_use(error)
+        return _usage_error(error)
     except click.Abort as error:
         return _interrupted(error.__cause__ or KeyboardInterrupt())
     except KeyboardInterrupt as error:
@@ -197,11 +197,11 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _wrong_use(error: click.ClickException) -> int:
+def _usage_error(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = program() + (context.command_path.removeprefix("headend") if context else "")
     _print_error(f"error: {error.format_message()} Try '{path} --help'.")
-    return Status.WRONG_USE
+    return Status.USAGE_ERROR
 
 
 def _interrupted(error: BaseException) -> int:

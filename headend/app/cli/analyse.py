@@ -147,7 +147,16 @@ def _rung_rows(codec: CodecAnalysis, analysis: Analysis) -> Iterator[tuple[str, 
         )
 
 
-_COLUMNS = ("codec", ">rungs", ">lowest", ">highest", ">VMAF", ">before", ">VMAF ", ">bits at equal VMAF")
+_COLUMNS = (
+    "codec",
+    ">rungs",
+    ">lowest",
+    ">highest",
+    ">VMAF",
+    ">highest of the ladder",
+    ">its VMAF",
+    ">bits at equal VMAF",
+)
 
 
 def _rows(analysis: Analysis) -> Sequence[Sequence[str | int]]:

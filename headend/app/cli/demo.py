@@ -104,7 +104,7 @@ def command(
     film = Path(options.absolute(master)) if master else find_clip()
     title = slug(film.stem) if master else CLIP_TITLE
     root = Path(options.absolute(folder or (S3_FOLDER if s3 else DEFAULT_STORE)))
-    say = console(stderr=True).print
+    report = console(stderr=True).print
     if times > 1:
         title = f"{title}-x{times}"
         film = _looped(film, times, root / MASTERS / f"{title}.mov")
@@ -112,21 +112,21 @@ def command(
         request = Request(
             url, title, loading.load("studio"), store, ClusterSettings(), EncodeSettings(effort=Effort.DRAFT)
         )
-        say(f"encoding {url} into {store.url}")
+        report(f"encoding {url} into {store.url}")
         with following(console(stderr=True)) as note:
             outcome = pipeline.submit(request, note)
         with checking() as on_progress:
             verdict = verifying.verify(open_store(store), title, outcome.presentation.release, on_progress)
-        say(verdict_line(verdict))
+        report(verdict_line(verdict))
         for finding in verdict.findings:
-            say(printable(f"{finding.object}: {finding.message}"))
+            report(printable(f"{finding.object}: {finding.message}"))
         if verdict.findings:
             return Status.FAULTY
         with serving.running(store) as address:
             played = [_play_hls(address, outcome.presentation), _play_dash(address, outcome.presentation)]
         for playback in played:
-            say(f"{playback.manifest}: {playback.frames:,} frames of {playback.rendition} decoded, none missing")
-        served = _through_edges(store, outcome.presentation, say) if with_edges else ()
+            report(f"{playback.manifest}: {playback.frames:,} frames of {playback.rendition} decoded, none missing")
+        served = _through_edges(store, outcome.presentation, report) if with_edges else ()
         if as_json:
             checked = {"objects": verdict.objects, "bytes": verdict.bytes, "frames": verdict.frames}
             document = {
@@ -140,14 +140,14 @@ def command(
             if served:
                 console().print(demo_edges.served_table(served))
         if keep_serving:
-            serving.serve(store, port=0, on_ready=lambda at: say(addresses(at, (title,)), "until Ctrl-C"))
+            serving.serve(store, port=0, on_ready=lambda at: report(addresses(at, (title,)), "until Ctrl-C"))
         else:
-            say(f"watch it: {serve_command(root / TITLES if s3 else root)}")
+            report(f"watch it: {serve_command(root / TITLES if s3 else root)}")
     return Status.DONE
 
 
 def _through_edges(
-    store: StoreSettings, presentation: Presentation, say: Callable[[str], object]
+    store: StoreSettings, presentation: Presentation, report: Callable[[str], object]
 ) -> tuple[demo_edges.Served, ...]:
     """Play a title through two providers' edges, in a browser if there is one."""
 
@@ -155,9 +155,9 @@ def _through_edges(
         _play_hls(url, presentation)
         _play_dash(url, presentation)
 
-    with demo_edges.browser(presentation.title, say) as play:
+    with demo_edges.browser(presentation.title, report) as play:
         player = "hls.js in Chromium" if play is not None else "FFmpeg"
-        say(f"two viewers of each of two providers watch it through edges, by {player}")
+        report(f"two viewers of each of two providers watch it through edges, by {player}")
         try:
             return demo_edges.play_through(store, play or by_ffmpeg)
         except TimeoutError as error:

@@ -30,7 +30,7 @@ PLAY_S = 120.0
 """How long playback may take beyond the film's length before it counts as failed."""
 
 # Starts the film, a long one at a higher speed; returns whether it has ended.
-_GO_ON = """() => {
+_KEEP_PLAYING = """() => {
   const film = document.querySelector('video');
   film.muted = true;
   if (film.duration) film.playbackRate = Math.min(16, Math.max(1, film.duration / 20));
@@ -113,12 +113,12 @@ def served_table(served: tuple[Served, ...]) -> Table:
 
 
 @contextmanager
-def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
+def browser(title: str, report: Callable[[str], object]) -> Iterator[Play | None]:
     """Start an installed Chromium that plays the watch page with hls.js; yield None if there is none.
 
     Args:
         title: The title to play.
-        say: Called with the reason if there is none.
+        report: Called with the reason if there is none.
     """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     hls = next(player for player in PLAYERS if player.name == "hls")
@@ -127,14 +127,14 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
     except ImportError:
         path = None
     if path is None or not fetch.is_fetched(pages.VENDOR, hls):
-        say("Chromium, playwright or hls.js is not installed, so FFmpeg plays instead")
+        report("Chromium, playwright or hls.js is not installed, so FFmpeg plays instead")
         yield None
         return
     with sync_playwright() as driver:
         try:
             opened = driver.chromium.launch(executable_path=path, args=list(FLAGS))
         except Error as error:
-            say(f"Chromium does not start, so FFmpeg plays instead: {str(error).splitlines()[0]}")
+            report(f"Chromium does not start, so FFmpeg plays instead: {str(error).splitlines()[0]}")
             yield None
             return
 
@@ -142,7 +142,7 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
             page = opened.new_page()
             page.goto(f"{url}/watch/{title}?player=hls&manifest=hls")
             deadline = time.monotonic() + PLAY_S
-            while not page.evaluate(_GO_ON):
+            while not page.evaluate(_KEEP_PLAYING):
                 if time.monotonic() > deadline + page.evaluate("document.querySelector('video').duration || 0"):
                     raise TimeoutError(page.inner_text("#trouble") or "the film does not reach its end")
                 page.wait_for_timeout(200)

@@ -67,7 +67,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     multiple=True,
     metavar="TRACK:LANG:ROLE:NAME",
     callback=_labels,
-    help="Change the labels of the track's programme; empty fields keep theirs. Repeatable.",
+    help="Change the labels of the track's programme; empty fields keep the current label. Repeatable.",
 )
 @click.option(
     "--default", "defaults", multiple=True, metavar="TRACK", help="Video or audio track that players start with."
@@ -110,7 +110,7 @@ def command(
     if wanted == editing.Edit():
         raise ConfigError("no change is given: see 'headend edit --help'")
     if keys is not None and not audio:
-        raise ConfigError("--keys is for adding sound to an encrypted title: add --add-audio, or leave it out")
+        raise ConfigError("--keys is for adding sound to an encrypted title: add --add-audio, or remove --keys")
     if not dry_run:
         ask(f"Publish {title!r} {editing.describe(wanted)}?", yes=yes)
     with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:

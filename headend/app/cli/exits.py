@@ -18,7 +18,7 @@ class Status(IntEnum):
 
     DONE = 0
     FAULTY = 1
-    WRONG_USE = 2
+    USAGE_ERROR = 2
     MASTER = 3
     ENCODING = 4
     STORAGE = 5
@@ -31,7 +31,7 @@ class Status(IntEnum):
 MEANING = {
     Status.DONE: "done",
     Status.FAULTY: "a check failed: verify, replay, keys check or doctor",
-    Status.WRONG_USE: "wrong use, such as an unknown option, ladder or title",
+    Status.USAGE_ERROR: "usage error, such as an unknown option, ladder or title",
     Status.MASTER: "the master can't be used",
     Status.ENCODING: "encoding or packaging failed",
     Status.STORAGE: "the store can't be reached, or reading or writing it failed",
@@ -42,7 +42,7 @@ MEANING = {
 }
 
 _BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (
-    (ConfigError, Status.WRONG_USE),
+    (ConfigError, Status.USAGE_ERROR),
     (MasterError, Status.MASTER),
     (EncodingError, Status.ENCODING),
     (PackagingError, Status.ENCODING),

@@ -25,8 +25,8 @@ ATTEMPTS_SHOWN = 20
 """Failed attempts that ``show`` lists."""
 POLL_S = 1.0
 """How often ``wait`` polls."""
-SAY_EVERY_S = 30.0
-"""How often ``wait`` writes a line if nothing changes."""
+REPORT_EVERY_S = 30.0
+"""How often ``wait`` writes a progress line if nothing changes."""
 ENDED = {State.DONE: Status.DONE, State.FAILED: Status.ENCODING, State.CANCELLED: Status.INTERRUPTED}
 """Exit status of ``wait``."""
 
@@ -99,7 +99,7 @@ def logs(job: str, store: StoreSettings, as_json: bool) -> None:
         screen.print(f"no attempt at a task of {current.title} failed")
 
 
-def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority: int | None = None) -> None:
+def _send_command(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority: int | None = None) -> None:
     after = Queue(open_store(store)).command(job, verb, priority=priority)
     if as_json:
         print_json(
@@ -117,8 +117,8 @@ def _add_verb(name: str, verb: Verb, help: str) -> None:
     @_id
     @options.existing_store
     @options.common
-    def give(job: str, store: StoreSettings, as_json: bool) -> None:
-        _give(job, store, verb, as_json=as_json)
+    def send(job: str, store: StoreSettings, as_json: bool) -> None:
+        _send_command(job, store, verb, as_json=as_json)
 
 
 _add_verb(
@@ -140,7 +140,7 @@ _add_verb("release", Verb.RELEASE, "Release a held job, so that it can start.")
 @options.common
 def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> None:
     """Change a job's priority, 0 to 100; higher priorities go first."""
-    _give(job, store, Verb.PRIORITISE, as_json=as_json, priority=priority)
+    _send_command(job, store, Verb.PRIORITISE, as_json=as_json, priority=priority)
 
 
 @command.command(
@@ -171,7 +171,7 @@ def wait(
         now = (current.state, current.priority, current.status.progress)
         if json_lines and now != before:
             click.echo(json.dumps(full_plain(queue, current, prices)))
-        elif not as_json and (now[:1] != before[:1] or time.monotonic() - written_s >= SAY_EVERY_S):
+        elif not as_json and (now[:1] != before[:1] or time.monotonic() - written_s >= REPORT_EVERY_S):
             written_s = time.monotonic()
             console(stderr=True).print(f"headend: {_line(current)}")
         before = now
@@ -233,7 +233,7 @@ def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> l
             (
                 "CPU",
                 f"{account.total_cpu_s:,.0f} s ({by_codec}; {account.failed_cpu_s:,.0f} in failed attempts), "
-                f"{account.predicted_cpu_s:,.0f} s predicted{_off(account)}",
+                f"{account.predicted_cpu_s:,.0f} s predicted{_prediction_error(account)}",
             )
         )
         rows.append(("cost", f"{spent(account, prices):,.4f} {prices.currency} by {prices.name} ({prices.as_of})"))
@@ -241,7 +241,7 @@ def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> l
     return rows
 
 
-def _off(account: Account) -> str:
+def _prediction_error(account: Account) -> str:
     """Format the error of the prediction, without failed attempts."""
     if not account.predicted_cpu_s:
         return ""

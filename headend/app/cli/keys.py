@@ -78,7 +78,7 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
             "secrets are not shown on a terminal: write them to a file, such as with: headend keys new film > keys"
         )
     if as_json:
-        raise ConfigError("keys are written as lines of text, which --keys reads: leave --json out")
+        raise ConfigError("keys are written as lines of text, which --keys reads: remove --json")
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(f"# keys of {title}: kid scheme class iv secret")
@@ -191,7 +191,7 @@ def export(
     It is written to standard output, for a DRM provider.
     """
     if as_json:
-        raise ConfigError("a CPIX document is XML: leave --json out")
+        raise ConfigError("a CPIX document is XML: remove --json")
     if (certificate is None) != plain:
         raise ConfigError("give --for CERT.pem to encrypt the keys, or --plain to write them in the clear")
     if plain and sys.stdout.isatty():
@@ -256,7 +256,9 @@ def serve(
         raise ConfigError(f"any client could get any key: give --token-keys FILE or set {VARIABLE}, or choose --open")
     if (is_open or is_provider) and not is_loopback(host):
         option = "--open" if is_open else "--speke"
-        raise ConfigError(f"{option} gives keys to any client, and {host} is not loopback: leave it out")
+        raise ConfigError(
+            f"{option} gives keys to any client, and {host} is not loopback: remove {option}, or use --host 127.0.0.1"
+        )
     source = open_keys(keys_address, private_key=cpix_key)
     speke = None
     if is_provider:

@@ -12,7 +12,7 @@ from headend.core.storage import Store, open_store
 from headend.core.track_index import TrackIndex
 from packager import publishing
 
-MOST_TITLES = 64
+MAX_TITLES = 64
 """Number of titles that are read; more would hardly change the sizes."""
 _CODECS = {codec.sample_entry: str(codec.codec) for codec in VIDEO}
 _SOUND = tuple(codec.sample_entry.lower() for codec in AUDIO)
@@ -30,13 +30,13 @@ def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
     """
     store = open_store(settings)
     found = []
-    for title in sorted(publishing.titles(store))[:MOST_TITLES]:
+    for title in sorted(publishing.titles(store))[:MAX_TITLES]:
         tracks = tuple(_tracks(store, title))
         if any(track.codec != "sound" for track, _ in tracks):
             seconds = max(segment_s for _, segment_s in tracks)
             found.append(Release(title, seconds, tuple(track for track, _ in tracks)))
     if not found:
-        raise ConfigError(f"catalogue.store: {settings.url} has no release; publish a title, or leave the key out")
+        raise ConfigError(f"catalogue.store: {settings.url} has no release; publish a title, or remove this key")
     by_length: dict[float, list[Release]] = defaultdict(list)
     for release in found:
         by_length[round(release.segment_s, 1)].append(release)

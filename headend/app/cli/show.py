@@ -1,4 +1,4 @@
-"""``headend show``: show a title's renditions as they were measured."""
+"""``headend show``: show a title's renditions with their measured rates."""
 
 import click
 
@@ -33,9 +33,9 @@ from packager import publishing
 @options.existing_store
 @options.common
 def command(title: str, store: StoreSettings, as_json: bool) -> None:
-    """Show a title's renditions as they were measured.
+    """Show a title's renditions with their measured rates.
 
-    Rates are those of the finished segments. Paths are relative to the store's root.
+    Rates are measured on the finished segments. Paths are relative to the store's root.
     """
     opened = open_store(store)
     presentation = publishing.current_presentation(opened, title)

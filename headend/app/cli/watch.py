@@ -52,7 +52,7 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
 
     A master is complete when NAME.EXT.done exists beside it, or when it has not changed for a while. A sidecar
     NAME.toml may set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles =
-    ["NAME.de.srt:de"]; without a title, it is derived from the file name. A file that can't be queued is
+    ["NAME.de.srt:de"]; without a title, one is derived from the file name. A file that can't be queued is
     reported, and skipped until it or its sidecar changes.
     """
     from headend.app.cli.submit import command as submit

@@ -103,7 +103,9 @@ def plan_sound(
         programme = _plan_programme(choice, settings, presentation, known, number, labels, names)
         digest = programme.origin.file.digest
         if any(digest == other.file.digest for other in (*presentation.audio_files, *_origins(added))):
-            raise ConfigError(f"{presentation.title!r} has the sound of {choice.source} already; --remove that first")
+            raise ConfigError(
+                f"{presentation.title!r} has the sound of {choice.source} already: remove it first with --remove"
+            )
         added.append(programme)
     return tuple(added)
 

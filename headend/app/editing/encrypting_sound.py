@@ -27,7 +27,7 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
     title = presentation.title
     if presentation.protection is None:
         if keys is not None:
-            raise ConfigError(f"{title!r} is not encrypted: leave --keys out")
+            raise ConfigError(f"{title!r} is not encrypted: remove --keys")
         return presentation
     if keys is None:
         raise ConfigError(f"{title!r} is encrypted, so added sound must be too: give the title's keys with --keys")

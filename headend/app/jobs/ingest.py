@@ -23,7 +23,7 @@ from headend.core.storage import ObjectInfo, Store
 SETTLE_S = 60.0
 """How long a file without a ``.done`` file must stay unchanged."""
 MASTERS = frozenset({".mov", ".mp4", ".m4v", ".mxf", ".mkv", ".ts", ".m2ts", ".mts", ".avi", ".mpg", ".mpeg", ".webm"})
-MARK = ".done"
+DONE_SUFFIX = ".done"
 SIDECAR = ".toml"
 SIDECAR_BYTES = 1 << 20
 
@@ -122,7 +122,7 @@ class Watcher:
         return any(True for _ in self._store.keys(record))
 
     def _is_complete(self, info: ObjectInfo, files: Mapping[str, ObjectInfo]) -> bool:
-        if info.key + MARK in files:
+        if info.key + DONE_SUFFIX in files:
             return True
         version, now_s = _version(info), self._clock()
         known, since_s = self._unchanged.get(info.key, ("", now_s))

@@ -97,7 +97,7 @@ def assess(
         masters.check_unchanged(master, settings.endpoint_url)
     except (MasterError, StorageError) as error:
         raise MasterError(
-            f"the master, which quality is measured against, can't be used: {error.message}", **error.facts
+            f"quality is measured against the master, which can't be used: {error.message}", **error.facts
         ) from None
     on_event(Step("reading the master"))
     reference, measuring = _measuring(presentation, master, references, settings)
