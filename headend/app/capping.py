@@ -24,7 +24,7 @@ from headend.core.timing import Chunk, Grid, timescale
 from packager import segmenting
 
 ATTEMPTS = 6
-"""How often a segment is encoded again at most: twice as usual, then four times with less and less detail."""
+"""Maximum number of times that a segment is encoded again: twice as usual, then with less and less detail."""
 
 Encode = Callable[[EncodeTask, Path], Encoded]
 """Carries out a task in a scratch folder."""

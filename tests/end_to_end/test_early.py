@@ -61,7 +61,7 @@ def test_the_early_release_plays_while_the_rest_is_encoded_and_a_killed_job_resu
     assert outcome.encoded_tasks > 0
     assert publishing.current_release(store, "film") == outcome.presentation.release != early.release
     assert verify(store, "film").findings == ()
-    # Players in the middle of the first release continue.
+    # Players in the middle of the early release continue.
     assert verify(store, "film", early.release).findings == ()
     # Nothing was copied: the second release names the same tracks and more.
     assert {track.id for track in early.all_tracks} < {track.id for track in outcome.presentation.all_tracks}

@@ -79,7 +79,7 @@ class Follower:
             self._write(plan_line(event))
         elif isinstance(event, PublishedEarly):
             made = event.presentation
-            self._write(f"first release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
+            self._write(f"early release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
         elif isinstance(event, Measured):
             self._measured(event)
         elif isinstance(event, Notice):

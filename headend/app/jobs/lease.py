@@ -104,7 +104,7 @@ class Lease:
         try:
             lease = self._read()
         except StorageError:
-            # The holder can't renew it either while the store is down: its time starts anew afterwards.
+            # The holder can't renew it either while the store is down: its time starts again afterwards.
             self._last_read = None
             raise
         if self._clock() - began_s > SLOW_S:
