@@ -165,7 +165,7 @@ def test_changing_an_input_of_some_tracks_changes_exactly_these(changes: dict[st
         {"workers": 40},
         {"early": True},
         {"decisions": ()},
-        {"tool": "ffmpeg version 9.0, said otherwise"},
+        {"tool": "ffmpeg version 9.0, another build"},
         {"text": TEXT},
         {"video": VIDEO[:2]},
         {"video": (replace(VIDEO[0], default=False), replace(VIDEO[1], default=True), *VIDEO[2:])},

@@ -18,19 +18,19 @@ from headend.core.storage.memory import MemoryStore
 from origin import bucket
 from origin.serving import OriginSettings, running
 from origin.signing import Signer
-from tests.origin.releases import PICTURE, RELEASE, TITLE, ask, put_release
-from tests.origin.troubled_s3 import (
+from tests.origin.faulty_s3 import (
     BUCKET,
-    BadDay,
-    bad_day,
+    FaultyS3,
     both,
     breaks_off_after,
     claims,
+    faulty_s3,
     refuses,
     trickles,
     waits_half_way,
     works,
 )
+from tests.origin.releases import PICTURE, RELEASE, TITLE, ask, put_release
 
 LARGE = bytes(range(256)) * (4 << 10)  # 1 MiB: several pieces
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
@@ -38,7 +38,7 @@ KEY = layout.track_segment(TITLE, PICTURE, 1)
 
 
 @pytest.fixture
-def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadDay]:
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMOTO000000000000")
@@ -46,13 +46,13 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadDay]:
     monkeypatch.setattr(bucket, "BACKOFF_S", 0.001)
     store = MemoryStore()
     put_release(store, segments=(LARGE, LARGE[::-1]))
-    with bad_day(store) as running_day:
+    with faulty_s3(store) as running_day:
         yield running_day
 
 
 @pytest.fixture
-def url(day: BadDay) -> Iterator[str]:
-    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as base_url:
+def url(s3: FaultyS3) -> Iterator[str]:
+    with running(StoreSettings(f"s3://{BUCKET}", s3.url)) as base_url:
         ask(base_url, f"/{TITLE}/tracks/{PICTURE}/init.mp4")
         yield base_url
 
@@ -82,9 +82,9 @@ def take_all(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def test_all_waiting_clients_get_the_first_bytes_before_the_last_arrive(day: BadDay, url: str) -> None:
+def test_all_waiting_clients_get_the_first_bytes_before_the_last_arrive(s3: FaultyS3, url: str) -> None:
     gate = threading.Event()
-    day.troubles.append(waits_half_way(gate))
+    s3.faults.append(waits_half_way(gate))
     with ExitStack() as held:
         clients = [held.enter_context(asks(url)) for _ in range(100)]
         begun = [take(client, 100_000) for client in clients]
@@ -93,12 +93,12 @@ def test_all_waiting_clients_get_the_first_bytes_before_the_last_arrive(day: Bad
         gate.set()
         for client, start in zip([*clients, late], begun, strict=True):
             assert start + take_all(client) == LARGE
-    assert day.asked_for(KEY) == [0]
+    assert s3.starts_of(KEY) == [0]
 
 
-def test_the_first_waiting_client_may_disconnect(day: BadDay, url: str) -> None:
+def test_the_first_waiting_client_may_disconnect(s3: FaultyS3, url: str) -> None:
     gate = threading.Event()
-    day.troubles.append(waits_half_way(gate))
+    s3.faults.append(waits_half_way(gate))
     with asks(url) as first, asks(url) as second:
         take(first, 100_000)
         first.close()
@@ -106,12 +106,12 @@ def test_the_first_waiting_client_may_disconnect(day: BadDay, url: str) -> None:
         gate.set()
         assert start + take_all(second) == LARGE
     assert ask(url, SEGMENT).body == LARGE
-    assert day.asked_for(KEY) == [0]
+    assert s3.starts_of(KEY) == [0]
 
 
-def test_a_range_of_an_arriving_object_is_sent_as_soon_as_it_arrives(day: BadDay, url: str) -> None:
+def test_a_range_of_an_arriving_object_is_sent_as_soon_as_it_arrives(s3: FaultyS3, url: str) -> None:
     gate = threading.Event()
-    day.troubles.append(waits_half_way(gate))
+    s3.faults.append(waits_half_way(gate))
     with asks(url) as client:
         take(client, 1)
         assert ask(url, SEGMENT, {"Range": "bytes=1000-1999"}).body == LARGE[1000:2000]
@@ -120,19 +120,19 @@ def test_a_range_of_an_arriving_object_is_sent_as_soon_as_it_arrives(day: BadDay
         assert ask(url, SEGMENT, {"Range": "bytes=-10"}).body == LARGE[-10:]
 
 
-def test_an_interrupted_read_resumes_where_it_stopped(day: BadDay, url: str) -> None:
-    day.troubles += [breaks_off_after(300_000), refuses(503), works]
+def test_an_interrupted_read_resumes_where_it_stopped(s3: FaultyS3, url: str) -> None:
+    s3.faults += [breaks_off_after(300_000), refuses(503), works]
     got = ask(url, SEGMENT)
     assert (got.status, got.body) == (200, LARGE)
-    first, second, third = day.asked_for(KEY)
+    first, second, third = s3.starts_of(KEY)
     assert first == 0 < second == third <= 300_000
     assert "headend_origin_store_retries_total 2.0" in ask(url, "/metrics").body.decode()
 
 
-def test_an_object_that_is_corrupt_at_its_end_is_never_sent_completely(day: BadDay, url: str) -> None:
+def test_an_object_that_is_corrupt_at_its_end_is_never_sent_completely(s3: FaultyS3, url: str) -> None:
     gate = threading.Event()
     wrong = LARGE[:-1] + b"x"
-    day.troubles += [both(claims(wrong), waits_half_way(gate)), works]
+    s3.faults += [both(claims(wrong), waits_half_way(gate)), works]
     with asks(url) as client, asks(url) as other:
         take(client, 1)
         take(other, 1)  # it shares the first one's read
@@ -146,8 +146,8 @@ def test_an_object_that_is_corrupt_at_its_end_is_never_sent_completely(day: BadD
 
 
 @pytest.mark.parametrize("size", [0, 1, len(LARGE) - 1, len(LARGE) + 1])
-def test_an_object_of_another_size_is_refused_before_its_first_byte(day: BadDay, url: str, size: int) -> None:
-    day.troubles.append(claims((LARGE + b"x")[:size]))
+def test_an_object_of_another_size_is_refused_before_its_first_byte(s3: FaultyS3, url: str, size: int) -> None:
+    s3.faults.append(claims((LARGE + b"x")[:size]))
     assert ask(url, SEGMENT).status == 502
 
 
@@ -155,31 +155,31 @@ def test_an_object_of_another_size_is_refused_before_its_first_byte(day: BadDay,
     ("status", "answer", "requests"), [(404, 404, 1), (403, 502, 1), (400, 502, 1), (301, 502, 1), (500, 503, 3)]
 )
 def test_refusals_of_the_server_become_a_status_without_following_redirects(
-    day: BadDay, url: str, status: int, answer: int, requests: int
+    s3: FaultyS3, url: str, status: int, answer: int, requests: int
 ) -> None:
-    day.troubles += [refuses(status, f"{day.url}/elsewhere")] * 3
+    s3.faults += [refuses(status, f"{s3.url}/elsewhere")] * 3
     assert ask(url, SEGMENT).status == answer
-    assert len(day.asked_for(KEY)) == requests
-    assert not day.asked_for("elsewhere") and not day.asked_for("/elsewhere")
+    assert len(s3.starts_of(KEY)) == requests
+    assert not s3.starts_of("elsewhere") and not s3.starts_of("/elsewhere")
 
 
-def test_a_read_from_a_server_that_stalls_times_out(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_from_a_server_that_stalls_times_out(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "STALL_S", 0.2)
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     gate = threading.Event()
-    day.troubles.append(waits_half_way(gate))
-    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient, asks(impatient) as client:
+    s3.faults.append(waits_half_way(gate))
+    with running(StoreSettings(f"s3://{BUCKET}", s3.url)) as impatient, asks(impatient) as client:
         output = take_all(client)
         gate.set()
     assert output.endswith(b"!reset")
     assert len(output) < len(LARGE)
 
 
-def test_a_read_from_a_server_that_trickles_times_out(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_from_a_server_that_trickles_times_out(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "STALL_S", 0.5)
     monkeypatch.setattr(bucket, "MIN_BYTES_PER_S", 10 << 20)
-    day.troubles += [trickles(pause_s=0.1)] * 3
-    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient:
+    s3.faults += [trickles(pause_s=0.1)] * 3
+    with running(StoreSettings(f"s3://{BUCKET}", s3.url)) as impatient:
         started_s = time.monotonic()
         with asks(impatient) as client:
             output = take_all(client)
@@ -187,7 +187,7 @@ def test_a_read_from_a_server_that_trickles_times_out(day: BadDay, monkeypatch: 
     assert output.endswith(b"!reset") or b" 503 " in output
 
 
-@pytest.mark.usefixtures("day")
+@pytest.mark.usefixtures("s3")
 def test_all_reads_share_one_request_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
     new_signer = bucket.Bucket._new_signer
@@ -200,27 +200,27 @@ def test_all_reads_share_one_request_for_credentials(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bucket.Bucket, "_new_signer", slow_new_signer)
     store = MemoryStore()
     put_release(store, segments=tuple(bytes([number]) * 1000 for number in range(64)))
-    with bad_day(store) as busy, running(StoreSettings(f"s3://{BUCKET}", busy.url)) as url:
+    with faulty_s3(store) as busy, running(StoreSettings(f"s3://{BUCKET}", busy.url)) as url:
         paths = [f"/{TITLE}/tracks/{PICTURE}/{number}.m4s" for number in range(1, 65)]
         with ThreadPoolExecutor(32) as clients:
             assert {got.status for got in clients.map(lambda path: ask(url, path), paths)} == {200}
     assert len(asked) == 1
 
 
-def test_while_the_bucket_is_unreachable_files_in_memory_are_served(day: BadDay, url: str) -> None:
+def test_while_the_bucket_is_unreachable_files_in_memory_are_served(s3: FaultyS3, url: str) -> None:
     assert ask(url, SEGMENT).body == LARGE
     assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
-    day.troubles += [refuses(503)] * 100
+    s3.faults += [refuses(503)] * 100
     assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).status == 503
     assert ask(url, SEGMENT).body == LARGE
     assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
 
 
-def test_the_origin_can_stop_during_a_read(day: BadDay) -> None:
+def test_the_origin_can_stop_during_a_read(s3: FaultyS3) -> None:
     gate = threading.Event()
-    day.troubles.append(waits_half_way(gate))
+    s3.faults.append(waits_half_way(gate))
     with ThreadPoolExecutor(2) as threads:
-        with running(StoreSettings(f"s3://{BUCKET}", day.url)) as base_url:
+        with running(StoreSettings(f"s3://{BUCKET}", s3.url)) as base_url:
             client = asks(base_url)
             start = take(client, 1)
             rest = threads.submit(take_all, client)
@@ -241,9 +241,9 @@ def test_real_servers_take_the_signatures(server: str, prefix: str, request: pyt
 
 
 def test_a_refusal_is_explained_without_the_credentials(
-    day: BadDay, url: str, caplog: pytest.LogCaptureFixture
+    s3: FaultyS3, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    day.troubles.append(refuses(403))
+    s3.faults.append(refuses(403))
     assert ask(url, SEGMENT).status == 502
     assert "check the endpoint and what the credentials allow" in caplog.text
     assert "AKIA" not in caplog.text and "a-secret" not in caplog.text

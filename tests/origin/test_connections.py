@@ -7,7 +7,7 @@ from headend.core.http.server import Limits
 from headend.core.storage.memory import MemoryStore
 from origin.serving import OriginSettings, running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
-from tests.support.raw_http import connected, read_all, say
+from tests.support.raw_http import connected, exchange, read_all
 from tests.support.waiting import wait_until
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
@@ -50,7 +50,7 @@ def figure(base_url: str, name: str) -> float:
     ],
 )
 def test_ambiguous_paths_are_404(base_url: str, path: str) -> None:
-    head, _, body = say(base_url, request_line(path)).partition(b"\r\n\r\n")
+    head, _, body = exchange(base_url, request_line(path)).partition(b"\r\n\r\n")
     assert head.split()[1] == b"404"
     assert body == b'{"error": "not found"}\n'
 
@@ -77,7 +77,7 @@ MALFORMED = {
 def test_input_other_than_http_gets_a_constant_response_and_the_connection_ends(
     base_url: str, request_bytes: bytes
 ) -> None:
-    answer = say(base_url, request_bytes)
+    answer = exchange(base_url, request_bytes)
     assert answer.split(b" ")[1] == b"400"
     assert answer.endswith(b'{"error": "bad request"}\n')
     assert b"secret-bytes" not in answer.lower()
@@ -92,14 +92,14 @@ def test_input_other_than_http_gets_a_constant_response_and_the_connection_ends(
     ],
 )
 def test_no_request_can_be_hidden_in_the_body_of_another(base_url: str, body: bytes) -> None:
-    answer = say(base_url, f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode() + body)
+    answer = exchange(base_url, f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode() + body)
     assert answer.count(b"HTTP/1.1 ") == 1
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_connection_serves_one_request_after_another(base_url: str) -> None:
     twice = f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode() + request_line(SEGMENT)
-    answer = say(base_url, twice)
+    answer = exchange(base_url, twice)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
     assert answer.count(SEGMENTS[0]) == 2
 
@@ -180,10 +180,10 @@ def test_connections_beyond_the_limit_get_retry_after(store: WatchedStore) -> No
             for client in (first, second):
                 client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-            answer = say(url, b"")
+            answer = exchange(url, b"")
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After" in answer
-        wait_until(lambda: say(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "))
+        wait_until(lambda: exchange(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "))
 
 
 def test_a_silent_connection_is_closed(store: WatchedStore) -> None:

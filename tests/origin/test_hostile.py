@@ -38,7 +38,7 @@ from origin.serving import OriginSettings, running
 from tests.origin.grants import CLOSED, STRANGE_KEYS, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 from tests.support.command_line import environment
-from tests.support.raw_http import connected, read_all, say
+from tests.support.raw_http import connected, exchange, read_all
 from tests.support.s3_servers import BUCKET
 from tests.support.waiting import wait_until
 
@@ -72,7 +72,7 @@ def request(path: str, *headers: str, method: str = "GET", host: str = "Host: a"
 
 
 def get(url: str, path: str, *headers: str, method: str = "GET") -> Answer:
-    return parse(say(url, request(path, *headers, method=method)))
+    return parse(exchange(url, request(path, *headers, method=method)))
 
 
 def figure(url: str, name: str) -> float:
@@ -82,7 +82,7 @@ def figure(url: str, name: str) -> float:
 
 
 @dataclass
-class Ground:
+class Servers:
     """The servers and tools of a test.
 
     Attributes:
@@ -126,18 +126,18 @@ class Ground:
 
 
 @pytest.fixture
-def ground(
+def servers(
     store: WatchedStore,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Iterator[Ground]:
+) -> Iterator[Servers]:
     caplog.set_level(logging.DEBUG)
     has_edge = getattr(request, "param", "origin") == "edge"
     with running(store) as url, ExitStack() as held:
         s3 = lambda: request.getfixturevalue("moto_s3")  # noqa: E731
-        made = Ground(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
+        made = Servers(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
         if has_edge:
             made.url = made.edge(url, OriginSettings())
         yield made
@@ -146,7 +146,7 @@ def ground(
         assert get(url, "/livez").status == 200
 
 
-both = pytest.mark.parametrize("ground", ["origin", "edge"], indirect=True)
+on_origin_and_edge = pytest.mark.parametrize("servers", ["origin", "edge"], indirect=True)
 """Tests that run against an origin and against an edge."""
 
 
@@ -165,18 +165,18 @@ def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path)
         url = child.stdout.readline().strip()
         for _ in range(room):
             held.enter_context(connected(url)).sendall(b"GET / HT")
-        assert parse(say(url, b"")).status == 503
+        assert parse(exchange(url, b"")).status == 503
 
 
-def test_path_traversal_reaches_nothing(ground: Ground) -> None:
-    store = LocalStore(ground.tmp_path / "store")
+def test_path_traversal_reaches_nothing(servers: Servers) -> None:
+    store = LocalStore(servers.tmp_path / "store")
     put_release(store)
-    (ground.tmp_path / "secret.m4s").write_text("secret")
-    folder = ground.tmp_path / "store" / layout.track_path(TITLE, PICTURE)
-    (folder / "4.m4s").symlink_to(ground.tmp_path / "secret.m4s")
+    (servers.tmp_path / "secret.m4s").write_text("secret")
+    folder = servers.tmp_path / "store" / layout.track_path(TITLE, PICTURE)
+    (folder / "4.m4s").symlink_to(servers.tmp_path / "secret.m4s")
     (folder / "2.m4s").unlink()
-    (folder / "2.m4s").symlink_to(ground.tmp_path / "secret.m4s")
-    url = ground.origin(store)
+    (folder / "2.m4s").symlink_to(servers.tmp_path / "secret.m4s")
+    url = servers.origin(store)
     up = "../" * 8
     for path in (f"/{up}etc/passwd", f"{ROOT}/{up}etc/passwd", f"{TRACKS}/{PICTURE}/../release.json", f"{SEGMENT}/.."):
         assert (get(url, path).status, get(url, path).body) == (404, NOT_FOUND)
@@ -185,17 +185,17 @@ def test_path_traversal_reaches_nothing(ground: Ground) -> None:
         assert answer.status in (404, 502) and b"secret" not in answer.body
 
 
-@both
-def test_encoded_paths_reach_nothing(ground: Ground) -> None:
+@on_origin_and_edge
+def test_encoded_paths_reach_nothing(servers: Servers) -> None:
     tails = ("%2e%2e/plan.json", "..%2fplan.json", "%252e%252e/plan.json", "..\\plan.json", "%00", f"{'a' * 600}/1.m4s")
     for path in (*(f"{ROOT}/{tail}" for tail in tails), f"/{ROOT}/manifest.mpd", MPD.replace("m", "%6d"), f"{MPD}%20"):
-        assert (get(ground.url, path).status, get(ground.url, path).body) == (404, NOT_FOUND)
-    assert not any("plan" in key or "%" in key for key in ground.store.reads)
+        assert (get(servers.url, path).status, get(servers.url, path).body) == (404, NOT_FOUND)
+    assert not any("plan" in key or "%" in key for key in servers.store.reads)
 
 
-@both
-def test_if_range_never_mixes_two_versions(ground: Ground) -> None:
-    tag, date = (get(ground.url, SEGMENT).headers[name] for name in ("etag", "last-modified"))
+@on_origin_and_edge
+def test_if_range_never_mixes_two_versions(servers: Servers) -> None:
+    tag, date = (get(servers.url, SEGMENT).headers[name] for name in ("etag", "last-modified"))
     for known, status in (
         (tag, 206),
         (date, 206),
@@ -204,12 +204,12 @@ def test_if_range_never_mixes_two_versions(ground: Ground) -> None:
         ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
         ("nonsense", 200),
     ):
-        answer = get(ground.url, SEGMENT, "Range: bytes=500-", f"If-Range: {known}")
+        answer = get(servers.url, SEGMENT, "Range: bytes=500-", f"If-Range: {known}")
         assert (answer.status, len(answer.body)) == (status, len(SEGMENTS[0]) - (500 if status == 206 else 0))
 
 
-@both
-def test_malformed_ranges_are_ignored_or_refused(ground: Ground) -> None:
+@on_origin_and_edge
+def test_malformed_ranges_are_ignored_or_refused(servers: Servers) -> None:
     size = len(SEGMENTS[0])
     for value, status, length in (
         ("bytes=0-1,4-5", 200, size),
@@ -221,22 +221,22 @@ def test_malformed_ranges_are_ignored_or_refused(ground: Ground) -> None:
         ("bytes=0-99999", 206, size),
         ("bytes=--1", 200, size),
     ):
-        answer = get(ground.url, SEGMENT, f"Range: {value}")
+        answer = get(servers.url, SEGMENT, f"Range: {value}")
         assert answer.status == status, value
         assert length is None or len(answer.body) == length
 
 
-@both
-def test_ranges_do_not_amplify_reads_or_responses(ground: Ground) -> None:
-    answer = get(ground.url, SEGMENT, f"Range: bytes={','.join(['0-'] * 80)}")
+@on_origin_and_edge
+def test_ranges_do_not_amplify_reads_or_responses(servers: Servers) -> None:
+    answer = get(servers.url, SEGMENT, f"Range: bytes={','.join(['0-'] * 80)}")
     assert (answer.status, len(answer.body)) == (200, len(SEGMENTS[0]))
     for number in range(50):
-        assert get(ground.url, f"{SEGMENT}?bust={number}", f"Range: bytes={number}-{number}").status == 206
-    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
+        assert get(servers.url, f"{SEGMENT}?bust={number}", f"Range: bytes={number}-{number}").status == 206
+    assert servers.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-@both
-def test_requests_are_not_smuggled(ground: Ground) -> None:
+@on_origin_and_edge
+def test_requests_are_not_smuggled(servers: Servers) -> None:
     hidden = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
     start = f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode()
     for smuggler in (
@@ -252,13 +252,13 @@ def test_requests_are_not_smuggled(ground: Ground) -> None:
         start + b"X: a\rContent-Length: 33\r\n\r\n" + hidden,
         start.replace(b"HTTP/1.1", b"HTTP/1.1 \x0bHTTP/1.1") + b"\r\n" + hidden,
     ):
-        answer = say(ground.url, smuggler)
+        answer = exchange(servers.url, smuggler)
         assert parse(answer).status == 400, smuggler
         assert answer.count(b"HTTP/1.") == 1, smuggler
 
 
-@both
-def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
+@on_origin_and_edge
+def test_requests_do_not_fill_the_parsers_memory(servers: Servers) -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\n"
     for heavy in (
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -268,8 +268,8 @@ def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
         head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: a\r\n" * 1000 + b"\r\n",
         head + b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n",
     ):
-        assert parse(say(ground.url, heavy)).status == 400
-    with connected(ground.url) as client:  # a line that never ends is not buffered
+        assert parse(exchange(servers.url, heavy)).status == 400
+    with connected(servers.url) as client:  # a line that never ends is not buffered
         client.sendall(b"GET /")
         answer = b""
         client.settimeout(0.05)
@@ -287,14 +287,14 @@ def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
         assert not answer or parse(answer).status == 400
 
 
-@both
-def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
-    url = ground.origin(settings=OriginSettings(limits=Limits(connections=8, connections_per_client=2)))
+@on_origin_and_edge
+def test_silent_and_trickling_connections_are_closed(servers: Servers) -> None:
+    url = servers.origin(settings=OriginSettings(limits=Limits(connections=8, connections_per_client=2)))
     with connected(url), connected(url):
-        refused = parse(say(url, b""))  # the third of one address, though there is room for others
+        refused = parse(exchange(url, b""))  # the third of one address, though there is room for others
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
-    wait_until(lambda: parse(say(url, request("/livez"))).status == 200)
-    url = ground.origin(settings=OriginSettings(limits=Limits(head_s=0.5, keepalive_s=0.5)))
+    wait_until(lambda: parse(exchange(url, request("/livez"))).status == 200)
+    url = servers.origin(settings=OriginSettings(limits=Limits(head_s=0.5, keepalive_s=0.5)))
     with connected(url) as silent, connected(url) as slow, connected(url) as idle:
         slow.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -302,56 +302,56 @@ def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
         assert read_all(silent) == read_all(slow) == b""
 
 
-@both
-def test_slow_readers_are_bounded_and_cut_off(ground: Ground) -> None:
-    put_release(ground.store, segments=(LARGE, LARGE[::-1]))
+@on_origin_and_edge
+def test_slow_readers_are_bounded_and_cut_off(servers: Servers) -> None:
+    put_release(servers.store, segments=(LARGE, LARGE[::-1]))
     other = SEGMENT.replace("1.m4s", "2.m4s")
-    if not ground.has_edge:  # an edge sends from its disk, so bodies take no memory
-        url = ground.origin(settings=OriginSettings(limits=Limits(in_flight_bytes=len(LARGE))))
+    if not servers.has_edge:  # an edge sends from its disk, so bodies take no memory
+        url = servers.origin(settings=OriginSettings(limits=Limits(in_flight_bytes=len(LARGE))))
         with connected(url) as client:
             client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(1)
             refused = get(url, other)  # another body would exceed the memory for bodies
             assert (refused.status, refused.headers["retry-after"]) == (503, "2")
         wait_until(lambda: get(url, other).status == 200)
-    url = ground.origin(settings=OriginSettings(limits=Limits(write_s=0.2)))
+    url = servers.origin(settings=OriginSettings(limits=Limits(write_s=0.2)))
     with connected(url) as client:
         client.sendall(f"GET {other} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         wait_until(lambda: figure(url, "slow_readers_total"))
         assert len(read_all(client)) < len(LARGE)
 
 
-@both
-def test_clients_that_leave_are_not_errors(ground: Ground) -> None:
-    put_release(ground.store, segments=(LARGE,))
-    url = ground.origin()
+@on_origin_and_edge
+def test_clients_that_leave_are_not_errors(servers: Servers) -> None:
+    put_release(servers.store, segments=(LARGE,))
+    url = servers.origin()
     for _ in range(3):
         with connected(url) as client:
             client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(1000)
     wait_until(lambda: figure(url, "disconnects_total") >= 3)
-    assert not [record for record in ground.caplog.records if record.levelno >= logging.WARNING or record.exc_info]
+    assert not [record for record in servers.caplog.records if record.levelno >= logging.WARNING or record.exc_info]
 
 
-@both
-def test_followers_survive_when_the_first_client_leaves(ground: Ground) -> None:
-    ground.store.gate.clear()
-    with connected(ground.url) as leader, connected(ground.url) as follower:
+@on_origin_and_edge
+def test_followers_survive_when_the_first_client_leaves(servers: Servers) -> None:
+    servers.store.gate.clear()
+    with connected(servers.url) as leader, connected(servers.url) as follower:
         leader.sendall(request(SEGMENT))
-        wait_until(lambda: ground.store.reads)
+        wait_until(lambda: servers.store.reads)
         follower.sendall(request(SEGMENT))
         leader.close()
-        ground.store.gate.set()
+        servers.store.gate.set()
         assert parse(read_all(follower)).body == SEGMENTS[0]
-    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
+    assert servers.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-@both
-def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
-    plain = {path: get(ground.url, path) for path in (MPD, f"/{TITLE}/manifest.mpd", "/", SEGMENT)}
+@on_origin_and_edge
+def test_unkeyed_inputs_do_not_poison_responses(servers: Servers) -> None:
+    plain = {path: get(servers.url, path) for path in (MPD, f"/{TITLE}/manifest.mpd", "/", SEGMENT)}
     for path, wanted in plain.items():
         found = get(
-            ground.url,
+            servers.url,
             f"{path}?x=evil",
             *(
                 "X-Forwarded-Host: evil",
@@ -363,93 +363,96 @@ def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
         )
         assert (found.status, found.body) == (wanted.status, wanted.body)
         # These headers contain the time; an edge adds a date if its origin does not.
-        passing = {"date": "", "age": "", **({"last-modified": ""} if ground.has_edge else {})}
+        passing = {"date": "", "age": "", **({"last-modified": ""} if servers.has_edge else {})}
         assert {**found.headers, **passing} == {**wanted.headers, **passing}
         assert "evil" not in str(found)
     for target in (f"http://evil{MPD}", f"http://a{MPD}", f"https://a{MPD}"):  # RFC 9112, section 3.2.2
-        found = get(ground.url, target)
+        found = get(servers.url, target)
         assert (found.status, found.body) == (200, plain[MPD].body)
         assert "evil" not in str(found)
-    assert get(ground.url, f"//evil{MPD}").status == 404
-    assert get(ground.url, MPD, "Content-Length: 3", "", "abc").status == 400  # a GET with a body
+    assert get(servers.url, f"//evil{MPD}").status == 404
+    assert get(servers.url, MPD, "Content-Length: 3", "", "abc").status == 400  # a GET with a body
 
 
-@both
-def test_errors_are_not_cached(ground: Ground) -> None:
-    assert get(ground.url, SEGMENT, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: POST").body == SEGMENTS[0]
+@on_origin_and_edge
+def test_errors_are_not_cached(servers: Servers) -> None:
+    assert get(servers.url, SEGMENT, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: POST").body == SEGMENTS[0]
     for answer in (
-        get(ground.url, SEGMENT, f"X: {'a' * 20_000}"),
-        get(ground.url, SEGMENT, "X: \x01"),
-        get(ground.url, SEGMENT, method="POST"),
-        get(ground.url, SEGMENT, "Range: bytes=99999-"),
-        get(ground.url, SEGMENT, "If-Match: x"),
-        get(ground.url, f"/{TITLE}/manifest.mpd", "Range: bytes=99999-"),
-        get(ground.url, f"/{TITLE}/manifest.mpd", "If-Match: x"),
+        get(servers.url, SEGMENT, f"X: {'a' * 20_000}"),
+        get(servers.url, SEGMENT, "X: \x01"),
+        get(servers.url, SEGMENT, method="POST"),
+        get(servers.url, SEGMENT, "Range: bytes=99999-"),
+        get(servers.url, SEGMENT, "If-Match: x"),
+        get(servers.url, f"/{TITLE}/manifest.mpd", "Range: bytes=99999-"),
+        get(servers.url, f"/{TITLE}/manifest.mpd", "If-Match: x"),
     ):
         assert answer.status in (400, 405, 412, 416)
         assert answer.headers["cache-control"] == "no-store"
 
 
-@both
-def test_vary_does_not_split_caches(ground: Ground) -> None:
-    assert get(ground.url, MPD, "Accept-Encoding: gzip").headers["vary"] == "Accept-Encoding"
+@on_origin_and_edge
+def test_vary_does_not_split_caches(servers: Servers) -> None:
+    assert get(servers.url, MPD, "Accept-Encoding: gzip").headers["vary"] == "Accept-Encoding"
     for path in (SEGMENT, f"{TRACKS}/{PICTURE}/init.mp4", f"/{TITLE}/multivariant.m3u8"):
-        answer = get(ground.url, path, "Origin: https://page.example", "Accept-Encoding: gzip", "User-Agent: x")
+        answer = get(servers.url, path, "Origin: https://page.example", "Accept-Encoding: gzip", "User-Agent: x")
         assert "vary" not in answer.headers
         assert answer.headers["access-control-allow-origin"] == "*"
     tags = {
-        get(ground.url, MPD, f"Accept-Encoding: {coding}").headers["etag"] for coding in ("zstd", "x", "", "deflate")
+        get(servers.url, MPD, f"Accept-Encoding: {coding}").headers["etag"] for coding in ("zstd", "x", "", "deflate")
     }
     assert len(tags) == 1
 
 
-@both
-def test_private_responses_are_not_shared(ground: Ground) -> None:
-    with_cookie = get(ground.url, SEGMENT, "Cookie: session=1", "Authorization: Bearer x")
+@on_origin_and_edge
+def test_private_responses_are_not_shared(servers: Servers) -> None:
+    with_cookie = get(servers.url, SEGMENT, "Cookie: session=1", "Authorization: Bearer x")
     assert with_cookie.body == SEGMENTS[0] and "set-cookie" not in with_cookie.headers
-    assert get(ground.url, f"{MPD}/style.css").status == 404
-    assert get(ground.url, f"{MPD};a.css").status == 404
-    url = ground.origin(settings=CLOSED)
+    assert get(servers.url, f"{MPD}/style.css").status == 404
+    assert get(servers.url, f"{MPD};a.css").status == 404
+    url = servers.origin(settings=CLOSED)
     assert get(url, f"/t/{token()}{MPD}").headers["cache-control"] == "no-store"
     assert get(url, f"/t/{token()}{SEGMENT}").headers["cache-control"].startswith("private,")
     assert get(url, SEGMENT).headers["cache-control"] == "no-store"
 
 
-@both
-def test_tokens_do_not_leak(ground: Ground) -> None:
-    captured = ground.held.enter_context(_stdout())
+@on_origin_and_edge
+def test_tokens_do_not_leak(servers: Servers) -> None:
+    captured = servers.held.enter_context(_stdout())
     good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
-    url = ground.origin(settings=OriginSettings(keys=CLOSED.keys, access_log=True))
+    url = servers.origin(settings=OriginSettings(keys=CLOSED.keys, access_log=True))
     answers = [get(url, f"/t/{one}{path}") for one in (good, old, strange) for path in (MPD, SEGMENT, "/nothing")]
     # An edge treats a path that is unknown to the origin as a document, which no token covers.
-    strange_path = 403 if ground.has_edge else 404
+    strange_path = 403 if servers.has_edge else 404
     assert [answer.status for answer in answers] == [200, 200, strange_path] + [403, 403, strange_path] * 2
     answers.append(get(url, f"/{TITLE}/manifest.mpd?token={good}"))
     answers.append(get(url, f"/t/{good}/{TITLE}/manifest.mpd"))
-    ground.store.fault = StoreUnavailable("gone")
+    servers.store.fault = StoreUnavailable("gone")
     answers.append(get(url, f"/t/{good}{TRACKS}/{PICTURE}/2.m4s"))
-    malformed = [say(url, request(f"/t/{good}{SEGMENT}", "X: \x01")), say(url, f"GET /t/{good}\x00 HTTP/1.1".encode())]
-    malformed.append(say(url, f"/t/{good}{SEGMENT}\r\n\r\n".encode()))
-    ground.store.fault = None
+    malformed = [
+        exchange(url, request(f"/t/{good}{SEGMENT}", "X: \x01")),
+        exchange(url, f"GET /t/{good}\x00 HTTP/1.1".encode()),
+    ]
+    malformed.append(exchange(url, f"/t/{good}{SEGMENT}\r\n\r\n".encode()))
+    servers.store.fault = None
     figures = get(url, "/metrics").body.decode()
-    ground.held.close()
-    output = f"{answers}{malformed}{figures}{ground.caplog.text}{captured()}"
+    servers.held.close()
+    output = f"{answers}{malformed}{figures}{servers.caplog.text}{captured()}"
     assert SEGMENT in output  # the log is there
     for secret in (*good.split("."), *old.split(".")[1:], *strange.split("."), "alice"):
         assert secret not in output
     assert all(answer.headers["referrer-policy"] == "no-referrer" for answer in answers)
 
 
-@both
-def test_cached_files_need_a_valid_token(ground: Ground) -> None:
-    url = ground.origin(settings=CLOSED)
+@on_origin_and_edge
+def test_cached_files_need_a_valid_token(servers: Servers) -> None:
+    url = servers.origin(settings=CLOSED)
     assert get(url, f"/t/{token()}{SEGMENT}").status == 200
     for changes in ({"expires_s": int(time.time()) - 61}, {"title": "other"}, {"licensed_until_s": 1}):
         for headers in ((), ("If-None-Match: *",), ("Range: bytes=0-1",)):
             assert get(url, f"/t/{token(**changes)}{SEGMENT}", *headers).status == 403
 
 
-def test_the_store_cannot_redirect_the_origin(ground: Ground) -> None:
+def test_the_store_cannot_redirect_the_origin(servers: Servers) -> None:
     asked: list[str] = []
 
     class Elsewhere(http.server.BaseHTTPRequestHandler):
@@ -472,9 +475,9 @@ def test_the_store_cannot_redirect_the_origin(ground: Ground) -> None:
 
         do_HEAD = do_GET  # noqa: N815
 
-    elsewhere, redirecting = (ground.held.enter_context(_http(handler)) for handler in (Elsewhere, Redirecting))
-    ground.s3()  # for credentials
-    url = ground.origin(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{redirecting.server_port}"))
+    elsewhere, redirecting = (servers.held.enter_context(_http(handler)) for handler in (Elsewhere, Redirecting))
+    servers.s3()  # for credentials
+    url = servers.origin(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{redirecting.server_port}"))
     for path in (MPD, SEGMENT, f"/{TITLE}/manifest.mpd"):
         assert get(url, path, f"Host: 127.0.0.1:{elsewhere.server_port}").status in (400, 502, 503)
         assert get(url, path).status in (502, 503)
@@ -489,8 +492,8 @@ def test_the_store_cannot_redirect_the_origin(ground: Ground) -> None:
             open_store(StoreSettings(f"s3://{BUCKET}", address)).head("a")
 
 
-def test_headers_of_objects_are_not_passed_on(ground: Ground) -> None:
-    server = ground.s3()
+def test_headers_of_objects_are_not_passed_on(servers: Servers) -> None:
+    server = servers.s3()
     settings = StoreSettings(f"s3://{BUCKET}/hostile", server.endpoint_url)
     store = open_store(settings)
     put_release(store)
@@ -504,75 +507,75 @@ def test_headers_of_objects_are_not_passed_on(ground: Ground) -> None:
         WebsiteRedirectLocation="https://evil",
         Metadata={"evil": "evil", "set-cookie": "evil=1"},
     )
-    answer = get(ground.origin(settings), SEGMENT)
+    answer = get(servers.origin(settings), SEGMENT)
     assert (answer.status, answer.body) == (200, SEGMENTS[0])
     assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("video/mp4", "nosniff")
     assert "immutable" in answer.headers["cache-control"]
     assert "evil" not in str(answer) and "content-disposition" not in answer.headers
 
 
-@both
-def test_paths_are_not_requoted(ground: Ground) -> None:
+@on_origin_and_edge
+def test_paths_are_not_requoted(servers: Servers) -> None:
     for path in (
         SEGMENT.replace("-", "%2D"),
         SEGMENT.replace("1.m4s", "+1.m4s"),
         SEGMENT.replace("-", "\xe9"),
         f"{SEGMENT}#a",
     ):
-        assert get(ground.url, path).status in (400, 404)
-    assert get(ground.url, SEGMENT).status == 200
-    assert {key for key in ground.store.reads if key.endswith(".m4s")} == {layout.track_segment(TITLE, PICTURE, 1)}
+        assert get(servers.url, path).status in (400, 404)
+    assert get(servers.url, SEGMENT).status == 200
+    assert {key for key in servers.store.reads if key.endswith(".m4s")} == {layout.track_segment(TITLE, PICTURE, 1)}
 
 
-@both
-def test_client_headers_do_not_reach_the_store(ground: Ground) -> None:
+@on_origin_and_edge
+def test_client_headers_do_not_reach_the_store(servers: Servers) -> None:
     packed = gzip.compress(b"moof" * 100)
-    put_release(ground.store, segments=(packed,))
-    answer = get(ground.url, SEGMENT, "Accept-Encoding: gzip, br", "Cookie: a=b", "Range: bytes=0-")
+    put_release(servers.store, segments=(packed,))
+    answer = get(servers.url, SEGMENT, "Accept-Encoding: gzip, br", "Cookie: a=b", "Range: bytes=0-")
     assert (answer.body, answer.headers.get("content-encoding")) == (packed, None)
-    again = get(ground.url, SEGMENT, "Accept-Encoding: identity;q=0")
+    again = get(servers.url, SEGMENT, "Accept-Encoding: identity;q=0")
     assert (again.status, again.body) == (200, packed)
-    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
+    assert servers.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-@both
-def test_a_truncated_object_is_not_served_as_complete(ground: Ground) -> None:
+@on_origin_and_edge
+def test_a_truncated_object_is_not_served_as_complete(servers: Servers) -> None:
     key = layout.track_segment(TITLE, PICTURE, 1)
-    ground.store.put(key, SEGMENTS[0][:-1])
-    answer = get(ground.url, SEGMENT)
+    servers.store.put(key, SEGMENTS[0][:-1])
+    answer = get(servers.url, SEGMENT)
     assert (answer.status, answer.headers["cache-control"]) == (502, "no-store")
-    ground.store.put(key, SEGMENTS[0])
-    assert get(ground.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was cached
+    servers.store.put(key, SEGMENTS[0])
+    assert get(servers.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was cached
 
 
-@both
-def test_an_overwritten_object_is_not_mixed(ground: Ground) -> None:
+@on_origin_and_edge
+def test_an_overwritten_object_is_not_mixed(servers: Servers) -> None:
     key = layout.track_segment(TITLE, PICTURE, 1)
-    ground.store.put(key, SEGMENTS[0][:500] + bytes(len(SEGMENTS[0]) - 500))  # as long, and another
-    assert get(ground.url, SEGMENT).status == 502
-    ground.store.put(key, SEGMENTS[0])
-    tag = get(ground.url, SEGMENT).headers["etag"]
-    ground.store.put(key, bytes(len(SEGMENTS[0])))
-    rest = get(ground.url, SEGMENT, "Range: bytes=500-", f"If-Range: {tag}")
+    servers.store.put(key, SEGMENTS[0][:500] + bytes(len(SEGMENTS[0]) - 500))  # as long, and another
+    assert get(servers.url, SEGMENT).status == 502
+    servers.store.put(key, SEGMENTS[0])
+    tag = get(servers.url, SEGMENT).headers["etag"]
+    servers.store.put(key, bytes(len(SEGMENTS[0])))
+    rest = get(servers.url, SEGMENT, "Range: bytes=500-", f"If-Range: {tag}")
     assert (rest.status, rest.body) == (206, SEGMENTS[0][500:])
     assert tag == f'"{hashlib.sha256(SEGMENTS[0]).hexdigest()}"'
 
 
-@both
-def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -> None:
-    put_release(ground.store, title="secret", current=False, published=False)
+@on_origin_and_edge
+def test_responses_do_not_tell_what_exists_or_echo_the_request(servers: Servers) -> None:
+    put_release(servers.store, title="secret", current=False, published=False)
     mark = "k7f3a9"
     for path in (f"/{mark}/manifest.mpd", f"/secret/releases/{RELEASE}/manifest.mpd", f"{ROOT}/plan.json", f"/{mark}"):
-        answer = get(ground.url, f"{path}?{mark}", f"X: {mark}")
+        answer = get(servers.url, f"{path}?{mark}", f"X: {mark}")
         assert (answer.status, answer.body) == (404, NOT_FOUND)
         assert mark not in str(answer)
     for bad in (request("/", f"X: {mark}\x01"), f"{mark} / HTTP/1.1\r\n\r\n".encode(), mark.encode() + b"\r\n\r\n"):
-        answer = parse(say(ground.url, bad))
+        answer = parse(exchange(servers.url, bad))
         assert (answer.status, answer.body) == (400, b'{"error": "bad request"}\n')
         assert mark not in str(answer)
-    assert {get(ground.url, path).headers["server"] for path in ("/", MPD, "/nothing")} == {"headend"}
-    assert mark not in ground.caplog.text
-    closed = ground.origin(settings=CLOSED)
+    assert {get(servers.url, path).headers["server"] for path in ("/", MPD, "/nothing")} == {"headend"}
+    assert mark not in servers.caplog.text
+    closed = servers.origin(settings=CLOSED)
     refusals = {
         (answer.status, answer.body)
         for path in (SEGMENT, f"/{mark}/tracks/{PICTURE}/1.m4s", f"/secret/releases/{RELEASE}/manifest.mpd")
@@ -581,50 +584,50 @@ def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -
     assert refusals == {(403, b'{"error": "no valid token"}\n')}
 
 
-@both
-def test_the_origin_is_not_a_proxy_and_does_not_loop(ground: Ground) -> None:
+@on_origin_and_edge
+def test_the_origin_is_not_a_proxy_and_does_not_loop(servers: Servers) -> None:
     loop = ("CDN-Loop: headend, headend, edge", "Via: 1.1 headend", f"X-Forwarded-For: {'127.0.0.1, ' * 50}")
-    assert get(ground.url, SEGMENT, *loop).body == SEGMENTS[0]
-    assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
+    assert get(servers.url, SEGMENT, *loop).body == SEGMENTS[0]
+    assert get(servers.url, servers.url.removeprefix("http:"), *loop).status == 404
     assert (
-        get(ground.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]
+        get(servers.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]
     )  # from this server, not from the other one
-    assert get(ground.url, "127.0.0.1:80", method="CONNECT").status == 405
-    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
+    assert get(servers.url, "127.0.0.1:80", method="CONNECT").status == 405
+    assert servers.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-def test_a_failing_store_opens_the_circuit_breaker(ground: Ground) -> None:
-    ground.store.fault = StoreUnavailable("gone")
-    answers = [get(ground.url, f"/title-{number}/manifest.mpd") for number in range(50)]
+def test_a_failing_store_opens_the_circuit_breaker(servers: Servers) -> None:
+    servers.store.fault = StoreUnavailable("gone")
+    answers = [get(servers.url, f"/title-{number}/manifest.mpd") for number in range(50)]
     assert {(answer.status, answer.headers["retry-after"]) for answer in answers} == {(503, "2")}
-    assert sum(ground.store.reads.values()) <= FAILURES + 2
+    assert sum(servers.store.reads.values()) <= FAILURES + 2
 
 
-@both
-def test_duplicate_and_malformed_hosts_are_refused(ground: Ground) -> None:
+@on_origin_and_edge
+def test_duplicate_and_malformed_hosts_are_refused(servers: Servers) -> None:
     for hosts in ("Host: a\r\nHost: b", "Host: a\r\nhost: a", "Host: a b", "Host: a\x00b", "Host: a/b@c"):
-        answers = say(ground.url, request(MPD, host=hosts))
+        answers = exchange(servers.url, request(MPD, host=hosts))
         assert answers.count(b"HTTP/1.") == 1
         assert parse(answers).status == 400, hosts
 
 
-@both
-def test_http2_is_refused(ground: Ground) -> None:
+@on_origin_and_edge
+def test_http2_is_refused(servers: Servers) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000") * 100
-    answer = say(ground.url, preface)
+    answer = exchange(servers.url, preface)
     assert answer.startswith(b"HTTP/1.") and b" 400 " in answer.split(b"\r\n")[0]
     assert answer.count(b"HTTP/1.") == 1
     upgrade = ("Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
-    assert get(ground.url, SEGMENT, *upgrade).status == 200
-    assert get(ground.url, SEGMENT, "Upgrade: websocket", "Sec-WebSocket-Key: AAAA").status == 200
+    assert get(servers.url, SEGMENT, *upgrade).status == 200
+    assert get(servers.url, SEGMENT, "Upgrade: websocket", "Sec-WebSocket-Key: AAAA").status == 200
 
 
-@both
-def test_metrics_are_not_public(ground: Ground) -> None:
+@on_origin_and_edge
+def test_metrics_are_not_public(servers: Servers) -> None:
     inner = _free_port()
     address = _outer_address()
-    place = ground.held.enter_context(
-        running(ground.store, host="0.0.0.0", settings=OriginSettings(metrics_port=inner))
+    place = servers.held.enter_context(
+        running(servers.store, host="0.0.0.0", settings=OriginSettings(metrics_port=inner))
     )
     port = urlsplit(place).port
     assert get(f"http://127.0.0.1:{port}", "/metrics").status == 200
@@ -639,20 +642,20 @@ def test_metrics_are_not_public(ground: Ground) -> None:
     assert len(set(re.findall(r'headend_origin_requests_total{object="(\w+)"', figures))) <= 9
 
 
-def test_hostile_documents_do_nothing(ground: Ground) -> None:
+def test_hostile_documents_do_nothing(servers: Servers) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
-            return os.mkdir, (str(ground.tmp_path / "exploded"),)
+            return os.mkdir, (str(servers.tmp_path / "exploded"),)
 
     for document in (pickle.dumps(Bomb()), b"[" * 100_000, b'{"kind": "Presentation", "version": 1, "body": {}}', b""):
-        ground.store.put(layout.release_document(TITLE, RELEASE), document)
-        ground.store.put(layout.current(TITLE), document)
+        servers.store.put(layout.release_document(TITLE, RELEASE), document)
+        servers.store.put(layout.current(TITLE), document)
         for path in (MPD, f"/{TITLE}/manifest.mpd"):
-            assert get(ground.url, path).status == 502
+            assert get(servers.url, path).status == 502
     traversing = {"kind": "Current", "version": 1, "body": {"release": "../x\r\nSet-Cookie: a", "published_at": ""}}
-    ground.store.put(layout.current(TITLE), json.dumps(traversing).encode())
-    assert get(ground.url, f"/{TITLE}/manifest.mpd").status == 502
-    assert not (ground.tmp_path / "exploded").exists()
+    servers.store.put(layout.current(TITLE), json.dumps(traversing).encode())
+    assert get(servers.url, f"/{TITLE}/manifest.mpd").status == 502
+    assert not (servers.tmp_path / "exploded").exists()
 
 
 @contextmanager

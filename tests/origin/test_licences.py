@@ -25,7 +25,7 @@ from origin.key_cache import KeyCache
 from origin.licences import LicenceService, LicenceSettings, covers
 from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
-from tests.support.raw_http import connected, say
+from tests.support.raw_http import connected, exchange
 
 Found = TypeVar("Found")
 TITLE = "film"
@@ -264,7 +264,7 @@ def test_hostile_requests_get_a_status_and_leave_no_trace(key_file: Path, caplog
     """After any input, the next request is answered, nothing is logged, and no input is echoed."""
 
     def ask(url: str) -> dict[str, bytes]:
-        return {name: say(url, request) for name, (request, _) in HOSTILE.items()}
+        return {name: exchange(url, request) for name, (request, _) in HOSTILE.items()}
 
     with caplog.at_level(logging.INFO):
         found = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
@@ -286,7 +286,7 @@ def test_slow_clients_are_cut_off(key_file: Path, monkeypatch: pytest.MonkeyPatc
     slow = {"silent": b"", "half a head": begun, "half a body": begun + b"Content-Length: 20\r\n\r\n{"}
 
     def ask(url: str) -> dict[str, bytes]:
-        return {name: say(url, request) for name, request in slow.items()}
+        return {name: exchange(url, request) for name, request in slow.items()}
 
     found = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
     assert (found["silent"], found["half a head"]) == (b"", b"")
@@ -300,7 +300,7 @@ def test_a_client_that_disconnects_during_a_request_is_not_an_error(
         for _ in range(3):
             with connected(url) as client:
                 client.sendall(b"POST /film/licence HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{")
-        return say(url, post(asked(NAMES[KeyClass.SD].kid).encode()))
+        return exchange(url, post(asked(NAMES[KeyClass.SD].kid).encode()))
 
     with caplog.at_level(logging.INFO):
         answer = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)

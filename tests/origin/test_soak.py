@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 
 from headend.core.storage.memory import MemoryStore
+from tests.origin.faulty_s3 import BUCKET, Fault, FaultyS3, breaks_off_after, claims, faulty_s3, refuses, works
 from tests.origin.grants import PLAYBACK, token
 from tests.origin.releases import MULTIVARIANT, PICTURE, RELEASE, TITLE, ask, put_release
-from tests.origin.troubled_s3 import BUCKET, BadDay, Trouble, bad_day, breaks_off_after, claims, refuses, works
 from tests.support.command_line import environment
 
 SOAK_S = 120
@@ -37,7 +37,7 @@ serve(StoreSettings("s3://{BUCKET}"), port=0, on_ready=lambda url: print(url, fl
 ROOT = f"/{TITLE}/releases/{RELEASE}"
 TRACKS = f"/{TITLE}/tracks"
 BODIES = tuple(hashlib.shake_256(bytes([number])).digest(700_000 + number * 10_000) for number in range(64))
-TROUBLES: tuple[Trouble, ...] = (
+FAULTS: tuple[Fault, ...] = (
     works,
     works,
     refuses(503),
@@ -112,16 +112,16 @@ async def play(url: str, prefix: str, seen: Counter[str], until_s: float) -> Non
                 await asyncio.sleep(0.05)
 
 
-async def weather(store: MemoryStore, day: BadDay, held: ExitStack, until_s: float) -> None:
+async def change_faults(store: MemoryStore, s3: FaultyS3, held: ExitStack, until_s: float) -> None:
     """A faulty server, no server, and a good one, in turn."""
-    port = urlsplit(day.url).port or 0
+    port = urlsplit(s3.url).port or 0
     while time.monotonic() < until_s - 15:
-        day.troubles[:] = random.choices(TROUBLES, k=100_000)
+        s3.faults[:] = random.choices(FAULTS, k=100_000)
         await asyncio.sleep(8)
-        day.troubles.clear()
+        s3.faults.clear()
         await asyncio.to_thread(held.close)
         await asyncio.sleep(4)
-        day = held.enter_context(bad_day(store, port=port))
+        s3 = held.enter_context(faulty_s3(store, port=port))
         await asyncio.sleep(8)
 
 
@@ -133,11 +133,11 @@ def test_whatever_the_bucket_does_no_byte_is_wrong_and_no_memory_leaks(with_toke
     put_release(store, segments=BODIES)
     seen: Counter[str] = Counter()
     with ExitStack() as held:
-        day = held.enter_context(bad_day(store))
+        s3 = held.enter_context(faulty_s3(store))
         settings = {
             "AWS_ACCESS_KEY_ID": "AKIAMOTO000000000000",
             "AWS_SECRET_ACCESS_KEY": "a" * 40,
-            "AWS_ENDPOINT_URL_S3": day.url,
+            "AWS_ENDPOINT_URL_S3": s3.url,
             "AWS_DEFAULT_REGION": "us-east-1",
             "KEYS": PLAYBACK.line if with_tokens else "",
         }
@@ -152,12 +152,12 @@ def test_whatever_the_bucket_does_no_byte_is_wrong_and_no_memory_leaks(with_toke
                     until_s = start_s + SOAK_S
                     prefixes = [f"/t/{token(account=f'a-{n}')}" if with_tokens else "" for n in range(CLIENTS)]
                     players = [asyncio.create_task(play(url, prefix, seen, until_s)) for prefix in prefixes]
-                    sky = asyncio.create_task(weather(store, day, held, until_s))
+                    changing = asyncio.create_task(change_faults(store, s3, held, until_s))
                     sizes = []
                     while time.monotonic() < until_s:
                         await asyncio.sleep(SOAK_S / 24)
                         sizes.append(memory_bytes(child.pid))
-                    await asyncio.gather(sky, *players)
+                    await asyncio.gather(changing, *players)
                     return sizes
 
                 sizes = asyncio.run(soak())

@@ -25,7 +25,7 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def say(url: str, request: bytes) -> bytes:
+def exchange(url: str, request: bytes) -> bytes:
     """Send bytes, and read until the server ends the connection."""
     with connected(url) as client:
         client.sendall(request)

@@ -167,38 +167,38 @@ def test_pipelined_requests_and_a_reset_leave_nothing_in_flight(run: Run) -> Non
 
 @pytest.mark.parametrize("path", ["/large", "/disk"])
 def test_bodies_beyond_what_the_kernel_buffers_arrive_whole(run: Run, path: str) -> None:
-    answer = run().say(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    answer = run().exchange(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert answer.partition(b"\r\n\r\n")[2] == LARGE
 
 
 @pytest.mark.parametrize("count", [17, 33, 1000])
 def test_any_number_of_pipelined_requests_is_answered(run: Run, count: int) -> None:
-    assert run().say(SMALL * (count - 1) + LAST).count(b"HTTP/1.1 200 OK") == count
+    assert run().exchange(SMALL * (count - 1) + LAST).count(b"HTTP/1.1 200 OK") == count
 
 
 def test_pipelined_large_and_small_responses_stay_in_order(run: Run) -> None:
-    answer = run().say(FIRST + SMALL + FIRST + LAST)
+    answer = run().exchange(FIRST + SMALL + FIRST + LAST)
     assert answer.count(b"HTTP/1.1 200 OK") == 4
     bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [LARGE, b"small", LARGE, b"small"]
 
 
 def test_an_exception_is_a_constant_500_and_ends_the_connection(run: Run) -> None:
-    answer = run().say(b"GET /fail HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = run().exchange(b"GET /fail HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 500 ") and answer.endswith(b'{"error": "internal server error"}\n')
     assert b"secret" not in answer
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a\tb", "a@b", "a:b", "a:123456", "[::1", "a?b", "a#b", '"a"', "\xe9"])
 def test_a_malformed_host_is_refused(run: Run, host: str) -> None:
-    answer = run().say(f"GET /small HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+    answer = run().exchange(f"GET /small HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
     assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize("host", ["a", "a.example:8080", "[::1]:80", "127.0.0.1", "", "a_b.example", "a:"])
 def test_an_ordinary_host_is_served(run: Run, host: str) -> None:
     request = f"GET /small HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-    assert run().say(request).startswith(b"HTTP/1.1 200 ")
+    assert run().exchange(request).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_an_ordinary_host_is_served(run: Run, host: str) -> None:
     ],
 )
 def test_other_versions_and_targets_are_refused(run: Run, request_bytes: bytes) -> None:
-    answer = run().say(request_bytes)
+    answer = run().exchange(request_bytes)
     assert answer.split(b" ")[1] in (b"400", b"505"), answer
     assert b"small" not in answer and answer.count(b"HTTP/1.1") == 1
 
@@ -227,7 +227,7 @@ def test_other_versions_and_targets_are_refused(run: Run, request_bytes: bytes) 
 @pytest.mark.parametrize("target", ["http://a/small", "HTTP://b.example:80/small?x=1", "https://[::1]/small"])
 def test_a_target_in_absolute_form_is_served_by_its_path(run: Run, target: str) -> None:
     request = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
-    assert run().say(request).startswith(b"HTTP/1.1 200 ")
+    assert run().exchange(request).startswith(b"HTTP/1.1 200 ")
 
 
 def test_http_1_0_is_served_and_closes_unless_asked_otherwise(run: Run) -> None:

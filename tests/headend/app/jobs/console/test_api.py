@@ -19,7 +19,7 @@ from headend.app.jobs.model import State
 from headend.app.jobs.queue import Queue
 from headend.core import documents
 from headend.core.errors import ConfigError
-from tests.headend.app.jobs.console.floor import Floor, busy, console, make_queue, put
+from tests.headend.app.jobs.console.fake_dispatcher import FakeDispatcher, busy_dispatcher, console, make_queue, put
 
 READ, OPERATE = "r" * 24, "o" * 24
 TOKENS = Tokens(((READ.encode(), Right.READ), (OPERATE.encode(), Right.OPERATE)))
@@ -32,7 +32,7 @@ def queue() -> Queue:
 
 @pytest.fixture
 def server(queue: Queue) -> Iterator[Server]:
-    with console(queue, busy(time.time(), ["20261128t200000000-00000a"]), TOKENS) as made:
+    with console(queue, busy_dispatcher(time.time(), ["20261128t200000000-00000a"]), TOKENS) as made:
         yield made
 
 
@@ -125,7 +125,7 @@ def test_a_read_token_can_not_operate(server: Server, queue: Queue) -> None:
 
 def test_a_form_of_another_site_can_do_nothing(queue: Queue) -> None:
     job = put(queue, "film")
-    with console(queue, Floor()) as server:
+    with console(queue, FakeDispatcher()) as server:
         body = json.dumps({"verb": "cancel"}).encode()
         kind = {"Content-Type": "text/plain"}
         assert ask(server, f"api/v1/jobs/{job}/commands", None, body, **kind)[0] == 415
@@ -171,7 +171,7 @@ def test_a_port_in_use_is_reported_in_one_line(queue: Queue) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        made = Server(lambda: Console(queue, Floor(), prices.load("aws"), Tokens(), "x"), "127.0.0.1", port)
+        made = Server(lambda: Console(queue, FakeDispatcher(), prices.load("aws"), Tokens(), "x"), "127.0.0.1", port)
         with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1:{port}"), made:
             pass
 

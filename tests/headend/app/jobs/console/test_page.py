@@ -19,7 +19,7 @@ from headend.core import records
 from headend.core.errors import StoreUnavailable
 from headend.core.records import Attempt
 from headend.core.storage.memory import MemoryStore
-from tests.headend.app.jobs.console.floor import Floor, busy, console, put
+from tests.headend.app.jobs.console.fake_dispatcher import FakeDispatcher, busy_dispatcher, console, put
 from tests.support.browsers import DESKTOP, PHONE, chromium
 
 TOKEN = "look-0123456789abcdef0123"
@@ -54,7 +54,7 @@ def fill(store: MemoryStore) -> tuple[Queue, list[str]]:
 
 
 def test_an_empty_console_says_how_to_queue_a_job(page: Any) -> None:
-    with console(Queue(MemoryStore()), Floor()) as server:
+    with console(Queue(MemoryStore()), FakeDispatcher()) as server:
         page.goto(server.url)
         page.get_by_text("Queue one with").wait_for()
         assert page.get_by_text("No workers yet.").is_visible()
@@ -64,7 +64,7 @@ def test_an_empty_console_says_how_to_queue_a_job(page: Any) -> None:
 
 def test_a_busy_console_shows_jobs_and_what_every_worker_does(page: Any) -> None:
     queue, jobs = fill(MemoryStore())
-    with console(queue, busy(time.time(), jobs)) as server:
+    with console(queue, busy_dispatcher(time.time(), jobs)) as server:
         page.goto(server.url)
         page.locator("#jobs tbody tr").nth(7).wait_for()
         assert page.locator(".tile[data-state=running] strong").inner_text() == "3"
@@ -87,7 +87,7 @@ def test_a_busy_console_shows_jobs_and_what_every_worker_does(page: Any) -> None
 def test_an_operator_cancels_prioritises_and_sees_it_at_once(page: Any) -> None:
     queue = Queue(MemoryStore())
     job = put(queue, "film", priority=50)
-    with console(queue, Floor()) as server:
+    with console(queue, FakeDispatcher()) as server:
         page.goto(server.url)
         row = page.locator(f"tr[data-job='{job}']")
         row.get_by_role("button", name="Up").click()
@@ -109,7 +109,7 @@ def test_a_failed_job_shows_its_reason_and_its_attempts_by_task(page: Any) -> No
             store, "broken",
             Attempt(task, number, "tcp://10.0.0.2:4000", "2026-11-28T20:30:00.000+00:00", "FFmpeg ended: <b>no</b>"),
         )  # fmt: skip
-    with console(queue, busy(time.time(), jobs)) as server:
+    with console(queue, busy_dispatcher(time.time(), jobs)) as server:
         page.goto(server.url)
         row = page.locator(f"tr[data-job='{failed}']")
         row.get_by_text("status 187").wait_for()
@@ -125,7 +125,7 @@ def test_a_failed_job_shows_its_reason_and_its_attempts_by_task(page: Any) -> No
 def test_readers_need_a_token_and_have_no_buttons(page: Any) -> None:
     queue = Queue(MemoryStore())
     job = put(queue, "film")
-    with console(queue, Floor(), Tokens(((TOKEN.encode(), Right.READ),))) as server:
+    with console(queue, FakeDispatcher(), Tokens(((TOKEN.encode(), Right.READ),))) as server:
         page.goto(server.url)
         page.get_by_label("This console requires a token.").fill(TOKEN)
         shoot(page, "sign-in")
@@ -149,7 +149,7 @@ class AwayStore(MemoryStore):
 def test_an_unreachable_store_is_shown_until_it_is_back(page: Any) -> None:
     queue = Queue(AwayStore())
     put(queue, "film")
-    with console(queue, Floor()) as server:
+    with console(queue, FakeDispatcher()) as server:
         page.goto(server.url)
         page.locator("#jobs tbody tr").wait_for()
         AwayStore.away = True
@@ -161,12 +161,12 @@ def test_an_unreachable_store_is_shown_until_it_is_back(page: Any) -> None:
 def test_the_page_reconnects_to_a_restarted_dispatcher(page: Any) -> None:
     queue = Queue(MemoryStore())
     put(queue, "first")
-    with console(queue, Floor()) as server:
+    with console(queue, FakeDispatcher()) as server:
         page.goto(server.url)
         page.get_by_text("first", exact=True).wait_for()
         port = server.url.rstrip("/").rpartition(":")[2]
     page.get_by_text(re.compile("reconnecting|does not respond")).wait_for()
     put(queue, "second")
-    with console(queue, Floor(), port=int(port)):
+    with console(queue, FakeDispatcher(), port=int(port)):
         page.get_by_text("second", exact=True).wait_for()
         page.locator("#notice").wait_for(state="hidden")

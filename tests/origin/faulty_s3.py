@@ -12,29 +12,29 @@ from urllib.parse import parse_qs
 
 from headend.core.storage import Store
 
-Trouble = Callable[["Answering"], None]
+Fault = Callable[["Handler"], None]
 
 
-class Answering(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """One request; a fault may change its response.
 
     Attributes:
         status: Sent instead of the object, unless it is 200.
-        most_bytes: Bytes of the body that are sent before the connection ends; None for all.
+        max_bytes: Bytes of the body that are sent before the connection ends; None for all.
         gate: Waited for after the first half of the body.
         pause_s: Pause after every thousand bytes of the body.
-        location: Where the client is sent.
-        claimed: Sent instead of the object, with this length.
+        location: Address of a redirect.
+        claimed: Body that is sent instead of the object.
     """
 
     protocol_version = "HTTP/1.1"
     status = 200
-    most_bytes: int | None = None
+    max_bytes: int | None = None
     gate: threading.Event | None = None
     pause_s: float = 0.0
     location: str | None = None
     claimed: bytes | None = None
-    day: "BadDay"
+    s3: "FaultyS3"
 
     def do_GET(self) -> None:
         key = self.path.removeprefix(f"/{BUCKET}/").partition("?")[0]
@@ -43,14 +43,14 @@ class Answering(BaseHTTPRequestHandler):
             return
         wanted = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
-        self.day.asked.append((key, start))
-        self.status, self.most_bytes, self.gate = 200, None, None
+        self.s3.requests.append((key, start))
+        self.status, self.max_bytes, self.gate = 200, None, None
         self.location, self.claimed, self.pause_s = None, None, 0.0
-        if key.endswith(".m4s") and self.day.troubles:
-            self.day.troubles.pop(0)(self)
-        body = b"<Error><Code>Trouble</Code></Error>"
+        if key.endswith(".m4s") and self.s3.faults:
+            self.s3.faults.pop(0)(self)
+        body = b"<Error><Code>InternalError</Code></Error>"
         if self.status == 200:
-            body = (self.day.store.get(key) if self.claimed is None else self.claimed)[start:]
+            body = (self.s3.store.get(key) if self.claimed is None else self.claimed)[start:]
         self.send_response(206 if start and self.status == 200 else self.status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Last-Modified", formatdate(0, usegmt=True))
@@ -68,27 +68,27 @@ class Answering(BaseHTTPRequestHandler):
                 self.wfile.write(body[:1000])
                 body = body[1000:]
                 time.sleep(self.pause_s)
-            self.wfile.write(body[: self.most_bytes])
-        if self.most_bytes is not None:
+            self.wfile.write(body[: self.max_bytes])
+        if self.max_bytes is not None:
             self.close_connection = True
 
     def _list_objects(self, prefix: str) -> None:
         found = "".join(
             f"<Contents><Key>{info.key}</Key><Size>{info.size_bytes}</Size><ETag>x</ETag>"
             f"<LastModified>{info.modified.isoformat()}</LastModified></Contents>"
-            for info in self.day.store.list(prefix)
+            for info in self.s3.store.list(prefix)
         )
         self._send_listing(found)
 
     def _list(self, query: dict[str, list[str]]) -> None:
-        """Name the folders below a prefix, or all objects below it."""
+        """List the folders below a prefix, or all objects below it."""
         prefix = query.get("prefix", [""])[0]
         if "delimiter" not in query:
             self._list_objects(prefix)
             return
         found = "".join(
             f"<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>"
-            for name in self.day.store.folders(prefix)
+            for name in self.s3.store.folders(prefix)
         )
         self._send_listing(found)
 
@@ -106,24 +106,24 @@ class Answering(BaseHTTPRequestHandler):
 
 
 @dataclass
-class BadDay:
-    """A running server.
+class FaultyS3:
+    """A running S3 server whose responses can be made faulty.
 
     Attributes:
-        store: What it serves.
-        url: Where.
-        asked: Key and first byte of every request so far.
-        troubles: Faults of the next requests for segments, one each.
+        store: The objects that it serves.
+        url: Its address.
+        requests: Key and first byte of every request so far.
+        faults: Faults of the next requests for segments, one each.
     """
 
     store: Store
     url: str = ""
-    asked: list[tuple[str, int]] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
-    def asked_for(self, key: str) -> list[int]:
-        """First bytes of the requests for a key."""
-        return [start for asked, start in self.asked if asked == key]
+    def starts_of(self, key: str) -> list[int]:
+        """Return the first byte of each request for a key."""
+        return [start for requested, start in self.requests if requested == key]
 
 
 BUCKET = "films"
@@ -137,63 +137,63 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def bad_day(store: Store, *, port: int = 0) -> Iterator[BadDay]:
+def faulty_s3(store: Store, *, port: int = 0) -> Iterator[FaultyS3]:
     """Serve a store as a bucket."""
-    day = BadDay(store)
-    handler = type("Today", (Answering,), {"day": day})
+    s3 = FaultyS3(store)
+    handler = type("FaultyHandler", (Handler,), {"s3": s3})
     with Server(("127.0.0.1", port), handler) as server:
-        day.url = f"http://127.0.0.1:{server.server_port}"
+        s3.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield day
+            yield s3
         finally:
             server.shutdown()
             thread.join()
 
 
-def refuses(status: int, location: str | None = None) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        answering.status, answering.location = status, location
+def refuses(status: int, location: str | None = None) -> Fault:
+    def fault(handler: Handler) -> None:
+        handler.status, handler.location = status, location
 
-    return trouble
-
-
-def breaks_off_after(sent_bytes: int) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        answering.most_bytes = sent_bytes
-
-    return trouble
+    return fault
 
 
-def trickles(pause_s: float) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        answering.pause_s = pause_s
+def breaks_off_after(sent_bytes: int) -> Fault:
+    def fault(handler: Handler) -> None:
+        handler.max_bytes = sent_bytes
 
-    return trouble
-
-
-def waits_half_way(gate: threading.Event) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        answering.gate = gate
-
-    return trouble
+    return fault
 
 
-def claims(body: bytes) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        answering.claimed = body
+def trickles(pause_s: float) -> Fault:
+    def fault(handler: Handler) -> None:
+        handler.pause_s = pause_s
 
-    return trouble
-
-
-def both(*troubles: Trouble) -> Trouble:
-    def trouble(answering: Answering) -> None:
-        for each in troubles:
-            each(answering)
-
-    return trouble
+    return fault
 
 
-def works(_: Answering) -> None:
-    """No trouble this time."""
+def waits_half_way(gate: threading.Event) -> Fault:
+    def fault(handler: Handler) -> None:
+        handler.gate = gate
+
+    return fault
+
+
+def claims(body: bytes) -> Fault:
+    def fault(handler: Handler) -> None:
+        handler.claimed = body
+
+    return fault
+
+
+def both(*faults: Fault) -> Fault:
+    def fault(handler: Handler) -> None:
+        for each in faults:
+            each(handler)
+
+    return fault
+
+
+def works(_: Handler) -> None:
+    """Respond without a fault."""

@@ -16,7 +16,7 @@ from tests.headend.app.jobs.makers import AT, make_request
 
 
 @dataclass(slots=True)
-class Floor:
+class FakeDispatcher:
     """The state that a dispatcher would report."""
 
     here: tuple[WorkerRecord, ...] = ()
@@ -35,7 +35,7 @@ class Floor:
         return self.done
 
 
-def busy(now_s: float, jobs: list[str]) -> Floor:
+def busy_dispatcher(now_s: float, jobs: list[str]) -> FakeDispatcher:
     """Four workers that run some jobs, with one failed attempt."""
     workers = tuple(WorkerRecord(f"tcp://10.0.0.{n}:4000{n}", 2, 2, 8 << 30, n << 30) for n in range(1, 5))
     runs = []
@@ -51,7 +51,9 @@ def busy(now_s: float, jobs: list[str]) -> Floor:
             )
         )  # fmt: skip
     far = (Progress(AT, 0.1 + 0.3 * n, 240, 24 + 72 * n, 2, 12, n, 96.4, 1.93, 1260.0 / (n + 1)) for n in count())
-    return Floor(workers, tuple(runs), tuple(RunningJob(job, one) for job, one in zip(jobs, far, strict=False)))
+    return FakeDispatcher(
+        workers, tuple(runs), tuple(RunningJob(job, one) for job, one in zip(jobs, far, strict=False))
+    )
 
 
 def put(queue: Queue, title: str, *changes: tuple[State, str], priority: int = 50, share: float | None = None) -> str:
@@ -68,7 +70,7 @@ def put(queue: Queue, title: str, *changes: tuple[State, str], priority: int = 5
 
 
 @contextmanager
-def console(queue: Queue, view: Floor, tokens: Tokens | None = None, *, port: int = 0) -> Iterator[Server]:
+def console(queue: Queue, view: FakeDispatcher, tokens: Tokens | None = None, *, port: int = 0) -> Iterator[Server]:
     """A console, on a free port by default."""
     with Server(
         lambda: Console(queue, view, prices.load("aws"), tokens or Tokens(), "s3://films/vod"), "127.0.0.1", port
