@@ -10,7 +10,7 @@ Source:
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
@@ -20,6 +20,9 @@ from headend.core.timing import Grid
 
 FLOOR = 0.05
 """Share of the mean GOP's bytes that is added to each GOP, so that quiet GOPs have a finite weight."""
+RUN_FRAMES = 200
+"""If all GOPs are tried, consecutive ones are one excerpt of at most this many frames. At the end of an excerpt, an
+encoder doesn't see the next frames, and spends fewer bits than within the title."""
 SHORTEST = 4
 """A last GOP shorter than a whole GOP divided by this is not drawn, unless it is the only one."""
 
@@ -48,8 +51,11 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
         count: Number of draws, at least 1. A GOP that is drawn twice is one excerpt of twice the weight.
 
     Returns:
-        The excerpts in order; all GOPs with equal weights if there are no more than ``count``.
+        The excerpts in order. If there are no more than ``count`` GOPs, all of them with equal weights, in runs of at
+        most `RUN_FRAMES`.
     """
+    if len(gops) <= count:
+        return tuple(_runs(gops))
     starts = [0, *accumulate(gop.frames for gop in gops)]
     usable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST >= gop_frames] or [0]
 
@@ -65,6 +71,18 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
     chance = dict(zip(usable, chances, strict=True))
     least = min(drawn[number] / chance[number] for number in drawn)
     return tuple(excerpt(number, drawn[number] / chance[number] / least) for number in sorted(drawn))
+
+
+def _runs(gops: Sequence[GopComplexity]) -> Iterator[Excerpt]:
+    """All GOPs, consecutive ones together."""
+    first = start = end = size_bytes = 0
+    for number, gop in enumerate(gops):
+        if end > start and end + gop.frames - start > RUN_FRAMES:
+            yield Excerpt(first, start, end, size_bytes, 1.0)
+            first, start, size_bytes = number, end, 0
+        end += gop.frames
+        size_bytes += gop.size_bytes
+    yield Excerpt(first, start, end, size_bytes, 1.0)
 
 
 def predict(

@@ -49,7 +49,7 @@ FURTHER = 1.15
 """Ratio of the number of trials to that of `encoder.trials.expected_trials`."""
 REPORT_EVERY_S = 10.0
 """Interval between progress reports."""
-FORMAT = 3
+FORMAT = 4
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Number of points of a hull that are kept for drawing."""
@@ -236,8 +236,9 @@ class Analyst:
             frame_rate=plan.grid.frame_rate,
             cap=cap,
         )
+        tried_gops = sum(-(-excerpt.frame_count // plan.grid.gop_frames) for excerpt in chosen)
         decisions = [
-            f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {len(chosen):,} of them tried with "
+            f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {tried_gops:,} of them tried with "
             f"{_count(len(tried), 'size and factor', 'sizes and factors')}, scored by {self._viewing.model}",
             *budget_decisions,
             *made.decisions,
@@ -253,7 +254,7 @@ class Analyst:
             codecs=codecs,
             decisions=tuple(decisions),
             gops=len(gops),
-            excerpts=len(chosen),
+            excerpts=tried_gops,
             trials=len(tried),
             screen=f"{self._viewing.width_px}x{self._viewing.height_px}",
             model=self._viewing.model,

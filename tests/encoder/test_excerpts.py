@@ -29,18 +29,32 @@ def scored(size_bytes: float, vmaf: float) -> TrialScore:
 def test_a_short_title_is_tried_whole_and_predicted_exactly() -> None:
     film = [*gops(1000, 3000), GopComplexity(25, 400)]
 
-    chosen = draw(film, 50, 4)
-    predicted = predict(
-        chosen, {0: scored(10_000, 90), 1: scored(50_000, 70), 2: scored(5_000, 100)}, film, grid_of(film)
-    )
+    [chosen] = draw(film, 50, 4)
+    predicted = predict([chosen], {0: scored(65_000, 84)}, film, grid_of(film))
 
-    assert [(e.number, e.first_frame, e.end_frame, e.weight) for e in chosen] == [
-        (0, 0, 50, 1),
-        (1, 50, 100, 1),
-        (2, 100, 125, 1),
-    ]
+    assert (chosen.number, chosen.first_frame, chosen.end_frame, chosen.size_bytes) == (0, 0, 125, 4400)
     assert predicted.kbps == pytest.approx(65_000 * 8 / 1000 / 5)
-    assert predicted.vmaf == pytest.approx((90 * 50 + 70 * 50 + 100 * 25) / 125)
+    assert predicted.vmaf == pytest.approx(84)
+
+
+def test_a_longer_title_that_is_tried_whole_is_tried_in_runs_of_gops() -> None:
+    film = [*gops(1000, 3000, 2000, 500, 700), GopComplexity(25, 400)]
+
+    chosen = draw(film, 50, 6)
+    predicted = predict(chosen, {0: scored(50_000, 70), 4: scored(5_000, 100)}, film, grid_of(film))
+
+    assert [(e.number, e.first_frame, e.end_frame, e.size_bytes, e.weight) for e in chosen] == [
+        (0, 0, 200, 6500, 1),
+        (4, 200, 275, 1100, 1),
+    ]
+    assert predicted.kbps == pytest.approx(55_000 * 8 / 1000 / 11)
+    assert predicted.vmaf == pytest.approx((70 * 200 + 100 * 75) / 275)
+
+
+def test_a_gop_longer_than_a_run_is_an_excerpt_of_its_own() -> None:
+    chosen = draw([GopComplexity(250, 10), GopComplexity(250, 20)], 250, 4)
+
+    assert [(e.number, e.first_frame, e.end_frame) for e in chosen] == [(0, 0, 250), (1, 250, 500)]
 
 
 def test_hard_gops_are_drawn_more_often_and_weigh_less() -> None:
@@ -85,7 +99,9 @@ def test_rates_in_proportion_to_the_survey_are_predicted_exactly(found: list[int
 
     assert predicted.kbps == pytest.approx(7 * sum(gop.size_bytes for gop in film) * 8 / 1000 / (2 * len(film)))
     assert predicted.vmaf == pytest.approx(80)
-    assert 1 <= len(chosen) <= count or len(chosen) == len(film) <= count
+    assert 1 <= len(chosen) <= count
+    if len(film) <= count:
+        assert sum(e.frame_count for e in chosen) == grid_of(film).frame_count
     assert chosen == draw(film, 50, count)
 
 

@@ -152,6 +152,8 @@ MASTERS = {
     "portrait": a_master(1080, 1920),
     "four-by-three": a_master(1440, 1080),
     "576i": a_master(720, 576),
+    "small": a_master(640, 272),
+    "small portrait": a_master(360, 640),
     "tiny": a_master(160, 120),
 }
 
@@ -300,10 +302,11 @@ def test_candidates_are_no_larger_than_the_pattern_and_the_master() -> None:
         assert track is not None
         return [r.height_px for r in candidates(load(ladder), fitting.upright(track)).video if r.codec is codec]
 
-    assert lines("2160p60", "studio", Codec.AVC) == [234, 360, 432, 540, 720, 1080]
-    assert lines("2160p60", "studio", Codec.AV1) == [234, 360, 432, 540, 720, 1080, 1440, 2160]
-    assert lines("720p", "web", Codec.AVC) == [234, 360, 432, 540, 720]
-    assert lines("576i", "studio", Codec.AVC) == [234, 360, 432, 540]
+    assert lines("2160p60", "studio", Codec.AVC) == [234, 288, 360, 432, 540, 720, 1080]
+    assert lines("2160p60", "studio", Codec.AV1) == [234, 288, 360, 432, 540, 720, 1080, 1440, 2160]
+    assert lines("720p", "web", Codec.AVC) == [234, 288, 360, 432, 540, 720]
+    assert lines("576i", "studio", Codec.AVC) == [234, 288, 360, 432, 540]
+    assert lines("small", "studio", Codec.AVC) == [180, 234, 288, 360]
     assert lines("tiny", "studio", Codec.AVC) == [120]
 
 
