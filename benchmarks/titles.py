@@ -36,15 +36,21 @@ from ladders.ladder import FramePolicy, Ladder, VideoRung
 FRAMES, QUICK_FRAMES = 48, 24
 SEGMENT_S = Fraction(1)
 """Short GOPs, so that a clip has several."""
-CLIPS: dict[str, tuple[str, str, str]] = {
-    "street": ("film", clips.STREET, "null"),
-    "street, dark and noisy": ("film", clips.STREET, "lutyuv=y=val*0.45,noise=alls=5:allf=t:all_seed=2"),
-    "street, out of focus": ("film", clips.STREET, "gblur=sigma=1.5"),
-    "fractal": ("source", "mandelbrot=s=1280x720:rate=24:start_scale=0.4:end_scale=0.05:end_pts=300", "null"),
-    "shapes and digits": ("source", "testsrc2=s=1280x720:rate=24", "null"),
-    "slides": ("source", "mandelbrot=s=1280x720:rate=2:start_scale=1:end_scale=0.01:end_pts=8", "fps=24"),
+CAMERAS = (
+    "[0:v]crop=640:360[a];[1:v]pad=640:360:0:44[b];[2:v]trim=start_frame=100,setpts=PTS-STARTPTS,hflip,pad=640:360:0:44[c];"
+    "[3:v]trim=start_frame=60,setpts=PTS-STARTPTS,vflip,crop=640:360[d];[a][b][c][d]xstack=grid=2x2"
+)
+CLIPS: dict[str, tuple[tuple[str, ...], str]] = {
+    "four cameras": ((clips.CITY, clips.STREET, clips.STREET, clips.CITY), CAMERAS),
+    "city": ((clips.CITY,), "null"),
+    "street": ((clips.STREET,), "null"),
+    "street, dark and noisy": ((clips.STREET,), "lutyuv=y=val*0.45,noise=alls=5:allf=t:all_seed=2"),
+    "street, out of focus": ((clips.STREET,), "gblur=sigma=1.5"),
+    "fractal": ((), "mandelbrot=s=1280x720:rate=24:start_scale=0.4:end_scale=0.05:end_pts=300"),
+    "shapes and digits": ((), "testsrc2=s=1280x720:rate=24"),
+    "slides": ((), "mandelbrot=s=1280x720:rate=2:start_scale=1:end_scale=0.01:end_pts=8,fps=24"),
 }
-"""Clips that no ladder was tuned on: kind of source, film of the package or FFmpeg source, and filters."""
+"""Clips that no ladder was tuned on: films, and FFmpeg's filter graph."""
 DEFAULT_CODECS = (Codec.AVC,)
 _BEFORE = (
     (320, 180, 75, 31.0), (416, 234, 105, 31.3), (416, 234, 145, 29.0), (480, 270, 220, 28.5), (512, 288, 290, 28.0),
@@ -226,18 +232,14 @@ def measure(
     return Report(frames, effort, model, mean(surveys), tuple(rows.values()))
 
 
-def _master(recipe: tuple[str, str, str], folder: Path, frames: int) -> Path:
-    kind, source, filters = recipe
+def _master(recipe: tuple[tuple[str, ...], str], folder: Path, frames: int) -> Path:
+    films, graph = recipe
     path = folder / "master.mkv"
     rate = str(clips.FRAME_RATE)
-    inputs = (
-        ("-stream_loop", "-1", "-r", rate, "-i", str(clips.locate(source)))
-        if kind == "film"
-        else ("-f", "lavfi", "-i", source)
-    )
+    inputs = [word for film in films for word in ("-stream_loop", "-1", "-r", rate, "-i", str(clips.locate(film)))]
     colour = ("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709")
     clips.ffmpeg(
-        *inputs, *("-map", "0:v", "-vf", f"{filters},format=yuv420p", "-frames:v", str(frames), "-r", rate),
+        *inputs, *("-filter_complex", f"{graph},format=yuv420p", "-frames:v", str(frames), "-r", rate),
         *("-c:v", "ffv1", *colour, str(path)),
     )  # fmt: skip
     return path

