@@ -3,8 +3,8 @@
 Each encoder runs alone on raw frames of a cartoon and of a street, with headend's options for a rung of the studio
 ladder, at two sizes; a power law through both gives other sizes. CPU seconds of one thread hardly depend on other load.
 
-Then whole jobs are encoded and compared with two predictions: by these coefficients alone, as for the first job of a
-store, and corrected by the receipts of one earlier job of the store, with another film.
+Then whole jobs are encoded and compared with two predictions: corrected by the speed of this machine, as for the first
+job of a store, and corrected by the receipts of one earlier job of the store, with another film.
 """
 
 import math
@@ -22,6 +22,7 @@ import encoder
 from benchmarks import clips, renditions, ways
 from benchmarks.clips import Mezzanine, ffmpeg
 from encoder import filter_graphs
+from encoder import speed as machine_speed
 from encoder.costs import SAFE, Calibration, Costs, Curve, measured
 from encoder.families import AUDIO, VIDEO
 from encoder.picture.colour import tone_mapped
@@ -100,7 +101,7 @@ class JobCheck:
         name: Master, ladder and effort.
         renditions: Number of renditions.
         frames: Frames of the master.
-        predicted_s: CPU seconds of all its tasks, predicted by the coefficients alone.
+        predicted_s: CPU seconds of all its tasks, predicted by the coefficients and the speed of this machine.
         learned_s: The prediction corrected by the receipts of an earlier job.
         took_s: Measured CPU seconds.
     """
@@ -124,8 +125,8 @@ class JobCheck:
 
     @property
     def met(self) -> bool:
-        """Whether the target is reached, for a later job."""
-        return abs(self.off) <= JOB_TARGET
+        """Whether the target is reached, for a first and for a later job."""
+        return max(abs(self.off), abs(self.first_off)) <= JOB_TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,7 @@ def measure(
 
 def _jobs(costs: Costs, frames: int, on_step: Callable[[str], None]) -> Iterator[JobCheck]:
     """Encode whole jobs on one core, chunk by chunk."""
+    speed = machine_speed.compared(machine_speed.seconds())
     for kind, film, size_px, ladder, effort in JOBS:
         with TemporaryDirectory(prefix="headend-bench-") as name:
             folder = Path(name)
@@ -228,7 +230,10 @@ def _jobs(costs: Costs, frames: int, on_step: Callable[[str], None]) -> Iterator
             learned = ways.job_for(
                 master, ladder, lambda _: True, effort, chunk_s=Fraction(frames), costs=known.applied(costs)
             )
-            predicted_s, learned_s = (sum(task.cost for task in each.plan.tasks) for each in (job, learned))
+            first = ways.job_for(
+                master, ladder, lambda _: True, effort, chunk_s=Fraction(frames), costs=speed.applied(costs)
+            )
+            predicted_s, learned_s = (sum(task.cost for task in each.plan.tasks) for each in (first, learned))
             done = ways.headend(job, folder, slots=1)
             yield JobCheck(described, len(job.renditions), frames, predicted_s, learned_s, done.cpu_s)
 
@@ -288,6 +293,7 @@ def _coefficients(quick: bool, on_step: Callable[[str], None]) -> Report:
             sound_s=dict(_sounds(bench)),
             loudness_s=_loudness_s(bench),
             video={codec: {e: _curve(bench, codec, e) for e in Effort} for codec in VIDEO},
+            test_picture_s=machine_speed.seconds(),
         )
         checks = () if quick else tuple(_checks(bench, costs))
     return Report(frames, tuple(bench.runs), costs, checks)

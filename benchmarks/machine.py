@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import headend
+from headend.core.process import processor
 
 PACKAGES = ("headend", "msgspec", "m3u8", "imageio-ffmpeg")
 """Packages whose versions affect the results, besides Python."""
@@ -40,7 +40,7 @@ class Machine:
 def describe() -> Machine:
     """Describe this machine."""
     return Machine(
-        processor=_processor(),
+        processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.release()}",
@@ -48,15 +48,6 @@ def describe() -> Machine:
         packages={name: _version(name) for name in PACKAGES},
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
 
 
 def _version(package: str) -> str:

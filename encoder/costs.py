@@ -68,6 +68,7 @@ class Costs:
         loudness_s: Measuring the loudness of one channel, CPU seconds for a second.
         video: Encoding pictures, by codec and effort.
         memory_factor: Ratio of measured to expected memory in past receipts.
+        test_picture_s: CPU seconds of each codec for the test picture of `encoder.speed`, on the same machine.
     """
 
     start_s: float
@@ -82,6 +83,7 @@ class Costs:
     loudness_s: float
     video: dict[Codec, dict[Effort, Curve]]
     memory_factor: float = 1.0
+    test_picture_s: dict[Codec, float] = field(default_factory=dict)
 
     def audio_s(self, renditions: Sequence[AudioRendition], duration_s: float) -> float:
         """CPU seconds of a task that encodes a programme of sound."""
@@ -176,11 +178,13 @@ class Calibration:
         video: Factor on the CPU seconds of encoders, by codec and effort; 1 if unknown.
         memory: Factor on memory.
         source: Factor on all other CPU seconds: starting, decoding, scaling.
+        from_jobs: Whether it follows from jobs; false if only a test picture was encoded on this machine.
     """
 
     video: dict[Codec, dict[Effort, float]] = field(default_factory=dict)
     memory: float = 1.0
     source: float = 1.0
+    from_jobs: bool = True
 
     def applied(self, costs: Costs) -> Costs:
         """The coefficients, corrected."""
@@ -234,18 +238,22 @@ class Calibration:
             if task.memory_bytes and receipt.peak_memory_bytes:
                 memory.append(receipt.peak_memory_bytes * SAFE / task.memory_bytes)
         common, (source, *factors) = _factors(rows, took) if rows else (1.0, [1.0])
-        video = {codec: dict(known) for codec, known in self.video.items()}
+        is_first = not (self.video and self.from_jobs)
+        video = {
+            codec: {e: _clamped(f * common) if is_first else f for e, f in known.items()}
+            for codec, known in self.video.items()
+        }
         for codec, factor in zip(codecs, factors, strict=False):
-            known = video.setdefault(codec, {})
-            before = known.get(plan.effort, 1.0)
-            known[plan.effort] = _clamped(before * _step(factor, common, first=plan.effort not in known))
+            before = self.video.get(codec, {}).get(plan.effort)
+            step = _step(factor, common, first=is_first or before is None)
+            video.setdefault(codec, {})[plan.effort] = _clamped((before or 1.0) * step)
         # Too little memory gets workers killed: increase it at once, reduce it slowly.
         worst = max(memory, default=1.0)
         return Calibration(
             # Sorted, so that the document does not depend on the order of releases.
             {codec: dict(sorted(efforts.items())) for codec, efforts in sorted(video.items())},
             _clamped(self.memory * (worst if worst > 1 else worst**SMOOTHING)),
-            _clamped(self.source * _step(source, common, first=not self.video)),
+            _clamped(self.source * _step(source, common, first=is_first)),
         )
 
 

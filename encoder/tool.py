@@ -4,12 +4,12 @@ import hashlib
 import os
 import re
 import subprocess
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import imageio_ffmpeg
 
+from headend.core import user_cache
 from headend.core.errors import ToolFailed, WorkerUnfit
 
 OVERRIDE = "HEADEND_FFMPEG"
@@ -73,28 +73,17 @@ def digest() -> str:
 @cache
 def _digest(path: str, size_bytes: int, modified_ns: int) -> str:
     key = hashlib.sha256(f"{path}\n{size_bytes}\n{modified_ns}".encode()).hexdigest()
-    kept = _cache_folder() / f"ffmpeg-{key[:16]}.sha256"
-    with suppress(OSError):
-        cached = kept.read_text().strip()
-        if re.fullmatch("[0-9a-f]{64}", cached):
-            return cached
+    name = f"ffmpeg-{key[:16]}.sha256"
+    kept = (user_cache.read(name) or b"").decode(errors="replace").strip()
+    if re.fullmatch("[0-9a-f]{64}", kept):
+        return kept
     try:
         with Path(path).open("rb") as program:
             computed = hashlib.file_digest(program, "sha256").hexdigest()
     except OSError as error:
         raise ToolFailed(f"{path} can't be read: {error.strerror}") from error
-    with suppress(OSError):  # without a cache it is computed again next time
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(computed)
-        temporary.replace(kept)
+    user_cache.write(name, computed.encode())
     return computed
-
-
-def _cache_folder() -> Path:
-    """The user's cache folder (XDG Base Directory Specification)."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return (Path(chosen) if chosen else Path.home() / ".cache") / "headend"
 
 
 def check(wanted_version: str, wanted_digest: str) -> None:

@@ -20,6 +20,7 @@ from encoder import (
     planning,
     programmes,
     sandbox,
+    speed,
     text,
     tool,
 )
@@ -35,7 +36,14 @@ from headend.core import documents, layout
 from headend.core.errors import ConfigError, DamagedMaster, StorageError
 from headend.core.media import Crop, EncodePlan, Part, Probe, TextTrack, VideoRange
 from headend.core.media.quality import Checking, PredictedQuality
-from headend.core.settings import EncodeSettings, PictureChoice, ProtectionSettings, StoreSettings, Targets
+from headend.core.settings import (
+    ClusterSettings,
+    EncodeSettings,
+    PictureChoice,
+    ProtectionSettings,
+    StoreSettings,
+    Targets,
+)
 from headend.core.storage import Store, masters
 from ladders import fitting
 from ladders.hull import CurvePoint
@@ -64,12 +72,18 @@ def inspect(
         return sandbox.probe(master, source.url, choice, progress=source.progress, on_read=on_read)
 
 
-def calibration(store: Store) -> Calibration:
-    """Return the store's ratios of measured to predicted costs; empty if there are none or they can't be read."""
+def calibration(store: Store, workers: ClusterSettings, on_event: Callable[[Event], None]) -> Calibration:
+    """Return the ratios of measured to predicted costs.
+
+    They are the store's if it has any that can be read. Otherwise they follow from the speed of this machine if it does
+    the work; they are empty for another cluster.
+    """
     try:
         return documents.read(Calibration, store.get(layout.CALIBRATION), key=layout.CALIBRATION)
     except StorageError:
-        return Calibration()
+        if workers.scheduler is not None:
+            return Calibration()
+        return speed.calibration(lambda: on_event(Step("measuring the speed of this machine")))
 
 
 def fitted_draft(

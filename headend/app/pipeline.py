@@ -75,7 +75,7 @@ def submit(
         request.store.patience_s,
         on_wait=on_wait,
     )
-    calibration = deciding.calibration(store)
+    calibration = deciding.calibration(store, request.cluster, on_event)
     draft, analysed = deciding.fitted_draft(request, probe, store, calibration, on_event, run, workers)
     if request.protection is not None:
         on_event(Step("asking for content keys"))

@@ -146,6 +146,21 @@ def all_codecs(factor: float) -> dict[Codec, dict[Effort, float]]:
     return {codec: dict.fromkeys(Effort, factor) for codec in measured().video}
 
 
+def test_a_first_job_corrects_the_speed_of_the_machine_at_once_for_all_efforts() -> None:
+    machine = Calibration(source=1.5, video=all_codecs(1.5), from_jobs=False)
+    plan = make_plan(costs=machine.applied(measured()))
+    took = truly(plan, Calibration(source=3.0, video=all_codecs(3.0)).applied(measured()))
+
+    first = machine.learned(plan, took)
+    again = Calibration(first.video, source=first.source).learned(make_plan(costs=first.applied(measured())), took)
+
+    assert first.from_jobs
+    for known in (first, again):
+        assert known.source == pytest.approx(3.0, rel=0.01)
+        for efforts in known.video.values():
+            assert list(efforts.values()) == pytest.approx([3.0] * len(Effort), rel=0.01)
+
+
 def test_memory_grows_at_once_and_shrinks_slowly() -> None:
     plan = make_plan()
 

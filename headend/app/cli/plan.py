@@ -129,7 +129,8 @@ def command(
 def _draft(request: Request) -> Draft:
     known = Calibration()
     with suppress(HeadendError):  # the calibration is optional
-        known = deciding.calibration(open_store(replace(request.store, patience_s=0.0)))
+        opened = open_store(replace(request.store, patience_s=0.0))
+        known = deciding.calibration(opened, request.cluster, lambda _: None)
     if request.targets is None:
         probe = deciding.inspect(request.master, request.store, choice=request.encode.picture)
         return deciding.draft_for(request, probe, known)

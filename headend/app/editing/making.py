@@ -79,7 +79,8 @@ def edit(
     text_plan = adding_text.plan(left, texts)
     if wanted.audio:
         cluster.check_reachable(workers)
-    sounds = adding_sound.plan_sound(wanted.audio, settings, left, deciding.calibration(store), on_event)
+    known = deciding.calibration(store, workers, on_event)
+    sounds = adding_sound.plan_sound(wanted.audio, settings, left, known, on_event)
     encrypting_sound.check_vectors(store, title, [sound.plan for sound in sounds])
     plans = (text_plan, *(sound.plan for sound in sounds))
     preview = _extended(

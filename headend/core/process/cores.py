@@ -1,7 +1,8 @@
-"""The number of cores that this process may use."""
+"""The processor, and the number of cores that this process may use."""
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def available_cores(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("
     """
     quotas = [quota for folder in _folders(proc, mount) if (quota := _quota(folder)) is not None]
     return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas)]))
+
+
+def processor() -> str:
+    """The model of the processor as the kernel names it; the architecture if it names none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
 
 
 def _folders(proc: Path, mount: Path) -> Iterator[Path]:

@@ -8,9 +8,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+
+from headend.core import user_cache
 
 SETTLED_S = 2.0
 """A file that changed less than this ago may change again without a new timestamp."""
@@ -37,7 +40,7 @@ def cached(path: Path, compute: Callable[[], str]) -> str:
         compute: Reads the file and returns its digest.
     """
     before = _state(path)
-    entry = _folder() / f"{sha256(os.fsencode(path)).hexdigest()}.json"
+    entry = f"digests/{sha256(os.fsencode(path)).hexdigest()}.json"
     known = _read(entry)
     if known is not None and known == Known(*before, known.digest):
         return known.digest
@@ -45,7 +48,8 @@ def cached(path: Path, compute: Callable[[], str]) -> str:
     now_ns = time.time_ns()
     settled = max(before[2], before[3]) < now_ns - SETTLED_S * 1e9
     if settled and _state(path) == before:
-        _write(entry, Known(*before, digest))
+        with suppress(UnicodeError):
+            user_cache.write(entry, json.dumps(asdict(Known(*before, digest))).encode())
     return digest
 
 
@@ -54,23 +58,8 @@ def _state(path: Path) -> tuple[str, int, int, int, int, int]:
     return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
-def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "headend" / "digests"
-
-
-def _read(entry: Path) -> Known | None:
+def _read(entry: str) -> Known | None:
     try:
-        return Known(**json.loads(entry.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Known(**json.loads(user_cache.read(entry) or b""))
+    except (ValueError, TypeError):
         return None
-
-
-def _write(entry: Path, known: Known) -> None:
-    try:
-        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = entry.with_name(f"{entry.name}.{os.getpid()}")
-        partial.write_text(json.dumps(asdict(known)))
-        partial.replace(entry)
-    except (OSError, UnicodeError):
-        return  # it will be computed again

@@ -1,0 +1,42 @@
+"""Small files in the user's cache folder, which may be deleted at any time.
+
+Source:
+    XDG Base Directory Specification, 0.8.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def folder() -> Path:
+    """Headend's folder in the user's cache folder; it may not exist."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "headend"
+
+
+def read(name: str) -> bytes | None:
+    """Read a file of the folder; None if it is not there or can't be read.
+
+    Args:
+        name: Path below the folder.
+    """
+    try:
+        return (folder() / name).read_bytes()
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return None
+
+
+def write(name: str, content: bytes) -> None:
+    """Write a file of the folder as a whole, if that is possible: nothing depends on it.
+
+    Args:
+        name: Path below the folder.
+        content: What to write.
+    """
+    with suppress(OSError, RuntimeError):
+        path = folder() / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        partial.write_bytes(content)
+        partial.replace(path)
