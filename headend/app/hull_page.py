@@ -117,8 +117,9 @@ def _section(codec: CodecAnalysis) -> str:
 def chart(codec: CodecAnalysis) -> str:
     """Draw the chart of a codec: rate on a logarithmic x axis, VMAF on the y axis."""
     drawn: list[CurvePoint] = [*codec.rungs, *codec.pattern]
-    low, high = 0.8 * min(spot.kbps for spot in drawn), 1.25 * max(spot.kbps for spot in drawn)
-    floor = 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10)
+    low, high = 0.8 * max(0.1, min(spot.kbps for spot in drawn)), 1.25 * max(0.2, *(spot.kbps for spot in drawn))
+    # A black film has 100 everywhere.
+    floor = min(90, 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10))
     span = max(math.log2(high / low), 0.1)
 
     def x(kbps: float) -> float:

@@ -41,3 +41,10 @@ def test_a_codec_that_keeps_its_rungs_refers_to_the_reason() -> None:
 
     assert "are kept, see the decisions below" in page
     assert "next to nothing" not in page
+
+
+def test_a_film_whose_every_size_is_perfect_has_a_chart() -> None:
+    perfect = tuple(CurvePoint(lines, 30.0, 1.0, 100.0) for lines in (90, 180))
+    black = CodecAnalysis(Codec.AVC, (), perfect, (), perfect, 0.0)
+
+    assert hull_page.chart(black).count('class="old"') == 2
