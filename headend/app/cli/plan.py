@@ -265,8 +265,9 @@ def _show(plan: EncodePlan) -> None:
                 ("encoder", plan.tool),
                 (
                     "grid",
-                    f"{grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s; GOPs of {grid.gop_frames}, "
-                    f"segments of {grid.segment_frames}, chunks of {grid.chunk_frames} frames",
+                    f"{count_text(grid.frame_count, 'frame')} at {rate_text(grid.frame_rate)} frames/s; "
+                    f"GOPs of {grid.gop_frames}, segments of {grid.segment_frames}, "
+                    f"chunks of {grid.chunk_frames} frames",
                 ),
                 (
                     "work",

@@ -143,8 +143,8 @@ def plan_line(planned: Planned) -> str:
     if planned.reused_parts and reused < len(plan.tracks):
         known += f", {planned.reused_parts / len(plan.parts):.0%} of the parts done by an earlier run"
     return (
-        f"{count_text(len(plan.video) + len(plan.audio), 'rendition')} of {plan.grid.frame_count:,} frames in "
-        f"{count_text(len(plan.tasks), 'task')}{known}"
+        f"{count_text(len(plan.video) + len(plan.audio), 'rendition')} of {count_text(plan.grid.frame_count, 'frame')} "
+        f"in {count_text(len(plan.tasks), 'task')}{known}"
     )
 
 

@@ -45,9 +45,8 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
         print_json(plain)
         return
     screen, grid = console(), presentation.grid
-    length = (
-        f"{clock_text(float(grid.duration_s))}, {grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s"
-    )
+    frames = f"{count_text(grid.frame_count, 'frame')} at {rate_text(grid.frame_rate)} frames/s"
+    length = f"{clock_text(float(grid.duration_s))}, {frames}"
     screen.print(
         facts(
             [

@@ -143,12 +143,13 @@ def _header(report: QualityReport) -> str:
     share = (
         "all segments" if report.checking is Checking.FULL else f"{part}{count:,} of {grid.segment_count:,} segments"
     )
+    frames = f"{grid.frame_count:,} frame{'s' if grid.frame_count != 1 else ''}"
     facts = {
         "Release": report.release,
         "Measured": f"{share}, {report.made_at.replace('T', ' ').replace('+00:00', ' UTC')}",
         "Screen": f"{viewing.width_px} × {viewing.height_px} ({viewing.name})",
         "Model": f"{viewing.model}, one frame in {report.every}" if report.every > 1 else viewing.model,
-        "Length": f"{clock(grid.frame_count, report)}, {grid.frame_count:,} frames at {float(grid.frame_rate):g}/s",
+        "Length": f"{clock(grid.frame_count, report)}, {frames} at {float(grid.frame_rate):.5g}/s",
         "Cost": f"{report.cpu_s:,.0f} CPU seconds",
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
