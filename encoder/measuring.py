@@ -33,12 +33,14 @@ STALL_S = 600
 LEAST_ENCODED_PX = (320, 180)
 """Smallest encoded size for CAMBI, VMAF's banding detector: it rejects sizes below 180x150 and fails close to them."""
 MINIATURE_PX = (160, 90)
-"""Size of the small grey pictures in which black, frozen and wrong pictures are detected."""
+"""Size of the small pictures in which black, frozen and wrong pictures are detected."""
 
 _NO_MODEL, _NO_FILTER = "could not load libvmaf model", "No such filter: 'libvmaf'"
 
 Miniatures = npt.NDArray[np.uint16]
 """Luma of small pictures at 10 bits: frames × height × width."""
+Colours = npt.NDArray[np.uint16]
+"""Chroma of small pictures at 10 bits: frames × 2 × half the height × half the width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,14 @@ class Measured:
             those past its end are not measured.
         cpu_s: CPU seconds.
         miniatures: If requested, small pictures of the measured frames of the master and of each rendition.
+        colours: The colours of these.
     """
 
     scores: tuple[tuple[float, ...], ...]
     frames: tuple[int, ...]
     cpu_s: float
     miniatures: tuple[Miniatures, ...] = ()
+    colours: tuple[Colours, ...] = ()
 
 
 def file_picture(*paths: Path) -> Picture:
@@ -165,7 +169,7 @@ def measure(
 
     with TemporaryDirectory(prefix="headend-") as name:
         logs = [Path(name) / f"{number}.json" for number in range(len(renditions))]
-        small = [Path(name) / f"{number}.gray" for number in range(1 + len(renditions))] if miniatures else []
+        small = [Path(name) / f"{number}.yuv" for number in range(1 + len(renditions))] if miniatures else []
         argv = command(
             master, renditions, viewing, frames, logs, small, shown_px=shown_px, every=every, threads=threads
         )
@@ -194,9 +198,15 @@ def measure(
                 f"VMAF scored {len(frame_scores)} frames instead of {wanted}: rendition and master differ in length"
             )
     for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), small_pictures, strict=False):
-        if len(pictures) != (wanted := _measured(frames, divisor, every)):
-            raise ToolFailed(f"FFmpeg made {len(pictures)} small pictures instead of {wanted}")
-    return Measured(scores, tuple(range(0, frames, every)), done.cpu_s, small_pictures)
+        if len(pictures[0]) != (wanted := _measured(frames, divisor, every)):
+            raise ToolFailed(f"FFmpeg made {len(pictures[0])} small pictures instead of {wanted}")
+    return Measured(
+        scores,
+        tuple(range(0, frames, every)),
+        done.cpu_s,
+        tuple(light for light, _ in small_pictures),
+        tuple(colours for _, colours in small_pictures),
+    )
 
 
 def check_model(viewing: Viewing) -> None:
@@ -245,9 +255,7 @@ def command(
     screen = f"scale={width_px}:{height_px}:flags=bicubic,setsar=1,format=yuv420p10le"
     # Frames are paired by number, so replace their times.
     counted = "settb=1/1000,setpts=N"
-    miniature = (
-        f"framestep={every},scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le,extractplanes=y"
-    )
+    miniature = f"framestep={every},scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le"
     graph: list[str] = []
     outputs: list[str] = []
 
@@ -314,8 +322,14 @@ def _scores(log: Path) -> tuple[float, ...]:
     return tuple(float(frame["metrics"]["vmaf"]) for frame in frames)
 
 
-def _miniatures(path: Path) -> Miniatures:
+def _miniatures(path: Path) -> tuple[Miniatures, Colours]:
+    """Read small pictures: their luma, and their chroma."""
     width_px, height_px = MINIATURE_PX
-    data = path.read_bytes() if path.exists() else b""
-    whole = len(data) // (2 * width_px * height_px)
-    return np.frombuffer(data, "<u2", whole * width_px * height_px).reshape(whole, height_px, width_px)
+    pixels = width_px * height_px
+    data = np.frombuffer(path.read_bytes() if path.exists() else b"", "<u2")
+    whole = data.size // (pixels * 3 // 2)
+    pictures = data[: whole * (pixels * 3 // 2)].reshape(whole, pixels * 3 // 2)
+    return (
+        pictures[:, :pixels].reshape(whole, height_px, width_px),
+        pictures[:, pixels:].reshape(whole, 2, height_px // 2, width_px // 2),
+    )

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from encoder.measuring import Miniatures
+from encoder.measuring import Colours, Miniatures
 from headend.core.media.quality import MasterSamples, Span
 
 Flags = npt.NDArray[np.bool_]
@@ -20,6 +20,8 @@ Numbers = npt.NDArray[np.float64]
 
 _BLACK, _RANGE = 64, 876
 """Luma of black, and the range from black to white, in limited range at 10 bits."""
+_GREY, _CHROMA_RANGE = 512, 896
+"""Chroma of grey, and the range of chroma."""
 DARK, DARK_SHARE = 0.08, 0.98
 """A rendition's picture is black if this share of its pixels is below this luma (0 black, 1 white)."""
 MASTER_DARK, MASTER_DARK_SHARE = 0.13, 0.93
@@ -37,6 +39,12 @@ OTHER_COARSE = 0.03
 """The same for means over blocks: noise that a low rate smooths away changes single pixels only."""
 BLOCK_PX = 10
 """Width and height of a block."""
+COLOUR = 0.035
+"""Two pictures differ in colour if the mean difference of chroma between their blocks exceeds this. The lowest rates
+lose up to 0.02."""
+COLOURLESS, COLOURLESS_SHARE = 0.012, 0.8
+"""They also differ if it exceeds both this and this share of the master's own distance from grey: the colours of a pale
+picture are gone."""
 CUT = 0.12
 """A frame starts a new shot if its mean difference from the one before exceeds this."""
 STILL_S = Fraction(1, 2)
@@ -107,13 +115,16 @@ def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
     )
 
 
-def of_rendition(rendition: Miniatures, master: Miniatures, timing: Timing) -> Faults:
+def of_rendition(
+    rendition: Miniatures, master: Miniatures, timing: Timing, colours: tuple[Colours, Colours] | None = None
+) -> Faults:
     """Find where a rendition differs from its master.
 
     Args:
         rendition: Its small pictures.
         master: The master's, of the same frames.
         timing: The frames that they show.
+        colours: The colours of both; None to compare luma only.
     """
     ours, theirs = _light(rendition), _light(master)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
@@ -123,13 +134,27 @@ def of_rendition(rendition: Miniatures, master: Miniatures, timing: Timing) -> F
     moves = _mean_around(_most_changed(their_blocks) >= MOVING, around) >= MOVING_SHARE
     # A sync frame differs a little from the frame before even if both show the same picture: close such gaps.
     frozen = _closed(_most_changed(ours) <= STILL) & moves
-    return Faults(
-        black=timing.spans(black),
-        frozen=timing.spans(frozen, least=2),
-        other=timing.spans(
-            (_difference(ours, theirs) > OTHER) & (_difference(our_blocks, their_blocks) > OTHER_COARSE)
-        ),
+    other = (_difference(ours, theirs) > OTHER) & (_difference(our_blocks, their_blocks) > OTHER_COARSE)
+    if colours is not None:
+        other |= _other_colours(*colours)
+    return Faults(black=timing.spans(black), frozen=timing.spans(frozen, least=2), other=timing.spans(other))
+
+
+def _other_colours(ours: Colours, theirs: Colours) -> Flags:
+    one, other = _tints(ours), _tints(theirs)
+    off = np.abs(one - other).mean(axis=(1, 2, 3))
+    return np.asarray(
+        (off > COLOUR) | ((off > COLOURLESS) & (off > COLOURLESS_SHARE * np.abs(other).mean(axis=(1, 2, 3))))
     )
+
+
+def _tints(colours: Colours) -> Numbers:
+    """Chroma of blocks, 0 for grey; a block is as large as one of luma."""
+    count, planes, height, width = colours.shape
+    size = BLOCK_PX // 2
+    rows, columns = height // size, width // size
+    light = (colours[:, :, : rows * size, : columns * size].astype(np.float64) - _GREY) / _CHROMA_RANGE
+    return np.asarray(light.reshape(count, planes, rows, size, columns, size).mean(axis=(3, 5)))
 
 
 def _light(pictures: Miniatures) -> Numbers:

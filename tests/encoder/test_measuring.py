@@ -132,6 +132,11 @@ def test_small_pictures_of_the_measured_frames_are_made_too(film: Path, tmp_path
     assert master.shape == (3, 90, 160)
     assert abs(master - same).max() <= 1
     assert other[0].std() > 20 > other[1:].std()
+    # Grey has no colour, and all other pictures have that of the master.
+    own, kept, lost = (colours.astype(float) - 512 for colours in measured.colours)
+    assert own.shape == (3, 2, 45, 80)
+    assert abs(own - kept).mean() <= 1
+    assert abs(own).mean() > 15 > 5 > abs(lost[1:]).mean()
 
 
 def test_half_the_frames_are_compared_with_half_of_the_masters(film: Path, tmp_path: Path) -> None:

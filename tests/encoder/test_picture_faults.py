@@ -1,11 +1,12 @@
 """Small pictures show black, frozen and wrong pictures if the master has none there."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from encoder.measuring import Miniatures
+from encoder.measuring import Colours, Miniatures
 from encoder.picture_faults import Timing, of_master, of_rendition
 
 COUNT = 40
@@ -46,6 +47,35 @@ def test_a_second_of_wrong_picture_is_found(value: int) -> None:
 
     assert faults.other == ((124, 148),)
     assert faults.black == ()
+
+
+def tinted(strength: float, noise: float = 0.0) -> Colours:
+    """Two colours side by side: one far from grey in one plane, and one in the other."""
+    made = np.full((COUNT, 2, 45, 80), 512.0)
+    made[:, 0, :, :40] += strength
+    made[:, 1, :, 40:] -= strength
+    return (made + np.random.default_rng(3).normal(0, noise, made.shape)).round().astype(np.uint16)
+
+
+@pytest.mark.parametrize("strength", [30, 200], ids=["pale", "strong"])
+@pytest.mark.parametrize(
+    "damage", [lambda _: 512, lambda colours: colours[:, ::-1]], ids=["colours are gone", "colours are swapped"]
+)
+def test_a_second_in_other_colours_is_found(strength: float, damage: Callable[[Colours], Colours | int]) -> None:
+    master, made = tinted(strength), tinted(strength, noise=2)
+    made[8:16] = damage(made[8:16])
+
+    assert of_rendition(film(), film(), TIMING, (made, master)).other == ((124, 148),)
+    # Luma alone does not show it.
+    assert of_rendition(film(), film(), TIMING).other == ()
+
+
+def test_colours_that_a_low_rate_has_changed_are_no_other_picture() -> None:
+    weaker = ((tinted(60, noise=20).astype(float) - 512) * 0.7 + 512).round().astype(np.uint16)
+
+    assert of_rendition(film(), film(), TIMING, (weaker, tinted(60))).other == ()
+    # Neither are those of a film without any.
+    assert of_rendition(film(), film(), TIMING, (tinted(8), tinted(0))).other == ()
 
 
 def test_black_is_found_where_the_master_is_not_black() -> None:

@@ -170,11 +170,13 @@ def _timing(task: MeasureTask, grid: Grid, divisor: int) -> Timing:
 def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQuality]:
     bounds = grid.segment_bounds()
     master, *others = measured.miniatures
+    master_colours, *colours = measured.colours
     found = []
-    for subject, scores, pictures in zip(task.subjects, measured.scores, others, strict=True):
+    for subject, scores, pictures, tints in zip(task.subjects, measured.scores, others, colours, strict=True):
         timing = _timing(task, grid, subject.rate_divisor)
         frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
-        faults = picture_faults.of_rendition(pictures, master[:: subject.rate_divisor][: len(pictures)], timing)
+        shown = slice(0, len(pictures) * subject.rate_divisor, subject.rate_divisor)
+        faults = picture_faults.of_rendition(pictures, master[shown], timing, (tints, master_colours[shown]))
         scored = list(zip(frames, scores, strict=True))
         is_part = task.end_frame - task.first_frame < bounds[task.segments[-1]] - bounds[task.segments[0] - 1]
         if is_part and len(scored) > 1:
