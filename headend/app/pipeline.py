@@ -81,6 +81,8 @@ def submit(
         on_event(Step("asking for content keys"))
         draft.plan = deciding.sealed(draft.plan, request.protection, store)
     early_plan = early_release.reduced(draft.plan) if request.publish_early else None
+    if request.publish_early and early_plan is None:
+        on_event(cluster.Notice("no early release: the title has nothing but H.264 and AAC"))
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
         reused, done = tuple(stock.indexed), stock.done

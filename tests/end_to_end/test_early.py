@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from encoder.cluster import Notice
 from headend.app import deciding
 from headend.app.pipeline import submit
 from headend.app.request import Event, PublishedEarly, Request
@@ -14,6 +15,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Effort
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
+from ladders import choosing
 from ladders.loading import load
 from packager import publishing
 from packager.conformance import verify
@@ -90,6 +92,15 @@ def test_a_finished_title_is_not_published_early_again(request_: Request) -> Non
     again = submit(request_, seen.append)
     assert (again.encoded_tasks, again.predicted_cpu_s) == (0, 0)
     assert not any(isinstance(event, PublishedEarly) for event in seen)
+
+
+def test_a_ladder_of_h264_and_aac_only_has_no_early_release(request_: Request) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, Notice) and "no early release" in event.text:
+            raise Killed
+
+    with pytest.raises(Killed):
+        submit(replace(request_, ladder=choosing.part(request_.ladder, codecs=("avc", "aac"))), stop)
 
 
 def test_a_ladder_without_h264_can_not_be_published_early(request_: Request) -> None:

@@ -72,4 +72,5 @@ def command(
         print_json({"title": title, "release": release, "before": before or None, "dry_run": dry_run, "current": moved})
     else:
         verb = "would be" if dry_run else "is"
-        console().print(f"{title}: release {release} {verb} current{f', instead of {before}' if before else ''}")
+        instead = f", instead of {before}" if before not in ("", release) else ""
+        console().print(f"{title}: release {release} {verb} current{instead}")

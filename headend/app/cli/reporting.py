@@ -43,7 +43,7 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
 def overrides(report: QualityReport) -> Iterator[str]:
     """Yield a line for each publication despite the rules."""
     for override in report.overrides:
-        yield f"published despite its failures by {override.who} at {override.at}"
+        yield f"published despite its failures by {override.who} at {override.at[:19].replace('T', ' ')} UTC"
 
 
 def findings(report: QualityReport) -> Iterator[Text]:

@@ -146,7 +146,7 @@ def _header(report: QualityReport) -> str:
     frames = f"{grid.frame_count:,} frame{'s' if grid.frame_count != 1 else ''}"
     facts = {
         "Release": report.release,
-        "Measured": f"{share}, {report.made_at.replace('T', ' ').replace('+00:00', ' UTC')}",
+        "Measured": f"{share}, {_time(report.made_at)}",
         "Screen": f"{viewing.width_px} × {viewing.height_px} ({viewing.name})",
         "Model": f"{viewing.model}, one frame in {report.every}" if report.every > 1 else viewing.model,
         "Length": f"{clock(grid.frame_count, report)}, {frames} at {float(grid.frame_rate):.5g}/s",
@@ -154,7 +154,7 @@ def _header(report: QualityReport) -> str:
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     overrides = "".join(
-        f'<p class="dim">Published despite its failures by {escape(override.who)} at {escape(override.at)}.</p>'
+        f'<p class="dim">Published despite its failures by {escape(override.who)} at {escape(_time(override.at))}.</p>'
         for override in report.overrides
     )
     return (
@@ -321,6 +321,11 @@ def _chip(score: float | None) -> str:
         return "–"
     ink = "#1f2733" if 66 < score < 95 else "#fff"
     return f'<span class="chip" style="background:{colour(score)};color:{ink}">{score:.1f}</span>'
+
+
+def _time(at: str) -> str:
+    """A time of ISO 8601 in UTC, to the second, for people."""
+    return f"{at[:19].replace('T', ' ')} UTC"
 
 
 def _number(value: float | None) -> str:
