@@ -20,7 +20,7 @@ from headend.core.media import EncodePlan
 from headend.core.storage.base import ObjectInfo, Reader
 from headend.core.storage.memory import MemoryStore
 from packager import publishing
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.stock import merge_parts, remove_receipts, take
 
 PAGE = 1000
@@ -171,7 +171,7 @@ def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
     base = store_with_parts(plan, inits_of(plan))
     dropped = plan.video[-1]
     stock = take(base, plan)
-    whole = present(plan, merge_parts(base, stock, plan.tracks))
+    whole = assemble(plan, merge_parts(base, stock, plan.tracks))
     first = publishing.publish(base, whole, submitted_at="2026-01-01T00:00:00+00:00").presentation.release
     remove_receipts(base, stock)
     publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")

@@ -21,7 +21,7 @@ from headend.core.storage.base import ObjectInfo
 from headend.core.storage.memory import MemoryStore
 from headend.core.timing import lay_grid
 from packager import publishing
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.stock import merge_parts, take
 
 FRAME_RATE = Fraction(24000, 1001)
@@ -170,7 +170,7 @@ def measure(hours: float) -> Report:
 
     stock = timed("list objects", lambda: take(store, plan))
     tracks = timed("merge receipts into indexes", lambda: merge_parts(store, stock, plan.tracks))
-    presentation = present(plan, tracks)
+    presentation = assemble(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
     listed = [track for track in presentation.all_tracks if hls.in_hls(track)]
     grid = presentation.grid

@@ -205,7 +205,7 @@ def _request(
     master: Path, store: StoreSettings, protection: ProtectionSettings | None, rungs: Sequence[str] = RUNGS
 ) -> Request:
     encode = EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT, thumbnails=False)
-    ladder = choosing.part(loading.load(LADDER), rungs=rungs)
+    ladder = choosing.select(loading.load(LADDER), rungs=rungs)
     return Request(str(master), TITLE, ladder, store, ClusterSettings(workers=1), encode, protection=protection)
 
 

@@ -27,7 +27,7 @@ from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
 from headend.core.storage.local import LocalStore
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
 from packager import captions, garbage, publishing, segmenting
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.stock import merge_parts, remove_receipts, take
 
 TITLES, QUICK_TITLES = 10_000, 200
@@ -251,7 +251,7 @@ def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
         store.own = store_with_parts(plan, inits)
         store.requests, cpu_s = 0, time.process_time()
         stock = take(store, plan)
-        publishing.publish(store, present(plan, merge_parts(store, stock, plan.tracks)))
+        publishing.publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)))
         remove_receipts(store, stock)
         times_s.append(time.process_time() - cpu_s)
     return Publishing(len(store.names), store.requests, sorted(times_s)[RUNS // 2])

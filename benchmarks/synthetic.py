@@ -34,7 +34,7 @@ from headend.core.media import (
 )
 from headend.core.timing import Chunk, Grid, timescale
 from packager import presentation
-from packager.presentation import StoredTrack, join, present
+from packager.presentation import StoredTrack, assemble, join_chunks
 
 AnyRendition = VideoRendition | AudioRendition
 
@@ -164,7 +164,7 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
 
 def presentation_of(plan: EncodePlan, receipts: Iterable[Receipt] | None = None) -> Presentation:
     """Make the presentation of a plan whose tasks are all done."""
-    return present(plan, tracks_of(plan, receipts_of(plan) if receipts is None else receipts))
+    return assemble(plan, tracks_of(plan, receipts_of(plan) if receipts is None else receipts))
 
 
 def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, StoredTrack]:
@@ -175,7 +175,7 @@ def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, Stored
     for id, track in plan.tracks.items():
         parts = [(chunk, *encoded[id, chunk.number]) for chunk in plan.chunks_of(id)]
         damage = [one for *_, found in parts for one in found]
-        joined = join(track, renditions[id], [part[:2] for part in parts], inits.get(id, b""), plan.grid, damage)
+        joined = join_chunks(track, renditions[id], [part[:2] for part in parts], inits.get(id, b""), plan.grid, damage)
         tracks[id] = joined
     return tracks
 

@@ -246,7 +246,7 @@ def _master(recipe: tuple[tuple[str, ...], str], folder: Path, frames: int) -> P
 
 
 def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort) -> tuple[Row, float, str]:
-    ladder = choosing.part(loading.load("studio"), codecs=[codec.value])
+    ladder = choosing.select(loading.load("studio"), codecs=[codec.value])
     settings = StoreSettings(str(folder / f"store-{codec}"))
     encode = EncodeSettings(effort=effort, thumbnails=False, segment_s=SEGMENT_S, chunk_s=Fraction(600))
     request = Request(

@@ -36,7 +36,7 @@ def reduced(plan: EncodePlan) -> EncodePlan | None:
         audio=audio,
         trick=tuple(rendition for rendition in plan.trick if rendition.id in wanted),
         tracks={name: track for name, track in plan.tracks.items() if name in wanted},
-        sealings={name: sealing for name, sealing in plan.sealings.items() if name in wanted},
+        sealings={name: encryption for name, encryption in plan.sealings.items() if name in wanted},
     )
 
 
@@ -45,7 +45,7 @@ def ids(plan: EncodePlan) -> frozenset[str]:
     coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
     side = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
     first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *side}
-    return frozenset({*first, *(name for name, sealing in plan.sealings.items() if sealing.rendition in first)})
+    return frozenset({*first, *(name for name, encryption in plan.sealings.items() if encryption.rendition in first)})
 
 
 def waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ...]]:

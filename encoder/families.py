@@ -15,7 +15,7 @@ LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
 """For codecs whose streams carry their loudness: options from the dialnorm, or from its placeholder."""
 
 TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]] = {
-    one.encoder: one.tighter for one in codecs.VIDEO
+    one.encoder: one.lower_rate for one in codecs.VIDEO
 }
 """By FFmpeg's name of the encoder: options to re-encode a segment above its cap, from its last options and the ratio of
 cap to rate of each earlier encode."""

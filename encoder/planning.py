@@ -38,7 +38,7 @@ from headend.core.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.core.media.quality import Floor, floored
+from headend.core.media.quality import Floor, with_floor
 from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
 
@@ -126,7 +126,7 @@ class Draft:
         if settings.floor_vmaf is not None:
             decisions = (
                 *decisions,
-                floors.describe(settings.floor_vmaf, {rendition.codec for rendition in floored(video)}),
+                floors.describe(settings.floor_vmaf, {rendition.codec for rendition in with_floor(video)}),
             )
         written = programmes_of_text.renditions(text)
         self.plan = EncodePlan(
@@ -238,7 +238,7 @@ class Draft:
 
     def _floor_of(self, rendition: VideoRendition) -> dict[str, object]:
         """What the floor adds to a rendition's identity; nothing if it has none."""
-        if self._floor_vmaf is None or rendition not in floored(self.plan.video):
+        if self._floor_vmaf is None or rendition not in with_floor(self.plan.video):
             return {}
         screen = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
         return {"floor": [self._floor_vmaf, documents.as_plain(screen.viewing), screen.every]}
@@ -324,7 +324,7 @@ class Draft:
         """The floor's measurements of a task's renditions."""
         if measuring is None or self._floor_vmaf is None:
             return None
-        tracks = {self.plan.tracks[rendition.id] for rendition in floored(self.plan.video) if rendition in members}
+        tracks = {self.plan.tracks[rendition.id] for rendition in with_floor(self.plan.video) if rendition in members}
         count = len(self.plan.grid.bounds_of(chunk)) - 1
         checks = measuring.tasks(
             range(chunk.first_segment, chunk.first_segment + count),

@@ -1,4 +1,4 @@
-"""Selects codecs and rungs of a ladder."""
+"""Reduces a ladder to selected codecs and rungs (``--only-codecs`` and ``--only-rungs``)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +12,10 @@ from ladders.ladder import Ladder, VideoRung
 Rung = TypeVar("Rung", VideoRung, AudioRung)
 
 
-def part(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = ()) -> Ladder:
-    """Select some codecs and rungs of a ladder.
+def select(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = ()) -> Ladder:
+    """Reduce a ladder to some of its codecs and rungs.
 
-    Pictures and sound are selected independently: if only video codecs are given, all sound stays, and vice versa.
+    Video and audio are selected independently: if only video codecs are given, all audio rungs stay, and vice versa.
 
     Args:
         ladder: The ladder.
@@ -36,30 +36,32 @@ def part(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = (
                 f"--only-rungs: no rung of ladder {ladder.name!r} matches {pattern!r}; "
                 f"`headend ladder show {ladder.name}` lists them"
             )
-    video = _chosen(_chosen_codecs(ladder.video, codecs), rungs)
-    audio = _chosen(_chosen_codecs(ladder.audio, codecs), rungs)
-    return replace(ladder, video=_with_start(video, ladder.video), audio=_with_default(audio))
+    video = _matching(_of_codecs(ladder.video, codecs), rungs)
+    audio = _matching(_of_codecs(ladder.audio, codecs), rungs)
+    return replace(ladder, video=_with_video_default(video, ladder.video), audio=_with_audio_default(audio))
 
 
-def _chosen_codecs(rungs: tuple[Rung, ...], codecs: Sequence[str]) -> tuple[Rung, ...]:
+def _of_codecs(rungs: tuple[Rung, ...], codecs: Sequence[str]) -> tuple[Rung, ...]:
+    """The rungs of some codecs; all rungs if none has one of them."""
     return tuple(rung for rung in rungs if rung.codec in map(Codec, codecs)) or rungs
 
 
-def _chosen(rungs: tuple[Rung, ...], patterns: Sequence[str]) -> tuple[Rung, ...]:
+def _matching(rungs: tuple[Rung, ...], patterns: Sequence[str]) -> tuple[Rung, ...]:
+    """The rungs whose ids match a pattern; all rungs if none does."""
     return tuple(rung for rung in rungs if any(fnmatchcase(rung.id, pattern) for pattern in patterns)) or rungs
 
 
-def _with_start(video: tuple[VideoRung, ...], whole: tuple[VideoRung, ...]) -> tuple[VideoRung, ...]:
-    """Choose the rung where players start, if it was left out: the one with the nearest rate."""
+def _with_video_default(video: tuple[VideoRung, ...], ladder_video: tuple[VideoRung, ...]) -> tuple[VideoRung, ...]:
+    """If the rung where players start is not selected, mark the one with the nearest rate instead."""
     if not video or any(rung.default for rung in video):
         return video
-    start_kbps = next((rung.average_kbps for rung in whole if rung.default), 0)
+    start_kbps = next((rung.average_kbps for rung in ladder_video if rung.default), 0)
     nearest = min(video, key=lambda rung: abs(rung.average_kbps - start_kbps))
     return tuple(replace(rung, default=rung is nearest) for rung in video)
 
 
-def _with_default(audio: tuple[AudioRung, ...]) -> tuple[AudioRung, ...]:
-    """Choose the rung that every programme gets, if it was left out."""
+def _with_audio_default(audio: tuple[AudioRung, ...]) -> tuple[AudioRung, ...]:
+    """If the rung that every programme gets is not selected, mark the first one instead."""
     if not audio or any(rung.default for rung in audio):
         return audio
     return (replace(audio[0], default=True), *audio[1:])

@@ -1,6 +1,6 @@
 """Fitting: applies the rungs of a ladder to one master.
 
-Everything is computed from the probe; nothing is read, and every assumption has a line in `Fitted.decisions`.
+Everything is computed from the probe, without I/O. Each decision has a line in `Fitted.decisions`.
 """
 
 import math
@@ -28,19 +28,20 @@ from ladders.ladder import (
 from ladders.levels import smallest_level
 
 UPSCALE_TOLERANCE_PX = 2
-"""How far a rendition may exceed the master, since sizes are rounded to even numbers."""
+"""How much a rendition may exceed the master's size, because sizes are rounded to even numbers."""
 NATIVE_BELOW = Fraction(9, 10)
-"""A codec whose largest rung is narrower than this share of the master gets rungs of the master's size."""
-SECOND_NATIVE = 0.7
-"""Rate of a second native rung relative to the first: Apple, 9.10, requires two variants at the highest resolution."""
-STEP = 1.33
-"""Rate ratio of rungs that fitting adds, about that of the presets."""
-REST = 0.75
-"""A remaining step of less than this share gets no rung."""
-CLAMP = 0.8
-"""How far a rung's cap may be lowered to fit a lower level; below this share, a higher level is used."""
-CLAMP_FROM = 5.0
-"""Lowest level for which caps are lowered: every device plays those below."""
+"""If the largest rung of a codec is narrower than this share of the master, rungs of the master's size are added."""
+SECOND_NATIVE_RATIO = 0.7
+"""Rate of the second rung of the master's size, relative to the first. Apple requires two variants at the highest
+resolution (9.10)."""
+RATE_STEP = 1.33
+"""Rate ratio of adjacent added rungs, similar to that of the presets."""
+MIN_LAST_STEP = 0.75
+"""Minimum size of the last step of added rungs, as a share of a full step; a smaller rest is spread over the others."""
+MIN_CAP_SHARE = 0.8
+"""A rung's cap is lowered to this share at most so that a lower level suffices; beyond that, it gets a higher level."""
+LOWER_CAPS_FROM_LEVEL = 5.0
+"""Lowest level for which caps are lowered: every device plays all levels below it."""
 SAMPLE_RATE_HZ = 48_000
 
 _DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4"})
@@ -79,9 +80,9 @@ class Fitted:
 
     Attributes:
         video: Best first within a codec and range; never empty.
-        audio: By programme, in the master's order; empty if the master is silent.
+        audio: By programme, in the master's order; empty if the master has none.
         decisions: One line per decision.
-        geometry: What the encoder does before scaling.
+        geometry: How the encoder converts the master's picture before scaling.
     """
 
     video: tuple[VideoRendition, ...]
@@ -92,7 +93,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A rung, and the picture's size in it; ``label`` is the size in its id."""
+    """A rung, with the size of the master's picture fitted into it. ``label`` stands for the size in the id."""
 
     rung: VideoRung
     label: str
@@ -107,10 +108,9 @@ class _Step:
 def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> Fitted:
     """Choose and compute the renditions of a master.
 
-    A rung's average is the target for which its constant rate factor was chosen. If a delivery-grade master's own rate
-    is lower, rungs are kept and their averages are not lowered: with a constant rate factor, an encoder spends only
-    what the picture needs, so such rungs come out below their target, and still differ by their factors. Lower averages
-    would merge rungs, and lower caps would starve demanding scenes.
+    Rungs stay unchanged even if the master's own bit rate is below their averages. With a constant rate factor, the
+    encoder spends only what the picture needs, so such renditions come out below their averages and still differ from
+    each other. Lower averages would merge rungs, and lower caps would degrade demanding scenes.
 
     Args:
         ladder: A valid ladder, as returned by `ladders.loading.load`.
@@ -143,7 +143,7 @@ def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> 
 
 
 def upright(track: VideoTrack) -> Geometry:
-    """Compute the displayed size of a picture: with square pixels, then rotated.
+    """Compute how a coded picture becomes the displayed one, and its displayed size.
 
     The height is kept and the width follows the pixel shape: 720x576 with 16:11 pixels is 1048x576.
 
@@ -213,7 +213,7 @@ def _fit_video(
         if added:
             decisions.append(f"{_rungs(len(added))} of {_size(added[0])} added for {_group(added[0].rung)}")
     if dropped:
-        decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} above it dropped")
+        decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} larger than it dropped")
     rendered = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
     renditions = [(step.rung, rendition) for step, rendition in rendered if rendition]
     if not renditions:
@@ -238,11 +238,10 @@ def _fits(step: _Step, geometry: Geometry) -> bool:
 
 
 def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_large: Sequence[_Step]) -> list[_Step]:
-    """Rungs to add for a codec whose ladder has rungs above the master's size.
+    """Rungs to add for a codec that loses rungs because they are larger than the master.
 
-    In a ladder, each size covers the range of quality in which no other size looks better. Above the master's largest
-    size there is no other, so it covers everything up to the ladder's finest quality. If the ladder has no size near
-    the master's, the added rungs have the master's size.
+    The lost rungs are those with the best quality. Rungs of the largest size that fits replace them, with quality up to
+    the finest ``crf`` of the lost ones. If no rung has about the master's size, the added ones get the master's size.
     """
     if not too_large:
         return []
@@ -261,26 +260,30 @@ def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_lar
         return _Step(rung, f"{size_px[0]}x{size_px[1]}", *size_px)
 
     if best is None:
-        # Smaller than the smallest rung: this is the only rung.
+        # The master is smaller than the smallest rung, so this is the only one.
         return [native(average * 2 ** ((crf - finest) / family.crf_per_halving), finest)]
-    least = STEP * _average_kbps(ladder, best)
+    least = RATE_STEP * _average_kbps(ladder, best)
     if average < least:
         average, crf = least, max(finest, crf - family.crf_per_halving * math.log2(least / average))
     first = native(average, crf)
     if finer := _finer(first, family, finest):
         return [first, *finer]
     # Two variants at the highest resolution, neither cheaper than the next smaller size.
-    apart = SECOND_NATIVE if SECOND_NATIVE * average >= STEP * _average_kbps(ladder, best) else 1 / SECOND_NATIVE
+    apart = (
+        SECOND_NATIVE_RATIO
+        if SECOND_NATIVE_RATIO * average >= RATE_STEP * _average_kbps(ladder, best)
+        else 1 / SECOND_NATIVE_RATIO
+    )
     return [first, native(apart * average, crf - family.crf_per_halving * math.log2(apart))]
 
 
 def _finer(step: _Step, family: Family, finest: float) -> list[_Step]:
-    """Rungs of the step's size with finer quality, the coarsest first."""
+    """Rungs of the step's size with better quality, down to the ``finest`` crf; the coarsest first."""
     span = step.rung.crf - finest
-    count = int(span / (family.crf_per_halving * math.log2(STEP)) + 1 - REST)
+    added = int(span / (family.crf_per_halving * math.log2(RATE_STEP)) + 1 - MIN_LAST_STEP)
     rungs = []
-    for number in range(1, count + 1):
-        crf = round(step.rung.crf - span * number / count, 0 if family.codec in WHOLE_CRF else 1)
+    for number in range(1, added + 1):
+        crf = round(step.rung.crf - span * number / added, 0 if family.codec in WHOLE_CRF else 1)
         average_kbps = step.rung.average_kbps * 2 ** ((step.rung.crf - crf) / family.crf_per_halving)
         rungs.append(_resized(step.rung, (step.rung.width_px, step.rung.height_px), average_kbps, crf))
     return [replace(step, rung=rung) for rung in rungs]
@@ -303,7 +306,7 @@ def _resized(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf
 
 
 def _average_kbps(ladder: Ladder, step: _Step) -> float:
-    """The rung's average at 30 frames per second, scaled to the part of the box that the picture fills."""
+    """The rung's average at 30 frames per second, for the share of the box's area that the picture fills."""
     share = step.area_px / (step.rung.width_px * step.rung.height_px)
     return float(step.rung.average_kbps * share**ladder.area_exponent)
 
@@ -351,14 +354,18 @@ def divisor_of(rung: VideoRung, rate: Fraction) -> int:
 
 
 def _level(step: _Step, frame_rate: Fraction, average_kbps: int, cap_kbps: int) -> Level | None:
-    """The smallest level that allows the cap, possibly lowered a little.
+    """The smallest level that allows the cap, or a slightly lower one.
 
-    Devices declare what they play as a level. If a UHD rung's cap is some per cent above the limit of HEVC's level 5.0,
-    a lower cap serves them better than a higher level.
+    Devices declare the levels that they play. If the cap of a UHD rung is a few per cent above the limit of HEVC's
+    level 5.0, lowering the cap is better than raising the level, because more devices play the result.
     """
     size = (step.rung.codec, step.width_px, step.height_px, frame_rate)
     level = smallest_level(*size)
-    if level and float(level.name) >= CLAMP_FROM and level.bit_rate_kbps >= max(CLAMP * cap_kbps, 1.1 * average_kbps):
+    if (
+        level
+        and float(level.name) >= LOWER_CAPS_FROM_LEVEL
+        and level.bit_rate_kbps >= max(MIN_CAP_SHARE * cap_kbps, 1.1 * average_kbps)
+    ):
         return level
     return smallest_level(*size, cap_kbps)
 
@@ -366,7 +373,7 @@ def _level(step: _Step, frame_rate: Fraction, average_kbps: int, cap_kbps: int) 
 def _mark_default(
     ladder: Ladder, renditions: Sequence[tuple[VideoRung, VideoRendition]], decisions: list[str]
 ) -> tuple[VideoRendition, ...]:
-    """Mark the ladder's default, or the rung nearest to it in its codec and range."""
+    """Mark the ladder's default rung; if it was dropped, the one with the nearest rate in its codec and range."""
     default = next(rung for rung in ladder.video if rung.default)
 
     def distance(number: int) -> tuple[bool, bool, float]:
@@ -376,7 +383,7 @@ def _mark_default(
 
     chosen = min(range(len(renditions)), key=distance)
     if renditions[chosen][0] is not default:
-        decisions.append(f"default {default.id} is not among the rungs left: {renditions[chosen][1].id} replaces it")
+        decisions.append(f"default rung {default.id} was dropped: players start with {renditions[chosen][1].id}")
     return tuple(replace(rendition, default=n == chosen) for n, (_, rendition) in enumerate(renditions))
 
 
@@ -385,7 +392,7 @@ def _mark_default(
 
 def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str]) -> tuple[AudioRendition, ...]:
     if not tracks:
-        decisions.append("master is silent: no audio renditions")
+        decisions.append("master has no audio tracks: no audio renditions")
         return ()
     first = next((track for track in tracks if track.default), tracks[0])
     renditions: list[AudioRendition] = []
@@ -442,21 +449,21 @@ def _suits(rung: AudioRung, *, surround: bool, main: bool) -> bool:
 
 
 def _is_surround(track: AudioTrack) -> bool:
-    """Whether a programme has 5.1.
+    """Whether a programme has 5.1 channels or more.
 
     Raises:
         MasterError: It has no channels, or more than two with unknown speakers.
     """
     if not track.speakers:
         raise MasterError(
-            f"audio {track.label} has {track.channels} channels in no known layout; "
-            f"choose those to deliver, such as --audio {track.index}.0+{track.index}.1"
+            f"audio {track.label} has {track.channels} channels in an unknown layout; "
+            f"select the channels to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
     return holds_surround(track.speakers)
 
 
 def numbered(word: str, used: set[str], separator: str) -> str:
-    """``word`` if it is unused, else ``word`` with the first unused number from 2; added to ``used``."""
+    """Make a word unique: append the first free number from 2 if it is in ``used``, and add the result there."""
     candidates = chain([word], (f"{word}{separator}{number}" for number in count(2)))
     unique = next(candidate for candidate in candidates if candidate not in used)
     used.add(unique)
@@ -470,7 +477,7 @@ def _describe_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
     if track.sample_aspect_ratio != 1:
         shape = f"{track.sample_aspect_ratio.numerator}:{track.sample_aspect_ratio.denominator}"
         square = f"{geometry.square_width_px}x{geometry.square_height_px}"
-        yield f"source {track.width_px}x{track.height_px} with {shape} pixels: {square} with square ones"
+        yield f"source {track.width_px}x{track.height_px} with {shape} pixels: converted to square pixels, {square}"
     if track.mirrored:
         yield "picture mirrored: left and right are swapped"
     if geometry.rotation_deg:
@@ -493,8 +500,8 @@ def _describe_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition
     above = [rendition for rendition in renditions if rendition.average_bps > track.bit_rate_bps]
     if above:
         yield (
-            f"master is {track.codec} at {track.bit_rate_bps // 1000} kb/s: {_rungs(len(above))} above that kept, "
-            "as a constant rate factor spends only what the picture needs"
+            f"master is {track.codec} at {track.bit_rate_bps // 1000} kb/s: {_rungs(len(above))} with higher averages "
+            "kept, as encoders spend only what the picture needs"
         )
 
 

@@ -42,8 +42,8 @@ def smallest_level(
         (
             level
             for level in LEVELS[codec]
-            if picture <= level.picture
-            and picture * frame_rate <= level.per_second
+            if picture <= level.max_picture
+            and picture * frame_rate <= level.max_per_second
             and columns * block_px <= level.width_px
             and rows * block_px <= level.height_px
             and bit_rate_kbps <= level.bit_rate_kbps

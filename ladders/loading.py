@@ -1,4 +1,4 @@
-"""Loads ladders: built-in presets and users' files."""
+"""Loads ladders from built-in presets and users' files."""
 
 import tomllib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The rules for ladders, as data: each rule finds violations and says how to fix them."""
+"""The rules for ladders, as a table: each rule finds violations and says how to fix them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from ladders.ladder import (
     rate_factor,
 )
 
-APART = 1.1
-"""Smallest ratio of the averages of two renditions of one codec and size."""
-RISING = 1.1
-"""Smallest ratio of the modelled rates of adjacent rungs: rates must also increase according to size and crf."""
-MEASURED_CAP = 4
-"""Largest ratio of cap to average in a ladder that was fitted to one title."""
+MIN_AVERAGE_RATIO = 1.1
+"""Minimum ratio of the averages of two rungs of the same codec and size."""
+MIN_MODELLED_RATIO = 1.1
+"""Minimum ratio of the modelled rates of adjacent rungs. The model predicts a rate from size and crf alone."""
+MAX_MEASURED_CAP = 4
+"""Maximum ratio of cap to average in a per-title ladder."""
 CELLULAR_KBPS = 192
-"""Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
+"""Maximum peak rate of the lowest variant; Apple, HLS Authoring Specification, 9.21."""
 
 _FORMATS = {(video.codec, *profile) for video in VIDEO for profile in video.profiles}
 _RATES_KBPS = {audio.codec: audio.rates_kbps for audio in AUDIO if audio.rates_kbps is not None}
 _SURROUND_FALLBACKS = {audio.codec: audio.surround_fallback for audio in AUDIO if audio.surround_fallback is not None}
-_UNIVERSAL = frozenset(audio.codec for audio in AUDIO if audio.in_first_release)
+_DECODED_EVERYWHERE = frozenset(audio.codec for audio in AUDIO if audio.in_first_release)
 _CHANNELS = {"2.0": 2, "5.1": 6}
 
 
@@ -41,14 +41,14 @@ class Rule:
 
     Attributes:
         id: Its name.
-        message: What the rule requires, and how to fix a violation.
-        offenders: Describes each violation in a ladder, one line each.
-        advice: Whether violations are only reported.
+        message: How to fix a violation.
+        violations: Finds the violations in a ladder; returns a line for each, with the rungs and numbers.
+        advice: Whether a ladder that breaks the rule may be used nevertheless.
     """
 
     id: str
     message: str
-    offenders: Callable[[Ladder], Iterator[str]]
+    violations: Callable[[Ladder], Iterator[str]]
     advice: bool = False
 
 
@@ -58,7 +58,7 @@ class Finding:
 
     Attributes:
         rule: The rule's id.
-        where: The rungs and numbers.
+        where: The rungs that violate it, with the numbers.
         message: How to fix it.
         advice: Whether the ladder may be used nevertheless.
     """
@@ -79,7 +79,7 @@ def check(ladder: Ladder) -> tuple[Finding, ...]:
         Findings in the order of `RULES`; empty for a valid ladder.
     """
     return tuple(
-        Finding(rule.id, where, rule.message, rule.advice) for rule in RULES for where in rule.offenders(ladder)
+        Finding(rule.id, where, rule.message, rule.advice) for rule in RULES for where in rule.violations(ladder)
     )
 
 
@@ -174,7 +174,7 @@ def _apart(ladder: Ladder) -> Iterator[str]:
                 )
                 for rung in rungs
             )
-            close = [(a[1], b[1]) for a, b in pairwise(averages) if b[0] < APART * a[0]]
+            close = [(a[1], b[1]) for a, b in pairwise(averages) if b[0] < MIN_AVERAGE_RATIO * a[0]]
             if close:
                 yield from (f"{low} and {high} of a {source_fps}p master" for low, high in close)
                 break
@@ -194,7 +194,7 @@ def _crf_order(ladder: Ladder) -> Iterator[str]:
 
 def _rising(ladder: Ladder) -> Iterator[str]:
     if ladder.measured:
-        return  # rates of one title need no model; "ascending" checks their order
+        return  # the averages of a per-title ladder are measured, not modelled; "ascending" checks their order
     known = {family.codec for family in ladder.families}
     for group in _groups(ladder):
         if group[0].codec in known:
@@ -203,13 +203,13 @@ def _rising(ladder: Ladder) -> Iterator[str]:
                 finer = high.height_px > low.height_px or high.crf < low.crf
                 if not (in_order and finer):
                     continue  # other rules report this
-                if modelled_rate(ladder, high) < RISING * modelled_rate(ladder, low):
+                if modelled_rate(ladder, high) < MIN_MODELLED_RATIO * modelled_rate(ladder, low):
                     yield f"{low.id} at crf {low.crf:g} and {high.id} at crf {high.crf:g}"
 
 
 def _caps(ladder: Ladder) -> Iterator[str]:
-    # A title's measured average says little about its most demanding segments.
-    most = MEASURED_CAP if ladder.measured else 2
+    # In a per-title ladder, the peaks may be far above the measured average.
+    most = MAX_MEASURED_CAP if ladder.measured else 2
     for rung in ladder.video:
         if not 1.1 * rung.average_kbps <= rung.cap_kbps <= most * rung.average_kbps:
             yield f"{rung.id} with cap_kbps {rung.cap_kbps}"
@@ -236,7 +236,7 @@ def _video_default(ladder: Ladder) -> Iterator[str]:
 
 def _audio_default(ladder: Ladder) -> Iterator[str]:
     defaults = [rung for rung in ladder.audio if rung.default]
-    if ladder.audio and [(rung.codec in _UNIVERSAL, rung.layout) for rung in defaults] != [(True, "2.0")]:
+    if ladder.audio and [(rung.codec in _DECODED_EVERYWHERE, rung.layout) for rung in defaults] != [(True, "2.0")]:
         yield ", ".join(rung.id for rung in defaults) or "no default"
 
 
@@ -262,9 +262,9 @@ def _audio_rates(ladder: Ladder) -> Iterator[str]:
 
 def _cellular(ladder: Ladder) -> Iterator[str]:
     video = min((rung.cap_kbps for rung in ladder.video if rung.codec is Codec.AVC), default=0)
-    audio = min((rung.bit_rate_kbps for rung in ladder.audio if rung.codec in _UNIVERSAL), default=0)
+    audio = min((rung.bit_rate_kbps for rung in ladder.audio if rung.codec in _DECODED_EVERYWHERE), default=0)
     if video and audio and video + audio > CELLULAR_KBPS:
-        yield f"lowest avc cap {video} and lowest aac {audio} kb/s"
+        yield f"lowest avc cap {video} kb/s and lowest aac {audio} kb/s"
 
 
 RULES = (
@@ -272,57 +272,71 @@ RULES = (
     Rule("family", "give each video codec exactly one line in families", _families),
     Rule(
         "format",
-        "use avc main or high with 8 bits, hevc main with 8 or main10 with 10, av1 main with 8 or 10, "
-        "vp9 0 with 8 or 2 with 10",
+        "use a supported profile and bit_depth: avc main or high with 8 bits, hevc main with 8 or main10 with 10, "
+        "av1 main with 8 or 10, vp9 profile 0 with 8 or 2 with 10",
         _formats,
     ),
-    Rule("hdr-depth", "an HDR rung needs 10 bits; raise the family's bit_depth or leave the rung out", _hdr_depth),
+    Rule("hdr-depth", "an HDR rung needs 10 bits; raise the family's bit_depth or remove the rung", _hdr_depth),
     Rule(
         "factors",
-        "keep area_exponent within 0 to 1, at_most_25p within 0.5 to 1, above_30p within 1 to 2, "
+        "keep area_exponent between 0 and 1, at_most_25p between 0.5 and 1, above_30p between 1 and 2, and "
         "crf_per_halving above 0",
         _factors,
     ),
-    Rule("even-size", "make both sides even and at least 64", _even),
-    Rule("one-shape", "give all boxes the aspect ratio of the first, such as 16:9", _shape),
-    Rule("unique-id", "change the size or the rate of one of them", _unique),
-    Rule("ascending", "list the rungs of a codec and range by rising height_px and average_kbps", _ascending),
-    Rule("apart", "move averages of one codec and size at least 10 % apart, or drop one of the rungs", _apart),
+    Rule("even-size", "make width_px and height_px even and at least 64", _even),
+    Rule("one-shape", "give all rungs the aspect ratio of the first one, such as 16:9", _shape),
+    Rule("unique-id", "several rungs have this id: change the size or the average of one of them", _unique),
+    Rule("ascending", "list the rungs of a codec and range by ascending height_px and average_kbps", _ascending),
+    Rule(
+        "apart",
+        "rungs of the same codec and size need averages that differ by at least 10 %: change one or remove it",
+        _apart,
+    ),
     Rule(
         "crf-range",
-        "keep crf within 1 to 51 for avc and hevc, in whole numbers from 1 to 63 for av1 and vp9",
+        "use a crf from 1 to 51 for avc and hevc, and a whole number from 1 to 63 for av1 and vp9",
         _crf_limits,
     ),
-    Rule("crf-order", "of one codec and size, give the rung of the lower average the higher crf", _crf_order),
+    Rule(
+        "crf-order",
+        "of two rungs of the same codec and size, the one with the lower average needs the higher crf",
+        _crf_order,
+    ),
     Rule(
         "rising",
-        "rates follow from size and crf: lower the crf of the second or raise that of the first, until the second "
-        "takes a tenth more bits",
+        "size and crf of the second rung give it less than 10 % more rate than the first: lower its crf, or raise the "
+        "crf of the first",
         _rising,
     ),
-    Rule("cap", "set cap_kbps to 1.1 to 2 times average_kbps, up to 4 times in a ladder of one title", _caps),
+    Rule(
+        "cap",
+        "set cap_kbps to between 1.1 and 2 times average_kbps; a per-title ladder allows up to 4 times",
+        _caps,
+    ),
     Rule("buffer", "set buffer_kb to at least average_kbps and at most twice cap_kbps", _buffers),
     Rule(
         "coverage",
-        "a player stays within a codec and range: give it a rung of at most 432 lines and rates up to twice the lowest",
+        "players don't change codec or range, so each needs a rung of at most 432 lines, and a highest average of at "
+        "least twice the lowest",
         _coverage,
     ),
     Rule("video-default", "mark exactly one SDR rung with default = true", _video_default),
     Rule(
         "audio-default",
-        "mark exactly one stereo AAC rung with default = true; every player needs one (Apple 2.3)",
+        "mark exactly one stereo AAC rung with default = true: every player can play it (Apple 2.3)",
         _audio_default,
     ),
-    Rule("dolby-fallback", "add an AC-3 5.1 rung beside E-AC-3 5.1 (Apple 2.6)", _surround_fallback),
+    Rule("dolby-fallback", "a ladder with E-AC-3 5.1 also needs AC-3 5.1: add a rung (Apple 2.6)", _surround_fallback),
     Rule(
         "audio-rate",
-        "use layout 2.0 or 5.1 and 16 to 128 kb/s a channel"
-        + "".join(f"; {codec} takes only {', '.join(map(str, rates))}" for codec, rates in _RATES_KBPS.items()),
+        "use layout 2.0 or 5.1 and 16 to 128 kb/s per channel"
+        + "".join(f"; {codec} supports only {', '.join(map(str, rates))}" for codec, rates in _RATES_KBPS.items()),
         _audio_rates,
     ),
     Rule(
         "cellular-floor",
-        f"for phones, keep picture and sound of the lowest H.264 variant at {CELLULAR_KBPS} kb/s together (Apple 9.21)",
+        f"for slow mobile networks, the caps of the lowest H.264 and AAC rungs should add up to at most "
+        f"{CELLULAR_KBPS} kb/s (Apple 9.21)",
         _cellular,
         advice=True,
     ),

@@ -259,7 +259,7 @@ def _shared_caching(territory: str | None) -> str:
 
     A territory comes from an edge, which checks tokens itself, so it may share the file between clients.
     """
-    return responses.IMMUTABLE if territory is not None else responses.PERSONAL
+    return responses.IMMUTABLE if territory is not None else responses.PRIVATE_IMMUTABLE
 
 
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)

@@ -179,7 +179,7 @@ class Handlers:
         page: dict[str, object] = {"titles": entries}
         if last is not None:
             page["next"] = f"?after={last}"
-        response = responses.document(msgspec.json.encode(page), responses.JSON_TYPE, responses.BRIEFLY)
+        response = responses.document(msgspec.json.encode(page), responses.JSON_TYPE, responses.SHORT_LIVED)
         response.headers[hdrs.VARY] = hdrs.ACCEPT
         return response
 

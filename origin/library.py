@@ -393,7 +393,7 @@ class Library:
         blob = await self._reads.run(media_key, self._source.fetch(key, size_bytes, sha256, on_data))
         on_disk = await loop.run_in_executor(self._reads.media_threads, self._disk.keep, sha256, blob)
         if on_disk is not None:
-            blob.move(on_disk)  # slow clients are served from disk and don't pin memory
+            blob.switch_to(on_disk)  # slow clients are served from disk and don't pin memory
         return on_disk
 
     def _read_pointer(self, key: str) -> str:

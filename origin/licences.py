@@ -139,7 +139,7 @@ class LicenceService:
 
     def server(self) -> HttpServer:
         """Make the HTTP server; the caller starts it."""
-        body_bytes = clearkey.MAX_REQUEST_BYTES if self._settings.speke is None else cpix_xml.LARGEST
+        body_bytes = clearkey.MAX_REQUEST_BYTES if self._settings.speke is None else cpix_xml.MAX_BYTES
         limits = Limits(head_s=HEAD_S, body_bytes=body_bytes, body_s=BODY_S, finish_s=FINISH_S)
         return HttpServer(self, self.registry, limits, METHODS)
 

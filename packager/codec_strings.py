@@ -59,11 +59,11 @@ def _configuration(init: bytes, kind: str) -> bytes:
 
 
 def _of_video(video: VideoCodec) -> Callable[[bytes], str]:
-    return lambda init: video.string(_configuration(init, video.configuration_box), _colour(init))
+    return lambda init: video.codec_string(_configuration(init, video.configuration_box), _colour(init))
 
 
 def _of_audio(audio: AudioCodec) -> Callable[[bytes], str]:
-    return lambda init: audio.string(_configuration(init, audio.configuration_box))
+    return lambda init: audio.codec_string(_configuration(init, audio.configuration_box))
 
 
 def _colour(init: bytes) -> ColourCodes:

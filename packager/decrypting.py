@@ -18,9 +18,9 @@ _BLOCK_BYTES = 16
 _Map = list[tuple[int, int]]
 
 
-@boxes.damage_reported()
+@boxes.damage_as_packaging_error()
 def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, bytes]:
-    """Decrypt an init segment and a segment.
+    """Decrypt an init segment and a media segment.
 
     Args:
         init: The stored init segment of the segment's period.
@@ -28,7 +28,7 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
         key: The key of that period.
 
     Returns:
-        Both in the clear. The boxes that describe the encryption of samples stay, without meaning.
+        Both, decrypted. The boxes that describe the encryption stay but no longer apply.
 
     Raises:
         PackagingError: They are damaged, or not encrypted with this key.
@@ -50,7 +50,7 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
 
 
 def decrypted_whole(data: bytes, key: ContentKey) -> bytes:
-    """Decrypt an object of ``aes-128``; raises `PackagingError` if it is not encrypted with this key."""
+    """Decrypt a whole ``aes-128`` object; raises `PackagingError` if it is not encrypted with this key."""
     if not data or len(data) % _BLOCK_BYTES:
         raise PackagingError("its length is not a whole number of blocks")
     cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv)))
@@ -99,7 +99,7 @@ def _decrypt_sample(
 ) -> None:
     """Decrypt a sample in place."""
     if entries is not None and sum(map(sum, entries)) != size:
-        raise PackagingError("the map of a sample does not cover it")
+        raise PackagingError("the subsample map does not match the size of its sample")
     aes = algorithms.AES(key.secret)
     counter = Cipher(aes, modes.CTR(iv.ljust(_BLOCK_BYTES, b"\0"))).decryptor()
     for clear, encrypted in entries if entries is not None else [(0, size)]:

@@ -91,7 +91,7 @@ def read_fragments(data: memoryview | bytes) -> Iterator[Fragment]:
         if box.kind == "moof":
             moof = box
         elif box.kind == "mdat" and moof is not None:
-            with boxes.damage_reported():
+            with boxes.damage_as_packaging_error():
                 fragment = _fragment(data, moof, box)
             yield fragment
             moof = None

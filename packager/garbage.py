@@ -1,10 +1,10 @@
 """Garbage collection: removes releases and tracks that are no longer needed.
 
-Candidates are releases beyond those to keep (releases that wait for approval are kept), and tracks that no kept release
-and no running command uses. Nothing is removed before its grace period is over, so that no reader can still be using
-it: for a release, the period starts when it was last current; for a track, when it was last written. `find` lists the
-garbage without removing it. `remove` lists it again while a sweep is marked (`headend.core.holds`): a job that starts
-at the same moment either keeps its tracks or waits.
+The latest former releases and those that wait for approval are kept; others are removed, together with tracks that no
+kept release and no running command uses. Nothing is removed before its grace period is over, so that no player can
+still be using it: for a release, the period starts when it was last current; for a track, when it was last written.
+`find` lists the garbage without removing it. `remove` lists it again while a sweep is marked (`headend.core.holds`), so
+that a job that starts at the same moment either keeps its tracks or waits.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,11 +24,11 @@ from packager.publishing import held_since, now, read_pointer, read_release
 KEEP = 5
 """Default number of former releases of a title that are kept."""
 GRACE = timedelta(days=7)
-"""Default time for which unreferenced objects are kept: longer than any cache keeps a manifest."""
-DEAD = timedelta(days=7)
-"""Age at which a hold counts as left by a killed process."""
-WRITTEN_WITHIN = timedelta(hours=1)
-"""How long a release may be without a document while it is written; its writer holds its tracks."""
+"""Default grace period: longer than any cache keeps a manifest."""
+DEAD_HOLD_AGE = timedelta(days=7)
+"""Age after which a hold is considered to belong to a killed process."""
+WRITE_TIMEOUT = timedelta(hours=1)
+"""How long writing a release may take. Until then it may lack its document; its writer holds its tracks."""
 THREADS = 16
 
 
@@ -43,7 +43,7 @@ class Garbage:
         objects: Keys of all objects to remove, in order of removal.
         size_bytes: Total size of these objects.
         waiting_bytes: Size of unneeded objects whose grace period is not over.
-        error: Why the title's needs are unknown, so that nothing is removed.
+        error: Why nothing is removed: it is unknown which objects the title needs.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Garbage:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class UnusedAnalyses:
     """Analysis results of masters that no title uses any more.
 
     Attributes:
@@ -93,18 +93,18 @@ def find(
         at: Current time; None for the clock's.
 
     Raises:
-        StorageError: The store failed, or a document is damaged, so that the title's needs are unknown.
+        StorageError: The store failed, or a document is damaged, so that it is unknown what the title needs.
     """
     at = at or datetime.now(UTC)
     oldest = at - grace
-    # List candidates before reading what is needed, so that objects which become needed in between are not missed.
+    # List the candidates before reading what is needed, so that objects needed only since then are not removed.
     folders = store.folders(layout.tracks(title))
     by_release = _by_folder(store, layout.releases(title))
     lists = (layout.receipts(title), layout.attempts(title), layout.measurements(title))
     others = [info for prefix in lists for info in store.list(prefix)]
     reports = _by_folder(store, layout.reports(title))
     references = list(store.list(layout.references(title)))
-    held, dead = holds.read(store, title, dead_after=DEAD)
+    held, dead = holds.read(store, title, dead_after=DEAD_HOLD_AGE)
     held_tracks = {track for hold in held for track in hold.tracks}
     pointer = read_pointer(store, title)
     tracks_of = cache(partial(_tracks_of, store, title))
@@ -112,9 +112,9 @@ def find(
     if held:
         kept |= {release for release in by_release.keys() - kept if _may_be_reused(tracks_of(release), held_tracks)}
     needed = held_tracks | _tracks_of_releases(title, kept, by_release, pointer, at, tracks_of)
-    going = [release for release in by_release if release not in kept]
-    objects = [_last_first(by_release[release]) for release in going]
-    objects += [infos for release, infos in reports.items() if release in going or release not in by_release]
+    removable = [release for release in by_release if release not in kept]
+    objects = [_last_first(by_release[release]) for release in removable]
+    objects += [infos for release, infos in reports.items() if release in removable or release not in by_release]
     tracks, waiting_bytes = [], 0
     for track in folders:
         if track in needed:
@@ -125,13 +125,13 @@ def find(
             objects.append(_last_first(infos))
         else:
             waiting_bytes += sum(info.size_bytes for info in infos)
-    # Receipts are needed while a job runs, and as long as a job may resume.
+    # Receipts are needed while a job runs, and until their grace period is over, because a job may be resumed.
     objects.append([] if held else [info for info in others if info.modified < oldest])
     remaining = set(folders) - set(tracks)
     objects.append([info for info in references if info.modified < oldest and not _applies(store, info.key, remaining)])
     infos = [info for group in objects for info in group]
     keys = (*(info.key for info in infos), *dead)
-    return Garbage(title, tuple(going), tuple(tracks), keys, sum(info.size_bytes for info in infos), waiting_bytes)
+    return Garbage(title, tuple(removable), tuple(tracks), keys, sum(info.size_bytes for info in infos), waiting_bytes)
 
 
 def remove(
@@ -139,10 +139,10 @@ def remove(
 ) -> Garbage:
     """Remove a title's unneeded objects, and return them; arguments and errors as for `find`."""
     with holds.sweeping(store, title):
-        # Find them again after marking the sweep: holds that have appeared are seen, and new ones wait.
+        # Only now look for garbage: holds written before the sweep was marked are visible, and later ones wait.
         garbage = find(store, title, keep=keep, grace=grace, at=at)
-        # A release is complete as long as its document exists. So the document is removed first, and then no job can
-        # restore the release. The marker is removed last, and shows until then that the document is not lost.
+        # A release with a document must be complete, so its document is removed first. The marker of its deletion is
+        # removed last: it explains why the document is missing.
         markers = {layout.deleted(title, release) for release in garbage.releases}
         for marker in markers:
             store.put_if_absent(marker, documents.write(Deleted(now())))
@@ -220,7 +220,7 @@ def _kept(
 
 
 def _tracks_of(store: Store, title: str, release: str) -> frozenset[str] | None:
-    """Ids of a release's tracks; None if its document is missing: it was never finished, or is partly removed."""
+    """Ids of a release's tracks; None if it has no document: it was never finished, or is partly removed."""
     try:
         return frozenset(read_release(store, title, release).tracks)
     except ConfigError:
@@ -230,8 +230,8 @@ def _tracks_of(store: Store, title: str, release: str) -> frozenset[str] | None:
 def _may_be_reused(tracks: frozenset[str] | None, held: set[str]) -> bool:
     """Whether a running job may be about to publish a release with these tracks again.
 
-    A release's id is derived from its bytes: a job that makes the same tracks again finds the files of the old release,
-    and does not write them again.
+    A release's id is derived from its bytes. So a job that makes the same tracks again gets the id of the old release,
+    and reuses its files.
     """
     return tracks is None or tracks <= held
 
@@ -244,7 +244,7 @@ def _tracks_of_releases(
     at: datetime,
     tracks_of: Callable[[str], frozenset[str] | None],
 ) -> set[str]:
-    """The tracks of some releases; one that was never finished, or is partly removed, has none.
+    """The tracks of some releases. A release that was never finished, or is partly removed, has none.
 
     Raises:
         StorageError: A published release has no document, so its tracks are unknown.
@@ -256,7 +256,7 @@ def _tracks_of_releases(
             tracks |= release_tracks
             continue
         is_deleted = any(info.key == layout.deleted(title, release) for info in by_release[release])
-        is_being_written = max(info.modified for info in by_release[release]) >= at - WRITTEN_WITHIN
+        is_being_written = max(info.modified for info in by_release[release]) >= at - WRITE_TIMEOUT
         if release in published and not is_deleted and not is_being_written:
             key = layout.release_document(title, release)
             raise StorageError(
@@ -305,12 +305,12 @@ def all_garbage(
             yield from pool.map(find_one, batch)
 
 
-def find_forgotten(store: Store, *, grace: timedelta = GRACE, at: datetime | None = None) -> Forgotten:
-    """Find analysis results of masters that no release uses, and that were not extended within the grace period.
+def find_unused_analyses(store: Store, *, grace: timedelta = GRACE, at: datetime | None = None) -> UnusedAnalyses:
+    """Find the analyses of masters that no release uses, if nothing was added to them within the grace period.
 
     Args:
         store: The store.
-        grace: How long they are kept in any case.
+        grace: How long they are kept after the last addition.
         at: Current time; None for the clock's.
 
     Raises:
@@ -327,14 +327,14 @@ def find_forgotten(store: Store, *, grace: timedelta = GRACE, at: datetime | Non
             old.pop(folder, None)
             if not old:
                 break
-    forgotten = [info for infos in old.values() for info in infos]
-    return Forgotten(tuple(old), tuple(info.key for info in forgotten), sum(info.size_bytes for info in forgotten))
+    unused = [info for infos in old.values() for info in infos]
+    return UnusedAnalyses(tuple(old), tuple(info.key for info in unused), sum(info.size_bytes for info in unused))
 
 
-def forget(store: Store, forgotten: Forgotten) -> None:
-    """Remove the results of `find_forgotten`. A job that needs some of them in the meantime computes them again."""
+def remove_analyses(store: Store, unused: UnusedAnalyses) -> None:
+    """Remove unused analyses. A job that needs one of them computes it again."""
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(store.delete, forgotten.objects))
+        list(pool.map(store.delete, unused.objects))
 
 
 def _masters_in_use(store: Store) -> Iterator[str]:

@@ -13,15 +13,15 @@ from headend.core.media import Current, Published, Release
 from headend.core.media.quality import Override
 from headend.core.storage.base import Store
 from packager.publishing import (
-    Placed,
+    PublishResult,
     check_objects,
     held_since,
     load,
-    move,
     now,
     publish,
     read_pointer,
     read_release,
+    set_current,
 )
 from packager.stock import read_all
 
@@ -129,7 +129,7 @@ def roll(store: Store, title: str, release: str, *, despite_quality: Override | 
         if report is not None and refused and despite_quality is not None:
             measured.override(store, report, despite_quality)
         store.delete(layout.deleted(title, release))
-        pointer = move(store, title, release, submitted_at=now())
+        pointer = set_current(store, title, release, submitted_at=now())
         store.delete(layout.held(title, release))
         return pointer
 
@@ -143,7 +143,7 @@ def withdraw(store: Store, title: str) -> Current:
     pointer = read_pointer(store, layout.check_title(title))
     if pointer is None or not pointer.release:
         raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists published titles")
-    return move(store, title, "", submitted_at=now())
+    return set_current(store, title, "", submitted_at=now())
 
 
 def delete(store: Store, title: str, release: str | None = None) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def delete(store: Store, title: str, release: str | None = None) -> tuple[str, .
     pointer = read_pointer(store, title)
     if release is None:
         if pointer is not None and pointer.release:
-            move(store, title, "", submitted_at=now())
+            set_current(store, title, "", submitted_at=now())
         wanted = names
     else:
         if pointer is not None and pointer.release == release:
@@ -177,7 +177,7 @@ def delete(store: Store, title: str, release: str | None = None) -> tuple[str, .
     return tuple(name for name in wanted if store.put_if_absent(layout.deleted(title, name), marker))
 
 
-def repackage(store: Store, title: str, release: str | None = None) -> Placed:
+def repackage(store: Store, title: str, release: str | None = None) -> PublishResult:
     """Write a release's manifests again, with this version of headend, over the same tracks.
 
     Args:

@@ -1,7 +1,7 @@
-"""Joins parts into tracks and tracks into a presentation, and checks that all is complete, in order and on the grid.
+"""Joins encoded chunks into tracks and tracks into a presentation, and checks that tracks are complete and on the grid.
 
-Everything is checked here before it is published. A track is built from the receipts of the tasks that encoded its
-chunks, or from the index into which an earlier run has merged them; the result is the same.
+Nothing is published without these checks. A track is built from the receipts of the tasks that encoded its chunks, or
+from the index that an earlier run has written; both give the same track.
 """
 
 import hashlib
@@ -38,22 +38,22 @@ from headend.core.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager.codec_strings import codec_of, codec_string
 
 StoredTrack = AnyTrack | Track[Thumbnails] | Track[Poster]
-"""Any track in the store."""
+"""Any track that a store can hold."""
 
 StoredT = TypeVar("StoredT", bound=StoredTrack)
 Change = Callable[[Any], Any]
-"""Converts a track to another of the same kind."""
+"""Converts a track to another one of the same type."""
 
 JPEG = "jpeg"
-"""The codec string of pictures."""
+"""The codec string of thumbnails and posters."""
 
 
-def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
+def assemble(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
     """Assemble a plan's tracks into a presentation.
 
     Args:
         plan: The plan.
-        tracks: All tracks of the plan, by the ids of their renditions.
+        tracks: The plan's tracks, by their names in ``plan.tracks``.
 
     Returns:
         The presentation, with its tracks in the plan's order.
@@ -64,12 +64,12 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
     missing = [rendition for rendition in plan.tracks if rendition not in tracks]
     if missing:
         raise PackagingError(
-            f"{len(missing)} of {len(plan.tracks)} tracks are not complete, such as {missing[0]}; submit again to make "
-            "them",
+            f"{len(missing)} of {len(plan.tracks)} tracks are incomplete, such as {missing[0]}; submit the master "
+            "again to complete them",
             rendition=missing[0],
         )
     text = [_of(Track[TextRendition], tracks[rendition.id]) for rendition in plan.text]
-    # Captions may turn out to be empty when they are read; manifests must not list them then.
+    # A programme may turn out to have no cues when it is extracted; manifests must not list it then.
     with_cues = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
@@ -98,16 +98,16 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
 
 
 def with_kids(track: StoredT, kids: Sequence[str]) -> StoredT:
-    """Set a track's key ids, one per period; without any, the track stays clear."""
+    """Set a track's key ids, one per period; if there are none, the track stays unencrypted."""
     return replace(track, kid=kids[0], later_kids=tuple(kids[1:])) if kids else track
 
 
 def _copy(plan: EncodePlan, protection: Protection, tracks: Mapping[str, StoredTrack]) -> Copy:
-    """The plan's tracks in another scheme."""
+    """The copies of the plan's tracks that are encrypted with another scheme."""
     copied = {
-        sealing.rendition: tracks[name]
-        for name, sealing in plan.sealings.items()
-        if sealing.scheme is protection.scheme and name in tracks
+        encryption.rendition: tracks[name]
+        for name, encryption in plan.sealings.items()
+        if encryption.scheme is protection.scheme and name in tracks
     }
     return Copy(
         protection,
@@ -124,7 +124,7 @@ def renditions_of(plan: EncodePlan) -> dict[str, Any]:
     return {name: encoded[plan.encoded_for(name)] for name in (*encoded, *plan.sealings)}
 
 
-def join(
+def join_chunks(
     id: str,
     rendition: Rendition,
     parts: Sequence[tuple[Chunk, EncodedTrack]],
@@ -132,32 +132,35 @@ def join(
     grid: Grid,
     damage: Iterable[Damage] = (),
 ) -> Track[Rendition]:
-    """Join a track's encoded chunks, and check that it is complete and on the grid.
+    """Join a track's encoded chunks, and check that the track is complete and on the grid.
 
     Args:
         id: The track's id.
         rendition: Its rendition.
-        parts: Each chunk with its result, in order; at least one.
+        parts: Each chunk with the result of encoding it, in order; at least one.
         init: The stored init segment; empty for formats without one.
         grid: The title's grid.
-        damage: Damage that was concealed.
+        damage: Damage of the master that was concealed.
 
     Raises:
         PackagingError: The chunks have different init segments, or the track has a gap, or more or fewer frames than
-            the grid. The message says where; the facts have ``rendition``, ``chunk`` and ``segment``, as far as they
-            apply.
+            the grid. The facts have ``rendition``, ``chunk`` and ``segment``, as far as they apply.
     """
     (first_chunk, first), *others = parts
     for chunk, part in others:
         if _init_facts(part) != _init_facts(first):
             raise PackagingError(
-                f"{rendition.id}: chunk {chunk.number} was encoded with another init segment than chunk "
-                f"{first_chunk.number}; submit again with --force",
+                f"{rendition.id}: chunks {first_chunk.number} and {chunk.number} have different init segments; submit "
+                "the master again with --force",
                 rendition=rendition.id,
                 chunk=chunk.number,
             )
     if (hashlib.sha256(init).hexdigest(), len(init)) != (first.init_sha256, first.init_bytes):
-        raise PackagingError(f"{rendition.id}: its init segment is not the one in the receipts", rendition=rendition.id)
+        raise PackagingError(
+            f"{rendition.id}: the stored init segment differs from that in the receipts; submit the master again with "
+            "--force",
+            rendition=rendition.id,
+        )
     if not (isinstance(rendition, Thumbnails | Poster) or first.codec_string):
         _check_init(rendition, init, first.timescale)
     track = Track(
@@ -206,7 +209,7 @@ def check(track: Track[Rendition], grid: Grid) -> None:
 
 
 def index_of(track: StoredTrack) -> tuple[TrackIndex, bytes]:
-    """The index of a track, and the object with its sync frames; empty if it has none.
+    """The index of a track, and the object that lists its sync frames; empty if it is not video.
 
     Raises:
         PackagingError: Its segments are not consecutive.
@@ -257,7 +260,7 @@ def content_type(rendition: VideoRendition | AudioRendition | TextRendition | Th
     return "video/mp4" if isinstance(rendition, VideoRendition) else "audio/mp4"
 
 
-def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRanges]) -> Track[Rendition]:
+def track_from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRanges]) -> Track[Rendition]:
     """The track that an index describes.
 
     Args:
@@ -270,7 +273,9 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
     """
     facts = index.facts
     if sync and len(sync) != index.segment_count:
-        raise StorageError(f"the sync frames of {facts.track} don't match its index; submit again with --force")
+        raise StorageError(
+            f"the sync frames of {facts.track} don't match its index; submit the master again with --force"
+        )
     return Track(
         id=facts.track,
         rendition=rendition,
@@ -287,7 +292,7 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
 
 
 def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
-    """All tracks, including thumbnails, poster, and copies in other schemes."""
+    """All tracks of a presentation, including thumbnails, poster, and copies in other encryption schemes."""
     pictures = [track for track in (presentation.thumbnails, presentation.poster) if track is not None]
     copied: list[StoredTrack] = []
     for copy in presentation.copies:
@@ -318,8 +323,8 @@ def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
 
 
 def _of(kind: type[StoredT], track: StoredTrack) -> StoredT:
-    """Narrow a track's type, which follows from its rendition's."""
-    del kind
+    """Narrow a track's static type; its rendition already has the right type."""
+    del kind  # only for the type checker
     return cast(StoredT, track)
 
 
@@ -331,7 +336,7 @@ def _check_init(rendition: VideoRendition | AudioRendition | TextRendition, init
         expected += f" in {rendition.width_px}x{rendition.height_px}"
     if actual != expected:
         raise PackagingError(
-            f"{rendition.id}: its init segment is for {actual}, not {expected}", rendition=rendition.id
+            f"{rendition.id}: the init segment is for {actual}, not {expected}", rendition=rendition.id
         )
 
 
@@ -350,11 +355,12 @@ _SHAPE = ("number", "start_ticks", "duration_ticks", "samples", "sync frames")
 
 @cache
 def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
-    """The grid's values for each segment, in the order of `_SHAPE`."""
+    """The values that the grid prescribes for each segment, in the order of `_SHAPE`."""
     frame_ticks = timescale(grid.frame_rate).frame_ticks
     shape = []
     for number, (first, end) in enumerate(pairwise(grid.segment_bounds()), start=1):
         frames = -(-(end - first) // rate_divisor)
+        # In trick play, a picture is shown until the next GOP; the last GOP may be shorter than the others.
         shown = end - first if rate_divisor == grid.gop_frames else frames * rate_divisor
         gops = -(-(end - first) // grid.gop_frames)
         shape.append((number, first * frame_ticks, shown * frame_ticks, frames, gops))
@@ -363,7 +369,8 @@ def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
 
 def _check_video(track: Track[Rendition], grid: Grid, shape: Sequence[tuple[int, ...]]) -> None:
     _check_timescale(track, timescale(grid.frame_rate).ticks_per_second)
-    for segment, expected in zip(track.segments, shape, strict=False):  # the first fault says more than a count
+    # The counts may differ: the first wrong segment tells more than the count, which is checked afterwards.
+    for segment, expected in zip(track.segments, shape, strict=False):
         actual = (segment.number, segment.start_ticks, segment.duration_ticks, segment.samples, len(segment.sync))
         if actual != expected:
             wrong = (f"{n} is {a}, not {e}" for n, a, e in zip(_SHAPE, actual, expected, strict=True) if a != e)
@@ -377,13 +384,15 @@ def _check_audio(track: Track[Rendition], grid: Grid, sample_rate_hz: int) -> No
     for number, segment in enumerate(track.segments, start=1):
         if (segment.number, segment.start_ticks) != (number, at):
             raise _off_grid(
-                track, segment, f"it should be number {number} and start at {at}, not {segment.start_ticks}"
+                track, segment, f"expected number {number} at {at} ticks, found {segment.start_ticks} ticks"
             )
         at += segment.duration_ticks
     _check_count(track, grid)
     expected = round(grid.duration_s * track.timescale) + track.priming_samples
     if at != expected:
-        raise _off_grid(track, track.segments[-1], f"the sound ends at {at}, but the picture at {expected}")
+        raise _off_grid(
+            track, track.segments[-1], f"the sound ends at {at} ticks, but the picture ends at {expected} ticks"
+        )
 
 
 def _check_text(track: Track[Rendition], grid: Grid) -> None:
@@ -394,7 +403,7 @@ def _check_text(track: Track[Rendition], grid: Grid) -> None:
     ):
         expected = (number, first * frame_ticks, (end - first) * frame_ticks)
         if (segment.number, segment.start_ticks, segment.duration_ticks) != expected:
-            raise _off_grid(track, segment, "it should be number {}, start at {} and last {}".format(*expected))
+            raise _off_grid(track, segment, "expected number {}, start {} ticks, duration {} ticks".format(*expected))
     _check_count(track, grid)
 
 

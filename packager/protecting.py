@@ -1,10 +1,11 @@
-"""Common Encryption of tracks: encrypts samples while segments are cut.
+"""Encrypts tracks while segments are cut: Common Encryption of samples, and ``aes-128`` of whole segments.
 
-Pictures keep their headers clear, and have a map of their encrypted bytes; samples of sound are encrypted as a whole.
-In pictures, ``cbcs`` encrypts one block of sixteen bytes in ten, and ``cenc`` all protected bytes; ``aes-128`` encrypts
-whole segments. Equal samples and keys give equal bytes, so that a task that is repeated writes the same objects.
+In video samples, headers stay clear, and a subsample map lists the encrypted bytes; audio samples are encrypted as a
+whole. In video, ``cbcs`` encrypts one block of sixteen bytes in ten, and ``cenc`` encrypts all bytes in the map. Equal
+samples and keys give equal output, so that a repeated task writes the same objects.
 
-Segments of a clear lead use a second, clear sample entry. If keys change, each period has its own init segment.
+Segments of a clear lead use a second sample entry, for clear samples. If keys change, each period has its own init
+segment.
 
 Sources: ISO/IEC 23001-7 (schemes ``cenc`` and ``cbcs``, ``tenc``, ``senc``, ``pssh``); "AV1 Codec ISO Media File Format
 Binding", section 4; "VP Codec ISO Media File Format Binding"; RFC 8216, section 5.2 (``aes-128``).
@@ -32,13 +33,13 @@ BLOCK_BYTES = 16
 CLEAR_DESCRIPTION = 2
 """Index of the sample entry for a clear lead."""
 CLEAR_BLOCKS = 9
-"""Clear blocks after each encrypted block of pictures in ``cbcs``."""
-_LONGEST_CLEAR = 0xFFFF
-_LONGEST_ROW = 0xFF
+"""Clear blocks after each encrypted block of video in ``cbcs``."""
+_MAX_CLEAR_BYTES = 0xFFFF
+_MAX_ROW_BYTES = 0xFF
 _PICTURE_ENTRIES = frozenset(coded.CONFIGURATIONS)
 _SOUND_ENTRIES = frozenset({"mp4a", "ac-3", "ec-3", "Opus"})
 WHOLE_SEGMENT_ENTRIES = frozenset({"avc1", "hvc1", "mp4a"})
-"""Sample entries that players of ``aes-128`` decode."""
+"""Sample entries that players of HLS with ``aes-128`` decode."""
 _ROW = struct.Struct(">HHI")
 _ENTRY = struct.Struct(">HI")
 
@@ -46,13 +47,13 @@ _ENTRY = struct.Struct(">HI")
 def protection_of(
     keys: Sequence[ContentKey], *, kids: Sequence[str], salt: bytes, schedule: Schedule = WHOLE_TITLE
 ) -> Protect:
-    """How to encrypt a track; call the result with the clear init segment.
+    """Return a function that takes a track's clear init segment and makes its encryptor.
 
     Args:
         keys: The keys, one per period; all of one scheme.
-        kids: Ids of all keys of the title's epoch, so that players request a single licence.
-        salt: Four bytes, unique among the tracks under the key: the first half of every initialisation vector in
-            ``cenc``.
+        kids: Ids of all keys of the title's epoch, so that players request only one licence.
+        salt: The first half of every initialisation vector in ``cenc``: four bytes, unique among the tracks with the
+            same key.
         schedule: The clear lead and the key periods.
     """
     if keys[0].name.scheme is Scheme.AES_128:
@@ -61,7 +62,7 @@ def protection_of(
 
 
 def iv_of(salt: bytes, ordinal: int) -> bytes:
-    """The initialisation vector of a sample in ``cenc``: eight bytes, unique among the samples under the key.
+    """The initialisation vector of a sample in ``cenc``: eight bytes, unique among all samples with the same key.
 
     Args:
         salt: Four bytes of the track.
@@ -76,7 +77,7 @@ def iv_of(salt: bytes, ordinal: int) -> bytes:
 
 
 class SampleProtector:
-    """Encrypts the samples of a track: ``cenc`` and ``cbcs``.
+    """Encrypts the samples of a track with ``cenc`` or ``cbcs``.
 
     Args:
         keys: The keys, one per period.
@@ -88,7 +89,7 @@ class SampleProtector:
     Attributes:
         init: The init segment of the encrypted track.
         later_inits: Init segments of later periods.
-        codec_string: Empty, as the init segment can be read.
+        codec_string: Empty: it can be read from the init segment.
 
     Raises:
         PackagingError: The codec can't be encrypted.
@@ -110,7 +111,7 @@ class SampleProtector:
         elif entry.kind not in _SOUND_ENTRIES:
             raise PackagingError(f"{entry.kind!r} can't be encrypted in {keys[0].name.scheme}")
         self._is_cbcs = keys[0].name.scheme is Scheme.CBCS
-        # For VP9, cbcs encrypts whole blocks only, too: its binding allows nothing else.
+        # The VP9 binding requires ranges of whole blocks for cbcs, too.
         self._aligned = not self._is_cbcs or entry.kind == "vp09"
         self._aes = [algorithms.AES(key.secret) for key in keys]
         self._cbc: list[Cipher[modes.CBC]] = []
@@ -138,7 +139,7 @@ class SampleProtector:
         """Encrypt a fragment; see `packager.segmenting.Protector`.
 
         Raises:
-            PackagingError: A sample is damaged, or has more parts than its map can describe.
+            PackagingError: A sample is damaged, or has more encrypted ranges than a subsample map can list.
         """
         if self._schedule.is_clear(segment):
             return fragment_bytes(sequence, decode_ticks, samples, media, description=CLEAR_DESCRIPTION)
@@ -147,7 +148,7 @@ class SampleProtector:
         rows: list[bytes] = []
         at = 0
         if self._reader is not None:
-            self._reader.start()
+            self._reader.reset()
         for ordinal, sample in enumerate(samples, start=first):
             end = at + sample.size_bytes
             iv = b"" if self._is_cbcs else iv_of(self._salt, ordinal)
@@ -181,7 +182,7 @@ class SampleProtector:
             if not blocks:
                 continue
             end = start + blocks * BLOCK_BYTES
-            encryptor = self._cbc[period].encryptor()  # the vector is constant: it restarts at every range
+            encryptor = self._cbc[period].encryptor()  # every range starts with the constant vector
             if self._reader is None:
                 body[start:end] = encryptor.update(body[start:end])
                 continue
@@ -190,7 +191,7 @@ class SampleProtector:
 
 
 class SegmentProtector:
-    """Encrypts whole segments: ``aes-128``. Nothing stays clear: players need no licence to start.
+    """Encrypts whole segments with ``aes-128``, including init segments.
 
     Args:
         keys: The keys, one per period.
@@ -226,7 +227,7 @@ class SegmentProtector:
         first: int,
         segment: int,
     ) -> bytes:
-        """Write a clear fragment, as the segment is encrypted as a whole."""
+        """Write a clear fragment: `segment` encrypts the whole segment later."""
         del first, segment
         return fragment_bytes(sequence, decode_ticks, samples, media)
 
@@ -242,21 +243,23 @@ def _padded_and_encrypted(cipher: "Cipher[modes.CBC]", body: bytes) -> bytes:
 
 def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
     """A sample's row in ``senc``: its vector, and its map of clear and encrypted bytes."""
-    if len(ranges) == 1 and ranges[0][1] == size_bytes and ranges[0][0] <= _LONGEST_CLEAR:
+    if len(ranges) == 1 and ranges[0][1] == size_bytes and ranges[0][0] <= _MAX_CLEAR_BYTES:
         return iv + _ROW.pack(1, ranges[0][0], size_bytes - ranges[0][0])
     entries: list[bytes] = []
     at = 0
     for start, end in (*ranges, (size_bytes, size_bytes)):
         clear = start - at
-        while clear > _LONGEST_CLEAR:
-            entries.append(_ENTRY.pack(_LONGEST_CLEAR, 0))
-            clear -= _LONGEST_CLEAR
+        while clear > _MAX_CLEAR_BYTES:
+            entries.append(_ENTRY.pack(_MAX_CLEAR_BYTES, 0))
+            clear -= _MAX_CLEAR_BYTES
         if clear or end > start:
             entries.append(_ENTRY.pack(clear, end - start))
         at = end
     row = b"".join((iv, struct.pack(">H", len(entries)), *entries))
-    if len(row) > _LONGEST_ROW:
-        raise PackagingError(f"a picture has {len(entries)} parts, too many to be encrypted; use fewer tiles or slices")
+    if len(row) > _MAX_ROW_BYTES:
+        raise PackagingError(
+            f"a picture has {len(entries)} encrypted ranges, too many for a subsample map; use fewer tiles or slices"
+        )
     return row
 
 

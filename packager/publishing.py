@@ -1,8 +1,8 @@
-"""Publishing: checks that a release is complete, then makes it visible in an order that never exposes part of it.
+"""Publishing: checks that a release is complete, writes its manifests, and makes it the current release of its title.
 
-Media playlists are written before the manifests that refer to them, then the document, and the pointer last. So even if
-writing stops at any point, no visible manifest refers to a missing object. A release's id is derived from the bytes of
-its manifests, so that a URL never changes its content.
+Media playlists are written first, then the manifests that refer to them, the release document, and the pointer last. So
+if the process is killed at any point, no visible manifest refers to a missing object. A release's id is derived from
+the bytes of its manifests, so that the content of a URL never changes.
 """
 
 import hashlib
@@ -30,29 +30,30 @@ from headend.core.media import (
 )
 from headend.core.storage.base import Store
 from packager import thumbnails
-from packager.presentation import StoredTrack, from_index, stored_tracks, with_kids, with_tracks
+from packager.presentation import StoredTrack, stored_tracks, track_from_index, with_kids, with_tracks
 from packager.stock import read_all, read_track
 
 ID_CHARACTERS = 20
-"""Length of a release's id: 80 bits, so that ids of a title don't collide."""
-HISTORY = 100
-"""Number of former releases in a pointer."""
-MOVES = 20
-"""How often a change of the pointer is retried if another process has changed it meanwhile."""
+"""Length of a release's id in hexadecimal digits: 80 bits, so that the ids of a title don't collide."""
+MAX_HISTORY = 100
+"""Maximum number of former releases that a pointer lists."""
+MAX_ATTEMPTS = 20
+"""How many times to try to change the pointer while other processes change it."""
 PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "hdcp", "protection", "copies"})
 """Fields that are left out of outlines if empty, so that ids of older releases don't change."""
 SUBMITTED = "submitted"
-"""Reason of most releases."""
+"""Default reason of a release."""
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A stored release.
+class PublishResult:
+    """A release that was written, and whether players get it.
 
     Attributes:
         presentation: The content of its manifests.
-        is_current: Whether it is the title's current one; not if a newer request has been published already.
-        newer: The current release of a newer request, if that is why this one is not current; else empty.
+        is_current: Whether it is now the title's current release.
+        newer: Id of the current release if it answers a newer request, so that this one did not become current; else
+            empty.
         held: Whether it waits for approval.
     """
 
@@ -75,10 +76,10 @@ class Held:
 
 def publish(
     store: Store, presentation: Presentation, *, submitted_at: str | None = None, reason: str = SUBMITTED
-) -> Placed:
-    """Check a presentation whose tracks are complete, write its release, and make it the title's current one.
+) -> PublishResult:
+    """Check that a presentation's tracks are complete, write its release, and make it the title's current one.
 
-    Publishing is idempotent: objects that exist with the same content are not written again.
+    Publishing is idempotent: an object that already has the same content is not written again.
 
     Args:
         store: Store of the tracks.
@@ -92,31 +93,31 @@ def publish(
         StorageError: The store failed; the title's current release is unchanged.
     """
     submitted_at = submitted_at or now()
-    placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
-    pointer = move(store, placed.title, placed.release, submitted_at=submitted_at)
-    is_current = pointer.release == placed.release
+    release = write_release(store, presentation, submitted_at=submitted_at, reason=reason)
+    pointer = set_current(store, release.title, release.release, submitted_at=submitted_at)
+    is_current = pointer.release == release.release
     if is_current:
-        store.delete(layout.held(placed.title, placed.release))
-    return Placed(placed, is_current, "" if is_current else pointer.release)
+        store.delete(layout.held(release.title, release.release))
+    return PublishResult(release, is_current, "" if is_current else pointer.release)
 
 
-def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason: str = SUBMITTED) -> Placed:
+def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason: str = SUBMITTED) -> PublishResult:
     """Check a presentation and write its release, but leave publishing to a person.
 
-    The current release stays; if that is this release, nothing changes. Arguments and errors as for `publish`.
+    The current release stays current. Arguments and errors as for `publish`.
     """
-    placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
-    pointer = read_pointer(store, placed.title)
-    if pointer is not None and pointer.release == placed.release:
-        return Placed(placed, is_current=True)
-    store.put(layout.held(placed.title, placed.release), documents.write(Held(now())))
-    return Placed(placed, is_current=False, held=True)
+    release = write_release(store, presentation, submitted_at=submitted_at, reason=reason)
+    pointer = read_pointer(store, release.title)
+    if pointer is not None and pointer.release == release.release:
+        return PublishResult(release, is_current=True)
+    store.put(layout.held(release.title, release.release), documents.write(Held(now())))
+    return PublishResult(release, is_current=False, held=True)
 
 
 def held_since(store: Store, title: str, release: str, pointer: Current | None) -> str:
-    """Since when a release waits for approval; empty if it does not.
+    """Since when a release has been waiting for approval; empty if it isn't.
 
-    The marker is void if the release has become current since: its publisher was killed before removing the marker.
+    A marker that is older than the release's publication is ignored: its publisher was killed before removing it.
     """
     key = layout.held(title, release)
     try:
@@ -131,15 +132,15 @@ def held_since(store: Store, title: str, release: str, pointer: Current | None) 
     return at
 
 
-def place(store: Store, presentation: Presentation, *, submitted_at: str, reason: str) -> Presentation:
-    """Check a presentation and write its release, without making it current; arguments and errors as for `publish`."""
+def write_release(store: Store, presentation: Presentation, *, submitted_at: str, reason: str) -> Presentation:
+    """Check a presentation and write its release without making it current; arguments and errors as for `publish`."""
     title = presentation.title
     check_objects(store, presentation)
     files = manifests(presentation)
-    poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
+    poster = _poster_picture(store, presentation.title, presentation.poster) if presentation.poster else None
     release = replace(presentation, release=release_id(files, poster))
     if poster is not None:
-        # A small copy at the poster's only public address.
+        # Candidates are stored as a track; the chosen one is copied into the release, where its address is simple.
         files = {layout.POSTER_PICTURE: poster, **files}
     folder = layout.release_path(title, release.release)
     existing = {info.key: info.size_bytes for info in store.list(f"{folder}/")}
@@ -162,23 +163,23 @@ def place(store: Store, presentation: Presentation, *, submitted_at: str, reason
     return release
 
 
-def move(store: Store, title: str, release: str, *, submitted_at: str) -> Current:
+def set_current(store: Store, title: str, release: str, *, submitted_at: str) -> Current:
     """Make a release the title's current one, unless the current one answers a newer request.
 
     Args:
         store: Store of the title.
         title: Catalogue entry.
-        release: Its id; empty to withdraw the title.
+        release: The release's id; empty to withdraw the title.
         submitted_at: When the request was submitted: UTC, ISO 8601.
 
     Returns:
         The resulting pointer.
 
     Raises:
-        StorageError: The store failed, or other processes change the pointer all the time.
+        StorageError: The store failed, or other processes keep changing the pointer.
     """
     key = layout.current(title)
-    for _ in range(MOVES):
+    for _ in range(MAX_ATTEMPTS):
         try:
             etag: str | None = store.head(key).etag
         except ObjectMissing:
@@ -193,7 +194,7 @@ def move(store: Store, title: str, release: str, *, submitted_at: str) -> Curren
         if release:
             _list_title(store, title)
         if current is not None and current.release == release:
-            # Record the newer request, so that older ones don't change the pointer.
+            # Record the newer request, so that older requests can't change the pointer any more.
             pointer = replace(current, submitted_at=submitted_at)
         else:
             at = now()
@@ -209,7 +210,7 @@ def read_pointer(store: Store, title: str) -> Current | None:
     """The pointer of a title; None if it was never published.
 
     Raises:
-        StorageError: The store failed, or was written by an old headend.
+        StorageError: The store failed, or was written by an old version of headend.
     """
     key = layout.current(title)
     try:
@@ -220,26 +221,26 @@ def read_pointer(store: Store, title: str) -> Current | None:
 
 
 def read_current(data: bytes, key: str) -> Current:
-    """Parse a pointer; raises `StorageError` if it is damaged or was written by an old headend."""
+    """Parse a pointer; raises `StorageError` if it is damaged or was written by an old version of headend."""
     try:
         return documents.read(Current, data, key=key)
     except StorageError:
         if b'"kind":"Current"' in data and b'"history"' not in data:
             raise StorageError(
-                f"{key} was written by an old headend, whose stores this one can't read: use an empty store and "
-                "submit the masters again",
+                f"{key} was written by an old version of headend, whose stores this version can't read: use an empty "
+                "store and submit the masters again",
                 key=key,
             ) from None
         raise
 
 
 def titles(store: Store, *, after: str = "", limit: int | None = None) -> tuple[str, ...]:
-    """The names of published titles, in order; costs one request per thousand.
+    """The names of published titles in alphabetical order; takes one request per thousand.
 
     Args:
         store: The store.
         after: Continue after this name.
-        limit: Most names to return; None for all.
+        limit: Maximum number of names; None for all.
     """
     prefix = layout.published()
     start = layout.published(after) if after else ""
@@ -292,27 +293,28 @@ def load(store: Store, title: str, release: str) -> Presentation:
         ObjectMissing: One of its tracks is missing.
         StorageError: A document is damaged, or the store failed.
     """
-    return fill(store, read_release(store, title, release).presentation)
+    return with_segments(store, read_release(store, title, release).presentation)
 
 
-def fill(store: Store, presentation: Presentation) -> Presentation:
-    """Read the segments of a presentation's tracks from the indexes."""
+def with_segments(store: Store, presentation: Presentation) -> Presentation:
+    """Add the segments of a presentation's tracks, which release documents don't contain, from the tracks' indexes."""
     tracks = {track.id: track for track in stored_tracks(presentation)}
     indexes = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
     return with_tracks(
-        presentation, lambda track: with_kids(from_index(track.rendition, *indexes[track.id]), track.kids)
+        presentation, lambda track: with_kids(track_from_index(track.rendition, *indexes[track.id]), track.kids)
     )
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
-    """All playlists, the outline and the manifests of a release by name, in the order of writing."""
+    """All playlists, the outline and the manifests of a release by name, in the order in which they are written."""
     grid, protection = presentation.grid, presentation.protection
     files = _playlists(presentation, protection)
-    textless = replace(presentation, text=())  # text is never encrypted, so its playlists serve all forms
+    # Text is never encrypted, so all manifests share its playlists.
+    without_text = replace(presentation, text=())
     if protection is not None and protection.scheme is not Scheme.AES_128:
-        files |= _playlists(textless, protection, identity=True)
+        files |= _playlists(without_text, protection, identity=True)
     for copy in presentation.copies:
-        tracks = replace(textless, video=copy.video, audio=copy.audio, trick=copy.trick)
+        tracks = replace(without_text, video=copy.video, audio=copy.audio, trick=copy.trick)
         files |= _playlists(tracks, copy.protection)
     if presentation.thumbnails is not None:
         files[layout.media_playlist_name(presentation.thumbnails.id)] = hls.image_playlist(
@@ -328,7 +330,7 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
 
 
 def _playlists(presentation: Presentation, protection: Protection | None, *, identity: bool = False) -> dict[str, str]:
-    """The media and I-frame playlists of a presentation's tracks."""
+    """The media and I-frame playlists of a presentation's tracks; for ``identity``, see `hls.multivariant`."""
     grid = presentation.grid
     played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
     files = {
@@ -345,9 +347,9 @@ def _playlists(presentation: Presentation, protection: Protection | None, *, ide
     return files
 
 
-def preview(store: Store, presentation: Presentation) -> str:
-    """The id that a presentation's release would have; writes nothing."""
-    poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
+def planned_id(store: Store, presentation: Presentation) -> str:
+    """Compute the id that a presentation's release would get, without writing anything."""
+    poster = _poster_picture(store, presentation.title, presentation.poster) if presentation.poster else None
     return release_id(manifests(presentation), poster)
 
 
@@ -375,7 +377,7 @@ def check_objects(store: Store, presentation: Presentation) -> None:
 
 
 def object_sizes(title: str, tracks: Iterable[StoredTrack]) -> dict[str, int]:
-    """Sizes of all init segments, media segments and pictures of some tracks, by key."""
+    """Sizes of all init segments, media segments and images of some tracks, by key."""
     sizes: dict[str, int] = {}
     for track in tracks:
         for period, _ in enumerate(track.inits_sha256, start=1):
@@ -398,19 +400,19 @@ def _summary(track: StoredTrack) -> TrackSummary:
     return TrackSummary(len(track.segments), track.total_bytes, track.average_bps, track.peak_bps)
 
 
-def _poster(store: Store, title: str, candidates: Track[Poster]) -> bytes:
-    """The most detailed candidate: black or blurred pictures make the smallest JPEGs."""
+def _poster_picture(store: Store, title: str, candidates: Track[Poster]) -> bytes:
+    """The candidate with the most detail, which is the largest JPEG: black or blurred pictures compress better."""
     best = max(candidates.segments, key=lambda segment: segment.size_bytes)
     return store.get(layout.track_segment(title, candidates.id, best.number))
 
 
 def _list_title(store: Store, title: str) -> None:
-    """Add a title to the list; called before the pointer is written, so that no published title is missing there."""
+    """Add a title to the list of titles, before its pointer is written, so that the list has every published title."""
     store.put_if_absent(layout.published(title), b"")
 
 
 def _is_newer(submitted_at: str, other: str) -> bool:
-    """Whether a time of submission is after another; false if one is unknown."""
+    """Whether a request was submitted later than another; false if either time is unknown."""
     if not submitted_at or not other:
         return False
     return datetime.fromisoformat(submitted_at) > datetime.fromisoformat(other)
@@ -420,4 +422,4 @@ def _history(current: Current | None, until: str) -> tuple[Published, ...]:
     if current is None:
         return ()
     latest = (Published(current.release, current.published_at, current.submitted_at, until),) if current.release else ()
-    return (*latest, *current.history)[:HISTORY]
+    return (*latest, *current.history)[:MAX_HISTORY]

@@ -133,7 +133,7 @@ class _Bodies:
         return self.make()
 
 
-@boxes.damage_reported()
+@boxes.damage_as_packaging_error()
 def cut_video(
     data: memoryview,
     *,
@@ -255,7 +255,7 @@ def _check_gops(
             raise PlanMismatch(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
 
 
-@boxes.damage_reported()
+@boxes.damage_as_packaging_error()
 def cut_audio(
     data: memoryview,
     *,
@@ -423,7 +423,7 @@ def joined(
     return Cut(init, bodies, track)
 
 
-@boxes.damage_reported()
+@boxes.damage_as_packaging_error()
 def splice(data: memoryview, first_gop: int, other: memoryview, out: BinaryIO) -> None:
     """Replace some GOPs of an encoder's file by other encodes of them.
 

@@ -1,6 +1,6 @@
-"""DRM signalling of keys in manifests: ``pssh`` boxes, PlayReady objects and addresses, as pure functions.
+"""Makes the DRM signalling of keys for manifests: ``pssh`` boxes, PlayReady objects and key URIs.
 
-It takes the public names of keys, and returns a `Signal` for each system and key. It needs no secrets.
+The input is the public data of keys, without their secrets; the output is a `Signal` for each DRM system and key.
 
 Sources: ISO/IEC 23001-7, section 8.1 (``pssh``); W3C "cenc" initialization data format (the common system id);
 Widevine's WidevinePsshData message; Microsoft's PlayReady Header and PlayReady Object specifications; Apple's HLS
@@ -55,8 +55,8 @@ def signals(names: Sequence[KeyName], systems: Iterable[System]) -> tuple[Signal
     """The signalling of each key for each system that supports its scheme.
 
     Args:
-        names: The keys; those for whole encrypted segments have no signalling.
-        systems: Systems in the order of manifests.
+        names: The keys; those of ``aes-128`` have no signalling.
+        systems: DRM systems, in the order in which manifests list them.
     """
     makers = {
         System.CLEARKEY: _clearkey,

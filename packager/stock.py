@@ -15,7 +15,7 @@ from headend.core.errors import ObjectMissing, PackagingError
 from headend.core.media import Damage, EncodedTrack, EncodePlan, Part, Receipt, Scheme
 from headend.core.storage.base import Store
 from headend.core.track_index import SyncRanges, TrackIndex
-from packager.presentation import StoredTrack, from_index, index_of, join, renditions_of
+from packager.presentation import StoredTrack, index_of, join_chunks, renditions_of, track_from_index
 
 THREADS = 16
 """Concurrent requests: a store across a network answers in tens of milliseconds."""
@@ -183,7 +183,7 @@ def _is_stored(stock: Stock, rendition: str) -> bool:
 def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack | None:
     try:
         index, sync = read_track(store, plan.title, plan.tracks[rendition])
-        track: StoredTrack = from_index(renditions_of(plan)[rendition], index, sync)
+        track: StoredTrack = track_from_index(renditions_of(plan)[rendition], index, sync)
     except ObjectMissing:
         return None
     return track
@@ -242,7 +242,7 @@ def _merged_track(store: Store, stock: Stock, rendition: str) -> StoredTrack:
     chunks = plan.chunks_of(rendition)
     results = [(chunk, *stock.results[rendition, chunk.number]) for chunk in chunks]
     init = _init(store, title, id, rendition) if results[0][1].init_bytes else b""
-    track: StoredTrack = join(
+    track: StoredTrack = join_chunks(
         id,
         renditions_of(plan)[rendition],
         [(chunk, part) for chunk, part, _ in results],

@@ -1,4 +1,4 @@
-"""A WebVTT index of thumbnails, for players that read them neither from HLS nor from DASH.
+"""Writes a WebVTT index of thumbnails, for players that read thumbnails neither from HLS nor from DASH.
 
 Each cue refers to a sheet, and to the rectangle of one thumbnail in it.
 

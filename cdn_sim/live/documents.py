@@ -18,7 +18,7 @@ from headend.core.caching.single_flight import SingleFlight
 from headend.core.http import responses
 from headend.core.http.blobs import in_memory
 from headend.core.http.conditions import Headers
-from headend.core.http.responses import EVERYWHERE, File, Representation, Response
+from headend.core.http.responses import COMMON_HEADERS, File, Representation, Response
 
 WAIT_S = 20.0
 FLIGHTS = 256
@@ -244,7 +244,7 @@ def _document(response: UpstreamResponse, allowed: Freshness, now_s: float) -> D
     headers: dict[str, str] = {name: response.headers[name] for name in _KEPT if name in response.headers}
     if response.status != HTTPStatus.OK:
         length = str(len(response.body))
-        sent: dict[str, str] = {**EVERYWHERE, **headers, hdrs.CONTENT_LENGTH: length}
+        sent: dict[str, str] = {**COMMON_HEADERS, **headers, hdrs.CONTENT_LENGTH: length}
         other = Response(response.status, sent, response.body, 0, len(response.body))
         return Document(response.status, None, other, None, allowed, now_s, age_s)
     kind = headers.pop(hdrs.CONTENT_TYPE, "application/octet-stream")

@@ -373,7 +373,7 @@ class Edge:
             if wanted.is_segment:
                 await self._checker.take_screen(grant, segment_s=wanted.segment_s)
         ready = await self._ready(wanted, f"{prefix}{path[0]}", client, loops)
-        caching = responses.PERSONAL if grant is not None else None
+        caching = responses.PRIVATE_IMMUTABLE if grant is not None else None
         found = responses.for_file(request.method, request.headers, ready.file, caching)
         return with_age(found, self._clock() - ready.since_s)
 

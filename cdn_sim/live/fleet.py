@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headend.core.errors import ConfigError
-from headend.core.process import leashed
+from headend.core.process import killed_with_parent
 
 START_S = 60.0
 """Timeout for a server to start and print its address."""
@@ -40,7 +40,7 @@ class Child:
         with self._log.open("ab") as log:
             # A separate session, so that Ctrl-C reaches only this process, which stops its children in order.
             self._process = await asyncio.create_subprocess_exec(
-                *leashed(argv), stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True
+                *killed_with_parent(argv), stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True
             )
         assert self._process.stdout is not None
         text = b""

@@ -26,7 +26,7 @@ from headend.core.settings import PictureChoice
 from headend.core.storage import Store, masters
 from packager import conformance
 from packager.conformance import Finding
-from packager.sealing import init_of_period
+from packager.encrypted_tracks import init_of_period
 
 SAMPLES = 6
 """Number of segments to compare of a longer rendition, if the comparison is not deep."""

@@ -13,7 +13,7 @@ from headend.core.media import EncodePlan, KeyClass, KeyName, Protection, Scheme
 from headend.core.media.protection import key_names
 from headend.core.settings import KeySettings, ProtectionSettings
 from headend.core.storage import Store
-from packager import sealing, signalling
+from packager import encrypted_tracks, signalling
 from packager.publishing import read_release
 
 
@@ -26,7 +26,7 @@ def check(settings: KeySettings, title: str) -> None:
     _source(settings).keys(title, ())
 
 
-def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scope, ...]:
+def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[encrypted_tracks.Scope, ...]:
     """Look up the keys that a plan's renditions need; return which codecs each scheme encrypts.
 
     Args:
@@ -39,13 +39,14 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
     """
     source = _source(settings.keys)
     systems = tuple(signalling.System(name) for name in settings.systems)
-    schedule = sealing.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
+    schedule = encrypted_tracks.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
     periods = schedule.period(plan.grid.segment_count)
     result = []
     for place, scheme in enumerate(settings.schemes):
-        codecs = sealing.codecs_of(scheme, place, settings.copied_codecs)
+        codecs = encrypted_tracks.codecs_of(scheme, place, settings.copied_codecs)
         used = {
-            sealing.class_of(rendition, one_key=settings.one_key) for rendition in sealing.members(plan, scheme, codecs)
+            encrypted_tracks.class_of(rendition, one_key=settings.one_key)
+            for rendition in encrypted_tracks.members(plan, scheme, codecs)
         }
         wanted = [
             name
@@ -56,7 +57,7 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
         # aes-128 needs no licence before playback, so it gets no clear lead.
         lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
         protection = Protection(scheme, names, signals, lead, schedule.period_segments, settings.hdcp)
-        result.append(sealing.Scope(protection, codecs))
+        result.append(encrypted_tracks.Scope(protection, codecs))
     return tuple(result)
 
 

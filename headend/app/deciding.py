@@ -108,7 +108,7 @@ def fitted_draft(
     if request.protection is not None:
         # An analysis takes long: report a missing key before it.
         on_event(Step("asking for content keys"))
-        sealed(draft.plan, request.protection, store)
+        with_encryption(draft.plan, request.protection, store)
     analysed = analyse(request, probe, draft, store, on_event, run)
     fitted = draft_for(
         replace(request, ladder=analysed.analysis.ladder),
@@ -303,7 +303,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
 
 
-def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:
+def with_encryption(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:
     """Return a plan with its tracks encrypted.
 
     Args:
@@ -317,10 +317,10 @@ def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store | None
         StorageError: The key source or the store can't be reached.
     """
     from headend.app import content_keys
-    from packager import sealing
+    from packager import encrypted_tracks
 
-    plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
-    sealing.check_vectors(plan, store.folders(layout.tracks(plan.title)) if store is not None else ())
+    plan = encrypted_tracks.with_encrypted_tracks(plan, content_keys.scopes(protection, plan))
+    encrypted_tracks.check_vectors(plan, store.folders(layout.tracks(plan.title)) if store is not None else ())
     return plan
 
 
@@ -328,7 +328,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     """Fit the ladder and plan every task for an empty store; nothing is written."""
     draft = draft_for(request, probe, known)
     if request.protection is not None:
-        draft.plan = sealed(draft.plan, request.protection, None)
+        draft.plan = with_encryption(draft.plan, request.protection, None)
     return tasks_for(draft, request, None)
 
 

@@ -114,7 +114,7 @@ def _store(settings: StoreSettings) -> Iterator[Check]:
         yield Check("store", Health.BAD, error.message, "check the address, the credentials and the server")
         return
     if found != data:
-        yield Check("store", Health.BAD, f"{store.url} returns other bytes than were written", "check the server")
+        yield Check("store", Health.BAD, f"{store.url} returned different bytes than were written", "check the server")
         return
     slow = written_s > SLOW_STORE_S
     yield Check(

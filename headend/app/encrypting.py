@@ -15,14 +15,14 @@ from headend.app import content_keys
 from headend.core import holds, layout, track_index
 from headend.core.errors import ConfigError, PackagingError
 from headend.core.media import AnyTrack, Effort, EncodePlan, Master, Presentation, Segment
-from headend.core.media.protection import Sealing
+from headend.core.media.protection import TrackEncryption
 from headend.core.settings import ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
-from packager import sealing, segmenting
+from packager import encrypted_tracks, segmenting
 from packager.fragments import Fragment, read_fragments, sync_ranges
-from packager.presentation import StoredTrack, from_index, index_of, present
+from packager.presentation import StoredTrack, assemble, index_of, track_from_index
 from packager.protecting import protection_of
-from packager.publishing import Placed, current_release, load, publish
+from packager.publishing import PublishResult, current_release, load, publish
 from packager.stock import read_track
 
 TRACKS = 4
@@ -49,7 +49,7 @@ class Encrypted:
     """The result of encrypting a release.
 
     Attributes:
-        placed: The encrypted release.
+        published: The encrypted release.
         tracks: Number of encrypted tracks.
         reused_tracks: Number of these that were already in the store.
         written_bytes: Bytes written for the others.
@@ -57,7 +57,7 @@ class Encrypted:
         wall_s: Duration in seconds.
     """
 
-    placed: Placed
+    published: PublishResult
     tracks: int
     reused_tracks: int
     written_bytes: int
@@ -101,8 +101,8 @@ def encrypt(
             "master again"
         )
     plan = _plan(clear)
-    plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
-    sealing.check_vectors(plan, store.folders(layout.tracks(title)))
+    plan = encrypted_tracks.with_encrypted_tracks(plan, content_keys.scopes(protection, plan))
+    encrypted_tracks.check_vectors(plan, store.folders(layout.tracks(title)))
     names = {name.kid: name for each in plan.protection for name in each.names}
     keys = content_keys.opened(protection.keys, title, tuple(names.values()))
     coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
@@ -116,34 +116,34 @@ def encrypt(
     ):
         stored = {
             name: track
-            for name, sealed_track in plan.sealings.items()
-            if (track := _stored(store, title, plan.tracks[name], sources[sealed_track.rendition])) is not None
+            for name, encryption in plan.sealings.items()
+            if (track := _stored(store, title, plan.tracks[name], sources[encryption.rendition])) is not None
         }
-        missing = {name: sealed_track for name, sealed_track in plan.sealings.items() if name not in stored}
+        missing = {name: encryption for name, encryption in plan.sealings.items() if name not in stored}
         if dry_run:
-            nothing = Placed(replace(clear, release=""), is_current=False)
+            nothing = PublishResult(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(stored), 0, 0.0, time.monotonic() - started_s)
         progress = _ProgressReporter(
-            on_progress, sum(sources[sealed_track.rendition].total_bytes for sealed_track in missing.values())
+            on_progress, sum(sources[encryption.rendition].total_bytes for encryption in missing.values())
         )
-        kids = {each.scheme: sealing.kids_of(title, each) for each in plan.protection}
+        kids = {each.scheme: encrypted_tracks.kids_of(title, each) for each in plan.protection}
         schedules = {each.scheme: each.schedule for each in plan.protection}
 
-        def make(name: str, sealed_track: Sealing) -> StoredTrack:
-            salt = sealing.salt_of(plan.tracks[name])
+        def make(name: str, encryption: TrackEncryption) -> StoredTrack:
+            salt = encrypted_tracks.salt_of(plan.tracks[name])
             protect = protection_of(
-                [keys[kid] for kid in sealed_track.kids],
-                kids=kids[sealed_track.scheme],
+                [keys[kid] for kid in encryption.kids],
+                kids=kids[encryption.scheme],
                 salt=salt,
-                schedule=schedules[sealed_track.scheme],
+                schedule=schedules[encryption.scheme],
             )
-            return encrypted(store, title, sources[sealed_track.rendition], plan.tracks[name], protect, progress.add)
+            return encrypted(store, title, sources[encryption.rendition], plan.tracks[name], protect, progress.add)
 
         with ThreadPoolExecutor(TRACKS) as pool:
             made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
-        placed = publish(store, _presentation(clear, plan, {**stored, **made}), reason=_reason(protection))
+        published = publish(store, _presentation(clear, plan, {**stored, **made}), reason=_reason(protection))
     return Encrypted(
-        placed=placed,
+        published=published,
         tracks=len(plan.sealings),
         reused_tracks=len(stored),
         written_bytes=sum(track.total_bytes for track in made.values()),
@@ -177,7 +177,7 @@ def _plan(clear: Presentation) -> EncodePlan:
 
 def _presentation(clear: Presentation, plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
     """Return the clear release with its tracks replaced by encrypted ones."""
-    encrypted = present(plan, tracks)
+    encrypted = assemble(plan, tracks)
     return replace(
         clear,
         release="",
@@ -194,7 +194,7 @@ def _stored(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack |
     sizes = {info.key: info.size_bytes for info in store.list(f"{layout.track_path(title, id)}/")}
     if layout.track_index(title, id) not in sizes:
         return None
-    track: StoredTrack = from_index(cast(Any, clear.rendition), *read_track(store, title, id))
+    track: StoredTrack = track_from_index(cast(Any, clear.rendition), *read_track(store, title, id))
     wanted = {layout.track_segment(title, id, segment.number): segment.size_bytes for segment in track.segments}
     for period, _ in enumerate(track.inits_sha256, start=1):
         wanted[layout.track_init(title, id, period)] = track.init_bytes

@@ -37,7 +37,7 @@ from headend.core.records import Attempt
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, masters, open_store, with_retries
 from headend.core.timing import Chunk
-from packager import sealing
+from packager import encrypted_tracks
 
 RECEIPT_EVERY_S = 10.0
 """Interval between receipts while segments are stored."""
@@ -314,7 +314,7 @@ def _seals(context: TaskContext, task: EncodeTask) -> Seals:
         WorkerUnfit: A key is missing on this worker, or differs from the one that the job was planned with.
         StorageError: The key source can't be reached.
     """
-    wanted = {id: context.sealed[id] for id in task.renditions if id in context.sealed}
+    wanted = {id: context.encrypted[id] for id in task.renditions if id in context.encrypted}
     if not wanted:
         return {}
     from packager.protecting import protection_of
@@ -327,7 +327,7 @@ def _seals(context: TaskContext, task: EncodeTask) -> Seals:
                 protection_of(
                     [keys[name.kid] for name in used],
                     kids=context.kids[used[0].scheme],
-                    salt=sealing.salt_of(track),
+                    salt=encrypted_tracks.salt_of(track),
                     schedule=context.schedules[used[0].scheme],
                 ),
             )

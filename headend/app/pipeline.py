@@ -21,7 +21,7 @@ from headend.core import documents, holds, layout, records
 from headend.core.errors import StorageError
 from headend.core.storage import check_writable, masters, open_store, with_retries
 from packager import publishing
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.stock import Stock, merge_parts, remove_receipts, take
 
 
@@ -56,7 +56,7 @@ def submit(
     if workers is None:
         # Fail early if the master, the cluster or the store can't be reached. A dispatcher passes workers: it has
         # accepted the job, so it waits instead.
-        masters.check_there(request.master, request.store.endpoint_url)
+        masters.check_exists(request.master, request.store.endpoint_url)
         cluster.check_reachable(request.cluster)
         check_writable(open_store(replace(request.store, patience_s=0.0)))
 
@@ -79,7 +79,7 @@ def submit(
     draft, analysed = deciding.fitted_draft(request, probe, store, calibration, on_event, run, workers)
     if request.protection is not None:
         on_event(Step("asking for content keys"))
-        draft.plan = deciding.sealed(draft.plan, request.protection, store)
+        draft.plan = deciding.with_encryption(draft.plan, request.protection, store)
     early_plan = early_release.reduced(draft.plan) if request.publish_early else None
     if request.publish_early and early_plan is None:
         on_event(cluster.Notice("no early release: the title has nothing but H.264 and AAC"))
@@ -98,18 +98,18 @@ def submit(
         if receipts:
             with suppress(StorageError):  # only estimates get worse without it
                 store.put(layout.CALIBRATION, documents.write(calibration.learned(plan, receipts)))
-        presentation = present(plan, merge_parts(store, stock, plan.tracks))
+        presentation = assemble(plan, merge_parts(store, stock, plan.tracks))
         remove_receipts(store, stock)
         quality = job.judge(presentation)
         on_event(Step("publishing"))
-        placed = job.place(presentation)
+        published = job.publish_or_hold(presentation)
         records.settle(store, request.title)
     return Outcome(
         plan=plan,
-        presentation=placed.presentation,
-        is_current=placed.is_current,
-        newer=placed.newer,
-        held=placed.held,
+        presentation=published.presentation,
+        is_current=published.is_current,
+        newer=published.newer,
+        held=published.held,
         tracks=len(plan.tracks),
         reused_tracks=len(reused),
         parts=len(plan.parts),

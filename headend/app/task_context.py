@@ -7,7 +7,7 @@ from headend.core.codecs import AUDIO
 from headend.core.media import Codec, EncodePlan, KeyName, Master, Schedule, TextRendition, Thumbnails
 from headend.core.settings import KeySettings, StoreSettings
 from headend.core.timing import Grid
-from packager import sealing
+from packager import encrypted_tracks
 
 _FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 
@@ -34,7 +34,7 @@ class TaskContext:
         logged: Whether workers log their tasks.
         submission: Random id of the submission; a task that is run again reuses a receipt with the same id. Empty for
             no reuse.
-        sealed: The encrypted tracks of each rendition, by its id, each with its keys, one per period.
+        encrypted: The encrypted tracks of each rendition, by its id, each with its keys, one per period.
         kids: Ids of all keys that init segments list, by scheme.
         schedules: When encryption begins and keys change, by scheme.
         keys: Where keys come from; None for a clear title.
@@ -56,7 +56,7 @@ class TaskContext:
     allow_damaged: bool = False
     logged: bool = False
     submission: str = ""
-    sealed: Mapping[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = field(default_factory=dict)
+    encrypted: Mapping[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = field(default_factory=dict)
     kids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     keys: KeySettings | None = None
@@ -71,11 +71,11 @@ def context_of(
     submission: str = "",
 ) -> TaskContext:
     """Collect what workers need for any task of a plan."""
-    sealed: dict[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = {}
+    encrypted: dict[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = {}
     protections = {protection.scheme: protection for protection in plan.protection}
-    for name, sealed_track in plan.sealings.items():
-        pair = plan.tracks[name], tuple(map(protections[sealed_track.scheme].name, sealed_track.kids))
-        sealed[sealed_track.rendition] = (*sealed.get(sealed_track.rendition, ()), pair)
+    for name, encryption in plan.sealings.items():
+        pair = plan.tracks[name], tuple(map(protections[encryption.scheme].name, encryption.kids))
+        encrypted[encryption.rendition] = (*encrypted.get(encryption.rendition, ()), pair)
     return TaskContext(
         store=store,
         title=plan.title,
@@ -93,8 +93,8 @@ def context_of(
         allow_damaged=plan.allow_damaged,
         logged=logged,
         submission=submission,
-        sealed=sealed,
-        kids={scheme: sealing.kids_of(plan.title, protection) for scheme, protection in protections.items()},
+        encrypted=encrypted,
+        kids={scheme: encrypted_tracks.kids_of(plan.title, protection) for scheme, protection in protections.items()},
         schedules={scheme: protection.schedule for scheme, protection in protections.items()},
         keys=keys,
     )

@@ -17,7 +17,7 @@ from headend.core.media import EncodePlan, Presentation, Receipt
 from headend.core.media.quality import Checking, Measurement, MeasureTask, QualityReport
 from headend.core.storage import Store
 from packager import publishing
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.stock import Stock, merge_parts
 
 
@@ -53,11 +53,11 @@ class TitleJob:
     measured: int = 0
     submission: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def publish(self, plan: EncodePlan) -> publishing.Placed:
+    def publish(self, plan: EncodePlan) -> publishing.PublishResult:
         """Publish a plan whose parts are all in the store."""
-        return self.place(present(plan, merge_parts(self.store, self.stock, plan.tracks)))
+        return self.publish_or_hold(assemble(plan, merge_parts(self.store, self.stock, plan.tracks)))
 
-    def place(self, presentation: Presentation) -> publishing.Placed:
+    def publish_or_hold(self, presentation: Presentation) -> publishing.PublishResult:
         """Write a release, and make it current unless the request holds it."""
         if self.request.hold:
             return publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
@@ -124,10 +124,8 @@ class TitleJob:
             self._run(self._record_tasks(tasks), lambda _: None, cluster.nothing_follows)
         self.on_event(Step("reporting quality"))
         # A refused release stays in the store until someone publishes or deletes it.
-        placed = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
-        report, _ = checking.conclude(
-            self.check, placed.presentation, self.plan.master, self.request.store.endpoint_url
-        )
+        held = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
+        report, _ = checking.conclude(self.check, held.presentation, self.plan.master, self.request.store.endpoint_url)
         checking.refuse(report, self.store)
         return report
 

@@ -1,5 +1,6 @@
-"""The foundation of all packages: data types, exact time, documents, layout, storage, HTTP, caches, access, keys.
+"""The foundation of all other packages.
 
-It takes nothing from other headend packages. It provides types and functions for ``ladders``, ``encoder``,
-``packager``, ``origin``, ``cdn_sim`` and ``headend.app``, and imports none of them.
+It has the shared data types, exact time, documents, the store's layout, storage, HTTP, caching, access control, keys,
+codecs, manifests, metrics and child processes.
+``ladders``, ``encoder``, ``packager``, ``origin``, ``cdn_sim`` and ``headend.app`` import it. It imports none of them.
 """

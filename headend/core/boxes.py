@@ -1,6 +1,6 @@
-"""ISO base media file format: finds and writes boxes in files made here and in masters.
+"""Finds and writes boxes of the ISO base media file format (MP4), in headend's own files and in masters.
 
-Searches take time linear in the bytes that they pass, and copy nothing.
+Searches take time linear in the bytes that they scan, and copy nothing.
 
 Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from headend.core.errors import PackagingError
 
 HEADER_BYTES, LONG_HEADER_BYTES = 8, 16
-"""Size and type; with the 64-bit size that follows them in a box of 4 GB or more."""
+"""Size and type; in a box of 4 GB or more, a 64-bit size follows them."""
 CONTAINERS = frozenset({"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf", "dinf"})
 VIDEO_ENTRY_BYTES = 78
 """Fields of VisualSampleEntry before its boxes (section 12.1.3)."""
 AUDIO_ENTRY_BYTES = 28
 """Fields of AudioSampleEntry before its boxes (section 12.2.3)."""
 ENCRYPTED = frozenset({"encv", "enca"})
-"""Sample entries of encrypted pictures and sound."""
+"""Sample entries of encrypted video and audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Box:
 
 
 @contextmanager
-def damage_reported() -> Iterator[None]:
-    """Turn errors of reading past the end of a damaged box into `PackagingError`; also a decorator.
+def damage_as_packaging_error() -> Iterator[None]:
+    """Convert the errors of reading a damaged box to `PackagingError`; also usable as a decorator.
 
     Raises:
         PackagingError: A field lies past the end of the data, or can't hold the value written to it.
@@ -82,12 +82,12 @@ def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -
     while at < end:
         header = read(at, min(LONG_HEADER_BYTES, end - at))
         if len(header) < HEADER_BYTES:
-            raise PackagingError(f"{len(header)} stray bytes where an MP4 box was expected", offset=at)
+            raise PackagingError(f"found {len(header)} bytes where an MP4 box was expected", offset=at)
         size, kind = struct.unpack_from(">I4s", header)
         body = at + HEADER_BYTES
         if size == 1:
             if len(header) < LONG_HEADER_BYTES:
-                raise PackagingError("an MP4 box is cut within its header", offset=at)
+                raise PackagingError("the header of an MP4 box is cut short", offset=at)
             (size,) = struct.unpack_from(">Q", header, HEADER_BYTES)
             body = at + LONG_HEADER_BYTES
         elif size == 0:
@@ -99,7 +99,7 @@ def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -
 
 
 def until_damage(boxes: Iterator[Box]) -> Iterator[Box]:
-    """Yield boxes up to the first damaged one: in files made elsewhere, every intact part is used."""
+    """Yield boxes up to the first damaged one, to use the intact part of files that headend did not write."""
     with suppress(PackagingError):
         yield from boxes
 

@@ -1,4 +1,4 @@
-"""Every error that headend raises on purpose.
+"""All errors that headend raises on purpose.
 
 HeadendError
 ├── ConfigError          the request is wrong: an option, a ladder, a title's name  exit 2
@@ -18,8 +18,8 @@ HeadendError
     ├── ObjectMissing    no such object
     └── StoreUnavailable the store can't be reached, or fails temporarily
 
-Messages say what happened and what to do; facts carry the evidence. The signature ``(message, **facts)`` survives
-pickling, which keyword-only constructors do not, so errors cross Dask intact.
+Messages say what happened and what to do; facts are the evidence, as data. All errors can be pickled, so that Dask can
+transfer them.
 """
 
 from typing import Any, ClassVar
@@ -76,14 +76,14 @@ class ToolFailed(EncodingError):
 
 
 class CommandRefused(ToolFailed):
-    """FFmpeg rejected an option, a filter or a codec; it would fail the same way every time."""
+    """FFmpeg rejected an option, a filter or a codec; retrying would fail the same way."""
 
     retryable = False
     advice = _OWN_FAULT
 
 
 class WorkerUnfit(EncodingError):
-    """This machine can't run tasks, for example because its scratch disk is full or its FFmpeg differs.
+    """This machine can't run tasks, for example because its scratch disk is full or it has another FFmpeg.
 
     It gets no more tasks for a while, and the task runs elsewhere.
     """

@@ -1,8 +1,8 @@
-"""Holds: protect parts of a title from garbage collection while a command needs them.
+"""Holds protect tracks and releases of a title from garbage collection while a command needs them.
 
-A command that will use tracks which no release names yet first writes a hold, then checks for sweeps. A command that
-removes parts first writes a sweep, then checks for holds. So if both run at once, at least one sees the other: holders
-wait until the sweep is over, and the sweep skips held parts.
+A command that will use tracks that no release refers to yet writes a hold, then checks for sweeps. A command that
+removes objects writes a sweep marker, then checks for holds. So if both run at once, at least one sees the other: the
+holder waits until the sweep is over, and the sweep skips held tracks and releases.
 """
 
 import secrets
@@ -17,14 +17,14 @@ from headend.core.errors import ObjectMissing, StoreUnavailable
 from headend.core.storage import Store
 
 SWEEP_S = 3600.0
-"""Age at which a sweep's marker counts as left by a killed process."""
+"""Age after which a sweep's marker is considered to belong to a killed process."""
 WAIT_S = 600.0
 """How long holders wait for a sweep to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The parts of a title that one run of a command needs.
+    """The tracks and releases of a title that one run of a command needs.
 
     Attributes:
         reason: The command.
@@ -49,9 +49,9 @@ def held(
     reason: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Protect tracks and releases of a title from removal inside a ``with`` block.
+    """Protect tracks and releases of a title from removal for the duration of a ``with`` block.
 
-    The hold ends with the block, even after an exception. If the process is killed, `gc` removes its hold later.
+    The hold ends with the block, even after an exception. If the process is killed, ``headend gc`` removes it later.
 
     Raises:
         StoreUnavailable: Parts of the title were being removed for longer than `WAIT_S`.
@@ -78,7 +78,7 @@ def read(store: Store, title: str, *, dead_after: timedelta) -> tuple[list[Hold]
     Args:
         store: Store of the title.
         title: Catalogue entry.
-        dead_after: Age at which a hold's process counts as dead.
+        dead_after: Age after which a hold's process is considered dead.
 
     Returns:
         Holds in use, and the keys of holds that are older than ``dead_after``.
@@ -96,7 +96,7 @@ def read(store: Store, title: str, *, dead_after: timedelta) -> tuple[list[Hold]
 
 @contextmanager
 def sweeping(store: Store, title: str) -> Iterator[None]:
-    """Mark that parts of a title are being removed, inside a ``with`` block."""
+    """Mark that parts of a title are being removed, for the duration of a ``with`` block."""
     key = layout.sweep(title, secrets.token_hex(8))
     store.put(key, b"{}")
     try:

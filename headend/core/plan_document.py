@@ -1,4 +1,4 @@
-"""Plans as JSON; the common parts of commands are stored once.
+"""Reads and writes plans as JSON, in which the common parts of commands are stored once.
 
 A long film has thousands of tasks, whose commands differ only in a few values such as the start and end of a chunk. So
 a plan's document has a table of commands; each task refers to one of them and has its own values::
@@ -21,7 +21,7 @@ from headend.core.media import EncodePlan, EncodeTask
 
 KIND = EncodePlan.__name__
 VERSION = 2
-"""In version 1, every command was written out."""
+"""Version 1 stored every command in full."""
 
 Word = str | list[str]
 """A word of a command: a string, or the strings before and after a placeholder."""
@@ -62,8 +62,8 @@ def read(data: bytes, *, key: str = "plan") -> EncodePlan:
         raise StorageError(f"{key} is not a plan, but a document of kind {kind!r}", key=key)
     if version != VERSION:
         raise StorageError(
-            f"{key} is a plan of version {version!r}, and this headend reads version {VERSION}: make it again with "
-            "'headend plan'",
+            f"{key} is a plan of version {version!r}, but this version of headend reads only {VERSION}: make it again "
+            "with 'headend plan'",
             key=key,
         )
     try:

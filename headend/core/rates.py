@@ -1,8 +1,8 @@
-"""The highest rate of a rendition, which its cap limits.
+"""The peak rate of a rendition, which its cap limits.
 
-A cap does not apply to single frames, since a sync frame is many times larger than others. It limits the bits of every
+A cap can't apply to single frames, because a sync frame is many times as large as other frames. It applies to every
 window that is as long as a segment, or as the rate model's buffer if that is longer. Windows consist of whole segments,
-as players fetch these. Pure functions from sizes and durations to rates.
+because players fetch whole segments.
 
 Source:
     RFC 8216, section 4.1: the peak is that of any contiguous run of segments of about the target duration.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LIMIT = Fraction(11, 10)
-"""Highest accepted rate in a window, as a multiple of the cap. Apple's HLS Authoring Specification allows a measured
-peak to exceed the stated one by this factor."""
+"""Highest accepted rate in a window, as a multiple of the cap. Apple's HLS Authoring Specification allows the measured
+peak to be this multiple of the stated peak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,10 @@ def windows(
     begins: bool = True,
     ends: bool = True,
 ) -> Iterator[Window]:
-    """Find the rate of every window: the shortest run that ends with each segment and is long enough.
+    """Find the rate of every window: for each segment, the shortest run that ends with it and is long enough.
 
-    A part of a rendition is judged by its own segments only. If the rendition continues before or after it, shorter
-    runs on that side count as windows, too. So if every part of a rendition stays below a limit, the whole rendition
-    does.
+    A part of a rendition, such as a chunk, can be checked on its own: on the sides where the rendition continues,
+    shorter runs count as windows, too. So if every part of a rendition stays below a limit, the whole rendition does.
 
     Args:
         sizes_bytes: Sizes of consecutive segments; at least one.
@@ -77,7 +76,7 @@ def windows(
         ticks_per_second: The unit of the durations.
         bound: Determines the length of windows.
         begins: Whether the rendition begins with the first of these segments.
-        ends: Whether it ends with the last.
+        ends: Whether the rendition ends with the last of them.
 
     Yields:
         Windows in the order of their ends, then shorter runs on the open sides.
@@ -126,8 +125,8 @@ def shrinking(
 ) -> dict[int, Fraction]:
     """Determine which segments must become smaller, and by how much.
 
-    In a window above the limit, segments whose own rate is above the cap must shrink. Others would lose detail because
-    of a neighbour.
+    In a window above the limit, only segments whose own rate is above the cap must shrink, so that others don't lose
+    detail because of their neighbours.
 
     Args:
         candidates: All windows of a rendition or of a part of it.

@@ -16,10 +16,10 @@ SOUND_TAIL_SAMPLES = 2048
 """Silence appended for encoders after a programme's end: without it, the AC-3 encoder does not output its last 256
 samples. Longer than any codec's delay; the excess is cut off."""
 
-SHORTEST_SEGMENT_S = Fraction(1, 4)
+MIN_SEGMENT_S = Fraction(1, 4)
 """Shortest segment: no player asks for a shorter one, and segments must hold whole codec frames of sound."""
 
-SHORTEST_TAIL_S = Fraction(1, 2)
+MIN_TAIL_S = Fraction(1, 2)
 """A shorter rest at the end of a title is added to the last segment."""
 
 
@@ -85,11 +85,11 @@ class Grid:
     def segment_count(self) -> int:
         """Number of segments, at least 1.
 
-        The last one may be short, but a rest below `SHORTEST_TAIL_S` is added to the segment before it: players that
+        The last one may be short, but a rest below `MIN_TAIL_S` is added to the segment before it: players that
         wait for a tenth of a second of buffer never reach the end of a segment of one frame.
         """
         whole, tail = divmod(self.frame_count, self.segment_frames)
-        return max(1, whole + (tail / self.frame_rate >= SHORTEST_TAIL_S))
+        return max(1, whole + (tail / self.frame_rate >= MIN_TAIL_S))
 
     def segment_bounds(self) -> tuple[int, ...]:
         """First frame of each segment and, last, the title's frame count: segment n is ``[n - 1]`` to ``[n]``."""
@@ -153,9 +153,9 @@ def lay_grid(
     Raises:
         ConfigError: A length is too short, or a segment would have fewer frames than ``gop_multiple``.
     """
-    if segment_s < SHORTEST_SEGMENT_S or chunk_s <= 0:
+    if segment_s < MIN_SEGMENT_S or chunk_s <= 0:
         raise ConfigError(
-            f"segments must last at least {float(SHORTEST_SEGMENT_S):g} s, and chunks more than 0: 6 and 30 are usual"
+            f"segments must last at least {float(MIN_SEGMENT_S):g} s, and chunks more than 0: 6 and 30 are usual"
         )
     gops = max(1, round(segment_s / GOP_SECONDS))
     gop_frames = gop_multiple * round(segment_s / gops * frame_rate / gop_multiple)

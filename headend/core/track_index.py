@@ -1,19 +1,19 @@
-"""The compact index of a track: everything that a server or a packager needs to know about its segments.
+"""The index of a track: a compact object with everything that servers and the packager need to know about its segments.
 
-Readers of the store (the origin, the edges, `headend verify`) fetch one object per track when the track is first
-requested, and cache it: ``decode(store.get(layout.track_index(title, track)), key=...)``. It gives the size and SHA-256
-of each object of the track before that object is read, and its content type, height and times::
+Readers of the store (the origin, the edges, `headend verify`) fetch a track's index when the track is first requested,
+and cache it: ``decode(store.get(layout.track_index(title, track)), key=...)``. It has the size and SHA-256 of each
+segment, so that they are known before the segment is read, and the track's content type, height and times::
 
     index = track_index.decode(data, key=key)
     index.size_bytes(7), index.sha256(7)        # of segment 7, named layout.segment_name(track, 7)
     index.facts.init_bytes                      # 0: there is no init segment
     index.facts.content_type, index.facts.height_px, index.facts.codec_string
 
-An index is written once, after all segments of its track are in the store, and never changes: if it exists, it is
-complete. Two hours of one track take 44 kB, those of 57 tracks 2.5 MB.
+An index is written once, after all segments of its track are in the store, and never changes. So if a track has an
+index, the track is complete. The index of two hours takes 44 kB; the indexes of 57 tracks take 2.5 MB.
 
-The positions of sync frames are needed for I-frame playlists only. They are a separate object, so that servers need not
-cache them: `encode_sync` and `decode_sync`.
+The positions of sync frames are needed only for I-frame playlists. They are in a separate object (`encode_sync` and
+`decode_sync`), so that servers don't cache them.
 
 Format, all numbers little-endian::
 
@@ -47,8 +47,8 @@ from headend.core.media import Damage, Loudness, Segment
 
 VERSION = 1
 MAGIC, SYNC_MAGIC = b"HTIX", b"HTSY"
-MOST_SEGMENTS = 1 << 20
-"""More than any title has: 72 days in segments of 6 s. Bounds the memory that a damaged index can allocate."""
+MAX_SEGMENTS = 1 << 20
+"""Bounds the memory that reading a damaged index can allocate. No title has as many: 72 days in segments of 6 s."""
 
 _HEAD = struct.Struct("<4sHII")
 _RUN = struct.Struct("<IQ")
@@ -56,7 +56,7 @@ _COUNT = struct.Struct("<I")
 _DIGEST_BYTES = 32
 _UINT32_MAX = (1 << 32) - 1
 _OMITTED = frozenset({"later_inits"})
-"""Fields that are left out if empty, so that indexes without key changes keep their old bytes."""
+"""Fields that are left out if they are empty, so that the bytes of indexes without key changes stay the same."""
 
 SyncRanges = tuple[tuple[int, int], ...]
 """For each sync frame of a segment, the offset of its ``moof`` and the length up to the frame's end, in bytes."""
@@ -73,12 +73,13 @@ class TrackFacts:
         timescale: Ticks per second of the segments.
         init_bytes: Size of the init segment; 0 if there is none.
         init_sha256: Hex digest of the init segment; that of no data if there is none.
-        width_px: Width of pictures; 0 for sound and text.
-        height_px: Height of pictures; 0 for sound and text.
-        average_bps: Mean rate of all segments, rounded up.
+        width_px: Width of video or images; 0 for sound and text.
+        height_px: Height of video or images; 0 for sound and text.
+        average_bps: Average rate of all segments, rounded up.
         peak_bps: Rate of the segment with the highest rate, rounded up.
-        priming_samples: Sound: samples before the programme's first, which players drop because of the init segment.
-        loudness: Sound: as measured and set.
+        priming_samples: Sound only: samples before the programme's first one; the init segment tells players to drop
+            them.
+        loudness: Sound only: the loudness before and after encoding.
         sync_sha256: Hex digest of the object with the sync frames; empty if there is none.
         damage: Damage in the master that this track conceals.
         later_inits: Hex digests of the init segments of later periods, if encryption keys change; all have the same
@@ -108,7 +109,7 @@ class TrackFacts:
 
     @property
     def short_side_px(self) -> int:
-        """The shorter side, which height limits apply to: a portrait picture of 1080x1920 has 1080 lines."""
+        """The shorter side, to which height limits apply: a portrait picture of 1080x1920 counts as 1080 lines."""
         return min(self.width_px, self.height_px)
 
 
@@ -201,12 +202,12 @@ def index_of(facts: TrackFacts, segments: Sequence[Segment]) -> TrackIndex:
     Raises:
         ValueError: Segments are missing, out of order, or leave a gap; or there are too many.
     """
-    if not 0 < len(segments) <= MOST_SEGMENTS:
+    if not 0 < len(segments) <= MAX_SEGMENTS:
         raise ValueError(f"{facts.track}: {len(segments)} segments can't be indexed")
     at = segments[0].start_ticks
     for number, segment in enumerate(segments, start=1):
         if (segment.number, segment.start_ticks) != (number, at):
-            raise ValueError(f"{facts.track}: segment {segment.number} does not follow the one before it")
+            raise ValueError(f"{facts.track}: segment {segment.number} does not follow the previous one")
         at += segment.duration_ticks
     durations = (segment.duration_ticks for segment in segments)
     return TrackIndex(
@@ -294,17 +295,18 @@ class _Reader:
     def __init__(self, data: bytes, magic: bytes, key: str) -> None:
         self._key = key
         if len(data) < _HEAD.size + _DIGEST_BYTES or data[:4] != magic:
-            raise self.damaged("it is something else, or cut short")
+            raise self.damaged("it has another format, or is cut short")
         _, version, self.facts_bytes, self.segments = _HEAD.unpack_from(data)
         if version != VERSION:
             raise StorageError(
-                f"{key} is of version {version}, this headend reads version {VERSION}; use the headend that wrote it",
+                f"{key} has version {version}, but this version of headend reads only {VERSION}; use the one "
+                "that wrote it",
                 key=key,
             )
         self._body = memoryview(data)[:-_DIGEST_BYTES]
         if hashlib.sha256(self._body).digest() != data[-_DIGEST_BYTES:]:
             raise self.damaged("its digest does not match")
-        if not 0 < self.segments <= MOST_SEGMENTS:
+        if not 0 < self.segments <= MAX_SEGMENTS:
             raise self.damaged(f"it can't have {self.segments} segments")
         self._at = _HEAD.size
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs
 
 from headend.core.errors import ObjectMissing
-from headend.core.http.responses import BRIEFLY, File, Response, document, text_file
+from headend.core.http.responses import SHORT_LIVED, File, Response, document, text_file
 from headend.core.http.theme import THEME
 from origin.watch.players import PLAYERS
 
@@ -93,7 +93,7 @@ class Pages:
         return self.assets[name]
 
     def _page(self, html: bytes) -> Response:
-        response = document(html, "text/html; charset=utf-8", BRIEFLY)
+        response = document(html, "text/html; charset=utf-8", SHORT_LIVED)
         response.headers["Content-Security-Policy"] = self.content_security_policy
         return response
 

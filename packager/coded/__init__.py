@@ -1,8 +1,8 @@
-"""Finds the protected ranges of coded pictures, with exact parsers of slice, frame and tile headers.
+"""Finds the byte ranges of video samples that may be encrypted, by parsing slice, frame and tile headers.
 
-It takes a sample as stored in MP4, and the decoder configuration of its track. It returns the byte ranges with nothing
-but entropy-coded data, which may be encrypted. Apple's decoders ignore the subsample map of encrypted samples and
-derive the ranges from the headers, so one wrong byte breaks the picture. Everything here is pure.
+Input: a sample as stored in MP4, and the decoder configuration of its track. Output: the byte ranges that hold only
+entropy-coded data. Apple's decoders derive these ranges from the headers and ignore the subsample map, so one wrong
+byte breaks the picture. Everything here is computed, without I/O.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from packager.coded.bits import Buffer, Ranges
 class Reader(Protocol):
     """Finds the byte ranges of a track's samples that may be encrypted."""
 
-    def start(self) -> None:
+    def reset(self) -> None:
         """Reset the state before a sync sample."""
 
     def ranges(self, sample: Buffer) -> Ranges:
@@ -39,7 +39,7 @@ CONFIGURATIONS: Mapping[str, tuple[str, Callable[[bytes], Reader]]] = {
     "av01": ("av1C", av1.Av1),
     "vp09": ("vpcC", vp9.Vp9),
 }
-"""Decoder configuration box and reader, by the sample entry of pictures."""
+"""Decoder configuration box and reader, by the type of the video sample entry."""
 
 
 def reader(sample_entry: str, configuration: bytes) -> Reader:
@@ -53,5 +53,5 @@ def reader(sample_entry: str, configuration: bytes) -> Reader:
         PackagingError: There is no reader for it, or the configuration is damaged.
     """
     if sample_entry not in CONFIGURATIONS:
-        raise PackagingError(f"pictures of {sample_entry!r} can't be encrypted; use one of {', '.join(CONFIGURATIONS)}")
+        raise PackagingError(f"{sample_entry!r} video can't be encrypted; use one of {', '.join(CONFIGURATIONS)}")
     return CONFIGURATIONS[sample_entry][1](configuration)

@@ -16,7 +16,7 @@ _SEQUENCE, _FRAME_HEADER, _TILE_GROUP, _FRAME, _REDUNDANT, _TILE_LIST = 1, 3, 4,
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
 _ALL, _NO_REFERENCE, _REFERENCES = 0xFF, 7, 7
 _SELECT = 2
-_WIDEST_TILE_PX, _LARGEST_TILE_PX, _MOST_TILES = 4096, 4096 * 2304, 64
+_WIDEST_TILE_PX, _MAX_TILE_PX, _MAX_TILES = 4096, 4096 * 2304, 64
 _FEATURE_BITS = (8, 6, 6, 6, 6, 3, 0, 0)
 _SIGNED_FEATURES = 5
 _IDENTITY, _TRANSLATION, _ROTATE_ZOOM, _AFFINE = range(4)
@@ -92,7 +92,7 @@ class Av1:
             if kind == _SEQUENCE:
                 self._sequence = _read_sequence(Bits(configuration[start:end]))
 
-    def start(self) -> None:
+    def reset(self) -> None:
         """Reset the state of earlier frames, but keep the sequence header."""
         self._saved = [None] * 8
         self._tiles = None
@@ -450,12 +450,12 @@ class _FrameHeader:
         )
         block_log2 = shift + 2
         widest = _WIDEST_TILE_PX >> block_log2
-        least_columns = _log2(widest, columns)
-        least = max(least_columns, _log2(_LARGEST_TILE_PX >> 2 * block_log2, columns * rows))
-        most_rows = _log2(1, min(rows, _MOST_TILES))
+        min_columns = _log2(widest, columns)
+        least = max(min_columns, _log2(_MAX_TILE_PX >> 2 * block_log2, columns * rows))
+        max_rows = _log2(1, min(rows, _MAX_TILES))
         if bits.flag():
-            columns_log2 = self._read_increments(least_columns, _log2(1, min(columns, _MOST_TILES)))
-            rows_log2 = self._read_increments(max(least - columns_log2, 0), most_rows)
+            columns_log2 = self._read_increments(min_columns, _log2(1, min(columns, _MAX_TILES)))
+            rows_log2 = self._read_increments(max(least - columns_log2, 0), max_rows)
             across, down = _count(columns, columns_log2), _count(rows, rows_log2)
         else:
             across, broadest = self._read_spans(columns, widest)

@@ -68,15 +68,15 @@ def verify(
     findings: dict[Finding, None] = {}
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
-    sealed = False
+    lacks_keys = False
     for check in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
-        sealed = sealed or check.sealed
+        lacks_keys = lacks_keys or check.lacks_keys
         findings |= {Finding(check.key, message): None for message in check.wrong}
         objects += check.size_bytes > 0
         size_bytes += check.size_bytes
         frames += check.frames
         damage += check.damage
-    not_decoded = NO_KEYS if sealed else ""
+    not_decoded = NO_KEYS if lacks_keys else ""
     return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage, not_decoded=not_decoded)
 
 
@@ -89,7 +89,7 @@ def _examine(
         return
     stated = document.presentation
     if (stated.title, stated.release) != (title, release):
-        yield ObjectCheck(check.key, 0, (f"it belongs to {stated.title} {stated.release}",))
+        yield ObjectCheck(check.key, 0, (f"the document is that of {stated.title} {stated.release}",))
         return
     yield replace(check, size_bytes=0, damage=stated.damage)
     tracks = dict(read_all(lambda track: check_track(store, title, track), stored_tracks(stated)))
@@ -104,7 +104,7 @@ def _examine(
     inits: dict[tuple[str, int], bytes] = {}
     yield from check_inits(store, title, known.values(), inits, keys)
     yield from (
-        ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if keys.lacks(t)
+        ObjectCheck(layout.track_index(title, t.id), 0, (), lacks_keys=True) for t in known.values() if keys.lacks(t)
     )
 
     def inspect(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:

@@ -64,7 +64,7 @@ class ObjectCheck:
         frames: Number of samples in it.
         damage: For the release's document: damage that it records.
         sequences: The fragments' sequence numbers.
-        sealed: Whether it could not be decrypted, because its key was not given.
+        lacks_keys: Whether it could not be decrypted, because its keys were not given.
     """
 
     key: str
@@ -73,7 +73,7 @@ class ObjectCheck:
     frames: int = 0
     sequences: tuple[int, ...] = ()
     damage: tuple[Damage, ...] = ()
-    sealed: bool = False
+    lacks_keys: bool = False
 
 
 NO_KEYS = "its tracks are encrypted: give --keys to decrypt and decode them"

@@ -9,11 +9,17 @@ from headend.core.storage.base import Store
 from headend.core.timing import Grid
 from headend.core.track_index import SyncRanges
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
-from packager.presentation import StoredTrack, check, from_index, with_kids
+from packager.presentation import StoredTrack, check, track_from_index, with_kids
 
 
 def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[ObjectCheck], StoredTrack | None]:
-    """Read a track from its index, with the labels of the release; None if the index can't be read."""
+    """Read a track from its index, and check the index; the track is None if that fails.
+
+    Args:
+        store: Store of the track.
+        title: Catalogue entry.
+        stated: The track as the release document states it, without segments.
+    """
     key = layout.track_index(title, stated.id)
     data = get_object(store, key)
     if data is None:
@@ -24,7 +30,7 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
     except StorageError as error:
         return [ObjectCheck(key, len(data), (error.message,))], None
     if index.facts.track != stated.id:
-        return [ObjectCheck(key, len(data), (f"it belongs to {index.facts.track}",))], None
+        return [ObjectCheck(key, len(data), (f"the index is that of {index.facts.track}",))], None
     sync: tuple[SyncRanges, ...] = ()
     if index.facts.sync_sha256:
         key = layout.track_sync(title, stated.id)
@@ -36,9 +42,9 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
         except StorageError as error:
             return [*checks, ObjectCheck(key, len(data), (error.message,))], None
         differs = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
-        checks.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if differs else ()))
+        checks.append(ObjectCheck(key, len(data), ("its digest differs from that in the index",) if differs else ()))
     try:
-        track: StoredTrack = with_kids(from_index(cast(Any, stated.rendition), index, sync), stated.kids)
+        track: StoredTrack = with_kids(track_from_index(cast(Any, stated.rendition), index, sync), stated.kids)
     except StorageError as error:
         return [*checks, ObjectCheck(key, 0, (error.message,))], None
     return checks, track

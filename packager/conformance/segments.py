@@ -28,9 +28,9 @@ from packager import captions
 from packager.codec_strings import codec_string
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
 from packager.conformance.track_keys import TrackKeys
+from packager.encrypted_tracks import init_of_period
 from packager.fragments import Fragment, read_fragments
 from packager.presentation import StoredTrack
-from packager.sealing import init_of_period
 from packager.stock import THREADS
 
 BATCH = 16

@@ -23,7 +23,7 @@ from headend.app.jobs.queue import Queue
 from headend.app.request import Request
 from headend.app.verifying import verify
 from headend.core import records
-from headend.core.process import leashed
+from headend.core.process import killed_with_parent
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from headend.core.storage.local_server import rclone_program
@@ -93,7 +93,7 @@ def plant(folder: Path) -> Iterator[tuple[dict[str, Part], StoreSettings]]:
     def start(*words: str) -> Callable[[], subprocess.Popen[bytes]]:
         log = (folder / "log.txt").open("ab")
         return lambda: subprocess.Popen(
-            leashed(words), env=variables, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            killed_with_parent(words), env=variables, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
 
     dask = [sys.executable, "-m", "dask"]

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from headend.core import codecs
 from headend.core.codecs import AudioCodec, Level, Options, Style, VideoCodec
-from headend.core.codecs.base import ColourCodes, tighter_buffer
+from headend.core.codecs.base import ColourCodes, lower_rate_options
 from headend.core.media import AudioRendition, AudioRung, Codec, VideoRendition
 
 VISUAL_OBJECT_SEQUENCE = bytes.fromhex("000001b0")
@@ -33,7 +33,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     }  # fmt: skip
 
 
-def string(configuration: bytes, _colour: ColourCodes) -> str:
+def codec_string(configuration: bytes, _colour: ColourCodes) -> str:
     """RFC 6381: the object type, and the profile and level of the visual object sequence in ``esds``."""
     _, _, sequence = configuration.partition(VISUAL_OBJECT_SEQUENCE)
     return f"mp4v.20.{sequence[0]}"
@@ -49,7 +49,7 @@ CODEC = VideoCodec(
     encoder="mpeg4",
     decoder="mpeg4",
     options=options,
-    tighter=tighter_buffer,
+    lower_rate=lower_rate_options,
     crf_limit=31,
     whole_crf=True,
     trial_crfs=(3.0, 6.0, 12.0),
@@ -60,7 +60,7 @@ CODEC = VideoCodec(
     trick_crf=None,
     sample_entry="mp4v",
     configuration_box="esds",
-    string=string,
+    codec_string=codec_string,
     hls_rank=None,
     costs_like=Codec.AVC,
 )
@@ -78,7 +78,7 @@ SOUND = AudioCodec(
     options=sound_options,
     sample_entry="alac",
     configuration_box="alac",
-    string=lambda _: "alac",
+    codec_string=lambda _: "alac",
     in_hls=False,
     costs_like=Codec.AAC,
 )

@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
     def request(store: str, protection: ProtectionSettings | None) -> Request:
         encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT)
-        ladder = choosing.part(load("smoke"), rungs=RUNGS)
+        ladder = choosing.select(load("smoke"), rungs=RUNGS)
         where = StoreSettings(str(folder / store))
         return Request(str(master), "film", ladder, where, ClusterSettings(workers=1), encode, protection=protection)
 

@@ -51,7 +51,7 @@ def title(tmp_path_factory: pytest.TempPathFactory) -> Title:
     path = write_keys(folder / "film.keys", keys)
     master = make_film(folder / "master.mp4", frame_count=25, size=(160, 90), sound=[Sound()])
     request = Request(
-        str(master), "film", choosing.part(load("smoke"), rungs=("avc-90p-*", "aac-*")),
+        str(master), "film", choosing.select(load("smoke"), rungs=("avc-90p-*", "aac-*")),
         StoreSettings(str(folder / "store")), ClusterSettings(workers=1),
         EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT),
         protection=ProtectionSettings((Scheme.CBCS, Scheme.AES_128), KeySettings(str(path))),

@@ -105,11 +105,11 @@ def test_a_job_killed_during_survey_and_trials_resumes_and_repeats_nothing(
 
     # The analysis is kept as long as a release is made from the master.
     later = datetime.now(UTC) + timedelta(days=30)
-    assert garbage.find_forgotten(store, at=later).masters == ()
+    assert garbage.find_unused_analyses(store, at=later).masters == ()
     for info in list(store.list("titles/")):
         store.delete(info.key)
-    assert garbage.find_forgotten(store).masters == ()
-    forgotten = garbage.find_forgotten(store, at=later)
-    assert len(forgotten.masters) == 1
-    garbage.forget(store, forgotten)
+    assert garbage.find_unused_analyses(store).masters == ()
+    unused = garbage.find_unused_analyses(store, at=later)
+    assert len(unused.masters) == 1
+    garbage.remove_analyses(store, unused)
     assert not list(store.list("analysis/"))

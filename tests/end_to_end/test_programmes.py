@@ -110,7 +110,7 @@ def test_a_film_without_sound_becomes_a_title(tmp_path: Path, scheduler: str) ->
     silent = submit_small(make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store")), scheduler)
     made = silent.outcome.presentation
     assert made.audio == ()
-    assert "master is silent: no audio renditions" in silent.outcome.plan.decisions
+    assert "master has no audio tracks: no audio renditions" in silent.outcome.plan.decisions
     assert not [line for line in silent.outcome.plan.decisions if "loudness" in line]
     playlist = m3u8.loads(silent.store.get(layout.multivariant(made.title, made.release)).decode())
     assert playlist.playlists and not playlist.media

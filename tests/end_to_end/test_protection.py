@@ -79,7 +79,7 @@ class Made:
 
 def request_for(master: Path, store: Path, protection: ProtectionSettings | None) -> Request:
     encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT)
-    ladder = choosing.part(load("smoke"), rungs=RUNGS)
+    ladder = choosing.select(load("smoke"), rungs=RUNGS)
     cluster = ClusterSettings(workers=1)
     return Request(str(master), "film", ladder, StoreSettings(str(store)), cluster, encode, protection=protection)
 
@@ -288,7 +288,7 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     assert (edited.added, edited.encoded) == (would.added, len(would.added))
     release = edited.placed.presentation
 
-    publishing.move(open_store(other), "film", made.clear.release, submitted_at=publishing.now())
+    publishing.set_current(open_store(other), "film", made.clear.release, submitted_at=publishing.now())
     clear = edit(other, "film", wanted, run=run_tasks).placed.presentation
     again = encrypting.encrypt(other, "film", made.settings).placed.presentation
     assert (again.release, again.audio, again.copies) == (release.release, release.audio, release.copies)
@@ -337,10 +337,10 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
     ):
         with pytest.raises(ConfigError, match=message):
             edit(store, "film", wanted, keys=keys, run=run_tasks)
-    publishing.move(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
+    publishing.set_current(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
     with pytest.raises(ConfigError, match="is not encrypted: remove --keys"):
         edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
-    publishing.move(open_store(store), "film", made.after.release, submitted_at=publishing.now())
+    publishing.set_current(open_store(store), "film", made.after.release, submitted_at=publishing.now())
     after = {info.key: info.etag for info in open_store(store).list("")}
     pointer = layout.current("film")
     assert {**after, pointer: ""} == {**before, pointer: ""}
@@ -351,7 +351,7 @@ def test_a_silent_encrypted_title_gets_the_key_of_sound(made: Made, tmp_path: Pa
     master = make_film(tmp_path / "silent.mp4", frame_count=50, size=(160, 90))
     request = replace(
         request_for(master, Path(store.url), made.settings),
-        ladder=choosing.part(load("smoke"), rungs=("avc-90p-*", "aac-*")),
+        ladder=choosing.select(load("smoke"), rungs=("avc-90p-*", "aac-*")),
     )
     silent = submit(request, run=run_tasks).presentation
     assert silent.protection is not None and {n.key_class for n in silent.protection.names} == {KeyClass.SD}

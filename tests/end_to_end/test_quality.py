@@ -49,7 +49,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_for(master: Path, store: Path, scheduler: str, **changes: object) -> Request:
-    ladder = choosing.part(load("smoke"), codecs=("avc", "aac"))
+    ladder = choosing.select(load("smoke"), codecs=("avc", "aac"))
     made = Request(
         str(master), "film", ladder, StoreSettings(str(store)), ClusterSettings(scheduler), SETTINGS,
         checking=Checking.FULL,

@@ -35,7 +35,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
 
 
 def reported(master: Path, store: Path, scheduler: str) -> QualityReport:
-    ladder = choosing.part(load("smoke"), codecs=("avc", "aac"))
+    ladder = choosing.select(load("smoke"), codecs=("avc", "aac"))
     encode = EncodeSettings(segment_s=Fraction(2), chunk_s=Fraction(4), effort=Effort.DRAFT)
     outcome = submit(
         Request(

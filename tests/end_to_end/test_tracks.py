@@ -60,7 +60,7 @@ def test_tracks_are_the_same_whatever_the_number_of_workers_and_of_jobs(
     one_by_one = StoreSettings(str(tmp_path / "store-codecs"))
     whole = load("smoke")
     for codec in dict.fromkeys(rung.codec for rung in whole.video):
-        part = choosing.part(whole, codecs=[codec])
+        part = choosing.select(whole, codecs=[codec])
         submit(request_for(master, one_by_one, scheduler, ladder=part))
     last = submit(request_for(master, one_by_one, scheduler))
     assert (last.encoded_tasks, last.reused_tracks) == (0, last.tracks)
@@ -85,8 +85,8 @@ def test_two_jobs_of_one_title_at_once_lose_nothing_and_the_newer_one_is_current
 def check_two_jobs(master: Path, settings: StoreSettings, scheduler: str) -> None:
     whole = load("smoke")
     wanted = {
-        "2026-01-01T00:00:00+00:00": choosing.part(whole, codecs=[Codec.AVC, Codec.AV1]),
-        "2026-01-02T00:00:00+00:00": choosing.part(whole, codecs=[Codec.AVC, Codec.VP9]),
+        "2026-01-01T00:00:00+00:00": choosing.select(whole, codecs=[Codec.AVC, Codec.AV1]),
+        "2026-01-02T00:00:00+00:00": choosing.select(whole, codecs=[Codec.AVC, Codec.VP9]),
     }
     outcomes: dict[str, Outcome] = {}
 

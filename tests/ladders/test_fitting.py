@@ -230,7 +230,7 @@ def test_the_default_is_the_ladder_s_or_the_nearest_left() -> None:
     assert [r.id for r in fit_studio(1920, 1080).video if r.default] == ["avc-720p-1850k"]
     small = fit(WEB, make_probe(width_px=768, height_px=432))
     assert [r.id for r in small.video if r.default] == ["avc-768x432-1522k"]
-    assert "default avc-720p-1500k is not among the rungs left: avc-768x432-1522k replaces it" in small.decisions
+    assert "default rung avc-720p-1500k was dropped: players start with avc-768x432-1522k" in small.decisions
 
 
 # --- rates --------------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_only_what_holds_5_1_gets_rungs_of_5_1(channels: int, layout: str, surro
 
 @pytest.mark.parametrize(("channels", "layout"), [(0, ""), (16, "16 channels"), (5, "")])
 def test_unknown_channels_are_refused(channels: int, layout: str) -> None:
-    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels in no known layout"):
+    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels in an unknown layout"):
         fit(STUDIO, make_probe(audio=(make_audio_track(index=3, channels=channels, layout=layout),)))
 
 
@@ -364,7 +364,7 @@ def test_a_name_that_looks_numbered_stays_unique() -> None:
 def test_a_master_may_be_silent() -> None:
     fitted = fit(STUDIO, make_probe(audio=()))
     assert fitted.audio == ()
-    assert "master is silent: no audio renditions" in fitted.decisions
+    assert "master has no audio tracks: no audio renditions" in fitted.decisions
 
 
 # --- whatever the master ------------------------------------------------------------------------------------------

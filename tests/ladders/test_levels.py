@@ -80,8 +80,8 @@ def test_a_picture_beyond_all_levels_has_none() -> None:
 def test_limits_never_fall_from_level_to_level() -> None:
     for levels in LEVELS.values():
         for lower, higher in pairwise(levels):
-            assert higher.picture >= lower.picture
-            assert higher.per_second >= lower.per_second
+            assert higher.max_picture >= lower.max_picture
+            assert higher.max_per_second >= lower.max_per_second
             assert higher.bit_rate_kbps >= lower.bit_rate_kbps
             assert higher.buffer_kb >= lower.buffer_kb
 

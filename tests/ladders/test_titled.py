@@ -436,7 +436,7 @@ def saving_of(codec: Codec, clip: str) -> float:
     lines = TRIALS["master_lines"][clip]
     master = a_master(lines * 16 // 9, lines)
     assert master.video is not None
-    pattern = choosing.part(STUDIO, codecs=[codec.value])
+    pattern = choosing.select(STUDIO, codecs=[codec.value])
     fixed = fitting.fit(pattern, master)
     tried, _ = fit_candidates(pattern, master, master.video.frame_rate)
     wanted = wanted_of(fixed, renditions=None, top_vmaf=95)

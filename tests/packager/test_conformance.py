@@ -183,7 +183,7 @@ def test_an_index_off_the_grid_is_found() -> None:
 def test_an_index_of_another_track_is_found() -> None:
     store, _ = published()
     store.put(TRACKS + "avc-90p/index", store.get(TRACKS + "vp9-90p/index"))
-    assert findings(store) == {"avc-90p/index": "it belongs to vp9-90p"}
+    assert findings(store) == {"avc-90p/index": "the index is that of vp9-90p"}
 
 
 def test_a_release_document_of_another_release_is_found() -> None:

@@ -18,7 +18,7 @@ from headend.core.storage.base import ObjectInfo, Store
 from headend.core.storage.memory import MemoryStore
 from packager import garbage, lifecycle
 from packager.conformance import references
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
 from packager.stock import merge_parts, remove_receipts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
@@ -48,7 +48,7 @@ def submit(
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
         stock = take(store, plan)
-        placed = finish(store, present(plan, merge_parts(store, stock, plan.tracks)), submitted_at=at)
+        placed = finish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=at)
         remove_receipts(store, stock)
     return placed.presentation.release
 

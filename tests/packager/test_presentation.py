@@ -9,7 +9,7 @@ from headend.core.errors import PackagingError
 from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import AnyTrack, Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
 from headend.core.timing import lay_grid
-from packager.presentation import join, present
+from packager.presentation import assemble, join_chunks
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation
 
@@ -66,7 +66,7 @@ def test_titles_of_any_length_are_joined(frame_count: int, divisor: int) -> None
 )
 def test_chunks_that_disagree_about_the_init_segment_are_named(change: Callable[[EncodedTrack], EncodedTrack]) -> None:
     plan = make_plan()
-    with pytest.raises(PackagingError, match=r"avc-1080p-6000k: chunk 2 .* init segment than chunk 0") as caught:
+    with pytest.raises(PackagingError, match=r"avc-1080p-6000k: chunks 0 and 2 have different init segments") as caught:
         assembled(plan, with_track(receipts_of(plan), "video-2", change))
     assert caught.value.facts == {"rendition": "avc-1080p-6000k", "chunk": 2}
 
@@ -75,12 +75,12 @@ def picture_joined(plan: EncodePlan, picture: VideoRendition, init: bytes) -> An
     """Return the plan's first picture, joined as another rendition or with another init segment."""
     id = plan.video[0].id
     made = {receipt.chunk: track for receipt in receipts_of(plan) for track in receipt.tracks if track.rendition == id}
-    return join(id, picture, [(chunk, made[chunk.number]) for chunk in plan.chunks], init, plan.grid)
+    return join_chunks(id, picture, [(chunk, made[chunk.number]) for chunk in plan.chunks], init, plan.grid)
 
 
 def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
     plan = make_plan()
-    with pytest.raises(PackagingError, match="is not the one in the receipts"):
+    with pytest.raises(PackagingError, match="differs from that in the receipts"):
         picture_joined(plan, plan.video[0], inits_of(plan)[plan.video[0].id] + b"x")
 
 
@@ -124,12 +124,12 @@ def test_a_missing_last_segment_is_noticed(task: str) -> None:
 @pytest.mark.parametrize(
     ("place", "change", "message"),
     [
-        (1, lambda s: replace(s, number=3), "it should be number 2"),
-        (1, lambda s: replace(s, start_ticks=s.start_ticks + 1024), "start at 289792, not 290816"),
+        (1, lambda s: replace(s, number=3), "expected number 2"),
+        (1, lambda s: replace(s, start_ticks=s.start_ticks + 1024), "expected number 2 at 289792 ticks, found 290816 ticks"),
         (
             4,
             lambda s: replace(s, duration_ticks=s.duration_ticks - 1),
-            "the sound ends at 1442463, but the picture at 1442464",
+            "the sound ends at 1442463 ticks, but the picture ends at 1442464 ticks",
         ),
     ],
 )
@@ -143,8 +143,8 @@ def test_sound_with_a_gap_or_another_length_than_the_picture_is_refused(
 
 def test_a_track_that_is_not_complete_is_named() -> None:
     plan = make_plan()
-    with pytest.raises(PackagingError, match=r"2 of 2 tracks are not complete, such as avc-1080p-6000k"):
-        present(plan, {})
+    with pytest.raises(PackagingError, match=r"2 of 2 tracks are incomplete, such as avc-1080p-6000k"):
+        assemble(plan, {})
 
 
 def test_priming_is_not_presented() -> None:

@@ -222,6 +222,6 @@ def test_damaged_samples_are_refused_or_read_but_never_crash(name: str, encoded:
     reader = coded.reader(kind, configuration)
     for length in (*range(0, 200), len(sample) - 1):
         for flipped in (sample[:length], bytes(byte ^ 0x5A for byte in sample[:length])):
-            reader.start()
+            reader.reset()
             with contextlib.suppress(PackagingError):
                 assert all(0 <= start < end <= length for start, end in reader.ranges(flipped))

@@ -11,14 +11,14 @@ from headend.core.media import Codec, EncodePlan, Presentation, Receipt
 from headend.core.storage.base import Store
 from headend.core.storage.memory import MemoryStore
 from packager.conformance import references, verify
-from packager.presentation import present
+from packager.presentation import assemble
 from packager.publishing import (
     current_presentation,
     current_release,
     manifests,
-    move,
     publish,
     read_pointer,
+    set_current,
     titles,
 )
 from packager.stock import merge_parts, remove_receipts, take
@@ -66,7 +66,7 @@ def smaller(plan: EncodePlan) -> EncodePlan:
 
 
 def presentation_in(store: Store, plan: EncodePlan) -> Presentation:
-    return present(plan, merge_parts(store, take(store, plan), plan.tracks))
+    return assemble(plan, merge_parts(store, take(store, plan), plan.tracks))
 
 
 def make_store(*plans: EncodePlan) -> FailingStore:
@@ -85,9 +85,9 @@ def keys_of(store: Store) -> set[str]:
 def test_a_published_release_is_the_current_one() -> None:
     plan = small_plan()
     store = make_store(plan)
-    placed = publish(store, presentation_in(store, plan))
-    presentation = placed.presentation
-    assert placed.is_current
+    published = publish(store, presentation_in(store, plan))
+    presentation = published.presentation
+    assert published.is_current
     assert current_release(store, "film") == presentation.release
     assert current_presentation(store, "film") == presentation
     folder = layout.release_path("film", presentation.release)
@@ -214,7 +214,7 @@ def test_the_pointer_records_earlier_releases() -> None:
     store = make_store(plan)
     one = publish(store, presentation_in(store, plan), submitted_at=FIRST).presentation.release
     two = publish(store, presentation_in(store, smaller(plan)), submitted_at=SECOND).presentation.release
-    pointer = move(store, "film", "", submitted_at=THIRD)
+    pointer = set_current(store, "film", "", submitted_at=THIRD)
     assert (pointer.release, [former.release for former in pointer.history]) == ("", [two, one])
     assert all(former.until for former in pointer.history)
     assert titles(store) == ()
@@ -242,7 +242,8 @@ def test_if_two_jobs_move_the_pointer_at_once_the_newer_request_wins() -> None:
         with ThreadPoolExecutor(2) as pool:
             list(
                 pool.map(
-                    lambda pair: move(store, "film", pair[0], submitted_at=pair[1]), [(one, times[0]), (two, times[1])]
+                    lambda pair: set_current(store, "film", pair[0], submitted_at=pair[1]),
+                    [(one, times[0]), (two, times[1])],
                 )
             )
         assert current_release(store, "film") == two
@@ -252,7 +253,9 @@ def test_the_store_of_an_older_headend_is_refused_in_one_clear_line() -> None:
     store = MemoryStore()
     old = b'{"kind":"Current","version":1,"body":{"release":"4c1f","published_at":"2026-01-31T12:00:00+00:00"}}'
     store.put("titles/film/current.json", old)
-    with pytest.raises(StorageError, match="old headend, whose stores this one can't read: use an empty store"):
+    with pytest.raises(
+        StorageError, match="old version of headend, whose stores this version can't read: use an empty store"
+    ):
         current_release(store, "film")
 
 

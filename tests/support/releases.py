@@ -40,8 +40,8 @@ from headend.core.storage.memory import MemoryStore
 from headend.core.timing import Grid, lay_grid, timescale
 from packager import captions, segmenting
 from packager.codec_strings import codec_string
-from packager.presentation import present
-from packager.publishing import Placed, publish
+from packager.presentation import assemble
+from packager.publishing import PublishResult, publish
 from packager.stock import merge_parts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
@@ -103,10 +103,10 @@ def store_synthetic(store: Store, plan: EncodePlan) -> None:
         store.put(layout.receipt(title, receipt.task), documents.write(receipt))
 
 
-def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> Placed:
+def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> PublishResult:
     """Publish a plan's stored parts."""
     stock = take(store, plan)
-    return publish(store, present(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
+    return publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
 
 
 REAL_GRID = lay_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))

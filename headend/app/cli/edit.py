@@ -115,20 +115,20 @@ def command(
         ask(f"Publish {title!r} {editing.describe(wanted)}?", yes=yes)
     with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
         edited = editing.edit(store, title, wanted, workers=cluster, keys=keys, dry_run=dry_run, on_event=note)
-    placed = edited.placed
-    presentation = placed.presentation
+    published = edited.published
+    presentation = published.presentation
     if as_json:
-        facts = {"is_current": placed.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
+        facts = {"is_current": published.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
         print_json({**release_plain(presentation, store), **facts, "dry_run": dry_run})
         return
     summary = editing.describe(wanted)
     if dry_run:
         tracks = f"; {count_text(edited.encoded, 'track')} would be added" if edited.added else ""
         console().print(f"{title}: a release {summary} would be published{tracks}")
-    elif placed.is_current:
+    elif published.is_current:
         console().print(f"{title}: release {presentation.release} is current, {summary}")
     else:
         console().print(
             f"{title}: release {presentation.release} is complete, {summary}; "
-            f"{placed.newer}, of a newer request, stays current"
+            f"{published.newer}, of a newer request, stays current"
         )

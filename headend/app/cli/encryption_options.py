@@ -14,7 +14,7 @@ from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.keys import open_keys
 from headend.core.media import Codec, Scheme
-from headend.core.media.protection import MOST_PERIODS
+from headend.core.media.protection import MAX_PERIODS
 from headend.core.paths import expanded
 from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
 
@@ -90,7 +90,7 @@ def key_periods(command: Command) -> Command:
     """Add ``--periods``, given to the command as ``periods``."""
     return click.option(
         "--periods",
-        type=click.IntRange(1, MOST_PERIODS),
+        type=click.IntRange(1, MAX_PERIODS),
         default=1,
         show_default=True,
         metavar="N",
@@ -185,7 +185,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             type=Duration(),
             metavar="TIME",
             help=f"Change keys at this interval, such as 30m; rounded up to whole segments, at most "
-            f"{MOST_PERIODS} keys of each class. Requires 'headend keys new --periods N'. [default: never]",
+            f"{MAX_PERIODS} keys of each class. Requires 'headend keys new --periods N'. [default: never]",
         )
         @click.option(
             "--hdcp",

@@ -74,14 +74,14 @@ def command(
         elif found.objects:
             rows.append(_row(found))
     # Analyses are kept if some titles were not checked: they may be of the same masters.
-    forgotten = garbage.Forgotten() if titles or several.errors else garbage.find_forgotten(opened, grace=grace)
-    total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
+    unused = garbage.UnusedAnalyses() if titles or several.errors else garbage.find_unused_analyses(opened, grace=grace)
+    total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
     if not as_json:
         _show(rows)
-        if forgotten.masters:
-            masters = count_text(len(forgotten.masters), "master")
-            console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} without a release")
-    if (rows or forgotten.objects) and not dry_run:
+        if unused.masters:
+            masters = count_text(len(unused.masters), "master")
+            console().print(f"{unused.size_bytes / 1e6:,.1f} MB of analyses of {masters} without a release")
+    if (rows or unused.objects) and not dry_run:
         of = count_text(len(rows), "title") if rows else "analyses"
         ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
         removing, rows = rows, []
@@ -90,17 +90,17 @@ def command(
                 rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
             except StorageError as error:
                 several.fail(row.title, error)
-        garbage.forget(opened, forgotten)
-        total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
+        garbage.remove_analyses(opened, unused)
+        total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
     if as_json:
         analyses = {
-            "masters": forgotten.masters,
-            "objects": len(forgotten.objects),
-            "bytes": forgotten.size_bytes,
+            "masters": unused.masters,
+            "objects": len(unused.objects),
+            "bytes": unused.size_bytes,
         }
         collecting = [asdict(row) for row in rows]
         print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": collecting, "analyses": analyses})
-    elif not rows and not forgotten.objects:
+    elif not rows and not unused.objects:
         console().print("nothing to remove")
     elif not dry_run:
         console().print(f"removed {total_bytes / 1_000_000:,.1f} MB")

@@ -96,7 +96,7 @@ def command(
     request = Request(master, title, chosen, store, cluster, encode, targets=targets, protection=protection)
     draft = _draft(request)
     if protection is not None:
-        draft.plan = deciding.sealed(draft.plan, protection, None)
+        draft.plan = deciding.with_encryption(draft.plan, protection, None)
     plan = deciding.tasks_for(draft, request, None)
     document = plan_document.as_plain(plan)
     if output is not None:
@@ -211,7 +211,7 @@ def _keys(plan: EncodePlan) -> Iterator[tuple[str, str, int, str, str]]:
     """Yield a table row for each key, with the renditions that it encrypts."""
     for scheme in plan.protection:
         for name in scheme.names:
-            mine = (sealing.rendition for sealing in plan.sealings.values() if name.kid in sealing.kids)
+            mine = (encryption.rendition for encryption in plan.sealings.values() if name.kid in encryption.kids)
             yield scheme.scheme.value, name.key_class.value, name.period, name.uuid, ", ".join(mine)
 
 

@@ -52,12 +52,12 @@ def command(
         screen.print(f"encrypted {progress.done_bytes / 1e9:,.2f} of {progress.total_bytes / 1e9:,.2f} GB")
 
     result = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=describe)
-    presentation = result.placed.presentation
+    presentation = result.published.presentation
     if as_json:
         print_json(
             {
                 **release_plain(presentation, store),
-                "is_current": result.placed.is_current,
+                "is_current": result.published.is_current,
                 "dry_run": dry_run,
                 "tracks": result.tracks,
                 "reused_tracks": result.reused_tracks,
@@ -85,7 +85,11 @@ def command(
                         f"{result.reused_tracks:,} reused; {result.written_bytes:,} bytes written",
                     ),
                     ("took", f"{clock_text(result.wall_s)}, {result.cpu_s:,.1f} CPU seconds"),
-                    *([] if result.placed.is_current else [("current", f"{result.placed.newer}, of a newer request")]),
+                    *(
+                        []
+                        if result.published.is_current
+                        else [("current", f"{result.published.newer}, of a newer request")]
+                    ),
                 ]
             )
         )

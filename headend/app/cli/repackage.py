@@ -43,7 +43,7 @@ def command(
         try:
             before = publishing.current_release(opened, title)
             if dry_run:
-                made = publishing.preview(opened, publishing.load(opened, title, before))
+                made = publishing.planned_id(opened, publishing.load(opened, title, before))
             else:
                 made = lifecycle.repackage(opened, title).presentation.release
         except HeadendError as error:

@@ -123,7 +123,7 @@ def command(
     """
     if hold and publish_early:
         raise ConfigError("--hold delays publishing, and --publish-early publishes early: give one of them")
-    chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
+    chosen = choosing.select(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
     if targets is not None:
         check_renditions(chosen, targets)
     request = Request(

@@ -261,7 +261,7 @@ def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
 def _check(file: str, presentation: Presentation, programme: AudioTrack, probe: Probe, start_s: Fraction) -> None:
     if not programme.speakers:
         raise MasterError(
-            f"{file} has {programme.channels} channels in no known layout; deliver mono, stereo, 5.1 or 7.1"
+            f"{file} has {programme.channels} channels in an unknown layout; deliver mono, stereo, 5.1 or 7.1"
         )
     check_length(file, presentation.title, programme, start_s=start_s, film_s=presentation.grid.duration_s)
     timing.check(probe.master, [programme], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")

@@ -9,7 +9,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Copy, EncodePlan, KeyClass, Presentation, Scheme
 from headend.core.settings import COPIED_CODECS, KeySettings
 from headend.core.storage import Store
-from packager import sealing
+from packager import encrypted_tracks
 
 
 def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentation:
@@ -50,8 +50,8 @@ def encrypted(plan: EncodePlan, presentation: Presentation) -> EncodePlan:
     """
     if presentation.protection is None:
         return plan
-    copies = (sealing.Scope(copy.protection, _codecs(copy, presentation)) for copy in presentation.copies)
-    return sealing.sealed(plan, (sealing.Scope(presentation.protection), *copies))
+    copies = (encrypted_tracks.Scope(copy.protection, _codecs(copy, presentation)) for copy in presentation.copies)
+    return encrypted_tracks.with_encrypted_tracks(plan, (encrypted_tracks.Scope(presentation.protection), *copies))
 
 
 def check_vectors(store: Store, title: str, plans: Sequence[EncodePlan]) -> None:
@@ -68,14 +68,14 @@ def check_vectors(store: Store, title: str, plans: Sequence[EncodePlan]) -> None
             *(track for plan in encrypted_plans for track in plan.tracks.values()),
         ]
         for plan in encrypted_plans:
-            sealing.check_vectors(plan, tracks)
+            encrypted_tracks.check_vectors(plan, tracks)
 
 
 def _codecs(copy: Copy, presentation: Presentation) -> frozenset[Codec]:
     """Infer the sound codecs of a copy from its tracks, since its original choice is not recorded."""
     usual: Iterable[Codec] = COPIED_CODECS
     if copy.protection.scheme is Scheme.AES_128:
-        usual = sealing.WHOLE_SEGMENT_CODECS
+        usual = encrypted_tracks.WHOLE_SEGMENT_CODECS
     present = {track.rendition.codec for track in copy.audio}
     absent = {track.rendition.codec for track in presentation.audio} - present
     return frozenset(usual) - absent | present

@@ -14,8 +14,8 @@ from headend.core.media import EncodePlan, Playable, Presentation, Segment, Text
 from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
 from headend.core.storage import open_store
 from packager import publishing
-from packager.presentation import StoredTrack, present, renditions_of, stored_tracks
-from packager.publishing import Placed, current_release, load, publish
+from packager.presentation import StoredTrack, assemble, renditions_of, stored_tracks
+from packager.publishing import PublishResult, current_release, load, publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Edited:
     """The result of an edit.
 
     Attributes:
-        placed: The release; after a dry run, it has no id and lacks the new tracks.
+        published: The release; after a dry run, it has no id and lacks the new tracks.
         added: Ids of the new renditions.
         encoded: Number of these that were encoded; after a dry run, the number of new renditions.
     """
 
-    placed: Placed
+    published: PublishResult
     added: tuple[str, ...]
     encoded: int
 
@@ -86,7 +86,7 @@ def edit(
     preview = _extended(
         left,
         [_placeholder(text_plan.tracks[rendition.id], rendition) for rendition in text_plan.text],
-        [present(sound.plan, _placeholders(sound.plan)) for sound in sounds],
+        [assemble(sound.plan, _placeholders(sound.plan)) for sound in sounds],
         sounds,
     )
     changed = changes.applied(preview, wanted)
@@ -94,7 +94,7 @@ def edit(
     added = tuple(dict.fromkeys(plan.encoded_for(name) for plan in plans for name in plan.tracks))
     if dry_run:
         existing = replace(changed, release="", audio=_without(changed.audio, new), text=_without(changed.text, new))
-        return Edited(Placed(changes.with_copies(existing), is_current=False), added, len(added))
+        return Edited(PublishResult(changes.with_copies(existing), is_current=False), added, len(added))
     needed = [*(track.id for track in stored_tracks(before)), *new]
     with holds.held(store, title, tracks=needed, releases=[release], reason="edit"):
         text_tracks = list(adding_text.make(store, settings, text_plan, texts).values()) if texts else []
@@ -102,14 +102,14 @@ def edit(
         encoded = 0
         for sound in sounds:
             tracks, count = adding_sound.make(sound, store, settings, workers, on_event, run, keys)
-            sound_parts.append(present(sound.plan, tracks))
+            sound_parts.append(assemble(sound.plan, tracks))
             encoded += count
         whole = _extended(left, text_tracks, sound_parts, sounds)
         if sounds:
             on_event(Step("publishing"))
         reason = f"edited: {changes.describe(wanted)}"
-        placed = publish(store, changes.applied(whole, wanted), submitted_at=submitted_at, reason=reason)
-        return Edited(placed, added, encoded)
+        published = publish(store, changes.applied(whole, wanted), submitted_at=submitted_at, reason=reason)
+        return Edited(published, added, encoded)
 
 
 def _extended(

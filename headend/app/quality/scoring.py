@@ -23,7 +23,7 @@ from headend.core.media.quality import Measurement, MeasureTask, SegmentQuality,
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store
 from headend.core.timing import Grid
-from packager.sealing import init_of_period
+from packager.encrypted_tracks import init_of_period
 
 DIGITS = 2
 

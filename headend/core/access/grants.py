@@ -152,7 +152,7 @@ class GrantChecker:
 
     def has_screen(self, grant: Grant) -> bool:
         """Whether the session's lease is recent enough that it need not be renewed now."""
-        return self._leases.is_settled(grant.account, grant.session)
+        return self._leases.is_renewed(grant.account, grant.session)
 
     async def take_screen(self, grant: Grant, *, segment_s: float) -> None:
         """Take or renew the session's lease on one of the account's screens.

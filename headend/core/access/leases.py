@@ -1,7 +1,7 @@
-"""Leases on an account's screens, shared by all worker processes of a server.
+"""Limits how many screens an account uses at the same time, with leases that all worker processes of a server share.
 
-Requests of a session renew its lease; otherwise it expires. Leases are kept in one SQLite file, preferably in a memory
-file system. SQLite needs no server, and a process that is killed leaves no lock behind.
+Each session holds a lease, which its requests renew; otherwise it expires. Leases are stored in one SQLite file,
+preferably in a memory file system. SQLite needs no server, and a process that is killed leaves no lock behind.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from pathlib import Path
 from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.errors import ConfigError
 
-SHORTEST_S = 30.0
+MIN_LEASE_S = 30.0
 """Minimum lifetime of a lease: a player with a full buffer may send no requests for a while."""
 SEGMENTS = 3
-"""Lifetime of a lease in segments, if that is longer."""
+"""Lifetime of a lease as a number of segments, if that is longer than `MIN_LEASE_S`."""
 WRITES = 3
-"""Writes per lifetime of a lease; renewals in between are answered from memory."""
+"""How many times a lease is written during its lifetime; other renewals are answered from memory."""
 REMEMBERED = 200_000
-"""Sessions whose last write is remembered in memory."""
+"""Maximum number of sessions whose last write is remembered in memory."""
 LOCKED_S = 1.0
 """How long a process waits for another process's write."""
 
@@ -60,7 +60,7 @@ class Leases:
     ) -> None:
         self._on_fault = on_fault
         self._clock = clock
-        self._settled: SegmentedLRU[str, float] = SegmentedLRU(REMEMBERED)
+        self._renewed: SegmentedLRU[str, float] = SegmentedLRU(REMEMBERED)
         # One thread: SQLite takes one writer at a time anyway, and the event loop must not wait for another process.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
         try:
@@ -72,15 +72,14 @@ class Leases:
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{folder} can't hold leases ({error}): choose another with --state-dir") from error
 
-    def is_settled(self, account: str, session: str) -> bool:
+    def is_renewed(self, account: str, session: str) -> bool:
         """Whether a session's lease was written so recently that `take` needs no write."""
-        return self._clock() < (self._settled.get(f"{account}\0{session}") or 0.0)
+        return self._clock() < (self._renewed.get(f"{account}\0{session}") or 0.0)
 
     async def take(self, account: str, session: str, *, screens: int, segment_s: float) -> float:
         """Take or renew a session's lease.
 
-        If leases can't be read or written, everybody may watch: the limit is a matter of fairness, and a full disk must
-        not stop playback.
+        If leases can't be read or written, every session may watch: a full disk must not stop playback.
 
         Args:
             account: Whose screens are counted.
@@ -91,10 +90,10 @@ class Leases:
         Returns:
             0 if the session has its lease; otherwise the number of seconds until the account's first lease may expire.
         """
-        if self.is_settled(account, session):
+        if self.is_renewed(account, session):
             return 0.0
         now_s = self._clock()
-        life_s = max(SHORTEST_S, SEGMENTS * segment_s)
+        life_s = max(MIN_LEASE_S, SEGMENTS * segment_s)
         try:
             wait_s = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._write, account, session, screens, now_s, now_s + life_s
@@ -104,7 +103,7 @@ class Leases:
             self._on_fault()
             wait_s = 0.0
         if not wait_s:
-            self._settled.put(f"{account}\0{session}", now_s + life_s / WRITES)
+            self._renewed.put(f"{account}\0{session}", now_s + life_s / WRITES)
         return wait_s
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ REST_S = 2.0
 """How long an open circuit stays open before one read probes the upstream."""
 RETRIES_PER_READ = 0.1
 """Retries earned by each successful read: the largest share of retries in the upstream's load."""
-MOST_RETRIES = 10.0
+MAX_SAVED_RETRIES = 10.0
 """Most retries that can be saved up."""
 
 
@@ -46,11 +46,11 @@ class RetryBudget:
     """Allows retries only while most reads succeed, so that retries can't overload the upstream."""
 
     def __init__(self) -> None:
-        self._saved = MOST_RETRIES
+        self._saved = MAX_SAVED_RETRIES
 
     def earn(self) -> None:
         """Record a successful read."""
-        self._saved = min(MOST_RETRIES, self._saved + RETRIES_PER_READ)
+        self._saved = min(MAX_SAVED_RETRIES, self._saved + RETRIES_PER_READ)
 
     def spend(self) -> bool:
         """Spend one retry; false if none is left."""

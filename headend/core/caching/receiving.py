@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from headend.core.http.blobs import Blob, arriving
+from headend.core.http.blobs import Blob, new_blob
 
 Pieces = AsyncGenerator[bytes | memoryview, None]
 
@@ -38,7 +38,7 @@ async def receive(
         Mismatch: Size or digest differ.
         OSError: No space is left, or too many files are open.
     """
-    blob = arriving(size_bytes) if place is None else place
+    blob = new_blob(size_bytes) if place is None else place
     digest = hashlib.sha256()
     try:
         async with aclosing(pieces):

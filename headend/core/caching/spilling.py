@@ -39,7 +39,7 @@ class Spiller:
 
     def _begin(self, reference: "weakref.ref[Blob]") -> None:
         blob = reference()
-        if blob is not None and blob.readers and blob.memory_bytes and blob.is_whole:
+        if blob is not None and blob.readers and blob.memory_bytes and blob.is_complete:
             task = asyncio.get_running_loop().create_task(self._move(blob))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -50,7 +50,7 @@ class Spiller:
         except OSError as error:
             log.warning("a slow reader's body stays in memory: %s", error.strerror)
         else:
-            blob.move(place)
+            blob.switch_to(place)
 
 
 def _copy(blob: Blob, folder: Path | None) -> Blob:

@@ -1,7 +1,8 @@
-"""One file per codec, with everything that other packages need to know about it.
+"""Codec descriptors: one file per codec, with everything that other packages need to know about it.
 
-It takes a rendition, a style, or a decoder configuration. It provides levels, encoder options, codec strings and
-limits, as data. It imports only the shared data types; other packages build their tables from `VIDEO` and `AUDIO`.
+A descriptor has the codec's levels and limits, and computes encoder options from a rendition and codec strings from a
+decoder configuration. This package imports only the shared data types; other packages build their tables from `VIDEO`
+and `AUDIO`.
 """
 
 from headend.core.codecs import aac, ac3, av1, avc, eac3, hevc, opus, vp9

@@ -18,13 +18,13 @@ def options(rendition: AudioRendition) -> Options:
         "c:a": "aac",
         "profile:a": "aac_low",
         "b:a": rendition.bit_rate_bps,
-        # The default coder adds bursts to pure tones, up to -13 dB at 64 kb/s a channel; this one does not.
+        # The default coder adds noise bursts to pure tones, up to -13 dB at 64 kb/s per channel; this one doesn't.
         "aac_coder": "fast",
     }
 
 
-def _string(configuration: bytes) -> str:
-    """RFC 6381: object type and audio object type, from ``esds`` (ISO/IEC 14496-1, section 7.2.6)."""
+def _codec_string(configuration: bytes) -> str:
+    """The codec string (RFC 6381): object types from ``esds`` (ISO/IEC 14496-1, section 7.2.6)."""
     descriptors = dict(_descriptors(configuration[4:]))
     object_type = descriptors[_DECODER][0] if _DECODER in descriptors else 0
     specific = descriptors.get(_DECODER_SPECIFIC, b"")
@@ -37,7 +37,7 @@ def _string(configuration: bytes) -> str:
 
 
 def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Iterate over MPEG-4 descriptors, and over those nested in the two that hold others."""
+    """Iterate over MPEG-4 descriptors, including nested ones."""
     at = 0
     while at < len(data):
         tag, size, more = data[at], 0, True
@@ -59,7 +59,7 @@ CODEC = AudioCodec(
     options=options,
     sample_entry="mp4a",
     configuration_box="esds",
-    string=_string,
+    codec_string=_codec_string,
     in_hls=True,
     in_first_release=True,
     in_cenc_copy=True,

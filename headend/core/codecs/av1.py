@@ -1,9 +1,9 @@
-"""AV1, encoded by SVT-AV1 in 10 bits, even for SDR: it costs little and prevents banding."""
+"""AV1, encoded by SVT-AV1. Even SDR is encoded with 10 bits, which costs little and prevents banding."""
 
 import struct
 from fractions import Fraction
 
-from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, tighter_buffer
+from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, lower_rate_options
 from headend.core.media import Codec, Effort, MasteringDisplay, VideoRendition
 
 # Presets above 9 visibly degrade small pictures.
@@ -15,7 +15,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     parameters: Options = {
         # One core: chunks run in parallel.
         "lp": 1,
-        # No sync frames at scene changes: one grid for all renditions.
+        # No sync frames at scene changes: all renditions share one grid.
         "scd": 0,
         # Sync frames are key frames, so that every GOP is closed.
         "irefresh-type": 2,
@@ -29,7 +29,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "c:v": "libsvtav1",
         "preset": PRESETS[style.effort],
         "crf": rendition.crf,
-        # With CRF these bound the peak. SVT-AV1 rejects a maximum equal to the average, but CRF has no average.
+        # With CRF, maxrate and bufsize bound the peak rate.
         "maxrate": rendition.cap_bps,
         "bufsize": rendition.buffer_bits,
         "g": style.gop_frames,
@@ -38,7 +38,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
 
 
 def _mastering_display(display: MasteringDisplay) -> str:
-    """ST 2086 in SVT-AV1's units: plain decimals."""
+    """Mastering display metadata (SMPTE ST 2086) in SVT-AV1's syntax, which uses plain decimals."""
 
     def point(xy: tuple[Fraction, Fraction]) -> str:
         return f"({float(xy[0]):.5f},{float(xy[1]):.5f})"
@@ -48,8 +48,8 @@ def _mastering_display(display: MasteringDisplay) -> str:
     return f"{colours}WP{point(display.white_xy)}L{light}"
 
 
-def _string(configuration: bytes, colour: ColourCodes) -> str:
-    """From ``av1C``: "AV1 Codec ISO Media File Format Binding", section 5."""
+def _codec_string(configuration: bytes, colour: ColourCodes) -> str:
+    """The codec string from ``av1C``; see "AV1 Codec ISO Media File Format Binding", section 5."""
     _, profile_level, flags = struct.unpack_from(">BBB", configuration)
     tier = "H" if flags & 0x80 else "M"
     depth = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
@@ -58,7 +58,7 @@ def _string(configuration: bytes, colour: ColourCodes) -> str:
     chroma = f"{flags >> 3 & 1}{flags >> 2 & 1}{flags & 3 if subsampled else 0}"
     primaries, transfer, matrix, full_range = colour
     detail = f"{flags >> 4 & 1}.{chroma}.{primaries:02}.{transfer:02}.{matrix:02}.{full_range}"
-    # The optional fields come all together or not at all; if absent, they have these values.
+    # The optional fields are either all present or all absent; absent ones have these values.
     return short if detail == "0.110.01.01.01.0" else f"{short}.{detail}"
 
 
@@ -93,7 +93,7 @@ CODEC = VideoCodec(
     encoder="libsvtav1",
     decoder="av1",
     options=options,
-    tighter=tighter_buffer,
+    lower_rate=lower_rate_options,
     crf_limit=63,
     whole_crf=True,
     trial_crfs=(22.0, 38.0, 54.0),
@@ -104,6 +104,6 @@ CODEC = VideoCodec(
     trick_crf=63.0,
     sample_entry="av01",
     configuration_box="av1C",
-    string=_string,
+    codec_string=_codec_string,
     hls_rank=3,
 )

@@ -2,7 +2,7 @@
 
 import struct
 
-from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, tighter_buffer
+from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, lower_rate_options
 from headend.core.media import Codec, Effort, VideoRendition
 
 PRESETS = {Effort.DRAFT: "veryfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
@@ -20,11 +20,11 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "profile:v": rendition.profile,
         # No higher than needed (Apple's HLS Authoring Specification, 1.11); also bounds the reference frames.
         "level:v": rendition.level,
-        # One grid for all renditions: a sync frame every GOP and nowhere else.
+        # A sync frame at the start of each GOP and nowhere else: all renditions share one grid.
         "g": style.gop_frames,
         "keyint_min": style.gop_frames,
         "sc_threshold": 0,
-        # Chunks run in parallel; threads within one cost efficiency and make the result depend on their number.
+        # Chunks run in parallel. Threads inside a chunk cost efficiency, and the result would depend on their number.
         "threads": 1,
         "x264-params": colon_list(
             # Headers must not depend on a chunk's content: all chunks share the init segment.
@@ -34,8 +34,8 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     }
 
 
-def _string(configuration: bytes, _colour: ColourCodes) -> str:
-    """RFC 6381: profile, constraints and level, from ``avcC``."""
+def _codec_string(configuration: bytes, _colour: ColourCodes) -> str:
+    """The codec string (RFC 6381): profile, constraints and level from ``avcC``."""
     (profile_constraints_level,) = struct.unpack_from(">x3s", configuration)
     return f"avc1.{profile_constraints_level.hex()}"
 
@@ -79,7 +79,7 @@ CODEC = VideoCodec(
     encoder="libx264",
     decoder="h264",
     options=options,
-    tighter=tighter_buffer,
+    lower_rate=lower_rate_options,
     crf_limit=51,
     whole_crf=False,
     trial_crfs=(20.0, 28.0, 36.0),
@@ -90,7 +90,7 @@ CODEC = VideoCodec(
     trick_crf=51.0,
     sample_entry="avc1",
     configuration_box="avcC",
-    string=_string,
+    codec_string=_codec_string,
     hls_rank=1,
     in_first_release=True,
     in_cenc_copy=True,

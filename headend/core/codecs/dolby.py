@@ -1,10 +1,10 @@
-"""The common part of AC-3 and E-AC-3: ETSI TS 102 366."""
+"""The common part of AC-3 and E-AC-3, according to ETSI TS 102 366."""
 
 from headend.core.codecs.base import AudioCodec, Options
 from headend.core.media import AudioRendition, Codec
 
 FRAME_SAMPLES = 1536
-"""Six blocks of 256 samples: section 4.1."""
+"""Six blocks of 256 samples (section 4.1)."""
 CHANNEL_SCHEME = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
 CHANNEL_MASKS = {"2.0": "A000", "5.1": "F801"}
 """Table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
@@ -18,7 +18,7 @@ def descriptor(
     rates_kbps: tuple[int, ...] | None = None,
     surround_fallback: Codec | None = None,
 ) -> AudioCodec:
-    """Describe one of the two; arguments as in `AudioCodec`."""
+    """Make the descriptor of AC-3 or E-AC-3; arguments as in `AudioCodec`."""
 
     def options(rendition: AudioRendition) -> Options:
         return {"c:a": codec.value, "b:a": rendition.bit_rate_bps}
@@ -33,7 +33,7 @@ def descriptor(
         surround_fallback=surround_fallback,
         sample_entry=sample_entry,
         configuration_box=configuration_box,
-        string=lambda _: sample_entry,
+        codec_string=lambda _: sample_entry,
         channel_scheme=CHANNEL_SCHEME,
         channel_values=CHANNEL_MASKS,
         in_hls=True,
@@ -42,7 +42,10 @@ def descriptor(
 
 
 def loudness_options(dialnorm: str) -> Options:
-    """Write the loudness into the stream, in dB below full scale, so that decoders play all titles equally loud.
+    """Options that write the loudness into the stream, so that decoders play all titles equally loud.
+
+    Args:
+        dialnorm: Loudness in dB below full scale, or its placeholder.
 
     Source:
         Section 4.4.2.8.

@@ -1,9 +1,9 @@
-"""H.265, encoded by libx265 in 10 bits, even for SDR: the same rate with less banding."""
+"""H.265, encoded by libx265. Even SDR is encoded with 10 bits, which costs no rate and reduces banding."""
 
 import struct
 from fractions import Fraction
 
-from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, tighter_buffer
+from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, lower_rate_options
 from headend.core.media import Codec, Effort, MasteringDisplay, VideoRange, VideoRendition
 
 PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
@@ -12,19 +12,20 @@ PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "s
 def options(rendition: VideoRendition, style: Style) -> Options:
     """Options for one H.265 rendition."""
     parameters: Options = {
-        # A sync frame every GOP and nowhere else; closed, so that chunks and switches need no frames outside.
+        # A sync frame at the start of each GOP and nowhere else. GOPs are closed, so that no frame refers to another
+        # chunk and players can switch at any GOP.
         "keyint": style.gop_frames,
         "min-keyint": style.gop_frames,
         "scenecut": 0,
         "open-gop": 0,
-        # Sample-adaptive offset blurs: without it, 3 to 4 % fewer bits at equal VMAF, at every rate (docs/adr/0023).
+        # Sample-adaptive offset blurs: without it, equal VMAF takes 3 to 4 % fewer bits at every rate (docs/adr/0023).
         "sao": 0,
         # The computed level and tier; by default, x265 writes its own estimate.
         "level-idc": rendition.level,
         "high-tier": 0,
         # x265's SEI lists its settings, which would make init segments differ.
         "info": 0,
-        # Single-threaded: chunks run in parallel, and without row parallelism the bits don't depend on threads.
+        # Single-threaded: chunks run in parallel, and without row parallelism the output doesn't depend on threads.
         "pools": "none",
         "frame-threads": 1,
         "wpp": 0,
@@ -54,7 +55,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
 
 
 def _master_display(display: MasteringDisplay) -> str:
-    """ST 2086 in x265's units: 0.00002 for chromaticity, 0.0001 cd/m² for luminance."""
+    """Mastering display metadata (SMPTE ST 2086) in x265's units: 0.00002 for chromaticity, 0.0001 cd/m² for light."""
 
     def point(xy: tuple[Fraction, Fraction]) -> str:
         return f"({round(xy[0] * 50000)},{round(xy[1] * 50000)})"
@@ -64,7 +65,7 @@ def _master_display(display: MasteringDisplay) -> str:
     return f"{colours}WP{point(display.white_xy)}L{light}"
 
 
-def _string(configuration: bytes, _colour: ColourCodes) -> str:
+def _codec_string(configuration: bytes, _colour: ColourCodes) -> str:
     """ISO/IEC 14496-15, annex E, from ``hvcC``."""
     profile, compatibility, constraints, level = struct.unpack_from(">xBI6sB", configuration)
     space = ("", "A", "B", "C")[profile >> 6]
@@ -108,7 +109,7 @@ CODEC = VideoCodec(
     encoder="libx265",
     decoder="hevc",
     options=options,
-    tighter=tighter_buffer,
+    lower_rate=lower_rate_options,
     crf_limit=51,
     whole_crf=False,
     trial_crfs=(20.0, 28.0, 36.0),
@@ -120,7 +121,7 @@ CODEC = VideoCodec(
     trick_crf=None,
     sample_entry="hvc1",
     configuration_box="hvcC",
-    string=_string,
+    codec_string=_codec_string,
     hls_rank=2,
     in_cenc_copy=True,
     in_aes_128=True,

@@ -31,7 +31,7 @@ CODEC = AudioCodec(
     sample_entry="Opus",
     configuration_box="dOps",
     # Media Source Extensions and DASH write it in lower case, unlike the sample entry.
-    string=lambda _: "opus",
+    codec_string=lambda _: "opus",
     # Apple's HLS Authoring Specification does not include it.
     in_hls=False,
 )

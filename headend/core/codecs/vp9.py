@@ -8,10 +8,10 @@ from math import prod
 from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec
 from headend.core.media import Codec, Effort, VideoRendition
 
-# Real-time mode has no hidden reference frames and is four times faster than the fastest setting of good mode.
+# Real-time mode uses no hidden reference frames and is four times as fast as the fastest setting of good mode.
 PRESETS = {Effort.DRAFT: ("realtime", 7), Effort.STANDARD: ("good", 5), Effort.HIGH: ("good", 2)}
 AIM = 0.95
-"""Target rate of a segment that is encoded again, as a share of its cap: the encoder misses it by a few per cent."""
+"""Target rate of a segment that is encoded again, as a share of its cap: the encoder overshoots by a few per cent."""
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:
@@ -23,8 +23,8 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "c:v": "libvpx-vp9",
         "deadline": deadline,
         "cpu-used": speed,
-        # "Constrained quality": CRF sets the quality, the bit rate bounds the average of a chunk.
-        # Peaks are not bounded: workers encode segments above maxrate again.
+        # "Constrained quality": CRF sets the quality, and the bit rate bounds a chunk's average.
+        # Peaks are not bounded, so workers encode segments above maxrate again.
         "crf": rendition.crf,
         "b:v": rendition.cap_bps,
         "maxrate": rendition.cap_bps,
@@ -40,7 +40,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     }
 
 
-def tighter(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
+def lower_rate_options(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
     """Options to encode a segment again whose rate was too high: two passes, with an average below the cap as target.
 
     Args:
@@ -60,8 +60,8 @@ def tighter(options: Mapping[str, str | int | float], factors: Sequence[Fraction
     }
 
 
-def _string(configuration: bytes, _colour: ColourCodes) -> str:
-    """From ``vpcC``: "VP Codec ISO Media File Format Binding"."""
+def _codec_string(configuration: bytes, _colour: ColourCodes) -> str:
+    """The codec string from ``vpcC``; see "VP Codec ISO Media File Format Binding"."""
     profile, level, packed, *colour = struct.unpack_from(">xxxxBBBBBB", configuration)
     short = f"vp09.{profile:02}.{level:02}.{packed >> 4:02}"
     primaries, transfer, matrix = colour
@@ -101,7 +101,7 @@ CODEC = VideoCodec(
     encoder="libvpx-vp9",
     decoder="vp9",
     options=options,
-    tighter=tighter,
+    lower_rate=lower_rate_options,
     crf_limit=63,
     whole_crf=True,
     trial_crfs=(22.0, 38.0, 54.0),
@@ -112,7 +112,7 @@ CODEC = VideoCodec(
     trick_crf=63.0,
     sample_entry="vp09",
     configuration_box="vpcC",
-    string=_string,
+    codec_string=_codec_string,
     # A target rate makes the encoder spend more bits on sync frames, even if it is out of reach (docs/adr/0085).
     bound_shapes_quality=True,
     # None: Apple's HLS Authoring Specification does not include VP9.

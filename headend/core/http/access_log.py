@@ -9,16 +9,15 @@ import msgspec
 
 FLUSH_S = 1.0
 """Longest time between a request and the write of its line."""
-MOST_LINES = 50_000
-"""Lines kept if the writer is slow; further ones are only counted."""
+MAX_LINES = 50_000
+"""Maximum number of buffered lines if the writer is slow; further lines are dropped and counted."""
 
 
 class AccessLog:
-    """Buffers log lines, to write many at once.
+    """Buffers log lines to write many at once: writing single lines would cost about as much as a small response.
 
-    Formatting and writing each line on its own would cost about as much as a small response. Queries, headers and
-    tokens are left out, since they may be secret. Paths without a route are left out too, since clients can put
-    anything there.
+    Queries, headers and tokens are not logged, because they may be secret. Paths without a route are not logged either,
+    because clients can put anything there.
 
     Args:
         stream: Stream to write to.
@@ -35,7 +34,7 @@ class AccessLog:
         self, client: str, method: str, target: str, route: str, status: int, sent_bytes: int, seconds: float
     ) -> None:
         """Record a request."""
-        if len(self._lines) >= MOST_LINES:
+        if len(self._lines) >= MAX_LINES:
             self._lost += 1
             return
         self._lines.append(

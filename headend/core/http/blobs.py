@@ -1,4 +1,4 @@
-"""Bodies behind a file descriptor, which the kernel sends at each reader's pace."""
+"""Response bodies in memory files or disk files, which the kernel sends to each client at its own pace."""
 
 import asyncio
 import os
@@ -11,15 +11,15 @@ class Incomplete(Exception):
 
 
 class InFlightBudget:
-    """Bounds the memory of bodies that are being sent. Each body counts once, however many clients read it.
+    """Bounds the memory of bodies that are being sent. A body counts once, however many clients read it.
 
-    Without it, slow readers could keep any number of bodies in memory that the cache has evicted.
+    Without a bound, slow readers could keep any number of evicted bodies in memory.
 
     Args:
-        budget_bytes: Most memory in flight.
+        budget_bytes: Maximum memory of bodies that are being sent.
 
     Attributes:
-        size_bytes: Memory in flight now.
+        size_bytes: Current memory of bodies that are being sent.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -32,7 +32,7 @@ class InFlightBudget:
 
     @contextmanager
     def holding(self, blob: "Blob") -> Iterator[None]:
-        """Count a body inside a ``with`` block."""
+        """Count a body for the duration of a ``with`` block."""
         if not blob.readers:
             self.size_bytes += blob.memory_bytes
             blob.budget = self
@@ -47,20 +47,20 @@ class InFlightBudget:
 
 
 class Blob:
-    """Bytes behind a file descriptor, which may still be arriving.
+    """A body in a file, on disk or in memory (``memfd_create``), that may still be arriving from upstream.
 
-    Any number of connections send from it with ``sendfile``, so that its bytes don't pass through Python and slow
-    readers use no extra memory. The last byte of an arriving blob is withheld until `finish`, so that no client can
-    mistake it for complete before it is verified. The descriptor is closed with the last reference.
+    Any number of connections send it with ``sendfile``, so its bytes don't pass through Python and slow readers use no
+    extra memory. While a body is arriving, its last byte is withheld until `finish`, so that no client can mistake an
+    unverified body for a complete one. The file is closed when the last reference to the blob is dropped.
 
     Attributes:
-        fd: The descriptor; reads give an offset and never use the file position.
+        fd: The file descriptor. Reads pass an offset and never use the file position.
         size_bytes: Size of the complete body.
         memory_bytes: Memory that it uses; 0 for a file on disk.
-        ready_bytes: How many bytes may be sent.
+        ready_bytes: How many bytes may be sent already.
         failed: Whether the rest will never arrive.
-        readers: Number of connections that send from it.
-        budget: Budget that counts it while it has readers.
+        readers: Number of connections that are sending it.
+        budget: The budget that counts it while it has readers.
     """
 
     __slots__ = (
@@ -91,16 +91,16 @@ class Blob:
         os.close(self.fd)
 
     def fileno(self) -> int:
-        """The descriptor, under the name that `asyncio.loop.sendfile` expects."""
+        """The file descriptor; `asyncio.loop.sendfile` calls this method."""
         return self.fd
 
     @property
     def missing_bytes(self) -> int:
-        """How many bytes have not been written yet."""
+        """How many bytes have not arrived yet."""
         return self.size_bytes - self._written_bytes
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of it has arrived and is verified."""
         return self.ready_bytes == self.size_bytes
 
@@ -117,27 +117,27 @@ class Blob:
             self._wake()
 
     def finish(self) -> None:
-        """Release the last byte, once the body is verified."""
+        """Mark the body as complete and verified, so that its last byte may be sent."""
         self.ready_bytes = self.size_bytes
         self._wake()
 
     def fail(self) -> None:
-        """Mark the rest as lost: connections that wait for it are cut off."""
+        """Record that the rest will never arrive; connections that wait for it raise `Incomplete`."""
         self.failed = True
         self._wake()
 
-    def move(self, place: "Blob") -> None:
-        """Continue sending from a copy of the same bytes, and free these.
+    def switch_to(self, copy: "Blob") -> None:
+        """Replace this blob's file by a copy of the same bytes, and free the original's memory.
 
-        Bytes already handed to the kernel stay there until they are sent.
+        Connections continue from the copy. Bytes already handed to the kernel stay in memory until they are sent.
         """
-        os.dup2(place.fd, self.fd, inheritable=False)
+        os.dup2(copy.fd, self.fd, inheritable=False)
         if self.budget is not None:
-            self.budget.size_bytes += place.memory_bytes - self.memory_bytes
-        self.memory_bytes = place.memory_bytes
+            self.budget.size_bytes += copy.memory_bytes - self.memory_bytes
+        self.memory_bytes = copy.memory_bytes
 
     async def wait_beyond(self, position: int) -> None:
-        """Wait until there are bytes to send after ``position``.
+        """Wait until bytes after ``position`` may be sent.
 
         Raises:
             Incomplete: They will never arrive.
@@ -160,19 +160,19 @@ class Blob:
                 waiter.set_result(None)
 
 
-def arriving(size_bytes: int) -> Blob:
+def new_blob(size_bytes: int) -> Blob:
     """Make an empty in-memory blob for `Blob.write`; raises `OSError` if memory or file descriptors run out."""
     return Blob(os.memfd_create("headend"), size_bytes, memory_bytes=size_bytes, ready_bytes=0)
 
 
 def in_memory(data: bytes) -> Blob:
-    """Make a blob of complete data."""
-    blob = arriving(len(data))
+    """Make an in-memory blob of complete data."""
+    blob = new_blob(len(data))
     blob.write(data)
     blob.finish()
     return blob
 
 
 def in_file(fd: int, size_bytes: int) -> Blob:
-    """Make a blob of an open file, and take ownership of its descriptor."""
+    """Make a blob of a complete open file, and take ownership of its descriptor."""
     return Blob(fd, size_bytes, memory_bytes=0, ready_bytes=size_bytes)

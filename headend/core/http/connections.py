@@ -1,8 +1,9 @@
-"""One connection of aiohttp's server, and the sending of responses.
+"""Connections of aiohttp's server, and how responses are sent.
 
-aiohttp parses requests and runs a task for each connection; its own responses copy bodies and set no deadline for slow
-readers. `PreparedResponse` sends head and body in one write, or the head and then the body by ``sendfile``. Only public
-names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails if they change.
+aiohttp parses requests and runs a task for each connection. Its own responses copy bodies and have no deadline for slow
+readers, so `PreparedResponse` replaces them: it sends head and body in one write, or the head and then the body with
+``sendfile``. Only public names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails if
+they change.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("headend.core.http")
 
 UNSENT_BYTES = 128 << 10
-"""Most unsent bytes that the kernel buffers per connection; by default, it buffers megabytes for stalled clients."""
+"""Maximum unsent bytes that the kernel buffers per connection; by default it buffers megabytes for stalled clients."""
 PROGRESS_BYTES = 256 << 10
 """How many bytes a client must read within `Limits.write_s`."""
 HALF_CLOSED_S = 0.05
@@ -62,14 +63,15 @@ class Connection(web.RequestHandler):
         is_busy: Whether a request is being answered.
         requests: How many requests have begun.
         is_half_closed: Whether the client has closed its sending side.
-        is_simple: Whether requests may be answered at once: each so far arrived whole, after the response before.
-        is_handed_over: Whether aiohttp's server has a request that is not answered yet.
+        is_simple: Whether requests may be answered at once: so far, each one arrived whole and after the previous
+            response.
+        is_handed_over: Whether aiohttp is handling a request that was not answered at once.
         head_deadline_s: Deadline for the head of the next request, in the event loop's time.
         idle_deadline_s: Deadline for the next request to begin.
         write_deadline_s: Deadline for the client to read more of the response.
         write_timeout: Ends the response at that deadline; None if nothing is being waited for.
         lost: Done when the connection is closed.
-        sending: Task that waits for a slow client to read a response that was sent at once.
+        sending: Task that waits for a slow client to read a response that was written at once.
     """
 
     __slots__ = (
@@ -111,7 +113,7 @@ class Connection(web.RequestHandler):
         self.sending: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection in, or reject it."""
+        """Count the connection, or reject it if there are too many."""
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
@@ -128,7 +130,7 @@ class Connection(web.RequestHandler):
         self.head_deadline_s = self.server.now_s + self.server.limits.head_s
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Count the connection out."""
+        """Stop counting the connection."""
         super().connection_lost(exc)
         if self.is_counted:
             self.server.release(self)
@@ -136,7 +138,7 @@ class Connection(web.RequestHandler):
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Answer the request at once if possible; otherwise pass it on, and start the deadline of its head."""
+        """Answer the request at once if possible; otherwise pass it to aiohttp, and start the deadline of its head."""
         if self.is_simple:
             message = None if self.is_handed_over else self.server.whole_requests.read(data)
             if message is None:
@@ -238,7 +240,7 @@ class Connection(web.RequestHandler):
         self.idle_deadline_s = math.inf
 
     def end(self, *, is_last: bool) -> None:
-        """Note that a request has been answered."""
+        """Record that a request has been answered."""
         self.is_busy = self.is_handed_over = False
         self.is_simple = self.is_simple and not is_last
         self.idle_deadline_s = self.server.now_s + self.server.idle_s

@@ -28,7 +28,7 @@ def listen(host: str, port: int, workers: int = 1) -> list[socket.socket]:
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         # Most known request smuggling attacks on aiohttp exploit its pure Python parser.
-        raise ConfigError("aiohttp runs without its C parser: unset AIOHTTP_NO_EXTENSIONS, or install it from a wheel")
+        raise ConfigError("aiohttp has no C parser here: unset AIOHTTP_NO_EXTENSIONS, or install aiohttp from a wheel")
     try:
         family, *_, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         address = str(sockaddr[0])
@@ -36,7 +36,7 @@ def listen(host: str, port: int, workers: int = 1) -> list[socket.socket]:
         if workers == 1:
             return [first]
         port = first.getsockname()[1]
-        first.close()  # that proved that no other process has the port, not even one that shares it
+        first.close()  # it only checked that no other process uses the port, since the sockets below would share it
         return [
             socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=True)
             for _ in range(workers)

@@ -124,11 +124,11 @@ class ReceivedRequest(Request):
         self.body = b""
         self._task = task
 
-    async def receive(self, most_bytes: int, within_s: float) -> Response | None:
+    async def receive(self, max_bytes: int, within_s: float) -> Response | None:
         """Wait for the body.
 
         Args:
-            most_bytes: Largest accepted size.
+            max_bytes: Largest accepted size.
             within_s: How long it may take.
 
         Returns:
@@ -141,7 +141,7 @@ class ReceivedRequest(Request):
             async with asyncio.timeout(within_s):
                 async for piece in self.payload.iter_any():
                     body += piece
-                    if len(body) > most_bytes:
+                    if len(body) > max_bytes:
                         return _TOO_LARGE
         except TimeoutError:
             return _TOO_SLOW
@@ -173,7 +173,7 @@ class Methods:
     refusal: Response
 
 
-def methods(*names: str, headers: str = responses.READING_HEADERS) -> Methods:
+def methods(*names: str, headers: str = responses.ALLOWED_HEADERS) -> Methods:
     """Accept these methods.
 
     Args:

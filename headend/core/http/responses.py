@@ -1,4 +1,4 @@
-"""Responses, the representations that they send, and errors that never echo a client's input."""
+"""HTTP responses, the representations of files, and error responses that never echo a client's input."""
 
 import gzip
 import hashlib
@@ -18,24 +18,24 @@ from headend.core.http.blobs import Blob, in_memory
 from headend.core.http.conditions import CONDITIONS, Headers, select
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-"""For paths whose content never changes (RFC 8246)."""
-PERSONAL = "private, max-age=31536000, immutable"
-"""For such paths behind a token: only the viewer's own cache may keep them."""
-BRIEFLY = "public, max-age=5"
-"""For objects that may appear at any moment."""
+"""Cache-Control of paths whose content never changes (RFC 8246)."""
+PRIVATE_IMMUTABLE = "private, max-age=31536000, immutable"
+"""The same for paths that contain a token: only the viewer's own cache may store them."""
+SHORT_LIVED = "public, max-age=5"
+"""Cache-Control of errors for objects that may be created at any moment."""
 NO_STORE = "no-store"
 
 JSON_TYPE = "application/json"
 INLINE_BYTES = 64 << 10
 """Bodies up to this size are copied to the kernel; larger ones are blobs."""
 BROTLI_QUALITY = 9
-"""Of eleven; the two highest take thirty times as long and save a few percent."""
+"""The maximum is 11, but the two highest levels take thirty times as long and save only a few per cent."""
 ACCEPT_ENCODING_CHARACTERS = 1024
 """A longer Accept-Encoding is ignored."""
 RETRY_S = 2
-"""When to retry, for clients that find the server or its upstream busy."""
+"""Retry-After of responses that say that the server or its upstream is busy."""
 
-EVERYWHERE: dict[str, str] = {
+COMMON_HEADERS: dict[str, str] = {
     hdrs.SERVER: "headend",
     "X-Content-Type-Options": "nosniff",
     # A token in a page's path must not leak to sites that the page links to.
@@ -49,12 +49,12 @@ EVERYWHERE: dict[str, str] = {
 }
 """Headers of every response."""
 
-READING_HEADERS = (
+ALLOWED_HEADERS = (
     "Range, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, CMCD-Object, CMCD-Request, "
     "CMCD-Session, CMCD-Status"
 )
-"""Headers that pages of other origins may send with requests for media."""
-READING_METHODS = "GET, HEAD, OPTIONS"
+"""Headers that web pages of other origins may send with requests for media (CORS)."""
+ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Response:
 
     Attributes:
         status: HTTP status.
-        headers: All headers except those of the connection.
-        body: GET sends a part of it, HEAD none.
+        headers: All headers except Date and Connection.
+        body: The representation; GET sends ``start`` to ``stop`` of it, HEAD sends nothing.
         start: First byte to send.
         stop: The byte after the last one.
         closes: Whether the connection closes afterwards.
@@ -98,7 +98,7 @@ class Representation:
         self.etag = etag
         self.modified = modified.replace(microsecond=0)
         known = {
-            **EVERYWHERE,
+            **COMMON_HEADERS,
             hdrs.ETAG: etag,
             hdrs.LAST_MODIFIED: _date(self.modified),
             hdrs.CACHE_CONTROL: IMMUTABLE,
@@ -255,7 +255,7 @@ def head_of(response: Response) -> bytes:
 def document(body: bytes, content_type: str, caching: str) -> Response:
     """A 200 response with a body made for this request."""
     headers: dict[str, str] = {
-        **EVERYWHERE,
+        **COMMON_HEADERS,
         hdrs.CONTENT_TYPE: content_type,
         hdrs.CACHE_CONTROL: caching,
         hdrs.CONTENT_LENGTH: str(len(body)),
@@ -271,10 +271,10 @@ def redirect(location: str, caching: str) -> Response:
         caching: Cache-Control.
     """
     headers: dict[str, str] = {hdrs.LOCATION: location, hdrs.CACHE_CONTROL: caching, hdrs.CONTENT_LENGTH: "0"}
-    return Response(HTTPStatus.FOUND, {**EVERYWHERE, **headers})
+    return Response(HTTPStatus.FOUND, {**COMMON_HEADERS, **headers})
 
 
-def preflight(allowed: str = READING_METHODS, headers: str = READING_HEADERS) -> Response:
+def preflight(allowed: str = ALLOWED_METHODS, headers: str = ALLOWED_HEADERS) -> Response:
     """The response to every OPTIONS request.
 
     Args:
@@ -287,7 +287,7 @@ def preflight(allowed: str = READING_METHODS, headers: str = READING_HEADERS) ->
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: headers,
         hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
     }
-    return Response(HTTPStatus.NO_CONTENT, {**EVERYWHERE, **sent})
+    return Response(HTTPStatus.NO_CONTENT, {**COMMON_HEADERS, **sent})
 
 
 def error(
@@ -296,17 +296,17 @@ def error(
     """An error with a constant body, which reveals nothing of the request or of systems behind the server."""
     body = b'{"error": "%s"}\n' % (reason or status.phrase.lower()).encode()
     sent: dict[str, str] = {
-        **EVERYWHERE,
+        **COMMON_HEADERS,
         hdrs.CONTENT_TYPE: JSON_TYPE,
         # Only 404 may be cached: any other cached error could hit clients whose requests are valid.
-        hdrs.CACHE_CONTROL: BRIEFLY if status == HTTPStatus.NOT_FOUND else NO_STORE,
+        hdrs.CACHE_CONTROL: SHORT_LIVED if status == HTTPStatus.NOT_FOUND else NO_STORE,
         hdrs.CONTENT_LENGTH: str(len(body)),
         **(headers or {}),
     }
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         sent[hdrs.RETRY_AFTER] = str(RETRY_S)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        sent.setdefault(hdrs.ALLOW, READING_METHODS)
+        sent.setdefault(hdrs.ALLOW, ALLOWED_METHODS)
     return _encoded(status, sent, body, len(body), closes=closes)
 
 

@@ -1,4 +1,4 @@
-"""The style sheet of all HTML pages: palette, type, the bar at the top, panels."""
+"""The common style sheet of all HTML pages: colours, fonts, the bar at the top, panels."""
 
 from pathlib import Path
 

@@ -14,11 +14,11 @@ from multiprocessing.context import SpawnProcess
 from headend.core.errors import ConfigError, HeadendError
 
 RESTART_S = 1.0
-"""Shortest time between two starts of a worker, so that one that keeps crashing does not load the machine."""
+"""Minimum time between two starts of a worker, so that a worker that keeps crashing doesn't load the machine."""
 
 Work = Callable[[Callable[[], None], int], None]
-"""Runs a worker until SIGTERM. Takes a function to call once it is ready, and a descriptor that becomes readable when
-the supervisor has ended."""
+"""Main function of a worker, which runs until SIGTERM. Its arguments are a function to call once it is ready, and a
+file descriptor that becomes readable when the supervisor has ended."""
 
 log = logging.getLogger("headend.core.http")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -49,8 +49,8 @@ class Worker:
         worker_end.close()
         self.due_s = time.monotonic() + RESTART_S
 
-    def await_start(self) -> None:
-        """Wait until the worker is ready; raises the error that prevented it."""
+    def wait_until_ready(self) -> None:
+        """Wait until the worker is ready; raises the error that prevented it from starting."""
         try:
             message = self.pipe.recv()
         except EOFError:
@@ -60,7 +60,7 @@ class Worker:
 
 
 def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop: Callable[[], object]) -> None:
-    """Run workers until SIGTERM or SIGINT, each in its process. Dead workers are replaced; SIGHUP is forwarded to all.
+    """Run each worker in its own process until SIGTERM or SIGINT. Dead workers are replaced; SIGHUP is forwarded.
 
     Args:
         works: Main function of each worker.
@@ -77,7 +77,7 @@ def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop:
                 while signals in connection.wait([worker.pipe, signals]):
                     if not _forwarded(signals, workers):
                         return
-                worker.await_start()
+                worker.wait_until_ready()
             on_ready()
             while signals not in _watch(workers, signals) or _forwarded(signals, workers):
                 pass

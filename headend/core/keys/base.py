@@ -1,4 +1,4 @@
-"""A content key, and the interface of key sources."""
+"""Content keys, and the interface of key sources."""
 
 import secrets
 import uuid
@@ -17,15 +17,15 @@ class ContentKey:
     """A key with its secret; can't be printed or pickled.
 
     Attributes:
-        name: Its public part.
-        secret: 16 bytes.
+        name: The key's public data.
+        secret: The key itself, 16 bytes.
     """
 
     __slots__ = ("name", "secret")
 
     def __init__(self, name: KeyName, secret: bytes) -> None:
         if len(secret) != KEY_BYTES:
-            raise ConfigError(f"the key {name.kid} has {len(secret)} bytes: a content key has {KEY_BYTES}")
+            raise ConfigError(f"the key {name.kid} has {len(secret)} bytes, but a content key has {KEY_BYTES}")
         self.name = name
         self.secret = secret
 
@@ -71,7 +71,7 @@ class KeyStore(Protocol):
         """
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
-        """Get the DRM signalling for manifests of some keys, as far as the source has it.
+        """Get the DRM signalling of some keys for manifests; only what the source has is returned.
 
         Args:
             title: Catalogue entry.

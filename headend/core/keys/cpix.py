@@ -155,13 +155,13 @@ class KeyRequest:
     systems: tuple[str, ...]
 
 
-def read_request(data: bytes, place: str, *, most_keys: int) -> KeyRequest:
+def read_request(data: bytes, place: str, *, max_keys: int) -> KeyRequest:
     """Read a request for keys, as written by `request`.
 
     Args:
         data: The document.
         place: Where it comes from, for errors.
-        most_keys: Most keys that it may request.
+        max_keys: Most keys that it may request.
 
     Raises:
         ConfigError: It is not such a request, mixes schemes, requests too many keys, or the same key twice.
@@ -172,8 +172,8 @@ def read_request(data: bytes, place: str, *, most_keys: int) -> KeyRequest:
     names: dict[str, KeyName] = {}
     for key in root.iterfind("ContentKeyList/ContentKey", NAMESPACES):
         kid, scheme = _kid(key, place), key.get("commonEncryptionScheme", Scheme.AES_128)
-        if kid in names or len(names) >= most_keys:
-            raise ConfigError(f"{place} asks for more than {most_keys} keys, or for one twice", kid=kid)
+        if kid in names or len(names) >= max_keys:
+            raise ConfigError(f"{place} asks for more than {max_keys} keys, or for one twice", kid=kid)
         if scheme not in list(Scheme):
             raise ConfigError(f"{place} asks for a key of a scheme that is none of {', '.join(Scheme)}", kid=kid)
         iv = _sixteen(decode(key.get("explicitIV"), place), "an IV").hex() if key.get("explicitIV") else ""

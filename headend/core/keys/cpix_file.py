@@ -32,7 +32,7 @@ class CpixKeys:
         """Get the secrets of some keys; see `headend.core.keys.base.KeyStore`."""
         document = self.document()
         if document.content and document.content != title:
-            raise ConfigError(f"{self.path} is for {document.content[:80]!r}, not for {title!r}")
+            raise ConfigError(f"{self.path} has the keys of {document.content[:80]!r}, not those of {title!r}")
         for name in names:
             if document.schemes.get(name.kid, name.scheme) is not name.scheme:
                 raise ConfigError(

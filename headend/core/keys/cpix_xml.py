@@ -10,7 +10,7 @@ from defusedxml.common import DefusedXmlException
 
 from headend.core.errors import ConfigError
 
-LARGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Largest document in bytes; a title's has a few thousand."""
 NAMESPACES = {
     "": "urn:dashif:org:cpix",
@@ -21,13 +21,13 @@ NAMESPACES = {
 
 
 def parse(data: bytes, place: str) -> Any:
-    """Parse untrusted XML: without DTD or entities, at most `LARGEST` bytes.
+    """Parse untrusted XML: without DTD or entities, at most `MAX_BYTES` bytes.
 
     Raises:
         ConfigError: It breaks these limits, or is not CPIX.
     """
-    if len(data) > LARGEST:
-        raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB, too much for a CPIX document of a title")
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{place} has more than {MAX_BYTES >> 20} MiB, too much for a CPIX document of a title")
     try:
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
     except (ElementTree.ParseError, ValueError, LookupError, DefusedXmlException, RecursionError) as error:

@@ -60,7 +60,7 @@ def read_private(path: Path, wanted: str = "a file of keys") -> str:
 
 
 def read_file(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
-    """Read at most one byte more than `headend.core.keys.lines.LARGEST` of a file, with any permissions.
+    """Read at most one byte more than `headend.core.keys.lines.MAX_BYTES` of a file, with any permissions.
 
     Returns:
         Its content and its status.
@@ -74,7 +74,7 @@ def read_file(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path} is not a regular file: give {wanted}")
-            return file.read(lines.LARGEST + 1), status
+            return file.read(lines.MAX_BYTES + 1), status
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path} can't be read: {why}; give {wanted}") from error

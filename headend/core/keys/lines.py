@@ -6,7 +6,7 @@ from headend.core.errors import ConfigError
 from headend.core.keys.base import KEY_BYTES, ContentKey, complete
 from headend.core.media.protection import KeyClass, KeyName, Scheme, check_kid
 
-LARGEST = 4 << 20
+MAX_BYTES = 4 << 20
 
 
 def read(text: str, place: str) -> tuple[ContentKey, ...]:
@@ -16,8 +16,8 @@ def read(text: str, place: str) -> tuple[ContentKey, ...]:
         ConfigError: A line is malformed, a key does not have 16 bytes, or an id occurs twice. The message has the line
             number, and never the line's content.
     """
-    if len(text) > LARGEST:
-        raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB: it is not a file of keys")
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{place} has more than {MAX_BYTES >> 20} MiB: it is not a file of keys")
     keys: dict[str, ContentKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()

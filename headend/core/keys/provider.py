@@ -16,7 +16,7 @@ from headend.core.keys.base import ContentKey, new_secret
 from headend.core.keys.file import FileKeys
 from headend.core.media.protection import KeyName, Signal
 
-MOST_KEYS = 64
+MAX_KEYS = 64
 
 Signaller = Callable[[Sequence[KeyName], Iterable[str]], Iterable[Signal]]
 """Makes the DRM signalling of some keys, for systems given by their UUIDs."""
@@ -46,7 +46,7 @@ class Provider:
         Raises:
             ConfigError: It is not such a request, or the file can't be read or written.
         """
-        key_request = cpix.read_request(request, "the request", most_keys=MOST_KEYS)
+        key_request = cpix.read_request(request, "the request", max_keys=MAX_KEYS)
         keys = self._keys(key_request.names)
         return cpix.response(key_request, keys, self.signaller(key_request.names, key_request.systems))
 

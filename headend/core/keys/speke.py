@@ -1,4 +1,4 @@
-"""Keys from a SPEKE v2 server, which answers a CPIX document by filling in the keys.
+"""Keys from a SPEKE v2 server, which receives a CPIX document and returns it with the keys.
 
 Credentials come from the environment, never from the address: ``HEADEND_SPEKE_TOKEN`` (bearer), ``HEADEND_SPEKE_USER``
 and ``HEADEND_SPEKE_PASSWORD`` (basic), or ``HEADEND_SPEKE_AWS_REGION``, which signs requests to an AWS API Gateway with
@@ -24,10 +24,10 @@ from headend.core.keys.base import ContentKey, complete
 from headend.core.media.protection import KeyName, Scheme, Signal
 
 ANSWER_S = 30.0
-"""How long a server may take until its response begins, and the same again until it ends."""
+"""How long a server may take to begin its response, and then how long it may take to finish it."""
 ATTEMPTS = 4
 BACKOFF = 0.5
-"""The n-th retry waits this many seconds times 2^(n - 1), as in urllib3; the first waits none."""
+"""The n-th retry waits this many seconds times 2^(n - 1), as in urllib3; the first one doesn't wait."""
 TOKEN, USER, PASSWORD = "HEADEND_SPEKE_TOKEN", "HEADEND_SPEKE_USER", "HEADEND_SPEKE_PASSWORD"
 AWS_REGION = "HEADEND_SPEKE_AWS_REGION"
 CERTIFICATE, CERTIFICATE_KEY = "HEADEND_SPEKE_CERTIFICATE", "HEADEND_SPEKE_CERTIFICATE_KEY"
@@ -135,7 +135,7 @@ class SpekeKeys:
         """Read a response up to the largest size of a document; raises `StoreUnavailable` if that takes too long."""
         deadline_s = time.monotonic() + ANSWER_S
         data = bytearray()
-        while len(data) <= cpix_xml.LARGEST and (piece := response.read1(_PIECE_BYTES)):
+        while len(data) <= cpix_xml.MAX_BYTES and (piece := response.read1(_PIECE_BYTES)):
             data += piece
             if time.monotonic() > deadline_s:
                 response.close()

@@ -1,4 +1,5 @@
 """HLS and DASH manifests, written by pure functions.
 
-Publishing writes a release's manifests with them; servers render manifests of parts of a release with them.
+The packager writes a release's manifests when it publishes; servers render manifests of selected tracks on request.
+The input of both is a `ReleaseOutline`. This package reads no store and serves no requests.
 """

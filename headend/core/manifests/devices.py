@@ -1,4 +1,8 @@
-"""What each kind of device plays, from ``devices.toml``, for players that don't filter by themselves."""
+"""The codecs, sizes and channels that each type of device plays, from ``devices.toml``.
+
+A manifest request with ``device=NAME`` lists only what the device plays: some players fail on renditions that they
+can't decode instead of ignoring them.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,15 +18,15 @@ DATA = Path(__file__).with_name("devices.toml")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One codec that a kind of device plays.
+class CodecSupport:
+    """A codec that a type of device plays, with its limits.
 
     Attributes:
         codec: The codec.
         source: The page that documents it.
-        max_height_px: Pictures: largest shorter side; 0 for sound.
-        hdr: Pictures: whether HDR plays, too.
-        max_channels: Sound: most channels; 0 for pictures.
+        max_height_px: Video only: the largest picture, measured on its shorter side.
+        hdr: Video only: whether the device also plays HDR.
+        max_channels: Audio only: the largest number of channels.
     """
 
     codec: Codec
@@ -34,30 +38,30 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A kind of device.
+    """A type of device.
 
     Attributes:
         name: Its name in queries.
-        lines: What it plays.
+        codecs: The codecs that it plays.
     """
 
     name: str
-    lines: tuple[Line, ...]
+    codecs: tuple[CodecSupport, ...]
 
-    def plays_picture(self, codec: Codec, short_side_px: int, *, is_hdr: bool) -> bool:
-        """Whether it plays pictures of this codec, size and dynamic range."""
+    def plays_video(self, codec: Codec, short_side_px: int, *, is_hdr: bool) -> bool:
+        """Whether it plays video of this codec, size and dynamic range."""
         return any(
-            line.codec is codec and short_side_px <= line.max_height_px and (line.hdr or not is_hdr)
-            for line in self.lines
+            supported.codec is codec and short_side_px <= supported.max_height_px and (supported.hdr or not is_hdr)
+            for supported in self.codecs
         )
 
-    def plays_sound(self, codec: Codec, channels: int) -> bool:
-        """Whether it plays sound of this codec and number of channels."""
-        return any(line.codec is codec and channels <= line.max_channels for line in self.lines)
+    def plays_audio(self, codec: Codec, channels: int) -> bool:
+        """Whether it plays audio of this codec and number of channels."""
+        return any(supported.codec is codec and channels <= supported.max_channels for supported in self.codecs)
 
 
 @cache
-def known() -> Mapping[str, Device]:
-    """All kinds of devices, by name."""
-    tables = msgspec.convert(tomllib.loads(DATA.read_text()), dict[str, tuple[Line, ...]])
-    return {name: Device(name, lines) for name, lines in sorted(tables.items())}
+def known_devices() -> Mapping[str, Device]:
+    """All types of devices, by name."""
+    tables = msgspec.convert(tomllib.loads(DATA.read_text()), dict[str, tuple[CodecSupport, ...]])
+    return {name: Device(name, codecs) for name, codecs in sorted(tables.items())}

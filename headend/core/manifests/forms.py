@@ -1,7 +1,7 @@
-"""The top manifests of a release.
+"""The top manifests of a release: HLS multivariant playlists and DASH MPDs.
 
-A clear title has one for HLS and one for DASH. A protected one has a second for HLS, in which players fetch keys
-directly (``identity``), and more for each copy of its tracks in another scheme.
+An unencrypted release has one of each. An encrypted release also has an HLS playlist for players that fetch keys
+directly (``identity``), and further top manifests for each copy of its tracks in another scheme.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class TopManifest:
     Attributes:
         name: Its name in the release's folder.
         outline: The release with the manifest's tracks.
-        identity: Whether its playlists state key addresses instead of DRM systems.
+        identity: Whether its playlists state the addresses of keys instead of DRM systems.
     """
 
     name: str

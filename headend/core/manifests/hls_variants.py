@@ -1,4 +1,4 @@
-"""HLS variants: which audio groups there are, which pictures are paired with them, and in which order.
+"""HLS variants: forms audio groups, pairs video renditions with them, and orders the pairs.
 
 Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification.
 """
@@ -16,20 +16,20 @@ EFFICIENCY = tuple(
     video.codec for video in sorted(VIDEO, key=lambda video: video.hls_rank or 0) if video.hls_rank is not None
 )
 """Video codecs of HLS, least efficient first."""
-_UNIVERSAL = frozenset(audio.codec for audio in AUDIO if audio.in_first_release)
+_DECODED_EVERYWHERE = frozenset(audio.codec for audio in AUDIO if audio.in_first_release)
 """Audio codecs that every player decodes."""
 
 STEREO = "2.0"
 SURROUND_LONG_SIDE_PX = 960
-"""Smaller pictures are paired with stereo if there is any: surround sound would cost more than the picture."""
+"""Smaller pictures are paired only with stereo if there is any: surround sound would take more bits than the video."""
 
 START_AUDIO_BPS = 128_000
-"""Good stereo that fits any connection which carries the default picture."""
+"""Preferred audio rate of the variant that players start with: good stereo that is small compared with the video."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioGroup:
-    """An audio group: a player picks one rendition of it by programme.
+    """An audio group: alternative programmes with the same codec, layout and rate, from which players pick one.
 
     Attributes:
         kind: A rendition with the group's codec, layout and rate.
@@ -46,7 +46,7 @@ class AudioGroup:
 
 
 Variant = tuple[OutlinedTrack[VideoRendition], AudioGroup | None]
-"""A picture and the audio group that it is paired with; None for a title without sound."""
+"""A video rendition and the audio group that it is paired with; None for a title without sound."""
 
 
 def audio_groups(audio: Sequence[OutlinedTrack[AudioRendition]]) -> list[AudioGroup]:
@@ -68,7 +68,9 @@ def audio_groups(audio: Sequence[OutlinedTrack[AudioRendition]]) -> list[AudioGr
 
 def _widest(by_codec: Mapping[Codec, Mapping[int, object]], chosen: int | None) -> Codec:
     """The codec with most programmes; on a tie, one with the default programme, then one that every player decodes."""
-    return max(by_codec, key=lambda codec: (len(by_codec[codec]), chosen in by_codec[codec], codec in _UNIVERSAL))
+    return max(
+        by_codec, key=lambda codec: (len(by_codec[codec]), chosen in by_codec[codec], codec in _DECODED_EVERYWHERE)
+    )
 
 
 def _kinds(audio: Iterable[OutlinedTrack[AudioRendition]]) -> Iterable[AudioRendition]:
@@ -88,7 +90,7 @@ def _group(kind: AudioRendition, programmes: Iterable[Sequence[OutlinedTrack[Aud
 
 
 def variants_of(video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence[AudioGroup]) -> list[Variant]:
-    """All variants in order: the one that players start with, then AAC stereo, then other sound."""
+    """All variants in order: the one that players start with, then those with AAC stereo, then the others."""
     if not video or not groups:
         return [(track, None) for track in sorted(video, key=lambda track: not track.rendition.default)]
     start = _start(video, groups)
@@ -99,9 +101,9 @@ def variants_of(video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence
 def _pairings(
     video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence[AudioGroup]
 ) -> list[tuple[OutlinedTrack[VideoRendition], AudioGroup]]:
-    """Every picture with each codec and layout of sound, at a rate that fits: low with low, high with high.
+    """Pair each video rendition with every audio codec and layout; low rates with low rates, high with high.
 
-    Pictures are paired per switching set, so that every group is used in each of them.
+    The pairs are formed per switching set, so that each set uses every audio group.
     """
     families: dict[tuple[str, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in sorted(video, key=lambda track: track.peak_bps):
@@ -116,9 +118,9 @@ def _pairings(
             partners = family
             if any_stereo and layout_name != STEREO:
                 partners = [track for track in family if _is_large(track.rendition)] or family[-1:]
-            for place, track in enumerate(partners):
-                first = place * len(rates) // len(partners)
-                end = max(first + 1, (place + 1) * len(rates) // len(partners))
+            for position, track in enumerate(partners):
+                first = position * len(rates) // len(partners)
+                end = max(first + 1, (position + 1) * len(rates) // len(partners))
                 rows += [(track, group) for group in reversed(rates[first:end])]
     order = {id(track): number for number, track in enumerate(video)}
     return sorted(rows, key=lambda row: order[id(row[0])])
@@ -138,11 +140,11 @@ def _start(
 
 
 def _is_plain(group: AudioGroup) -> bool:
-    return group.kind.codec in _UNIVERSAL and group.kind.layout == STEREO
+    return group.kind.codec in _DECODED_EVERYWHERE and group.kind.layout == STEREO
 
 
 def scores_of(variants: Sequence[Variant]) -> list[int]:
-    """Ranks of preference if bandwidth allows; 1 is the lowest.
+    """Rank the variants by preference if bandwidth is no limit; 1 is the least preferred.
 
     Higher resolution ranks first, then HDR, frame rate, codec, rate and sound. At equal size, newer codecs rank higher,
     as they need fewer bits for the same quality.

@@ -20,7 +20,7 @@ DUB = "dub"
 """FFmpeg's disposition of sound that is not in the film's original language."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-_LONGEST_NAME = 80
+_MAX_NAME_CHARACTERS = 80
 """Characters that a menu has room for; names in masters may be of any length."""
 
 
@@ -53,7 +53,7 @@ def names(renditions: Iterable[AudioRendition]) -> dict[int, str]:
     for rendition in renditions:
         if rendition.track_index in names_by_programme:
             continue
-        label = clean(rendition.name)[:_LONGEST_NAME].rstrip()
+        label = clean(rendition.name)[:_MAX_NAME_CHARACTERS].rstrip()
         name = label if label and label != UNDETERMINED else language(rendition) or "Audio"
         used, number = set(names_by_programme.values()), 2
         unique = name

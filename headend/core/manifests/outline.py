@@ -1,7 +1,6 @@
-"""The input of manifest writers: a presentation without its individual segments.
+"""Outlines: the input of manifest writers, a presentation without its individual segments.
 
-Publishing stores a release's outline next to its manifests. Servers read it once, and render manifests of any part of
-the release from it.
+Publishing stores a release's outline next to its manifests. Servers read it to render manifests of selected tracks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,11 +29,11 @@ SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Presentation times of segments. Many tracks share one.
+    """Presentation times of a track's segments; many tracks share a timeline.
 
     Attributes:
         timescale: Ticks per second.
-        runs: Runs of segments of equal duration from the start of the title: how many segments, and ticks of each.
+        runs: Runs of segments of equal duration, from the start of the title: number of segments, and ticks of each.
     """
 
     timescale: int
@@ -57,8 +56,8 @@ class OutlinedTrack(Generic[Rendition]):
         timeline: Index of its timeline in the outline.
         peak_bps: Rate of the segment with the highest rate.
         average_bps: Mean rate of all segments.
-        image_peak_bps: For pictures, the peak rate of their sync frames; for thumbnails, that of their sheets.
-        image_average_bps: The mean rate of the same.
+        image_peak_bps: For video, the peak rate of its sync frames alone; for thumbnails, that of their sheets.
+        image_average_bps: The average rate of the same.
         kid: Id of its key; empty for a clear track.
         later_kids: Ids of its keys in later periods.
     """
@@ -86,7 +85,7 @@ AnyOutlined = OutlinedTrack[VideoRendition] | OutlinedTrack[AudioRendition] | Ou
 
 @dataclass(frozen=True, slots=True)
 class OutlinedCopy:
-    """The tracks of a release in another scheme.
+    """The tracks of a release in another encryption scheme.
 
     Attributes:
         protection: The scheme and its keys.
@@ -226,7 +225,7 @@ def runs_of(durations: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _rates(sizes: Sequence[int], durations: Sequence[int]) -> tuple[int, int]:
-    """Peak and mean rate. A last item shorter than half the longest duration is counted with the one before it.
+    """Peak and average rate. If the last item is shorter than half the longest one, it is merged with the previous one.
 
     Source:
         RFC 8216bis, section 2: the peak segment bit rate is that of a run of 0.5 to 1.5 target durations.

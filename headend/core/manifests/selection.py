@@ -28,9 +28,9 @@ from headend.core.manifests.labelling import UNDETERMINED
 from headend.core.manifests.outline import OutlinedTrack, ReleaseOutline
 from headend.core.media import AudioRendition, Codec, TextRendition, VideoRange, VideoRendition
 
-LONGEST_TERM = 512
+MAX_TERM_CHARACTERS = 512
 """Longest value of a term, in characters."""
-MOST_ITEMS = 32
+MAX_ITEMS = 32
 """Most items of a list."""
 
 PICTURES = frozenset(video.codec for video in VIDEO)
@@ -127,7 +127,7 @@ def parse(query: str) -> Selection:
         if field in fields:
             raise SelectionError(f"{name} occurs twice")
         try:
-            fields[field] = read(unquote(value) if len(value) <= LONGEST_TERM else "")
+            fields[field] = read(unquote(value) if len(value) <= MAX_TERM_CHARACTERS else "")
         except ValueError:
             raise SelectionError(reason) from None
     return replace(ALL, **fields) if fields else ALL  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | N
     Raises:
         SelectionError: No picture is left of a title with pictures, or no sound of one with sound.
     """
-    device = devices.known()[selection.device] if selection.device else None
+    device = devices.known_devices()[selection.device] if selection.device else None
     video = tuple(
         track
         for track in outline.video
@@ -200,7 +200,7 @@ def _passes_picture(track: OutlinedTrack[VideoRendition], selection: Selection, 
         short_side_px(rendition) in selection.height_px
         and _passes_codec(rendition.codec, selection.codecs, PICTURES)
         and selection.hdr in (None, is_hdr)
-        and (device is None or device.plays_picture(rendition.codec, short_side_px(rendition), is_hdr=is_hdr))
+        and (device is None or device.plays_video(rendition.codec, short_side_px(rendition), is_hdr=is_hdr))
     )
 
 
@@ -210,7 +210,7 @@ def _passes_sound(track: OutlinedTrack[AudioRendition], selection: Selection, de
         _passes_codec(rendition.codec, selection.codecs, SOUNDS)
         and _passes_language(rendition.language, selection.languages)
         and (not selection.channels or rendition.channels in selection.channels)
-        and (device is None or device.plays_sound(rendition.codec, rendition.channels))
+        and (device is None or device.plays_audio(rendition.codec, rendition.channels))
     )
 
 
@@ -262,7 +262,7 @@ def _items(read: Callable[[str], Item]) -> Callable[[str], frozenset[Item]]:
     def read_all(text: str) -> frozenset[Item]:
         parts: Iterable[str] = text.split(",")
         items = frozenset(map(read, parts))
-        if len(items) > MOST_ITEMS:
+        if len(items) > MAX_ITEMS:
             raise ValueError
         return items
 
@@ -284,7 +284,7 @@ def _language(text: str) -> str:
 
 
 def _device(text: str) -> str:
-    if text not in devices.known():
+    if text not in devices.known_devices():
         raise ValueError
     return text
 
@@ -302,5 +302,5 @@ _TERMS: dict[str, tuple[str, Callable[[str], object], str]] = {
     "lang": ("languages", _items(_language), "lang is a list of language tags, such as en,pt-br"),
     "channels": ("channels", _items(_channel_count), "channels is a list of numbers of channels, such as 2,6"),
     "hdr": ("hdr", _boolean, "hdr is yes or no"),
-    "device": ("device", _device, f"device is one of {', '.join(devices.known())}"),
+    "device": ("device", _device, f"device is one of {', '.join(devices.known_devices())}"),
 }

@@ -1,7 +1,8 @@
-"""The data types that cross packages: masters, renditions, plans, and their results.
+"""The data types that several packages share: masters, renditions, plans, tracks, releases, keys and quality.
 
-All are frozen; collections are tuples; names end in their unit. ``*_ticks`` count in the ``timescale`` field next to
-them, ``*_px`` are pixels of the stored picture unless stated otherwise.
+All are frozen dataclasses whose collections are tuples, and field names end in their unit. ``*_ticks`` count in units
+of the ``timescale`` of the same type, and ``*_px`` are pixels of the stored picture unless stated otherwise. This
+package imports no other part of headend except `headend.core.timing`.
 """
 
 from headend.core.media.kinds import AudioRole, Codec, Effort, FieldOrder, Kind, TextRole, VideoRange
@@ -26,7 +27,16 @@ from headend.core.media.masters import (
     merged,
 )
 from headend.core.media.plans import EncodePlan, EncodeTask, LoudnessTarget, Part
-from headend.core.media.protection import KeyClass, KeyName, Protection, Schedule, Scheme, Sealing, Signal, TrackKeys
+from headend.core.media.protection import (
+    KeyClass,
+    KeyName,
+    Protection,
+    Schedule,
+    Scheme,
+    Signal,
+    TrackEncryption,
+    TrackKeys,
+)
 from headend.core.media.releases import (
     AnyTrack,
     AudioFile,
@@ -101,7 +111,6 @@ __all__ = [
     "Rendition",
     "Schedule",
     "Scheme",
-    "Sealing",
     "Segment",
     "Signal",
     "Span",
@@ -112,6 +121,7 @@ __all__ = [
     "Thumbnails",
     "Timeline",
     "Track",
+    "TrackEncryption",
     "TrackKeys",
     "TrackSummary",
     "VideoRange",

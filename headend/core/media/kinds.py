@@ -1,10 +1,10 @@
-"""Enumerations: kinds, codecs, dynamic ranges, efforts, roles and field orders."""
+"""Enumerations of media properties: content types, codecs, dynamic ranges, efforts, track roles and field orders."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Type of a rendition's content."""
+    """Content type of a rendition or a task."""
 
     VIDEO = "video"
     AUDIO = "audio"
@@ -23,11 +23,11 @@ class Codec(StrEnum):
     AC3 = "ac3"
     EAC3 = "eac3"
     VTT = "vtt"
-    """WebVTT, a file for each segment: for HLS."""
+    """WebVTT, one file per segment, for HLS."""
     WVTT = "wvtt"
-    """WebVTT in fragmented MP4, ISO/IEC 14496-30: for DASH."""
+    """WebVTT in fragmented MP4 (ISO/IEC 14496-30), for DASH."""
     IMSC = "imsc"
-    """IMSC 1 text profile in fragmented MP4, ISO/IEC 14496-30: for DASH."""
+    """IMSC 1 text profile in fragmented MP4 (ISO/IEC 14496-30), for DASH."""
 
 
 class VideoRange(StrEnum):
@@ -39,7 +39,7 @@ class VideoRange(StrEnum):
 
 
 class Effort(StrEnum):
-    """How much work the encoders put into a picture."""
+    """How much CPU time the encoders spend to save bits; each encoder maps it to one of its presets."""
 
     DRAFT = "draft"
     STANDARD = "standard"
@@ -47,7 +47,7 @@ class Effort(StrEnum):
 
 
 class AudioRole(StrEnum):
-    """Purpose of a sound programme, as in command-line options."""
+    """Purpose of an audio track; the values are those of command-line options."""
 
     MAIN = "main"
     ALTERNATE = "alternate"
@@ -59,17 +59,17 @@ class AudioRole(StrEnum):
 
 
 class TextRole(StrEnum):
-    """Purpose of a text programme, as in command-line options."""
+    """Purpose of a text track; the values are those of command-line options."""
 
     SUBTITLES = "subtitles"
     SDH = "sdh"
-    """For the deaf and hard of hearing: includes sounds and speakers."""
+    """For the deaf and hard of hearing: also describes sounds and names speakers."""
     FORCED = "forced"
-    """Only what every viewer needs, such as signs and foreign speech; shown even if subtitles are off."""
+    """Translations that every viewer needs, such as those of signs; shown even if subtitles are off."""
 
 
 class FieldOrder(StrEnum):
-    """Temporal order of a picture's lines, as stated by the container and the codec."""
+    """Which field of a frame comes first in time, according to the container and the codec."""
 
     PROGRESSIVE = "progressive"
     TOP_FIRST = "tff"

@@ -1,4 +1,4 @@
-"""A master and the results of probing it."""
+"""Data types of a master and of the results of probing it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ class Master:
     """The delivered file.
 
     Attributes:
-        url: Absolute path, or ``s3://bucket/key``. Never holds a secret.
+        url: Absolute path, or ``s3://bucket/key``. Never contains a secret.
         size_bytes: Its size.
         digest: ``sha256:…`` of the bytes of a local file; ``etag:…`` of an object in S3, which is never read whole.
         version: A cheap way to detect changes: modification time in ns, or the ETag.
@@ -39,7 +39,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class MasteringDisplay:
-    """The mastering display, SMPTE ST 2086, as exact rationals.
+    """Metadata of the mastering display (SMPTE ST 2086), as exact fractions.
 
     Attributes:
         red_xy: CIE 1931 chromaticity of the red primary; green, blue and white likewise.
@@ -57,7 +57,7 @@ class MasteringDisplay:
 
 @dataclass(frozen=True, slots=True)
 class ContentLight:
-    """Content light levels, CTA-861.3: maximum of a pixel, and of a frame's average, in cd/m²."""
+    """Content light levels (CTA-861.3): the maximum of any pixel and of any frame's average, in cd/m²."""
 
     max_cll_nits: int
     max_fall_nits: int
@@ -65,7 +65,7 @@ class ContentLight:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """How a picture's sample values map to light.
+    """Colour and HDR metadata of a picture: how its sample values map to light.
 
     Attributes:
         colour: Colour description; nothing in it is unknown.
@@ -136,7 +136,7 @@ class DolbyVision:
 
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
-    """The picture of a master.
+    """The video track of a master.
 
     Attributes:
         index: Stream number in the container.
@@ -151,22 +151,23 @@ class VideoTrack:
         colour: Colour description.
         mastering_display: ST 2086 metadata, if any.
         content_light: MaxCLL and MaxFALL, if any.
-        field_order: As flagged.
-        time_base: Seconds of one tick of ``frames``.
-        frame_rate: Frames per second, exact; of interlaced material, pairs of fields.
-        constant_rate: Whether every frame lies within half a frame of the constant grid.
+        field_order: As the container and the codec state it.
+        time_base: Seconds per tick of ``frames``.
+        frame_rate: Frames per second, exact; for interlaced material, a frame is a pair of fields.
+        constant_rate: Whether every frame is within half a frame of its place at a constant rate.
         intra_only: Whether every frame is a keyframe.
         bit_rate_bps: The stream's rate; 0 if the container does not state it.
         frames: The frame index.
         captions: Whether the first frames carry CEA-608 captions (ATSC A/53, part 4, ``cc_data``).
         clean_aperture: The part to show, if the container states one.
-        changes: Changes of size, pixel shape, pixel format or colour; the attributes above describe most of the film.
+        changes: Changes of size, pixel shape, pixel format or colour during the film; the attributes above have the
+            values of most of the film.
         mirrored: Whether to swap left and right before rotating.
         dolby_vision: Dolby Vision configuration; None without one.
-        decoder_delay_s: Delay that the decoder adds in AVI, which has no presentation times; the start of sound is
-            shifted by the same.
-        stated_colours: The colours that the picture's formats state, if there are ``changes``; a property that one
-            format leaves unknown is taken from the rest.
+        decoder_delay_s: Delay that the decoder adds in AVI, which has no presentation times; the sound is shifted by
+            the same time.
+        stated_colours: If there are ``changes``, the colours that each format states; a property that one format does
+            not state is taken from the others.
     """
 
     index: int
@@ -239,23 +240,23 @@ class AudioPart:
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """A sound programme of a master.
+    """A sound programme of a master: an audio stream, or several streams or channels joined into one.
 
     Attributes:
-        index: Stream number in the container. Unique among programmes: a second programme made from a stream gets a
-            number that no stream has.
+        index: Stream number in the container. Unique among programmes: a second programme made from the same stream
+            gets a number that no stream has.
         codec: FFmpeg's name of the codec.
         profile: The codec's profile, or an empty string.
         sample_rate_hz: Samples per second and channel.
-        channels: Number of channels; 0 if the stream never carries sound.
-        layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1``, ``5.1(side)``; a list such as ``6
-            channels (FL+FC+FR+BL+BR+LFE)`` for an order without a name, ``8 channels`` for channels without names.
+        channels: Number of channels; 0 if the stream has no sound.
+        layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1`` or ``5.1(side)``. It is a list such as
+            ``6 channels (FL+FC+FR+BL+BR+LFE)`` for an order without a name, and ``8 channels`` for unnamed channels.
         language: BCP 47 tag; ``und`` if the master does not state it.
         title: The master's name for it, or an empty string.
         roles: FFmpeg's dispositions, such as ``comment`` or ``visual_impaired``; sorted.
         default: Whether the master marks it as default.
         start_s: Time of its first sample.
-        duration_s: From its first sample to its last; 0 if unknown.
+        duration_s: Time from its first sample to its last; 0 if unknown.
         bit_rate_bps: The stream's rate; 0 if the container does not state it.
         parts: The streams and channels joined into this programme, in the order of ``layout``'s channels; empty if it
             is a single stream.
@@ -287,7 +288,7 @@ class AudioTrack:
     def speakers(self) -> tuple[str, ...]:
         """The speakers of its channels, in order; empty if unknown.
 
-        Unnamed channels are assumed to have the usual order for their number: see `speakers_stated`.
+        Unnamed channels are assumed to be in the usual order for their number; `speakers_stated` is false then.
         """
         named = named_speakers(self.layout)
         if named:
@@ -305,7 +306,7 @@ class SubtitleTrack:
     """Subtitles of a master, as text or as bitmaps; fields as in `AudioTrack`.
 
     Attributes:
-        times_ms: Start and end of each cue in the master's time, as far as they were read.
+        times_ms: Start and end of each cue that was read, on the master's clock.
     """
 
     index: int
@@ -319,13 +320,13 @@ class SubtitleTrack:
 
 @dataclass(frozen=True, slots=True)
 class TextTrack:
-    """A text programme and the source of its cues.
+    """A text programme, such as subtitles, and where its cues come from.
 
     Attributes:
         number: From 1, in the order in which players list programmes.
         codec: FFmpeg's name of a stream's codec; ``cea-608`` for captions in the picture; ``srt``, ``webvtt``, ``ass``
             or ``ttml`` for a sidecar.
-        index: Stream number in the master, for captions that of the picture; None for a sidecar.
+        index: Stream number in the master; for captions, that of the picture; None for a sidecar.
         sidecar: The sidecar file; its digest is that of its bytes.
         language: BCP 47 tag, or ``und``.
         name: Its name in players, unique among the text programmes.
@@ -415,13 +416,13 @@ class ReadRange:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A time range of a master in which frames or packets of sound can't be decoded correctly.
+    """A time range of a master in which frames or audio packets are missing or can't be decoded correctly.
 
     Attributes:
         stream: Stream number in the container.
-        start_s: Start of the first of them, in the title's time.
-        end_s: End of the last of them.
-        errors: Number of damaged or missing ones.
+        start_s: Start of the range, from the title's start.
+        end_s: End of the range.
+        errors: Number of damaged or missing frames or packets.
     """
 
     stream: int

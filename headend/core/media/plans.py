@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from headend.core.media.kinds import Effort, Kind
 from headend.core.media.masters import Damage, Light, Master, ReadRange, TextTrack
-from headend.core.media.protection import Protection, Sealing, TrackKeys
+from headend.core.media.protection import Protection, TrackEncryption, TrackKeys
 from headend.core.media.quality import Floor
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.core.timing import Chunk, Grid
@@ -145,7 +145,7 @@ class EncodePlan:
     picture_stream: int = 0
     sound: AudioLadder | None = None
     protection: tuple[Protection, ...] = ()
-    sealings: dict[str, Sealing] = field(default_factory=dict)
+    sealings: dict[str, TrackEncryption] = field(default_factory=dict)
 
     @property
     def whole(self) -> Chunk:
@@ -163,14 +163,16 @@ class EncodePlan:
 
     def encoded_for(self, name: str) -> str:
         """The rendition that is encoded for a track, given the track's name in ``tracks``."""
-        sealing = self.sealings.get(name)
-        return sealing.rendition if sealing is not None else name
+        encryption = self.sealings.get(name)
+        return encryption.rendition if encryption is not None else name
 
     @property
     def track_keys(self) -> dict[str, TrackKeys]:
         """The keys of encrypted tracks, by their names in ``tracks``."""
         by_scheme = {protection.scheme: protection for protection in self.protection}
-        return {name: by_scheme[sealing.scheme].track_keys(sealing.kids) for name, sealing in self.sealings.items()}
+        return {
+            name: by_scheme[encryption.scheme].track_keys(encryption.kids) for name, encryption in self.sealings.items()
+        }
 
     @property
     def parts(self) -> tuple[Part, ...]:

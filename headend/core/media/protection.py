@@ -31,7 +31,7 @@ class KeyClass(StrEnum):
 _KID = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 SD_PIXELS = 1024 * 576
 HD_PIXELS = 1920 * 1080
-MOST_PERIODS = 16
+MAX_PERIODS = 16
 """Most periods of a key rotation: init segments list the keys of all classes and periods; a licence has up to 64."""
 
 
@@ -164,7 +164,7 @@ class TrackKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
+class TrackEncryption:
     """How a track of a plan is encrypted.
 
     Attributes:
@@ -247,7 +247,7 @@ def find_names(title: str, kids: Collection[str], *, epochs: int) -> dict[str, K
 @cache
 def _suffixes(epochs: int) -> tuple[tuple[bytes, tuple[int, int, Scheme, KeyClass]], ...]:
     """The part after the title in the strings that key ids are derived from, with its fields."""
-    purposes = product(range(1, MOST_PERIODS + 1), range(1, epochs + 1), Scheme, KeyClass)
+    purposes = product(range(1, MAX_PERIODS + 1), range(1, epochs + 1), Scheme, KeyClass)
     return tuple(
         (f"{scheme}\0{key_class}\0{epoch}\0{period}".encode(), (period, epoch, scheme, key_class))
         for period, epoch, scheme, key_class in purposes

@@ -1,4 +1,4 @@
-"""Quality: the viewing conditions, measurement tasks, and their results."""
+"""Data types of quality measurement: viewing conditions, measurement tasks, results and reports."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from headend.core.media.renditions import VideoRendition
 from headend.core.timing import Grid
 
 HD_LINES = 1440
-"""Masters with more lines are judged for a 2160-line screen."""
+"""Masters with more lines are measured for a 2160-line screen."""
 STANDARD_RATE = 40
 """Frames per second above which the model for high frame rates is used."""
 
@@ -34,7 +34,7 @@ class Viewing:
     height_px: int
 
     def fitted(self, width_px: int, height_px: int) -> tuple[int, int]:
-        """The largest size, in even numbers, at which a picture of this shape fits the screen."""
+        """The largest size in even numbers at which a picture of this aspect ratio fits the screen."""
         scale = min(Fraction(self.width_px, width_px), Fraction(self.height_px, height_px))
         return 2 * round(width_px * scale / 2), 2 * round(height_px * scale / 2)
 
@@ -48,7 +48,10 @@ UHD_HIGH_RATE = Viewing("uhd-hfr", "vmaf_v1.0.16_hfr_1d5h_2160", 3840, 2160)
 
 
 def viewing_of(width_px: int, height_px: int, frame_rate: Fraction) -> Viewing:
-    """Choose the screen for a master. Smaller masters are upscaled, as on televisions: their own size scores too high.
+    """Choose the screen for a master.
+
+    Smaller masters are upscaled to the screen, as televisions do; measuring them at their own size would give too high
+    scores.
 
     Args:
         width_px: Width of the upright picture.
@@ -69,7 +72,7 @@ class Checking(StrEnum):
 
     OFF = "off"
     SAMPLED = "sampled"
-    """A tenth of the segments: half of them evenly spaced, half of them where faults are likely."""
+    """A tenth of the segments: half of these are evenly spaced, the others are those where faults are likely."""
     FULL = "full"
 
 
@@ -83,8 +86,8 @@ class Subject:
         width_px: Encoded width.
         height_px: Encoded height.
         bit_depth: Bits per sample.
-        rate_divisor: It keeps one frame of the grid in this many.
-        keys: Keys of the track; None for a clear one.
+        rate_divisor: The rendition has one frame for this many frames of the grid.
+        keys: Keys of the track; None if it is not encrypted.
     """
 
     rendition: str
@@ -98,7 +101,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class MeasureTask:
-    """One child process: consecutive segments × a group of renditions; the master's frames are decoded once.
+    """Measures a group of renditions in consecutive segments, in one child process that decodes the master once.
 
     Attributes:
         id: Digest of everything that determines the result.
@@ -172,8 +175,8 @@ class SegmentQuality:
 Rendition = TypeVar("Rendition", VideoRendition, "RenditionQuality")
 
 
-def floored(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
-    """The renditions that a quality floor applies to: SDR, in the largest size of their codec."""
+def with_floor(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
+    """Select the renditions that a quality floor applies to: SDR, in the largest size of their codec."""
     sdr = [rendition for rendition in renditions if rendition.video_range is VideoRange.SDR]
     largest: dict[Codec, int] = {}
     for rendition in sdr:
@@ -363,11 +366,11 @@ class RenditionQuality:
         codec: Its codec.
         width_px: Width.
         height_px: Height.
-        rate_divisor: It keeps one frame of the grid in this many.
-        video_range: SDR, or the master's own; scores of HDR only compare renditions with each other.
-        average_bps: Measured over all segments.
-        peak_bps: The highest rate in any window, see `headend.core.rates`.
-        cap_bps: Upper bound of that rate.
+        rate_divisor: The rendition has one frame for this many frames of the grid.
+        video_range: SDR, or the master's own. Scores of HDR can only be compared with each other.
+        average_bps: Average rate, measured over all segments.
+        peak_bps: The highest rate in any window; see `headend.core.rates`.
+        cap_bps: Upper bound of the peak rate.
         mean: Mean score of the evenly spaced segments; None if nothing was measured.
         low: The score that 95 % of all measured seconds exceed; None if nothing was measured.
         segments: Measured segments in order.
@@ -417,7 +420,7 @@ class SoundQuality:
         target_lufs: Target of the integrated loudness; None if it was left unchanged.
         result_lufs: Integrated loudness; None for silence.
         result_dbtp: Highest true peak; None for silence.
-        raised_most: Whether the largest allowed gain was applied: sound still below its target counts as silence.
+        raised_most: Whether the maximum gain was applied; sound that is still below the target counts as silence.
     """
 
     rendition: str
@@ -453,7 +456,7 @@ class QualityReport:
         viewing: The screen and the model.
         every: Interval of measured frames, in frames.
         grid: The title's grid.
-        evenly: Numbers of the evenly spaced segments, or of all.
+        evenly: Numbers of the evenly spaced segments; all segments if the whole title was measured.
         suspects: Numbers of the segments in which faults were likely.
         thresholds: Required scores.
         video: Video renditions in order.

@@ -1,4 +1,4 @@
-"""Timelines of a master's streams: gaps, overlaps, drift, and changes of parameters."""
+"""Timelines of a master's streams: gaps, overlaps, drift, and parameter changes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,9 +39,10 @@ class Timeline:
     """The timeline of a sound stream, from its timestamps.
 
     Attributes:
-        spans: In file order. Each starts after the end of the one before (a gap) or before it (an overlap).
-        drift_s: Largest difference between the duration from timestamps and from the number of samples, without gaps
-            and overlaps. Negative if the timestamps give less; 0 if it is inaudible or unknown.
+        spans: Uninterrupted ranges, in file order. Each starts after the end of the previous one (a gap) or before it
+            (an overlap).
+        drift_s: Largest difference between the duration according to timestamps and according to the number of
+            samples, gaps and overlaps aside. Negative if the timestamps give less; 0 if it is inaudible or unknown.
         changes: Changes of channels or sample rate.
     """
 
@@ -51,7 +52,7 @@ class Timeline:
 
     @property
     def even(self) -> bool:
-        """Whether counting samples gives the same times as the timestamps."""
+        """Whether counting samples gives the same times as the timestamps do."""
         return len(self.spans) < 2 and not self.drift_s
 
     def gaps(self) -> Iterator[Span]:

@@ -1,7 +1,7 @@
-"""Prometheus metrics: counters and histograms without locks, and one exposition for several processes.
+"""Prometheus metrics of servers with several worker processes.
 
-It takes events counted on one event loop, and provides Prometheus' text format. `primitives` has the counters,
-`workers` merges the expositions of all worker processes.
+`primitives` has counters and histograms without locks, which are updated from one event loop, and writes Prometheus'
+text format. `workers` merges the metrics of all worker processes, so that any worker can serve them.
 """
 
 from headend.core.metrics.primitives import Counter, Histogram, Registry

@@ -1,7 +1,7 @@
-"""One exposition for all worker processes of a server; any of them can serve it.
+"""Merges the metrics of a server's worker processes, so that any worker can serve all of them.
 
-Each process exposes its own metrics at a Unix socket that only this user can access. Samples get a label that names the
-worker: counters of a restarted process begin at 0, which Prometheus handles only per time series.
+Each process serves its own metrics at a Unix socket that only this user can access. Samples get a label that names the
+worker: the counters of a restarted process begin at 0, which Prometheus detects only per time series.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ SINGLE = WorkerIndex()
 
 @asynccontextmanager
 async def exposed(worker: WorkerIndex, registry: Registry) -> AsyncIterator[None]:
-    """Expose metrics to the other workers inside a ``with`` block."""
+    """Serve metrics to the other workers for the duration of a ``with`` block."""
 
     async def send(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(registry.exposition())

@@ -15,7 +15,7 @@ from typing import IO
 
 from headend.core.errors import Cancelled, ToolFailed
 from headend.core.process.environment import clean_environment
-from headend.core.process.leash import leashed
+from headend.core.process.parent_death import killed_with_parent
 
 POLL_S = 0.25
 """How often a running child is checked."""
@@ -83,7 +83,7 @@ def run(
         on_error_line: Called with each line of its standard error.
         watch: When to treat the child as hung and kill it.
         environment: Variables in addition to `headend.core.process.environment.clean_environment`.
-        limits: Resource limits, see `headend.core.process.leash.leashed`.
+        limits: Resource limits, see `headend.core.process.parent_death.killed_with_parent`.
 
     Returns:
         Its cost and the end of its standard error.
@@ -97,7 +97,7 @@ def run(
     report_read, report_write = os.pipe()
     try:
         child = subprocess.Popen(
-            leashed(argv, report=report_write, limits=limits),
+            killed_with_parent(argv, report=report_write, limits=limits),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,7 +157,7 @@ class _Clock:
 
 
 class _Report:
-    """The leash's report about the program."""
+    """The report of `killed_with_parent`'s process about the program."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = os.fdopen(pipe, "rb", buffering=0)
@@ -172,7 +172,7 @@ class _Report:
         return int(first) if mark else None
 
     def read_end(self) -> tuple[float, int]:
-        """CPU seconds and peak memory; zeros if the leash was killed before its report."""
+        """CPU seconds and peak memory; zeros if the reporting process was killed first."""
         while more := self._pipe.read(1000):
             self._data += more
         self._pipe.close()

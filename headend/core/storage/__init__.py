@@ -1,7 +1,7 @@
-"""Storage: the interface `Store`, with implementations for a folder, S3 and memory.
+"""Object storage: the interface `Store`, with implementations for folders, S3 and memory, and access to masters.
 
-It takes settings, and provides a store, which handles keys and bytes without knowing their meaning. boto3 is imported
-only when an S3 address is opened.
+`open_store` makes a store from settings. A store handles keys and bytes without knowing their meaning. boto3 is
+imported only when an S3 address is opened.
 """
 
 import uuid
@@ -27,12 +27,12 @@ def open_store(
 
     Args:
         settings: Its address, and how long to retry if it can't be reached.
-        cancelled: Returns true if retrying is pointless.
+        cancelled: Returns true if retrying should stop, because the job was cancelled.
         on_wait: Called from time to time with a message for the user while the store can't be reached.
 
     Raises:
         ConfigError: The address is neither a path nor ``s3://bucket/prefix``.
-        StorageError: The prefix can't begin a key.
+        StorageError: The prefix is not valid as the start of a key.
     """
     if settings.url.startswith("s3://"):
         from headend.core.storage.s3 import S3Store, split_url
@@ -42,22 +42,22 @@ def open_store(
         prefix = prefix and check_key(prefix)
         if settings.patience_s <= 0:
             return S3Store(bucket, prefix, settings.endpoint_url)
-        # `RetryingStore` retries, so this store must report an outage soon.
+        # `RetryingStore` does the retrying, so this store must report an outage quickly.
         store = S3Store(bucket, prefix, settings.endpoint_url, attempts=1)
         return RetryingStore(store, settings.patience_s, cancelled, on_wait)
     if not settings.url or "://" in settings.url:
-        raise ConfigError("a store is a folder's path or s3://bucket/prefix; give one of these")
+        raise ConfigError("a store is the path of a folder or s3://bucket/prefix; give one of these")
     return LocalStore(expanded(settings.url))
 
 
 def check_writable(store: Store) -> None:
     """Write, read and delete a small object, so that a job fails early if its results can't be stored.
 
-    If the store's folder does not exist yet, it is not created, so that a job which fails for another reason leaves
-    nothing behind.
+    If the store's folder does not exist yet, this only checks that it can be created, so that a job that fails for
+    another reason leaves nothing behind.
 
     Raises:
-        StorageError: The store rejects one of these, or returns different bytes.
+        StorageError: The store rejects one of these operations, or returns different bytes.
         StoreUnavailable: It can't be reached.
     """
     if isinstance(store, LocalStore) and not store.root.exists():
@@ -68,4 +68,4 @@ def check_writable(store: Store) -> None:
     returned = store.get(key)
     store.delete(key)
     if returned != data:
-        raise StorageError(f"{store.url} returns other bytes than were written; check the server behind it", key=key)
+        raise StorageError(f"{store.url} returned different bytes than were written; check the server", key=key)

@@ -46,8 +46,8 @@ class Reader(Protocol):
 class Store(Protocol):
     """Objects by key. Writes are atomic; an object does not change while it is being read.
 
-    A key is either an object or a folder: ``a`` and ``a/b`` can't both exist. Every store can be pickled, so that it
-    crosses Dask, and used from several threads.
+    A key is either an object or a folder: ``a`` and ``a/b`` can't both exist. Every store can be pickled, to send it to
+    Dask workers, and used from several threads.
 
     All methods raise `StorageError` if the store rejects a request, and `StoreUnavailable` if it can't be reached or
     fails temporarily.
@@ -66,16 +66,16 @@ class Store(Protocol):
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write an object unless it exists; true if it was written.
 
-        Best effort: some S3 servers, rclone's among them, ignore the condition. If two clients write at the same
-        moment, both may get True, and the later write wins.
+        Best effort: some S3 servers, such as rclone's, ignore the condition. If two clients write at the same moment,
+        both may get True, and the later write wins.
         """
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """Write an object if its ETag is unchanged; true if it was written.
 
-        Exact in memory, in folders on file systems with locks, and on S3 servers that honour ``If-Match``. Others,
-        rclone's among them, compare and write in two steps: two clients that write within some milliseconds may both
-        get True, and the later write wins.
+        Atomic in memory, in folders on file systems with locks, and on S3 servers that support ``If-Match``. Other
+        servers, such as rclone's, compare and write in two steps: if two clients write within a few milliseconds, both
+        may get True, and the later write wins.
 
         Args:
             key: The object's key.

@@ -1,7 +1,7 @@
-"""A store in a folder: the default.
+"""A store in a folder, the default kind of store. Each object is a file.
 
-Objects are files. Writes are atomic: the data goes to a temporary file next to its destination, is flushed to disk, and
-renamed. Temporary files of killed writers are never visible, and are removed by a later `LocalStore.list`.
+Writes are atomic: the data is written to a temporary file next to its destination, flushed to disk, and renamed. The
+temporary files of killed writers are never listed, and a later `LocalStore.list` removes them.
 """
 
 import errno
@@ -24,11 +24,11 @@ from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.core.storage.base import RESERVED, ObjectInfo, Reader, check_key, check_prefix, open_source
 
 LEFTOVER_S = 24 * 3600
-"""Age at which a temporary file counts as left by a dead writer."""
+"""Age after which a temporary file is considered to belong to a dead writer."""
 
 _BLOCK_BYTES = 1 << 20
 _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
-_MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+_TEMPORARY = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
 _NO_PERMISSION = "no permission; allow this user to read and write there, or choose another folder"
 _FILE_IN_THE_WAY = "a file exists where a folder is needed; move it away or choose another folder"
 _ADVICE = {
@@ -75,11 +75,11 @@ class LocalStore:
 
     def put_file(self, key: str, path: Path) -> None:
         """Write an object from a file of any size."""
-        with open_source(path) as source, self._written(key, source) as (temporary, place):
-            temporary.replace(place)
+        with open_source(path) as source, self._written(key, source) as (temporary, destination):
+            temporary.replace(destination)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless it exists; exact here, since a hard link never replaces a file."""
+        """Write an object unless it exists; atomic in this store, because a hard link never replaces a file."""
         with self._written(key, BytesIO(data)) as (temporary, path):
             try:
                 path.hardlink_to(temporary)
@@ -88,7 +88,7 @@ class LocalStore:
         return True
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if its ETag is unchanged; exact if the file system has locks."""
+        """Write an object if its ETag is unchanged; atomic if the file system has locks."""
         with self._written(key, BytesIO(data)) as (temporary, path), _locked(path.parent):
             try:
                 current: str | None = self.head(key).etag
@@ -120,12 +120,12 @@ class LocalStore:
             return _describe(key, os.fstat(file.fileno()))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Describe all objects under a prefix, and remove old temporary files of dead writers."""
+        """Describe all objects under a prefix, and remove temporary files of dead writers."""
         check_prefix(prefix)
-        return self._described(prefix, after)
+        return self._describe_all(prefix, after)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys of all objects under a prefix; does not stat files."""
+        """The keys of all objects under a prefix, without a system call for each file."""
         check_prefix(prefix)
         return (key for key, _ in self._walk(prefix[: prefix.rfind("/") + 1], prefix, ""))
 
@@ -136,7 +136,7 @@ class LocalStore:
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of folders directly below a prefix."""
         check_prefix(prefix)
-        path = self._place(prefix[:-1]) if prefix else self.root
+        path = self._path_of(prefix[:-1]) if prefix else self.root
         try:
             with self._read_errors(prefix), os.scandir(path) as entries:
                 return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
@@ -145,7 +145,7 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Remove an object, if it exists, and folders that become empty."""
-        path = self._place(key)
+        path = self._path_of(key)
         with suppress(ObjectMissing), self._read_errors(key):
             path.unlink()
         for folder in Path(key).parents[:-1]:
@@ -154,7 +154,7 @@ class LocalStore:
             except OSError:
                 break  # it has other objects, or is already gone
 
-    def _place(self, key: str) -> Path:
+    def _path_of(self, key: str) -> Path:
         """The path of ``key``; raises `StorageError` if it leads through a symbolic link."""
         path = str(self.root)
         for name in check_key(key).split("/"):
@@ -165,14 +165,14 @@ class LocalStore:
         return Path(path)
 
     def _opened(self, key: str) -> BinaryIO:
-        path = self._place(key)
+        path = self._path_of(key)
         with self._read_errors(key):
             return path.open("rb")
 
     @contextmanager
     def _written(self, key: str, source: BinaryIO) -> Iterator[tuple[Path, Path]]:
         """Write ``source`` to a temporary file; yields its path and the final path, for the caller to move it."""
-        path = self._place(key)
+        path = self._path_of(key)
         with self._write_errors(key):
             temporary, file = _create_beside(path)
             try:
@@ -185,13 +185,13 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _described(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+    def _describe_all(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         for key, entry in self._walk(prefix[: prefix.rfind("/") + 1], prefix, after):
             with suppress(FileNotFoundError):
                 yield _describe(key, entry.stat(follow_symlinks=False))
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        path = self._place(folder[:-1]) if folder else self.root
+        path = self._path_of(folder[:-1]) if folder else self.root
         try:
             with self._read_errors(folder), os.scandir(path) as scanned:
                 # Folders sort by their name with a slash, like the keys of their objects: "a-b" comes before "a/b".
@@ -215,17 +215,17 @@ class LocalStore:
         except OSError as error:
             if error.errno in _NO_SUCH_FILE:
                 raise ObjectMissing(f"there is no object {key} in {self.url}", key=key) from error
-            raise self._explained("read", key, error) from error
+            raise self._translated("read", key, error) from error
 
     @contextmanager
     def _write_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise self._explained("write", key, error) from error
+            raise self._translated("write", key, error) from error
 
-    def _explained(self, verb: str, key: str, error: OSError) -> StorageError:
-        kind = StoreUnavailable if error.errno in _MAY_PASS else StorageError
+    def _translated(self, verb: str, key: str, error: OSError) -> StorageError:
+        kind = StoreUnavailable if error.errno in _TEMPORARY else StorageError
         advice = _ADVICE.get(error.errno or 0, error.strerror)
         return kind(f"can't {verb} {key} in {self.url}: {advice}", key=key, errno=error.errno)
 
@@ -237,7 +237,7 @@ def _is_before(name: str, after: str) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Exclude other conditional writers from a folder; some network file systems have no locks."""
+    """Lock a folder against other conditional writers, if the file system has locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):
@@ -271,7 +271,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename survives a power loss once its folder is flushed. Some network file systems don't support this.
+    # A rename survives a power loss only after its folder is flushed. Some network file systems can't flush folders.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -281,6 +281,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_if_old(entry: os.DirEntry[str]) -> None:
-    with suppress(OSError):  # another list was faster, or this user may only read
+    with suppress(OSError):  # another process was faster, or this user may only read
         if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFTOVER_S:
             Path(entry.path).unlink()

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from headend.core.errors import ConfigError, ToolFailed
-from headend.core.process import leashed
+from headend.core.process import killed_with_parent
 
 STARTUP_S = 30.0
 """How long a server may take to start listening."""
@@ -97,7 +97,7 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
     with tempfile.TemporaryFile() as log:
         # In its own session, so that Ctrl-C does not stop the server before its clients have finished.
         child = subprocess.Popen(
-            leashed(argv),
+            killed_with_parent(argv),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,

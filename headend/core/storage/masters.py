@@ -1,7 +1,4 @@
-"""Access to masters where they are: local files, or objects in S3.
-
-A master is never changed and never copied; FFmpeg reads it in place.
-"""
+"""Access to masters, which are local files or objects in S3. FFmpeg reads them in place; they are never copied."""
 
 import os
 import re
@@ -21,7 +18,7 @@ from headend.core.storage import digests
 _BLOCK_BYTES = 8 << 20
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _SECRETS = (
-    # URLs of masters served by the local proxy, then queries of URLs, userinfo, and parts of either.
+    # URLs of the local range proxy, then queries of URLs and user names in URLs, and then credentials on their own.
     (re.compile(r"(\bhttp://127\.0\.0\.1:\d+/)[A-Za-z0-9_-]{43}/"), r"\1…/"),
     (re.compile(r"(\bhttps?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>]+@", re.IGNORECASE), r"\1…@"),
@@ -64,11 +61,11 @@ def identify(
         digest = digests.cached(path, lambda: _digest(path, before.st_size, on_progress))
     after = _stat_file(path)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise MasterError(f"{path} changed while it was read; wait until its delivery is complete", url=str(path))
+        raise MasterError(f"{path} changed while it was being read; wait until its delivery ends", url=str(path))
     return Master(str(path), after.st_size, f"sha256:{digest}", str(after.st_mtime_ns))
 
 
-def check_there(url: str, endpoint_url: str | None = None) -> None:
+def check_exists(url: str, endpoint_url: str | None = None) -> None:
     """Check that a master exists and can be read, without reading it.
 
     Raises:
@@ -100,7 +97,7 @@ def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
         current = status.st_size, str(status.st_mtime_ns)
     if current != (master.size_bytes, master.version):
         raise MasterError(
-            f"{master.url} has changed since the job was planned; start the job anew",
+            f"{master.url} has changed since the job was planned; submit it again",
             expected=(master.size_bytes, master.version),
             found=current,
         )
@@ -111,10 +108,9 @@ class Source:
     """A master that FFmpeg can open.
 
     Attributes:
-        url: What FFmpeg opens: a path, or an address on this machine that only this user can read from. Treat it as a
-            secret: never log it or put it into a document.
-        progress: A number that changes while data is read or retried; always 0 for files.
-        failure: The error that ended reading; None if there is none, and for files.
+        url: What FFmpeg opens: a path, or a local URL that contains a secret; never log it or store it in a document.
+        progress: Returns a number that changes while data is read or retried; always 0 for files.
+        failure: Returns the error that ended reading; None if there is none, and for files.
     """
 
     url: str
@@ -130,7 +126,7 @@ def opened(
     patience_s: float = DEFAULT_STORE_PATIENCE_S,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Source]:
-    """Make a master available to FFmpeg inside a ``with`` block.
+    """Make a master available to FFmpeg for the duration of a ``with`` block.
 
     An object in S3 is read through `headend.core.storage.range_proxy`, which signs each request.
 
@@ -183,7 +179,7 @@ def _stat_file(path: Path) -> os.stat_result:
     with _file_errors(path):
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise MasterError(f"{path} is a folder; name the file in it", url=str(path))
+        raise MasterError(f"{path} is a folder; give the file's path", url=str(path))
     if not stat.S_ISREG(status.st_mode):
         raise MasterError(f"{path} is a pipe or a device; a master must be a file, so copy it to one", url=str(path))
     if status.st_size == 0:
@@ -219,7 +215,7 @@ def _identify_object(url: str, endpoint_url: str | None, *, attempts: int | None
 
     bucket, key = split_url(url)
     if not key or key.endswith("/"):
-        raise MasterError(f"{url} is a folder; name the object in it", url=url)
+        raise MasterError(f"{url} is a folder; give the object's address", url=url)
     try:
         with translated(f"can't access {url}", key):
             client = connect(endpoint_url, attempts=attempts or MAX_ATTEMPTS)

@@ -14,7 +14,7 @@ from headend.core.errors import ObjectMissing
 from headend.core.storage.base import ObjectInfo, Reader, check_key, check_prefix, open_source
 
 _LOCK = threading.Lock()
-"""Shared by all in-memory stores, as they are small."""
+"""One lock for all in-memory stores: a lock in the store would prevent pickling, and tests don't compete for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class MemoryStore:
             self.put(key, source.read())
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless it exists; exact here."""
+        """Write an object unless it exists; atomic in this store."""
         mine = (bytes(data), datetime.now(UTC))
         return self._objects.setdefault(check_key(key), mine) is mine
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if its ETag is unchanged; exact here."""
+        """Write an object if its ETag is unchanged; atomic in this store."""
         with _LOCK:
             current = self._objects.get(check_key(key))
             if (None if current is None else self.head(key).etag) != etag:

@@ -153,7 +153,7 @@ class RangeProxy:
             body.close()
 
     def _changed(self) -> MasterError:
-        return MasterError(f"{self._object_url} has changed since the job was planned; start the job anew")
+        return MasterError(f"{self._object_url} has changed since the job was planned; submit it again")
 
 
 class _Handler(BaseHTTPRequestHandler):

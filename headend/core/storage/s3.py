@@ -30,7 +30,7 @@ MAX_ATTEMPTS = 5
 """Number of attempts per request, with growing, random pauses of up to 1, 2, 4 and 8 s."""
 
 READ_TIMEOUT_S = 30.0
-"""How long a server may be silent before a request is retried."""
+"""How long a server may send nothing before a request is retried."""
 
 _MODELS = botocore.session.Session().get_component("data_loader")
 """The SDK's model of S3, shared because loading it is most of the cost of a client."""
@@ -54,8 +54,8 @@ _ADVICE = {
     "XMinioStorageFull": "the server's disk is full; free some space",
 }
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_MAY_PASS = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
-_MAY_PASS_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_TEMPORARY = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
+_TEMPORARY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 _METADATA = "fd00:ec2::254"
@@ -91,12 +91,12 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object; replaces an existing one."""
-        with self._answers("write", key):
+        with self._translated("write", key):
             self._client.put_object(Bucket=self.bucket, Key=self._path(key), Body=data, ContentMD5=_md5(data))
 
     def put_file(self, key: str, path: Path) -> None:
         """Write an object from a file of any size, in parts of 8 MiB."""
-        with open_source(path) as source, self._answers("write", key):
+        with open_source(path) as source, self._translated("write", key):
             self._client.upload_fileobj(source, self.bucket, self._path(key), Config=_MULTIPART)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -105,7 +105,7 @@ class S3Store:
             self.head(key)
             return False
         try:
-            with self._answers("write", key):
+            with self._translated("write", key):
                 self._client.put_object(
                     Bucket=self.bucket, Key=self._path(key), Body=data, ContentMD5=_md5(data), IfNoneMatch="*"
                 )
@@ -125,7 +125,7 @@ class S3Store:
             return False
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
-            with self._answers("write", key):
+            with self._translated("write", key):
                 self._client.put_object(
                     Bucket=self.bucket, Key=self._path(key), Body=data, ContentMD5=_md5(data), **condition
                 )
@@ -137,14 +137,14 @@ class S3Store:
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
-        with self._answers("read", key):
+        with self._translated("read", key):
             return self._client.get_object(Bucket=self.bucket, Key=self._path(key))["Body"].read()
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Read a part of an object."""
         wanted = f"bytes={start}-{start + length - 1}"
         try:
-            with self._answers("read", key):
+            with self._translated("read", key):
                 return self._client.get_object(Bucket=self.bucket, Key=self._path(key), Range=wanted)["Body"].read()
         except StorageError as error:
             if error.facts.get("code") == "InvalidRange":
@@ -154,7 +154,7 @@ class S3Store:
     @contextmanager
     def open(self, key: str) -> Iterator[Reader]:
         """Read an object in pieces."""
-        with self._answers("read", key):
+        with self._translated("read", key):
             body = self._client.get_object(Bucket=self.bucket, Key=self._path(key))["Body"]
             try:
                 yield body
@@ -162,19 +162,19 @@ class S3Store:
                 body.close()
 
     def head(self, key: str) -> ObjectInfo:
-        """Describe an object. A missing bucket looks like a missing object, as a response to HEAD has no details."""
-        with self._answers("read", key):
+        """Describe an object. A missing bucket looks like a missing object, because responses to HEAD have no body."""
+        with self._translated("read", key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._path(key))
         modified = head["LastModified"].astimezone(UTC)
         return ObjectInfo(key, head["ContentLength"], modified, head["ETag"].strip('"'))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Describe all objects under a prefix; sorts them in memory, as some servers don't."""
+        """Describe all objects under a prefix. They are sorted in memory, because some servers don't sort them."""
         check_prefix(prefix)
         return iter(self._listed(prefix, after, None))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys of all objects under a prefix; costs the same as `list`."""
+        """The keys of all objects under a prefix; takes as many requests as `list`."""
         return (info.key for info in self.list(prefix))
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
@@ -185,7 +185,7 @@ class S3Store:
         """Names of folders directly below a prefix."""
         check_prefix(prefix)
         start = self._base + prefix
-        with self._answers("list", prefix):
+        with self._translated("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=start, Delimiter="/"
             )
@@ -194,7 +194,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
-        with self._answers("delete", key):
+        with self._translated("delete", key):
             self._client.delete_object(Bucket=self.bucket, Key=self._path(key))
 
     @cached_property
@@ -212,7 +212,7 @@ class S3Store:
         skip = len(self._base)
         start: dict[str, Any] = {"StartAfter": self._base + after} if after else {}
         size: Any = {} if limit is None else {"MaxItems": limit, "PageSize": min(limit, 1000)}
-        with self._answers("list", prefix):
+        with self._translated("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket,
                 Prefix=self._base + prefix,
@@ -227,7 +227,7 @@ class S3Store:
             # Some servers ignore StartAfter.
             return tuple(sorted((info for info in infos if info.key > after), key=lambda info: info.key))
 
-    def _answers(self, verb: str, key: str) -> AbstractContextManager[None]:
+    def _translated(self, verb: str, key: str) -> AbstractContextManager[None]:
         return translated(f"can't {verb} {key or 'objects'} in {self.url}", key)
 
 
@@ -257,7 +257,7 @@ def connect(
     Args:
         endpoint_url: The server; None for ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, then AWS.
         attempts: Number of attempts per request, at least 1.
-        read_timeout_s: How long the server may be silent.
+        read_timeout_s: How long the server may send nothing.
 
     Raises:
         ConfigError: The endpoint is not an HTTP address, is link-local, or contains credentials.
@@ -342,7 +342,7 @@ def _from_response(failure: str, key: str, error: aws.ClientError) -> HeadendErr
     facts = {"key": key, "code": code, "status": status}
     if code in _MISSING:
         return ObjectMissing(f"{failure}: there is no such object", **facts)
-    if code in _MAY_PASS or status in _MAY_PASS_STATUS:
+    if code in _TEMPORARY or status in _TEMPORARY_STATUS:
         return StoreUnavailable(f"{failure}: the server answers {status} {code}; try again later", **facts)
     return StorageError(f"{failure}: {_ADVICE.get(code, f'the server answers {status} {code}')}", **facts)
 

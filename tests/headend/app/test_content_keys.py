@@ -13,7 +13,7 @@ from headend.core.media.protection import key_name, key_names
 from headend.core.settings import KeySettings, ProtectionSettings
 from packager import signalling
 from tests.headend.core.keys.makers import make_keys, make_names
-from tests.packager.test_sealing import make_plan
+from tests.packager.test_encrypted_tracks import make_plan
 
 
 def keys_file(folder: Path, *keys: ContentKey) -> KeySettings:

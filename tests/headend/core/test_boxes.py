@@ -40,8 +40,8 @@ def test_a_64_bit_size_and_a_box_to_the_end_are_read() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (b"\0\0\0", "stray bytes"),
-        (struct.pack(">I4s", 1, b"mdat"), "cut within its header"),
+        (b"\0\0\0", "found 3 bytes where an MP4 box was expected"),
+        (struct.pack(">I4s", 1, b"mdat"), "the header of an MP4 box is cut short"),
         (struct.pack(">I4sQ", 1, b"mdat", 15), "does not fit"),
         (struct.pack(">I4sQ", 1, b"mdat", (1 << 64) - 1), "does not fit"),
         (struct.pack(">I4s", 7, b"mdat"), "does not fit"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headend.core.errors import ConfigError
-from headend.core.timing import SHORTEST_TAIL_S, Grid, Timescale, lay_grid, timescale
+from headend.core.timing import MIN_TAIL_S, Grid, Timescale, lay_grid, timescale
 
 RATES = (
     Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50),
@@ -70,7 +70,7 @@ def test_all_segments_but_the_last_are_equally_long(grid: Grid) -> None:
     lengths = [end - first for first, end in pairwise(grid.segment_bounds())]
 
     assert set(lengths[:-1]) <= {grid.segment_frames}
-    sliver_frames = SHORTEST_TAIL_S * grid.frame_rate
+    sliver_frames = MIN_TAIL_S * grid.frame_rate
     assert lengths[-1] < grid.segment_frames + sliver_frames
     assert len(lengths) == 1 or lengths[-1] >= min(sliver_frames, grid.segment_frames)
 

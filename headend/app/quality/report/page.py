@@ -10,7 +10,15 @@ from headend.app.quality.judging import clock
 from headend.app.quality.report import charts
 from headend.app.quality.report.colours import colour, scale
 from headend.app.quality.report.shown import Shown
-from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, Shortfall, floored
+from headend.core.media.quality import (
+    Checking,
+    Outcome,
+    QualityReport,
+    RenditionQuality,
+    Severity,
+    Shortfall,
+    with_floor,
+)
 
 MAX_BYTES = 2_000_000
 """Size limit of the page, so that it fits into an e-mail."""
@@ -295,7 +303,7 @@ def lifts_text(report: QualityReport) -> str:
         return ""
     chunks = sum(len(rendition.lifts) for rendition in report.video)
     count = sum(bool(rendition.lifts) for rendition in report.video)
-    below = sum(worst.mean < report.floor_vmaf for rendition in floored(report.video) if (worst := rendition.worst))
+    below = sum(worst.mean < report.floor_vmaf for rendition in with_floor(report.video) if (worst := rendition.worst))
     left = f"; {below} rendition{'s' if below != 1 else ''} still have a segment below it" if below else ""
     left = left.replace("1 rendition still have", "1 rendition still has")
     if not chunks:

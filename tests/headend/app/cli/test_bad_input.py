@@ -64,7 +64,7 @@ def check_one_line(capsys: pytest.CaptureFixture[str], output: str) -> None:
     ("make", "output"),
     [
         (missing, "there is no file"),
-        (directory, "is a folder; name the file in it"),
+        (directory, "is a folder; give the file's path"),
         (empty, "is empty; deliver it again"),
         (text, "is not a film that can be read"),
         (truncated, "is cut short"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.core.access.leases import SHORTEST_S, WRITES, Leases
+from headend.core.access.leases import MIN_LEASE_S, WRITES, Leases
 from headend.core.errors import ConfigError
 from tests.support.command_line import ROOT
 
@@ -53,7 +53,7 @@ def take(leases: Leases, session: str, *, account: str = "a", screens: int = 1, 
 def test_a_plan_has_exactly_its_number_of_screens(leases: Leases, screens: int) -> None:
     for number in range(screens):
         assert take(leases, f"s{number}", screens=screens) == 0
-    assert take(leases, "one-more", screens=screens) == SHORTEST_S
+    assert take(leases, "one-more", screens=screens) == MIN_LEASE_S
     assert take(leases, "s0", screens=screens) == 0
 
 
@@ -63,11 +63,11 @@ def test_accounts_do_not_count_for_each_other(leases: Leases) -> None:
 
 def test_a_screen_is_free_again_when_its_session_has_been_quiet(leases: Leases, clock: Clock) -> None:
     take(leases, "first")
-    clock.now_s += SHORTEST_S - 1
+    clock.now_s += MIN_LEASE_S - 1
     assert take(leases, "second") == pytest.approx(1)
     clock.now_s += 1
     assert take(leases, "second") == 0
-    assert take(leases, "first") == pytest.approx(SHORTEST_S)
+    assert take(leases, "first") == pytest.approx(MIN_LEASE_S)
 
 
 def test_a_continuing_session_keeps_its_screen(leases: Leases, clock: Clock) -> None:
@@ -86,7 +86,7 @@ def test_leases_of_long_segments_last_three_of_them(leases: Leases, clock: Clock
 def test_a_smaller_plan_interrupts_nobody(leases: Leases, clock: Clock) -> None:
     take(leases, "first", screens=2)
     take(leases, "second", screens=2)
-    clock.now_s += SHORTEST_S / 2
+    clock.now_s += MIN_LEASE_S / 2
     assert take(leases, "first", screens=1) == take(leases, "second", screens=1) == 0
     assert take(leases, "third", screens=1) > 0
 
@@ -97,14 +97,14 @@ def test_a_lease_is_renewed_three_times_before_it_ends(tmp_path: Path, leases: L
         for _ in range(300):
             take(leases, "s")
             written |= {ends for (ends,) in file.execute("SELECT ends_s FROM lease")}
-            clock.now_s += SHORTEST_S / 300
+            clock.now_s += MIN_LEASE_S / 300
     assert len(written) == WRITES
 
 
 def test_expired_leases_leave_nothing_behind(tmp_path: Path, leases: Leases, clock: Clock) -> None:
     for number in range(50):
         take(leases, "s", account=f"a{number}")
-    clock.now_s += SHORTEST_S
+    clock.now_s += MIN_LEASE_S
     take(leases, "s", account="last")
     with closing(sqlite3.connect(tmp_path / "leases.sqlite3")) as file:
         assert file.execute("SELECT account FROM lease").fetchall() == [("last",)]

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from headend.core.caching.circuit_breaker import (
     FAILURES,
-    MOST_RETRIES,
+    MAX_SAVED_RETRIES,
     REST_S,
     RETRIES_PER_READ,
     CircuitBreaker,
@@ -45,9 +45,9 @@ def test_retries_never_exceed_a_tenth_of_successes_plus_the_saved_budget(events:
             earned += 1
         else:
             granted += budget.spend()
-    assert granted <= MOST_RETRIES + RETRIES_PER_READ * earned + 1e-6
+    assert granted <= MAX_SAVED_RETRIES + RETRIES_PER_READ * earned + 1e-6
 
 
 def test_a_store_that_only_fails_is_retried_a_few_times_in_all() -> None:
     budget = RetryBudget()
-    assert sum(budget.spend() for _ in range(1000)) == MOST_RETRIES
+    assert sum(budget.spend() for _ in range(1000)) == MAX_SAVED_RETRIES

@@ -53,7 +53,7 @@ def test_cached_files_are_stored_under_their_digests_and_take_no_memory(tmp_path
     cache = DiskCache(tmp_path, 1 << 20)
     kept = cache.keep(digest(BODIES[0]), in_memory(BODIES[0]))
     assert kept is not None
-    assert (read(kept), kept.memory_bytes, kept.is_whole) == (BODIES[0], 0, True)
+    assert (read(kept), kept.memory_bytes, kept.is_complete) == (BODIES[0], 0, True)
     assert files(tmp_path) == {digest(BODIES[0]).hex(): BODIES[0]}
     assert find(cache, BODIES[0]) == BODIES[0]
     assert find(cache, BODIES[1]) is None

@@ -43,7 +43,7 @@ def test_a_wrong_body_is_never_sent_completely(parts: tuple[bytes, ...]) -> None
                 pieces(*parts), size_bytes=len(BODY), sha256=hashlib.sha256(BODY).digest(), on_data=blobs.append
             )
         for blob in blobs:
-            assert not blob.is_whole
+            assert not blob.is_complete
             with pytest.raises(Incomplete):
                 await blob.wait_beyond(len(BODY) - 1)
 

@@ -55,7 +55,7 @@ def test_neither_tokens_nor_arbitrary_input_is_logged(target: str, route: str, p
 
 
 def test_a_slow_log_writer_loses_lines_and_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "MOST_LINES", 3)
+    monkeypatch.setattr(access_log, "MAX_LINES", 3)
     log = AccessLog(io.StringIO())
     for _ in range(10):
         add(log, "/")

@@ -176,7 +176,7 @@ def test_selecting_everything_gives_the_published_manifests(outline: ReleaseOutl
 
 
 @pytest.mark.parametrize(
-    "query", ["height=..720", "codec=vp9,opus", "lang=de", *(f"device={d}" for d in devices.known())]
+    "query", ["height=..720", "codec=vp9,opus", "lang=de", *(f"device={d}" for d in devices.known_devices())]
 )
 def test_both_manifests_list_exactly_the_selected_tracks(outline: ReleaseOutline, query: str) -> None:
     left = select(outline, parse(query))
@@ -188,15 +188,15 @@ def test_both_manifests_list_exactly_the_selected_tracks(outline: ReleaseOutline
     assert shown == {track.id for track in left.video if hls.in_hls(track)}
 
 
-@pytest.mark.parametrize("name", devices.known())
+@pytest.mark.parametrize("name", devices.known_devices())
 def test_a_device_has_a_source_for_each_codec_and_plays_something(name: str) -> None:
-    device = devices.known()[name]
-    assert all(line.source and (line.max_height_px > 0) != (line.max_channels > 0) for line in device.lines)
-    assert all((line.codec in PICTURES) == bool(line.max_height_px) for line in device.lines)
-    assert all((line.codec in SOUNDS) == bool(line.max_channels) for line in device.lines)
-    assert {Codec.AVC, Codec.AAC} <= {line.codec for line in device.lines}
-    assert len({line.codec for line in device.lines}) == len(device.lines)
+    device = devices.known_devices()[name]
+    assert all(line.source and (line.max_height_px > 0) != (line.max_channels > 0) for line in device.codecs)
+    assert all((line.codec in PICTURES) == bool(line.max_height_px) for line in device.codecs)
+    assert all((line.codec in SOUNDS) == bool(line.max_channels) for line in device.codecs)
+    assert {Codec.AVC, Codec.AAC} <= {line.codec for line in device.codecs}
+    assert len({line.codec for line in device.codecs}) == len(device.codecs)
 
 
 def test_devices_are_those_that_were_promised() -> None:
-    assert set(devices.known()) == {"apple", "android", "chromecast", "roku", "tizen", "webos", "hbbtv"}
+    assert set(devices.known_devices()) == {"apple", "android", "chromecast", "roku", "tizen", "webos", "hbbtv"}

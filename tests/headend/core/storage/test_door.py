@@ -46,5 +46,5 @@ def test_a_store_in_a_folder_needs_no_boto3() -> None:
 
 def test_a_store_that_returns_other_bytes_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "get", lambda *_: b"stale")
-    with pytest.raises(StorageError, match="returns other bytes than were written"):
+    with pytest.raises(StorageError, match="returned different bytes than were written"):
         check_writable(MemoryStore())

@@ -42,7 +42,7 @@ class TestLocalMasters:
         path.write_bytes(b"12345")
         master = identify(str(path))
         os.utime(path, ns=(0, int(master.version) + 1))
-        with pytest.raises(MasterError, match="has changed since the job was planned; start the job anew"):
+        with pytest.raises(MasterError, match="has changed since the job was planned; submit it again"):
             check_unchanged(master)
         path.write_bytes(b"123456")
         os.utime(path, ns=(0, int(master.version)))
@@ -61,7 +61,7 @@ class TestLocalMasters:
                 file.write(b"second part")
             assert path.stat().st_size < 1000, "it is read for as long as it grows"
 
-        with pytest.raises(MasterError, match="changed while it was read; wait until its delivery is complete"):
+        with pytest.raises(MasterError, match="changed while it was being read; wait until its delivery ends"):
             identify(str(path), on_progress=deliver_more)
 
     def test_anything_but_a_file_is_refused(self, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Decides which tracks of a title are encrypted, with which key, and under which id. Pure, without secrets.
+"""Decides which tracks of a title are encrypted, with which keys, and what their ids are. Needs no secrets and no I/O.
 
-An encrypted track is a separate track. Its id is derived from the clear track's id, the scheme and the key. So
-encryption during encoding and encryption of a clear release give the same track, and an interrupted job can resume.
-Half of each initialisation vector of ``cenc`` is derived from the id. Tracks of a title with equal halves are rejected,
-since equal vectors with one key would reveal the pictures.
+An encrypted track is a separate track. Its id is derived from the clear track's id, the scheme and the keys. So
+encrypting while encoding and encrypting a clear release later give the same track, and an interrupted job can resume.
+Half of each initialisation vector of ``cenc`` is derived from the track's id. Two tracks of a title for which this half
+is equal are rejected, because equal vectors under one key would reveal the content.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ from headend.core.media import (
     Protection,
     Schedule,
     Scheme,
-    Sealing,
+    TrackEncryption,
     VideoRendition,
 )
-from headend.core.media.protection import MOST_PERIODS, WHOLE_TITLE, key_names, video_class
+from headend.core.media.protection import MAX_PERIODS, WHOLE_TITLE, key_names, video_class
 from headend.core.timing import Grid
 
 FORMAT = 1
-"""Version of the format of encrypted tracks. Increment it when `packager.protecting` writes different bytes than before
-for the same clear track."""
+"""Version of the format of encrypted tracks. Increment it if `packager.protecting` changes so that it writes different
+bytes for the same clear track."""
 WHOLE_SEGMENT_CODECS = frozenset(codec.codec for codec in media_codecs() if codec.in_aes_128)
-"""Codecs that players of ``aes-128`` decode."""
+"""Codecs that players of HLS with ``aes-128`` decode."""
 TRACK_CHARACTERS = 10
 SALT_CHARACTERS = 8
 """Characters of a track's digest that give the first half of its initialisation vectors."""
@@ -44,7 +44,7 @@ Coded = VideoRendition | AudioRendition
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scheme, and the codecs that it is used for.
+    """An encryption scheme, and the codecs that it is used for.
 
     Attributes:
         protection: The scheme and its keys.
@@ -67,8 +67,8 @@ def codecs_of(scheme: Scheme, position: int, copied: Collection[Codec]) -> froze
 
     Args:
         scheme: The scheme.
-        position: Its position in the list of schemes; 0 is that of the release's tracks, which has all codecs.
-        copied: Codecs of the copy in ``cenc``.
+        position: Its position in the list of schemes. The first one, 0, is used for all tracks; others are for copies.
+        copied: Codecs to copy in ``cenc``.
 
     Raises:
         ConfigError: The scheme can't be the first one.
@@ -97,17 +97,17 @@ def schedule(grid: Grid, *, lead_s: Fraction, rotate_s: Fraction) -> Schedule:
     lead = sum(start_s < lead_s for start_s in starts_s)
     if lead >= len(starts_s):
         raise ConfigError(
-            f"a clear lead of {float(lead_s):g} s would leave nothing encrypted of a title of "
-            f"{float(grid.duration_s):.3f} s: choose a shorter --clear-lead"
+            f"with a clear lead of {float(lead_s):g} s, nothing of this title of {float(grid.duration_s):.3f} s would "
+            "be encrypted: choose a shorter --clear-lead"
         )
     period = sum(start_s < rotate_s for start_s in starts_s)
     if period in (0, len(starts_s)):
         return Schedule(lead)
     result = Schedule(lead, period)
-    if (periods := result.period(len(starts_s))) > MOST_PERIODS:
+    if (periods := result.period(len(starts_s))) > MAX_PERIODS:
         raise ConfigError(
-            f"--rotate would change keys {periods - 1} times; a title has at most {MOST_PERIODS} periods: choose "
-            f"{float(grid.duration_s / MOST_PERIODS):.0f} s or more"
+            f"--rotate would change keys {periods - 1} times; a title has at most {MAX_PERIODS} periods: choose "
+            f"{float(grid.duration_s / MAX_PERIODS):.0f} s or more"
         )
     return result
 
@@ -126,8 +126,8 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
     if plan.video and not any(codecs is None or video.codec in codecs for video in plan.video):
         available = ", ".join(dict.fromkeys(video.codec for video in plan.video))
         raise ConfigError(
-            f"a copy in {scheme} would have no picture: it takes {', '.join(sorted(codecs or ()))}, and the title has "
-            f"{available}"
+            f"a copy in {scheme} would have no video: it is made of {', '.join(sorted(codecs or ()))}, but the title "
+            f"has {available}"
         )
     trick = () if scheme is Scheme.AES_128 else plan.trick
     coded: tuple[Coded, ...] = (*plan.video, *trick, *plan.audio)
@@ -135,7 +135,7 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
 
 
 def kids_of(title: str, protection: Protection) -> tuple[str, ...]:
-    """Ids of all keys of a title's epoch for a scheme, as listed in init segments, whatever the renditions."""
+    """Ids of all keys of a title's epoch for a scheme, as listed in init segments; the same for all renditions."""
     first = protection.names[0]
     names = key_names(
         title,
@@ -147,17 +147,17 @@ def kids_of(title: str, protection: Protection) -> tuple[str, ...]:
     return tuple(name.kid for name in names)
 
 
-def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
+def with_encrypted_tracks(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
     """Replace the clear tracks of a plan by encrypted ones.
 
     Args:
         plan: A plan with clear tracks.
-        scopes: The schemes: that of the release's tracks, then those of copies.
+        scopes: The scheme of the release's tracks, then those of copies.
 
     Raises:
         ConfigError: A copy would have no picture.
     """
-    tracks, sealings = dict(plan.tracks), dict[str, Sealing]()
+    tracks, sealings = dict(plan.tracks), dict[str, TrackEncryption]()
     for position, scope in enumerate(scopes):
         protection, scheme = scope.protection, scope.protection.scheme
         kids = kids_of(plan.title, protection)
@@ -165,7 +165,7 @@ def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
             name = f"{rendition.id}.{scheme}" if position else rendition.id
             keys = _keys(protection, rendition)
             tracks[name] = track_id(rendition.id, plan.tracks[rendition.id], keys, kids, protection.schedule)
-            sealings[name] = Sealing(rendition.id, scheme, keys[0].kid, tuple(key.kid for key in keys[1:]))
+            sealings[name] = TrackEncryption(rendition.id, scheme, keys[0].kid, tuple(key.kid for key in keys[1:]))
     return replace(plan, tracks=tracks, sealings=sealings, protection=tuple(scope.protection for scope in scopes))
 
 
@@ -177,7 +177,7 @@ def track_id(
     Args:
         rendition: The rendition's id, as a readable prefix.
         clear: Id of the clear track.
-        keys: Its keys, one per period; their checksums distinguish secrets of the same id.
+        keys: Its keys, one per period; their checksums distinguish different secrets with the same id.
         kids: Ids of all keys in the init segment.
         schedule: The clear lead and the key periods.
     """
@@ -191,7 +191,7 @@ def track_id(
 
 
 def init_of_period(init: bytes, name: KeyName) -> bytes:
-    """A track's init segment for another period: the first one with another key in ``tenc``.
+    """A track's init segment for another period: the first period's, with another key in ``tenc``.
 
     Raises:
         PackagingError: It is not the init segment of an encrypted track.
@@ -219,7 +219,7 @@ def check_vectors(plan: EncodePlan, stored: Iterable[str]) -> None:
     Raises:
         ConfigError: The vectors of two tracks have the same first half.
     """
-    planned = {plan.tracks[name] for name, sealing in plan.sealings.items() if sealing.scheme is Scheme.CENC}
+    planned = {plan.tracks[name] for name, encryption in plan.sealings.items() if encryption.scheme is Scheme.CENC}
     by_salt: dict[bytes, str] = {}
     for track in (*sorted(planned), *(other for other in stored if other not in planned)):
         try:

@@ -9,9 +9,9 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Effort, EncodePlan, KeyClass, Protection, Scheme
 from headend.core.media.protection import key_names
 from headend.core.timing import Grid
-from packager import sealing
+from packager import encrypted_tracks
+from packager.encrypted_tracks import Scope, check_vectors, codecs_of, salt_of, with_encrypted_tracks
 from packager.protecting import iv_of
-from packager.sealing import Scope, check_vectors, codecs_of, salt_of, sealed
 from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
 
 GRID = Grid(24, frame_count=48, gop_frames=12, segment_frames=24, chunk_frames=48)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def scope(scheme: Scheme, *, epoch: int = 1, one_key: bool = False, checksum: st
 
 
 def test_sound_sd_hd_and_uhd_have_separate_keys() -> None:
-    plan = sealed(make_plan(), [scope(Scheme.CBCS)])
+    plan = with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS)])
     by_kid = {name.kid: name.key_class for name in plan.protection[0].names}
     assert {name: by_kid[one.kid] for name, one in plan.sealings.items()} == {
         "avc-360p": KeyClass.SD,
@@ -61,7 +61,7 @@ def test_sound_sd_hd_and_uhd_have_separate_keys() -> None:
 
 
 def test_one_key_can_decrypt_all_tracks() -> None:
-    plan = sealed(make_plan(), [scope(Scheme.CBCS, one_key=True)])
+    plan = with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS, one_key=True)])
     assert len({one.kid for one in plan.sealings.values()}) == 1
 
 
@@ -74,15 +74,15 @@ def test_one_key_can_decrypt_all_tracks() -> None:
     ],
 )
 def test_everything_that_decides_the_bytes_is_part_of_the_name(changed: dict[str, object]) -> None:
-    first = sealed(make_plan(), [scope(Scheme.CBCS)])
-    other = sealed(make_plan(), [scope(Scheme.CBCS, **changed)])  # type: ignore[arg-type]
+    first = with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS)])
+    other = with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS, **changed)])  # type: ignore[arg-type]
     assert first.tracks["aac"] != other.tracks["aac"]
-    assert first.tracks == sealed(make_plan(), [scope(Scheme.CBCS)]).tracks
+    assert first.tracks == with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS)]).tracks
 
 
 def test_copies_have_their_own_names_and_share_encodes() -> None:
     scopes = [scope(Scheme.CBCS), scope(Scheme.CENC, place=1), scope(Scheme.AES_128, place=2)]
-    plan = sealed(make_plan(), scopes)
+    plan = with_encrypted_tracks(make_plan(), scopes)
     assert {name for name in plan.sealings if "." in name} == {
         "avc-360p.cenc", "avc-360p-trick.cenc", "aac.cenc",
         "avc-360p.aes-128", "hevc-720p.aes-128", "aac.aes-128",
@@ -100,11 +100,11 @@ def test_aes_128_can_not_come_first() -> None:
 def test_a_copy_without_a_picture_is_refused() -> None:
     plan = replace(make_plan(), video=(UHD,))
     with pytest.raises(ConfigError, match="copy in cenc would have no picture"):
-        sealed(plan, [scope(Scheme.CBCS), scope(Scheme.CENC, place=1)])
+        with_encrypted_tracks(plan, [scope(Scheme.CBCS), scope(Scheme.CENC, place=1)])
 
 
 def test_two_tracks_that_would_share_vectors_are_refused() -> None:
-    plan = sealed(make_plan(), [scope(Scheme.CENC)])
+    plan = with_encrypted_tracks(make_plan(), [scope(Scheme.CENC)])
     check_vectors(plan, plan.tracks.values())
     collided = {**plan.tracks, "opus": f"opus-{plan.tracks['aac'][-10:-2]}00"}
     with pytest.raises(ConfigError, match=r"aac-\w+ and opus-\w+ would share initialisation vectors.*--key-epoch"):
@@ -113,7 +113,7 @@ def test_two_tracks_that_would_share_vectors_are_refused() -> None:
     with pytest.raises(ConfigError, match="would share"):
         check_vectors(plan, [planted])
     # In cbcs, every sample has the same vector, so tracks of other schemes can't collide.
-    check_vectors(sealed(make_plan(), [scope(Scheme.CBCS)]), [planted, "vp9-90p-" + planted[-10:]])
+    check_vectors(with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS)]), [planted, "vp9-90p-" + planted[-10:]])
 
 
 def test_a_million_samples_of_any_tracks_have_a_million_vectors() -> None:
@@ -125,4 +125,4 @@ def test_a_million_samples_of_any_tracks_have_a_million_vectors() -> None:
 
 def test_salts_are_the_start_of_a_tracks_digest() -> None:
     assert salt_of("aac-2.0-128k-en-0123456789") == bytes.fromhex("01234567")
-    assert sealing.TRACK_CHARACTERS == 10
+    assert encrypted_tracks.TRACK_CHARACTERS == 10

@@ -1,15 +1,14 @@
 """Starts a child process that is killed when its parent dies.
 
-``python -I -S leash.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
+``python -I -S parent_death.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
 
-First, the kernel is asked to kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG); the setting survives
-exec. This needs a small separate program, since running Python between fork and exec of a threaded process may
-deadlock.
+This process asks the kernel to kill it when its parent ends (prctl(2), PR_SET_PDEATHSIG); the setting survives exec. It
+is a separate program because running Python between fork and exec of a threaded process may deadlock.
 
-REPORT is ``-``, or a file descriptor. With ``-``, this process becomes the program. Otherwise the program is a child,
-and two lines are written to the descriptor: its process id at its start, and its CPU seconds and peak memory at its
-end. A process that execs a program can't measure it: the kernel's figures include the memory before exec. LIMITS are
-names and values of resource limits, such as ``CORE=0,DATA=8000000000``.
+REPORT is ``-`` or a file descriptor. With ``-``, this process execs the program. With a descriptor, it starts the
+program as a child and writes two lines to the descriptor: the program's process id when it starts, and its CPU seconds
+and peak memory when it ends. Both can't be measured across exec, because the kernel's figures include the memory used
+before. LIMITS are names and values of resource limits, such as ``CORE=0,DATA=8000000000``.
 """
 
 import ctypes
@@ -22,8 +21,10 @@ from collections.abc import Mapping, Sequence
 PR_SET_PDEATHSIG = 1
 
 
-def leashed(argv: Sequence[str], *, report: int | None = None, limits: Mapping[str, int] | None = None) -> list[str]:
-    """The command that runs ``argv`` so that it dies with the calling thread and with this process.
+def killed_with_parent(
+    argv: Sequence[str], *, report: int | None = None, limits: Mapping[str, int] | None = None
+) -> list[str]:
+    """Wrap a command so that its process is killed when the calling thread or this process ends.
 
     Args:
         argv: The program's absolute path and its arguments.
@@ -45,9 +46,9 @@ def _limit(limits: str) -> None:
     for each in limits.split(","):
         name, _, number = each.partition("=")
         kind = getattr(resource, f"RLIMIT_{name}")
-        now, _ = resource.getrlimit(kind)
-        most = int(number) if now == resource.RLIM_INFINITY else min(int(number), now)
-        resource.setrlimit(kind, (most, most))
+        current, _ = resource.getrlimit(kind)
+        limit = int(number) if current == resource.RLIM_INFINITY else min(int(number), current)
+        resource.setrlimit(kind, (limit, limit))
 
 
 def _become(argv: list[str]) -> None:
