@@ -98,7 +98,7 @@ def test_added_sound_is_heard_at_the_level_of_the_rest_and_nothing_else_is_encod
     workers = ClusterSettings(scheduler=scheduler)
     editing.edit(settings, "film", Edit(remove=edited.added), workers=workers)
     again = add(settings, scheduler, AudioFileChoice(str(quiet), "fr", AudioRole.DUB, "Français"))
-    assert (again.encoded, again.placed.presentation.release) == (0, now.release)
+    assert (again.encoded, again.published.presentation.release) == (0, now.release)
 
 
 def test_default_sound_gets_every_rung(settings: StoreSettings, store: Store, scheduler: str, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_sound_of_another_film_starts_when_that_films_picture_does(
     beeps = Sound(frequency_hz=NEW_HZ, codec="pcm_s16le", beeps_s=(Fraction(2),), start_s=Fraction(1))
     file = make_film(tmp_path / "other.mkv", frame_count=100, sound=[beeps], start_s=Fraction(1))
     would = add(settings, scheduler, AudioFileChoice(str(file), "es"), dry_run=True)
-    assert (would.added, would.encoded, would.placed.is_current) == (("aac-2.0-96k-es",), 1, False)
+    assert (would.added, would.encoded, would.published.is_current) == (("aac-2.0-96k-es",), 1, False)
     add(settings, scheduler, AudioFileChoice(str(file), "es"))
     now = current_presentation(store, "film")
     heard = np.abs(sound(track_bytes(store, now, now.audio[-1]))[0])
@@ -170,7 +170,7 @@ def test_killed_work_resumes_where_it_stopped(
     pointer = current_release(store, "film")
     assert verify(store, "film").findings == ()
     again = add(settings, scheduler, AudioFileChoice(str(file), "it", AudioRole.MAIN)) if pointer == release else None
-    assert again is None or again.placed.is_current
+    assert again is None or again.published.is_current
     now = current_presentation(store, "film")
     assert now.audio[0].rendition.id == "aac-2.0-96k-en"
     assert {track.rendition.language for track in now.audio if track.rendition.default} == {"it"}

@@ -80,7 +80,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         return Request(str(master), "film", ladder, where, ClusterSettings(workers=1), encode, protection=protection)
 
     clear = submit(request("after", None), run=run_tasks).presentation
-    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).placed.presentation
+    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).published.presentation
     within = submit(request("within", settings), run=run_tasks).presentation
     stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
     return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
@@ -238,7 +238,7 @@ def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Pat
     made_again = encrypting.encrypt(store, "film", every, release=made.clear.release)
     assert made_again.written_bytes == 0  # only manifests name systems
     schema = etree.XMLSchema(etree.parse(SCHEMA))
-    folder = tmp_path / "store" / "titles" / "film" / "releases" / made_again.placed.presentation.release
+    folder = tmp_path / "store" / "titles" / "film" / "releases" / made_again.published.presentation.release
     mpds = sorted(path.name for path in folder.glob("*.mpd"))
     assert mpds == ["manifest-cenc.mpd", "manifest.mpd"]
     for name in mpds:
@@ -273,7 +273,7 @@ def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_pa
     shutil.copytree(made.folder / "after", store.url)
     file = make_sound(tmp_path / "fr.wav", duration_s=Fraction(3), sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).placed.presentation
+    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).published.presentation
     assert edited.protection == made.after.protection
     added = [(p, tracks[-1]) for p, tracks in sets(edited)]
     for _, track in added:

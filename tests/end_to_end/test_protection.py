@@ -92,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = write_keys(folder / "keys", keys)
     settings = ProtectionSettings(SCHEMES, KeySettings(str(path)))
     clear = submit(request_for(master, folder / "after", None), run=run_tasks).presentation
-    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).placed.presentation
+    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).published.presentation
     within = submit(request_for(master, folder / "within", settings), run=run_tasks).presentation
     stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
     return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
@@ -155,7 +155,7 @@ def test_every_rendition_of_the_studio_ladder_is_decrypted_in_both_schemes(tmp_p
     settings = ProtectionSettings(
         (Scheme.CBCS, Scheme.CENC), KeySettings(str(path)), copied_codecs=tuple(Codec)
     )  # both schemes for all codecs
-    encrypted = encrypting.encrypt(request.store, "film", settings).placed.presentation
+    encrypted = encrypting.encrypt(request.store, "film", settings).published.presentation
     by_kid = {key.name.kid: key for key in keys}
     judged = are_decrypted(open_store(request.store), clear, encrypted, by_kid, tmp_path)
     renditions = len((*clear.video, *clear.audio))
@@ -267,7 +267,7 @@ def test_labels_and_order_reach_the_copies_when_a_title_is_edited(made: Made, tm
     sound = made.after.audio[0].rendition.id
     dropped = made.after.video[-1].rendition.id
     edited = edit(store, "film", Edit(remove=("avc-90p-60k", dropped), labels=(Label(sound, "fr", "dub", "Français"),)))
-    release = edited.placed.presentation
+    release = edited.published.presentation
     assert release.protection == made.after.protection
     for copy in release.copies:
         assert {track.rendition.language for track in copy.audio} == {"fr"}
@@ -286,11 +286,11 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     assert set(open_store(store).list("")) == before
     edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
     assert (edited.added, edited.encoded) == (would.added, len(would.added))
-    release = edited.placed.presentation
+    release = edited.published.presentation
 
     publishing.set_current(open_store(other), "film", made.clear.release, submitted_at=publishing.now())
-    clear = edit(other, "film", wanted, run=run_tasks).placed.presentation
-    again = encrypting.encrypt(other, "film", made.settings).placed.presentation
+    clear = edit(other, "film", wanted, run=run_tasks).published.presentation
+    again = encrypting.encrypt(other, "film", made.settings).published.presentation
     assert (again.release, again.audio, again.copies) == (release.release, release.audio, release.copies)
 
     def added(whole: Presentation) -> Presentation:
@@ -313,7 +313,7 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     # If it is removed and added again, it is not encoded again.
     edit(store, "film", Edit(remove=edited.added))
     repeated = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
-    assert (repeated.encoded, repeated.placed.presentation.release) == (0, release.release)
+    assert (repeated.encoded, repeated.published.presentation.release) == (0, release.release)
 
 
 def _french(tracks: tuple[Track[AudioRendition], ...]) -> tuple[Track[AudioRendition], ...]:
@@ -357,7 +357,7 @@ def test_a_silent_encrypted_title_gets_the_key_of_sound(made: Made, tmp_path: Pa
     assert silent.protection is not None and {n.key_class for n in silent.protection.names} == {KeyClass.SD}
     file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    made_of = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).placed.presentation
+    made_of = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).published.presentation
     assert made_of.protection is not None
     assert [name.key_class for name in made_of.protection.names] == [KeyClass.AUDIO, KeyClass.SD]
     assert {signal.kid for signal in made_of.protection.signals} == {name.kid for name in made_of.protection.names}
@@ -372,12 +372,12 @@ def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_
         encrypting.encrypt(store, "film", made.settings)
     path = write_keys(tmp_path / "keys-2", make_keys(Scheme.CBCS, epoch=2))
     settings = ProtectionSettings((Scheme.CBCS,), KeySettings(str(path)), epoch=2)
-    again = encrypting.encrypt(store, "film", settings, release=made.clear.release).placed.presentation
+    again = encrypting.encrypt(store, "film", settings, release=made.clear.release).published.presentation
     assert {track.kid for track in again.video}.isdisjoint({track.kid for track in made.after.video})
     assert verifying.verify(open_store(store), "film", keys=settings.keys).findings == ()
     twice = encrypting.encrypt(store, "film", settings, release=made.clear.release)
     assert (twice.reused_tracks, twice.written_bytes) == (twice.tracks, 0)
-    assert twice.placed.presentation == again
+    assert twice.published.presentation == again
 
 
 def test_a_damaged_clear_track_is_not_encrypted(made: Made, tmp_path: Path) -> None:

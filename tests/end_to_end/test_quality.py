@@ -368,7 +368,7 @@ def test_a_release_encrypted_afterwards_scores_like_the_clear_one(good: Path, tm
 
     made = encrypting.encrypt(settings, "film", ProtectionSettings(schemes, keys))
 
-    encrypted = made.placed.presentation.release
+    encrypted = made.published.presentation.release
     assert encrypted != clear and current_release(store, "film") == encrypted
     where = ClusterSettings(scheduler)
     with pytest.raises(ConfigError, match="give --keys"):
