@@ -4,5 +4,5 @@ In: a scenario (catalogue, viewers, networks, caches) or a log of requests. Out:
 as a report, and fill plans for edges.
 
 Simulations use no real clock and open no sockets, and only the log readers and the report writer touch files; live edge
-caches are in `cdn_sim.live`. This package must not import the other rooms.
+caches are in `cdn_sim.live`. This package must not import the packages beside it.
 """

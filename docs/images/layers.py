@@ -1,4 +1,4 @@
-"""The picture of rooms and layers in docs/architecture.md, drawn from the import contract in pyproject.toml.
+"""The picture of layers and packages in docs/architecture.md, drawn from the import contract in pyproject.toml.
 
 Run ``python -m docs.images.layers``; it writes ``layers.svg`` beside this file.
 """
@@ -11,14 +11,14 @@ HERE = Path(__file__).parent
 PICTURE = HERE / "layers.svg"
 PYPROJECT = HERE.parents[1] / "pyproject.toml"
 WIDTH, MARGIN, ROW, GAP = 960, 20, 30, 6
-ROOMS = {
+PACKAGES = {
     "ladders": "which renditions",
     "encoder": "FFmpeg on Dask",
     "packager": "CMAF, HLS, DASH",
     "origin": "HTTP to players",
     "cdn_sim": "edge caches",
 }
-COLOURS = {"app": "#f4b860", "rooms": "#5aa9c9", "core": "#8fb98b", "benchmarks": "#b9b4c7"}
+COLOURS = {"app": "#f4b860", "packages": "#5aa9c9", "core": "#8fb98b", "benchmarks": "#b9b4c7"}
 
 
 def layers() -> list[list[str]]:
@@ -28,10 +28,10 @@ def layers() -> list[list[str]]:
 
 
 def svg() -> str:
-    """Draw one block for the application, one for the rooms and one for the core."""
+    """Draw one block for the application, one for the packages between and one for the core."""
     blocks: list[tuple[str, list[list[str]]]] = []
     for layer in layers():
-        kind = next((k for k in ("app", "core") if layer[0].startswith(f"headend.{k}")), "rooms")
+        kind = next((k for k in ("app", "core") if layer[0].startswith(f"headend.{k}")), "packages")
         kind = "benchmarks" if layer == ["benchmarks"] else kind
         if not blocks or blocks[-1][0] != kind:
             blocks.append((kind, []))
@@ -42,7 +42,7 @@ def svg() -> str:
         if number:
             parts.append(f'<path d="M{WIDTH / 2} {top - 26}v18" class="arrow" marker-end="url(#head)"/>')
         title = {"app": "headend/app: imports everything below", "core": "headend/core: imported by everything above"}
-        heading = title.get(kind, "the rooms: never import each other" if kind == "rooms" else "")
+        heading = title.get(kind, "packages that never import each other" if kind == "packages" else "")
         height = 12 + (20 if heading else 0) + sum(_height(kind) + GAP for _ in rows)
         parts.append(
             f'<rect x="{MARGIN}" y="{top}" width="{WIDTH - 2 * MARGIN}" height="{height}" rx="10" class="block" '
@@ -74,7 +74,7 @@ font-family="sans-serif" font-size="13">
 
 
 def _height(kind: str) -> int:
-    return 46 if kind == "rooms" else ROW - GAP
+    return 46 if kind == "packages" else ROW - GAP
 
 
 def _row(kind: str, row: list[str], top: int) -> list[str]:
@@ -89,9 +89,9 @@ def _row(kind: str, row: list[str], top: int) -> list[str]:
             f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_height(kind)}" rx="5" '
             f'fill="{COLOURS[kind]}" fill-opacity="0.45"/>'
         )
-        if kind == "rooms":
+        if kind == "packages":
             parts.append(f'<text x="{middle:.1f}" y="{top + 19}" class="name">{escape(short)}/</text>')
-            parts.append(f'<text x="{middle:.1f}" y="{top + 36}" class="what">{escape(ROOMS[name])}</text>')
+            parts.append(f'<text x="{middle:.1f}" y="{top + 36}" class="what">{escape(PACKAGES[name])}</text>')
         else:
             parts.append(f'<text x="{middle:.1f}" y="{top + 17}" class="name">{escape(short)}</text>')
     return parts

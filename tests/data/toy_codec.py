@@ -85,7 +85,7 @@ SOUND = AudioCodec(
 
 
 def main(master: str, folder: str) -> None:
-    """Add the codecs before any room builds its tables; then submit, verify, and print commands and findings."""
+    """Add the codecs before any package builds its tables; then submit, verify, and print commands and findings."""
     codecs.VIDEO = (*codecs.VIDEO, CODEC)
     codecs.AUDIO = (*codecs.AUDIO, SOUND)
     from headend.app import deciding, pipeline, verifying

@@ -286,7 +286,7 @@ def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_pa
 def test_impossible_settings_are_refused_before_anything_is_made(made: Made) -> None:
     store = StoreSettings(str(made.folder / "after"))
     for changed, message in (
-        ({"lead_s": Fraction(3)}, "would leave nothing encrypted"),
+        ({"lead_s": Fraction(3)}, "nothing of this title .* would be encrypted"),
         ({"lead_s": Fraction(0), "rotate_s": Fraction(1, 2), "epoch": 9}, "period 2|has no key"),
     ):
         settings = replace(made.settings, **changed)

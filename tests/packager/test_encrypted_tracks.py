@@ -99,7 +99,7 @@ def test_aes_128_can_not_come_first() -> None:
 
 def test_a_copy_without_a_picture_is_refused() -> None:
     plan = replace(make_plan(), video=(UHD,))
-    with pytest.raises(ConfigError, match="copy in cenc would have no picture"):
+    with pytest.raises(ConfigError, match="copy in cenc would have no video"):
         with_encrypted_tracks(plan, [scope(Scheme.CBCS), scope(Scheme.CENC, place=1)])
 
 

@@ -77,7 +77,7 @@ def broken(change: str) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("older", "is a plan of version 1, and this headend reads version 2: make it again"),
+        ("older", "is a plan of version 1, but this version of headend reads only 2: make it again"),
         ("version", "is a plan of version 3"),
         ("other", "is not a plan, but a document of kind 'Grid'"),
         ("no command", "film.json can't be read"),

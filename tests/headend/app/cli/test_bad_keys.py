@@ -60,7 +60,7 @@ DOCUMENTS = {
     ),
     "no base64": (changed(base64.b64encode(SECRET).decode(), "*" * 24), "a value is not base64"),
     "no base64, and not ASCII": (changed(base64.b64encode(SECRET).decode(), "ü" * 24), "a value is not base64"),
-    "another title": (changed('contentId="film"', 'contentId="other\n\x85film"'), "is for 'other"),
+    "another title": (changed('contentId="film"', 'contentId="other\n\x85film"'), "has the keys of 'other"),
     "mixed schemes": (GOOD.replace('="cbcs"', '="cenc"', 1), "for cenc, not for cbcs"),
     "a pssh that is too short": (drm("AAAA"), "a PSSH element does not hold a pssh box"),
     "a pssh of four thousand million keys": (drm(PSSH), "a PSSH element does not hold a pssh box"),

@@ -64,7 +64,7 @@ WRONG = [
     (["publish", "film", "a1", "--release", "b2", "--store", "."], "are different releases: name one"),
     (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),
     (["show", "../etc"], "'../etc' is not a title's name"),
-    (["show", "film", "--store", "ftp://host/films"], "a store is a folder's path or s3://bucket/prefix"),
+    (["show", "film", "--store", "ftp://host/films"], "a store is the path of a folder or s3://bucket/prefix"),
     (["show", "film", "--store", "s3://x"], "an address in S3 has the form s3://bucket/path"),
     (["ladder", "show", "nothing"], "presets are"),
     (["serve", "--port", "70000"], "--port"),

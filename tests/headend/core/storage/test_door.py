@@ -28,7 +28,7 @@ def test_an_address_in_s3_opens_a_bucket(url: str, bucket: str, prefix: str) -> 
 
 @pytest.mark.parametrize("url", ["", "https://example.com/store", "file:///store"])
 def test_other_addresses_are_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="a store is a folder's path or s3://bucket/prefix"):
+    with pytest.raises(ConfigError, match="a store is the path of a folder or s3://bucket/prefix"):
         open_store(StoreSettings(url))
 
 
