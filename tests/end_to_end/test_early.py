@@ -100,7 +100,7 @@ def test_a_ladder_of_h264_and_aac_only_has_no_early_release(request_: Request) -
             raise Killed
 
     with pytest.raises(Killed):
-        submit(replace(request_, ladder=choosing.part(request_.ladder, codecs=("avc", "aac"))), stop)
+        submit(replace(request_, ladder=choosing.select(request_.ladder, codecs=("avc", "aac"))), stop)
 
 
 def test_a_ladder_without_h264_can_not_be_published_early(request_: Request) -> None:

@@ -287,8 +287,8 @@ def test_measuring_needs_the_master(master: Path, tmp_path: Path, scheduler: str
 def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(
     master: Path, tmp_path: Path, scheduler: str
 ) -> None:
-    floored = replace(SETTINGS, floor_vmaf=99.0)
-    request = request_for(master, tmp_path / "whole", scheduler, encode=floored, checking=Checking.SAMPLED)
+    with_floor = replace(SETTINGS, floor_vmaf=99.0)
+    request = request_for(master, tmp_path / "whole", scheduler, encode=with_floor, checking=Checking.SAMPLED)
 
     outcome = submit(request)
 
@@ -313,7 +313,7 @@ def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(
         if isinstance(event, cluster.Done):
             raise KeyboardInterrupt
 
-    again = request_for(master, tmp_path / "killed", scheduler, encode=floored, checking=Checking.SAMPLED)
+    again = request_for(master, tmp_path / "killed", scheduler, encode=with_floor, checking=Checking.SAMPLED)
     with pytest.raises(KeyboardInterrupt):
         submit(again, kill)
     resumed = submit(again)

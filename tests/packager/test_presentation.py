@@ -125,7 +125,11 @@ def test_a_missing_last_segment_is_noticed(task: str) -> None:
     ("place", "change", "message"),
     [
         (1, lambda s: replace(s, number=3), "expected number 2"),
-        (1, lambda s: replace(s, start_ticks=s.start_ticks + 1024), "expected number 2 at 289792 ticks, found 290816 ticks"),
+        (
+            1,
+            lambda s: replace(s, start_ticks=s.start_ticks + 1024),
+            "number 2 at 289792 ticks, found 290816 ticks",
+        ),
         (
             4,
             lambda s: replace(s, duration_ticks=s.duration_ticks - 1),
