@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cdn_sim.compiling import Array
-from cdn_sim.engine import DECISIONS, DELAYED, ENDED, FAILED, GAVE_UP, HIT, SESSIONS
+from cdn_sim.outcomes import DECISIONS, DELAYED, ENDED, FAILED, GAVE_UP, HIT, SESSIONS
 from headend.core.errors import HeadendError
 
 DAY_HOURS = 24
@@ -49,7 +49,7 @@ class Tally:
         sent: Bytes sent by cache, decision and hour.
         traffic: Bytes by link (edges, transit, origin link) and five minutes, without fill.
         fill: Bytes of fill by link and five minutes.
-        seen: Viewers' experience by hour; see `cdn_sim.engine.SEEN`.
+        seen: Viewers' experience by hour; see `cdn_sim.outcomes.EXPERIENCE`.
         fills: Fill of each night.
         peak_sessions: Maximum number of concurrent sessions.
         active: Sessions still playing at the end.

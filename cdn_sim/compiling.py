@@ -27,9 +27,9 @@ COMPILES = _numba is not None and not _numba.config.DISABLE_JIT
 _SOURCES = (
     "batch.py",
     "compiling.py",
-    "engine.py",
-    "simulation.py",
+    "outcomes.py",
     "steering.py",
+    "engine/*.py",
     "kernels/*.py",
     "players/*.py",
     "policies/*.py",
@@ -88,4 +88,4 @@ def whole(value: float, unit: float) -> int:
 
 def is_warm() -> bool:
     """Whether the engine is already compiled in this machine's cache."""
-    return COMPILES and any(Path(_numba.config.CACHE_DIR).glob("**/engine.advance*.nbi"))
+    return COMPILES and any(Path(_numba.config.CACHE_DIR).glob("**/loop.advance*.nbi"))

@@ -7,7 +7,8 @@ import numpy as np
 
 from cdn_sim.accounting import BINS_PER_DAY, DAY_HOURS, Tally, hit_ratio, interval, p95_mbps
 from cdn_sim.compiling import Array
-from cdn_sim.engine import (
+from cdn_sim.model import Scenario
+from cdn_sim.outcomes import (
     CHANGE_KBPS,
     DECISIONS,
     DELAYED,
@@ -21,7 +22,6 @@ from cdn_sim.engine import (
     STALLS,
     START_MS,
 )
-from cdn_sim.model import Scenario
 from cdn_sim.prices import Bill, bill
 from cdn_sim.scenario import BASE, size_bytes
 

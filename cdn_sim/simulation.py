@@ -2,117 +2,23 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from cdn_sim import catalogue, engine, failures, filling, forecasting, placement, popularity, topology, viewing
-from cdn_sim.accounting import BINS_PER_DAY, DAY_HOURS, FillDay, Tally
-from cdn_sim.catalogue import Objects, Release
-from cdn_sim.compiling import Array, compiled
-from cdn_sim.engine import (
-    ACTIVE,
-    ARRIVAL,
-    BIN_MS,
-    CLASSES,
-    DECISIONS,
-    FLOW_TICKS,
-    NEVER,
-    PEAK,
-    SEEN,
-    SLOTS,
-    TICK_MS,
-    WHEEL,
-    Caches,
-    Counts,
-    Links,
-    Rules,
-    Titles,
-    Viewers,
-)
+from cdn_sim import arrivals, failures, initial_state, planned_fill, viewing
+from cdn_sim.accounting import DAY_HOURS, FillDay, Tally
+from cdn_sim.catalogue import Release
+from cdn_sim.compiling import Array
+from cdn_sim.engine.loop import advance
+from cdn_sim.engine.state import ACTIVE, ARRIVAL, BIN_MS, BUCKET, NEVER, PEAK, TICK_MS, WAITING, Viewers
 from cdn_sim.failures import Change, ChangeKind
-from cdn_sim.kernels.state import GDSF, NUMBERS, RINGS
-from cdn_sim.kernels.step import make_room, remove
+from cdn_sim.inputs import SharedInputs, most_popular, shared_inputs
 from cdn_sim.model import Scenario
-from cdn_sim.networks import factors
-from cdn_sim.players.session import utilities_of
-from cdn_sim.players.state import LAST, fresh
-from cdn_sim.popularity import Ranking
-from cdn_sim.scenario import clock_ms, size_bytes, time_ms
+from cdn_sim.scenario import clock_ms
 from cdn_sim.viewing import DAY_MS
 
-FETCH_MBPS = 1_000.0
-"""Maximum rate of one fetch by an edge or shield."""
-STEER_EVERY_MS = 300_000.0
-"""TTL of a steering manifest."""
-SESSION_BYTES = 400
-"""Minimum memory per session of a day while the sessions are sorted."""
-LATE = NEVER - 1
-"""Arrival time of renditions that are planned but late."""
-
-
-@dataclass(frozen=True, slots=True)
-class SharedInputs:
-    """Inputs that all alternatives with the same seed share.
-
-    Attributes:
-        ranking: Popularity of all titles.
-        objects: All objects.
-        republished: Day and title of each republication that is not an event.
-        premieres: Start in ms, length in ms, title and sessions of each premiere.
-    """
-
-    ranking: Ranking
-    objects: Objects
-    republished: tuple[tuple[int, int], ...]
-    premieres: tuple[tuple[float, float, int, float], ...]
-
-
-def least_bytes(scenario: Scenario) -> int:
-    """Minimum memory for the viewers of a scenario's largest provider."""
-    return SESSION_BYTES * max(viewing.most_sessions(scenario, isp) for isp in scenario.isps)
-
-
-def shared_inputs(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:
-    """Generate the titles, their popularity and their objects.
-
-    Args:
-        scenario: The scenario.
-        seed: Seed of the run.
-        releases: Releases of the store, if the scenario names one.
-
-    Raises:
-        ConfigError: There are too many objects, or no release has a device's codec.
-    """
-    days = scenario.days.all
-    events = [event for event in scenario.events if event.premiere is not None]
-    days_of = tuple(time_ms(event.at) // DAY_MS for event in events)
-    ranking = popularity.rank_titles(scenario.popularity, scenario.catalogue.titles, days, seed, days_of)
-    titles = len(ranking.base)
-    first = titles - len(events)
-    premieres = tuple(
-        (float(time_ms(event.at)), event.premiere.within_minutes * 60_000, first + number, event.premiere.sessions)
-        for number, event in enumerate(events)
-        if event.premiere is not None
-    )
-    republished = popularity.republications(scenario.popularity, ranking, days)
-    forced = [
-        (time_ms(event.at) // DAY_MS, int(title))
-        for event in scenario.events
-        if event.republish is not None
-        for title in np.argsort(-ranking.weights(time_ms(event.at) // DAY_MS, 0, noisy=False), kind="stable")[
-            : event.republish.top
-        ]
-    ]
-    objects = catalogue.build(
-        scenario.catalogue,
-        scenario.viewers.devices,
-        titles,
-        seed,
-        republished=[title for _, title in (*republished, *forced)],
-        releases=releases,
-    )
-    return SharedInputs(ranking, objects, republished, premieres)
+REPUBLISHED_MS = 6 * 3_600_000
+"""Time of day at which titles are republished that are not events."""
 
 
 def run(
@@ -164,8 +70,7 @@ class Site:
         self.scenario, self.isp_number, self.seed, self.inputs = scenario, isp_number, seed, inputs
         self.isp = scenario.isps[isp_number]
         self.edge = scenario.edge_of(self.isp)
-        objects, edges, days = inputs.objects, self.isp.edges, scenario.days.all
-        titles = len(objects.bases)
+        objects = inputs.objects
         self.sizes = objects.title_bytes()
         self.bases = objects.bases.copy()
         self._versions = list(objects.extra)
@@ -173,118 +78,67 @@ class Site:
         self._missed = failures.missed_days(scenario, isp_number)
         self.history: list[Array] = []
         self.fills: list[FillDay] = []
-        self.held = np.zeros((edges, titles, objects.renditions), dtype=bool)
-        self.disk = np.array([size_bytes(self.edge.disk)] * edges + [size_bytes(self.isp.shield.disk)], dtype=np.int64)
-
-        count = len(objects.rates)
-        self.titles = Titles(
-            objects.sizes,
-            objects.segments,
-            objects.rates,
-            np.array(
-                [
-                    np.pad(utilities_of(row[:rungs]), (0, objects.rates.shape[1] - rungs))
-                    for row, rungs in zip(objects.rates, objects.counts, strict=True)
-                ]
-            ).reshape(count, -1),
-            objects.counts,
-            objects.firsts,
-            objects.segment_ms,
-            objects.sound,
-        )
-        self.caches = self._empty_caches()
-        links = edges + 2
-        capacity = np.array([self.edge.gbps] * edges + [self.isp.transit.gbps, self._origin_gbps]) * 1e9 / 8 / 1000
-        self._transit = float(capacity[edges])
-        self.links = Links(
-            capacity,
-            np.zeros(links),
-            np.zeros(edges),
-            np.array([0.0] * edges + [self.isp.transit.rtt_ms, scenario.origin.link.rtt_ms]),
-            np.zeros((links, days * BINS_PER_DAY)),
-            np.zeros((links, SLOTS)),
-            np.zeros((links, CLASSES)),
-            np.zeros((links, CLASSES)),
-            np.zeros((links, FLOW_TICKS, CLASSES)),
-            np.zeros((links, FLOW_TICKS, CLASSES)),
-            capacity.copy(),
-            factors(scenario.viewers.access, seed, traces),
-        )
-        hours = days * DAY_HOURS
-        self.counts = Counts(
-            np.zeros((edges + 1, len(DECISIONS), hours), dtype=np.int64),
-            np.zeros((edges + 1, len(DECISIONS), hours)),
-            np.zeros((links, days * BINS_PER_DAY)),
-            np.zeros((hours, len(SEEN))),
-            np.zeros((titles, objects.renditions), dtype=np.int32),
-            np.zeros(links),
-            np.zeros(1),
-            np.zeros((recorded, 2), dtype=np.int64),
-        )
-        self.rules = Rules(
-            scenario.viewers.seeks_per_hour / 3_600_000, FETCH_MBPS * 1e6 / 8 / 1000, 0.0, 0.0, STEER_EVERY_MS
-        )
-        self.cursor = np.zeros(6, dtype=np.int64)
-        self.wheel = np.full(WHEEL, -1, dtype=np.int64)
+        self.titles = initial_state.titles(objects)
+        self.disk = initial_state.disks(self.edge, self.isp)
+        self.caches = initial_state.empty_caches(self.edge, self.isp, objects)
+        self.held = np.zeros(self.caches.planned_ms.shape, dtype=bool)
+        self.links = initial_state.idle_links(scenario, self.isp, seed, traces)
+        self._transit = float(self.links.capacity[self.isp.edges])
+        self.counts = initial_state.zero_counts(scenario, self.isp, objects, recorded)
+        self.rules = initial_state.rules(scenario)
+        self.cursor = initial_state.cursor()
+        self.wheel = initial_state.wheel()
         self.viewers: Viewers | None = None
-
-    @property
-    def _origin_gbps(self) -> float:
-        return max(self.scenario.origin.link.gbps * self.isp.share, 1e-9)
-
-    def _empty_caches(self) -> Caches:
-        objects, edges = self.inputs.objects, self.isp.edges
-        caches, titles, count = edges + 1, len(objects.bases), len(objects.sizes)
-        policies = [self.edge.policy] * edges + [self.isp.shield.policy]
-        nodes = np.zeros((caches, count + RINGS, 4), dtype=np.int32)
-        for ring in range(RINGS):
-            nodes[:, count + ring, :2] = count + ring
-        totals = np.zeros((caches, 8), dtype=np.int64)
-        totals[:, 3] = count
-        ranked = count if any(NUMBERS[policy] >= GDSF for policy in policies) else 0
-        largest = {"all": NEVER, "size": size_bytes(self.edge.largest), "planned only": -1}[self.edge.admission]
-        return Caches(
-            np.array([NUMBERS[policy] for policy in policies], dtype=np.int64),
-            self.disk.copy(),
-            np.array([largest] * edges + [NEVER], dtype=np.int64),
-            np.ones(caches, dtype=np.uint8),
-            nodes,
-            totals,
-            np.zeros((caches, ranked), dtype=np.int32),
-            np.zeros((caches, ranked + 1)),
-            np.zeros((caches, ranked), dtype=np.int64),
-            np.full((edges, titles, objects.renditions), NEVER, dtype=np.int32),
-            topology.order(titles, edges, self.isp.name),
-            np.ones(titles, dtype=np.int64),
-        )
 
     def pass_day(self, day: int) -> None:
         """Simulate one day, from 0: arrivals, events and the fill window; keeps the views for the next forecast."""
-        arrivals = self._sessions(day)
-        self._admit(arrivals)
+        sessions = self._sessions(day)
+        self._admit(sessions)
         stops: list[tuple[int, Change | None]] = [(DAY_MS * day + clock_ms(self.edge.fill.starts), None)]
         stops += [(change.at_ms, change) for change in self._changes if change.at_ms // DAY_MS == day]
         stops += [
-            (DAY_MS * day + 6 * 3_600_000, Change(0, ChangeKind.REPUBLISH, cache=title))
+            (DAY_MS * day + REPUBLISHED_MS, Change(0, ChangeKind.REPUBLISH, cache=title))
             for when, title in self.inputs.republished
             if when == day
         ]
         for at_ms, change in sorted(stops, key=lambda stop: stop[0]):
             self._advance(at_ms)
             if change is None:
-                self._plan(day, arrivals)
+                self._fill(day, sessions)
             else:
                 self._change(change, day)
         self._advance(DAY_MS * (day + 1))
         self.history.append(self.counts.views.copy())
         self.counts.views[:] = 0
 
+    def tally(self, cpu_s: float) -> Tally:
+        """The counts so far."""
+        return Tally(
+            self.isp.name,
+            self.seed,
+            self.isp.edges,
+            self.scenario.days.warm_up * DAY_HOURS,
+            self.counts.requests,
+            self.counts.sent,
+            self.counts.traffic,
+            self.links.fill * BIN_MS,
+            self.counts.seen,
+            tuple(self.fills),
+            int(self.cursor[PEAK]),
+            int(self.cursor[ACTIVE]),
+            self.counts.tail,
+            float(self.counts.away[0]),
+            self.inputs.objects.library_bytes,
+            len(self.inputs.objects.sizes),
+            cpu_s,
+        )
+
     def _advance(self, until_ms: float) -> None:
         viewers = self.viewers
-        if viewers is None or until_ms <= self.cursor[0] * TICK_MS:
+        if viewers is None or until_ms <= self.cursor[BUCKET] * TICK_MS:
             return
         with np.errstate(over="ignore"):
-            engine.advance(
+            advance(
                 float(until_ms),
                 self.cursor,
                 self.wheel,
@@ -306,85 +160,36 @@ class Site:
             self.scenario, self.isp_number, day, self.seed, weights, self.inputs.objects.segments, premieres
         )
 
-    def _admit(self, arrivals: viewing.Sessions) -> None:
+    def _admit(self, sessions: viewing.Sessions) -> None:
         """Append the day's sessions to those that are still playing."""
-        count = len(arrivals.start_ms)
-        with_mpc = any(player.rule == "robust-mpc" for player in self.scenario.viewers.players)
-        player = fresh(count, with_mpc=with_mpc)
-        fixed = np.array([each.rule == "fixed" for each in self.scenario.viewers.players])
-        if fixed.any():
-            chosen = np.minimum(arrivals.quality, self.titles.counts[arrivals.device] - 1)
-            player[:, LAST] = np.where(arrivals.rule == 0, chosen, 0)
-        new = Viewers(
-            arrivals.start_ms,
-            arrivals.title,
-            self.bases[arrivals.title],
-            np.zeros(count, dtype=np.int64),
-            arrivals.left.astype(np.int64),
-            arrivals.device,
-            arrivals.rule,
-            arrivals.most_ms,
-            arrivals.kbps,
-            arrivals.rtt_ms,
-            arrivals.access,
-            arrivals.offset,
-            arrivals.draw,
-            np.zeros(count, dtype=np.int8),
-            player,
-            np.zeros(count),
-            arrivals.start_ms.copy(),
-            np.full(count, -1, dtype=np.int64),
-            np.full(count, -1, dtype=np.int8),
-            np.full(count, -1, dtype=np.int64),
-            np.zeros(count),
-            np.zeros(count, dtype=np.int64),
-            np.full(count, -1, dtype=np.int64),
-        )
-        carried = 0
-        if self.viewers is not None:
-            playing = np.nonzero((self.viewers.state == 1) | (self.viewers.state == 2))[0]
-            carried = len(playing)
-            new = Viewers(*(np.concatenate([old[playing], now]) for old, now in zip(self.viewers, new, strict=True)))
-        self.wheel[:] = -1
-        first = int(self.cursor[0])
-        for number in range(carried - 1, -1, -1):
-            tick = min(max(int(new.due_ms[number] // TICK_MS), first), first + WHEEL - 1)
-            new.link[number] = self.wheel[tick % WHEEL]
-            self.wheel[tick % WHEEL] = number
-        self.cursor[ARRIVAL] = carried
-        self.viewers = new
+        new = arrivals.waiting(sessions, self.bases, self.scenario.viewers.players, self.titles.counts)
+        self.viewers, playing = arrivals.append(self.viewers, new)
+        arrivals.put_on_wheel(self.wheel, self.viewers, playing, int(self.cursor[BUCKET]))
+        self.cursor[ARRIVAL] = playing
 
     def _change(self, change: Change, day: int) -> None:
-        edges = self.isp.edges
-        if change.kind is ChangeKind.CACHE_DOWN:
-            self.caches.up[change.cache] = 0
-        elif change.kind is ChangeKind.CACHE_UP:
-            self.caches.up[change.cache] = 1
-            if change.value:
-                self._clear(change.cache)
-        elif change.kind is ChangeKind.TRANSIT_KEEPS:
-            self.links.capacity[edges] = self._transit * change.value
-        elif change.kind is ChangeKind.ORIGIN:
-            self.rules = self.rules._replace(origin_fails=change.value, origin_extra_ms=change.extra_ms)
-        elif change.kind is ChangeKind.STORES:
-            largest = {"all": NEVER, "size": size_bytes(self.edge.largest), "planned only": -1}[self.edge.admission]
-            self.caches.largest[change.cache] = largest if change.value else -1
-        elif change.cache >= 0:
-            self._republish(change.cache)
-        else:
-            weights = self.inputs.ranking.weights(day, 0, noisy=False)
-            for title in np.argsort(-weights, kind="stable")[: int(change.value)]:
-                self._republish(int(title))
+        match change.kind:
+            case ChangeKind.CACHE_DOWN:
+                self.caches.up[change.cache] = 0
+            case ChangeKind.CACHE_UP:
+                self.caches.up[change.cache] = 1
+                if change.value:
+                    self._clear(change.cache)
+            case ChangeKind.TRANSIT_KEEPS:
+                self.links.capacity[self.isp.edges] = self._transit * change.value
+            case ChangeKind.ORIGIN:
+                self.rules = self.rules._replace(origin_fails=change.value, origin_extra_ms=change.extra_ms)
+            case ChangeKind.STORES:
+                self.caches.largest[change.cache] = initial_state.largest_admitted(self.edge) if change.value else -1
+            case ChangeKind.REPUBLISH if change.cache >= 0:
+                self._republish(change.cache)
+            case ChangeKind.REPUBLISH:
+                for title in most_popular(self.inputs.ranking, day, int(change.value)):
+                    self._republish(title)
 
     def _clear(self, cache: int) -> None:
-        count = len(self.inputs.objects.sizes)
-        nodes = self.caches.nodes[cache]
-        nodes[:] = 0
-        for ring in range(RINGS):
-            nodes[count + ring, :2] = count + ring
-        self.caches.totals[cache] = 0
-        self.caches.totals[cache, 3] = count
-        self.caches.worth[cache] = 0
+        """Remove everything from a cache that returns cold."""
+        initial_state.clear(self.caches, cache)
         if cache < self.isp.edges:
             self.caches.planned_ms[cache] = NEVER
             self.held[cache] = False
@@ -398,152 +203,25 @@ class Site:
         self.caches.planned_ms[:, title] = NEVER
         self.held[:, title] = False
         if self.viewers is not None:
-            later = (self.viewers.title == title) & (self.viewers.state == 0)
+            later = (self.viewers.title == title) & (self.viewers.state == WAITING)
             self.viewers.base[later] = base
 
-    def _plan(self, day: int, arrivals: viewing.Sessions) -> None:
-        """Open the fill window: forecast, choose renditions, and compute when each one arrives."""
+    def _fill(self, day: int, sessions: viewing.Sessions) -> None:
+        """Open the fill window: spread hot titles over the edges anew, and plan what the edges store."""
         if not self.history:
             return
-        views = self._forecast(day, arrivals)
-        objects, fill, edges = self.inputs.objects, self.edge.fill, self.isp.edges
-        per_segment = self.sizes / np.maximum(objects.segments, 1)[:, None]
-        hours = np.array(self.scenario.viewers.hours, dtype=np.float64)
-        shared = placement.replicas(
-            (views * per_segment).sum(axis=1),
-            self.caches.order,
-            self.edge.gbps * 1e9 / 8,
-            float(hours.max() / hours.sum()),
-            self.isp.replicas_of_top,
+        edges, segments = self.isp.edges, self.inputs.objects.segments
+        views = planned_fill.forecast(self.scenario, self.isp_number, day, self.history, sessions, self.inputs)
+        self.caches.replicas[:] = planned_fill.replicas(
+            self.scenario, self.isp, views, self.sizes, segments, self.caches.order
         )
-        self.caches.replicas[:] = shared
         if self.edge.pinned <= 0 or day in self._missed:
             return
-        budget = float(self.disk[0]) * self.edge.pinned
-        plan = placement.place(
-            views, self.sizes, objects.segments, self.caches.order, shared, self.held, budget, stays=fill.stays
+        night = planned_fill.plan(self.edge, self.isp, day, views, self.sizes, segments, self.caches, self.held)
+        self.caches.planned_ms[:] = night.planned_ms
+        self.held = night.held
+        planned_fill.reserve(self.links.fill, (edges, edges + 1), night.pulls)
+        planned_fill.shrink_reactive(
+            self.caches, night.new, self.disk, self.sizes, self.bases, segments, self.titles.sizes
         )
-        start_ms = float(DAY_MS * day + clock_ms(fill.starts))
-        new = plan.planned & ~self.held
-        share_mbps = self.isp.transit.gbps * 1000 * fill.transit_share / edges
-        filled = filling.fill(
-            new,
-            plan.worth,
-            self.sizes,
-            self.caches.order,
-            start_ms=start_ms,
-            hours=fill.hours,
-            mbps=min(fill.mbps, share_mbps),
-        )
-        replaced = float((self.held & ~plan.planned).reshape(edges, -1).sum(axis=0) @ self.sizes.ravel())
-        planned_ms = np.where(plan.planned & self.held, self.caches.planned_ms, NEVER)
-        arrives = np.where(np.isfinite(filled.arrives_ms), filled.arrives_ms, LATE)
-        self.caches.planned_ms[:] = np.where(new, np.minimum(arrives, LATE), planned_ms).astype(np.int32)
-        self.held = plan.planned & (self.caches.planned_ms < LATE)
-        for start, end, rate in filled.pulls:
-            for link in (edges, edges + 1):
-                _spread(self.links.fill[link], start, end, rate)
-        self._make_room(new)
-        held_bytes = float(plan.planned.reshape(edges, -1).sum(axis=0) @ self.sizes.ravel())
-        planned_bytes = filled.bytes + filled.late_bytes
-        self.fills.append(
-            FillDay(day, planned_bytes, filled.bytes, filled.pulled_bytes, filled.late_bytes, replaced, held_bytes)
-        )
-
-    def _forecast(self, day: int, arrivals: viewing.Sessions) -> Array:
-        kind, ranking, objects = self.edge.fill.forecast, self.inputs.ranking, self.inputs.objects
-        yesterday = self.history[-1]
-        if kind == "oracle":
-            views = forecasting.oracle(yesterday, arrivals.title, arrivals.left)
-        else:
-            views = forecasting.ewma(self.history[-14:], self.edge.fill.alpha)
-        if kind == "ewma":
-            return views
-        # Releases of today and tomorrow are known to every forecast.
-        past = ranking.weights(day - 1, self.isp_number, noisy=False)
-        for ahead, share in ((0, 1.0), (1, 0.4)):
-            if kind == "oracle" and ahead == 0:
-                continue
-            new = ranking.released == day + ahead
-            weights = ranking.weights(day + ahead, self.isp_number, noisy=False)
-            expected = forecasting.releases(yesterday, objects.segments, past, weights, new, self.seed)
-            views = views + share * expected
-        for _, _, title, extra in self.inputs.premieres:
-            planned = any(
-                event.premiere is not None and event.premiere.planned
-                for event in self.scenario.events
-                if event.premiere is not None
-            )
-            if planned and ranking.released[title] == day and kind != "oracle":
-                crowd = extra * self.isp.share * objects.segments[title]
-                views[title] = views[title] + crowd * forecasting.mix(yesterday)
-        return np.asarray(views)
-
-    def _make_room(self, new: Array) -> None:
-        """Remove newly planned objects from the reactive part, and shrink it to the remaining bytes."""
-        caches, sizes = self.caches, self.titles.sizes
-        for edge in range(self.isp.edges):
-            planned = caches.planned_ms[edge] != NEVER
-            caches.room[edge] = max(0, int(self.disk[edge] - (planned * self.sizes).sum()))
-            state = (
-                caches.nodes[edge],
-                caches.totals[edge],
-                caches.heap[edge],
-                caches.worth[edge],
-                caches.clocks[edge],
-            )
-            policy = int(caches.policy[edge])
-            pairs = np.argwhere(new[edge]).astype(np.int64)
-            _drop(policy, pairs, self.bases, self.inputs.objects.segments, sizes, *state)
-            make_room(policy, sizes, int(caches.room[edge]), *state)
-
-    def tally(self, cpu_s: float) -> Tally:
-        """The counts so far."""
-        fill_bytes = self.links.fill * BIN_MS
-        return Tally(
-            self.isp.name,
-            self.seed,
-            self.isp.edges,
-            self.scenario.days.warm_up * DAY_HOURS,
-            self.counts.requests,
-            self.counts.sent,
-            self.counts.traffic,
-            fill_bytes,
-            self.counts.seen,
-            tuple(self.fills),
-            int(self.cursor[PEAK]),
-            int(self.cursor[ACTIVE]),
-            self.counts.tail,
-            float(self.counts.away[0]),
-            self.inputs.objects.library_bytes,
-            len(self.inputs.objects.sizes),
-            cpu_s,
-        )
-
-
-def _spread(row: Array, start_ms: float, end_ms: float, rate: float) -> None:
-    """Add a rate to the bins from start to end, proportionally in the first and the last."""
-    for place in range(int(start_ms // BIN_MS), min(len(row), int(end_ms // BIN_MS) + 1)):
-        inside = min(end_ms, (place + 1) * BIN_MS) - max(start_ms, place * BIN_MS)
-        row[place] += rate * inside / BIN_MS
-
-
-@compiled
-def _drop(
-    policy: int,
-    pairs: Array,
-    bases: Array,
-    segments: Array,
-    sizes: Array,
-    nodes: Array,
-    totals: Array,
-    heap: Array,
-    worth: Array,
-    clocks: Array,
-) -> None:
-    """Remove all objects of some titles' renditions from a cache's reactive part."""
-    for row in range(len(pairs)):
-        title, rendition = pairs[row, 0], pairs[row, 1]
-        first = bases[title] + rendition * segments[title]
-        for number in range(first, first + segments[title]):
-            remove(policy, number, sizes, nodes, totals, heap, worth, clocks)
+        self.fills.append(night.fill)

@@ -11,11 +11,13 @@ from cdn_sim.players.state import RULES
 from cdn_sim.streams import draw, normal, stream_of, uniform
 
 DAY_MS = 86_400_000
+SESSION_BYTES = 400
+"""Minimum memory per session of a day while the sessions are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Columns with one entry per session, ordered by start; see `cdn_sim.engine.Viewers`."""
+    """Columns with one entry per session, ordered by start; see `cdn_sim.engine.state.Viewers`."""
 
     start_ms: Array
     title: Array
@@ -110,6 +112,11 @@ def most_sessions(scenario: Scenario, isp: Isp) -> int:
     premieres = sum(event.premiere.sessions for event in scenario.events if event.premiere is not None)
     counts = [_count(scenario, isp, day) for day in range(scenario.days.all)]
     return max(counts) + round(premieres * isp.share)
+
+
+def least_bytes(scenario: Scenario) -> int:
+    """Minimum memory for the viewers of a scenario's largest provider."""
+    return SESSION_BYTES * max(most_sessions(scenario, isp) for isp in scenario.isps)
 
 
 def _count(scenario: Scenario, isp: Isp, day: int) -> int:

@@ -14,12 +14,12 @@ import numpy as np
 
 from cdn_sim import popularity, viewing
 from cdn_sim.accounting import DAY_HOURS, Tally
-from cdn_sim.engine import CONTENT_MISS, DECISIONS, DELAYED, FAILED, HIT, PASSED
 from cdn_sim.live.fleet import Child, empty
 from cdn_sim.live.shaping import BIN_S, Link
 from cdn_sim.live.titles import LiveTitle, read_titles
 from cdn_sim.live.watching import Audience, Viewer, warm_up
 from cdn_sim.model import Days, Event, Isp, Scenario
+from cdn_sim.outcomes import CONTENT_MISS, DECISIONS, DELAYED, FAILED, HIT, PASSED
 from cdn_sim.request_logs.decisions import Decision, Kind, parse
 from cdn_sim.results import Results, Run
 from cdn_sim.scenario import BASE, size_bytes, time_ms

@@ -9,22 +9,21 @@ import aiohttp
 import numpy as np
 
 from cdn_sim.compiling import Array, compiled
-from cdn_sim.engine import (
+from cdn_sim.engine.playback import MOST_RETRIES, RETRY_MS
+from cdn_sim.live.shaping import Link
+from cdn_sim.live.titles import Level, LiveTitle
+from cdn_sim.outcomes import (
     CHANGE_KBPS,
     ENDED,
+    EXPERIENCE,
     GAVE_UP,
     KBPS,
-    MOST_RETRIES,
-    RETRY_MS,
-    SEEN,
     SEGMENTS,
     SESSIONS,
     STALL_MS,
     STALLS,
     START_MS,
 )
-from cdn_sim.live.shaping import Link
-from cdn_sim.live.titles import Level, LiveTitle
 from cdn_sim.players.choosing import choose, downloaded, waited
 from cdn_sim.players.session import utilities_of
 from cdn_sim.players.state import LAST, fresh
@@ -71,13 +70,13 @@ class Audience:
         address: Source address of the viewers' connections.
 
     Attributes:
-        seen: Sums of the viewers' experience; columns as in `cdn_sim.engine.SEEN`.
+        seen: Sums of the viewers' experience; columns as in `cdn_sim.outcomes.EXPERIENCE`.
         active: Number of viewers playing now.
         peak: Maximum of ``active``.
     """
 
     def __init__(self, steering: str, address: str) -> None:
-        self.seen = np.zeros(len(SEEN))
+        self.seen = np.zeros(len(EXPERIENCE))
         self.active = self.peak = 0
         self._steering = steering
         connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), force_close=False)

@@ -11,8 +11,19 @@ import numpy as np
 
 from cdn_sim.accounting import BINS_PER_DAY, DAY_HOURS, p95_mbps
 from cdn_sim.compiling import Array
-from cdn_sim.engine import CONTENT_MISS, DELAYED, FAILED, HEALTH_MISS, HIT, KBPS, LATE_FILL, PASSED, SEGMENTS, STALL_MS
 from cdn_sim.filling import window_bytes
+from cdn_sim.outcomes import (
+    CONTENT_MISS,
+    DELAYED,
+    FAILED,
+    HEALTH_MISS,
+    HIT,
+    KBPS,
+    LATE_FILL,
+    PASSED,
+    SEGMENTS,
+    STALL_MS,
+)
 from cdn_sim.results import MISSES, Results, Run, bills_of, transit_bins
 from cdn_sim.scenario import time_ms
 from headend.core.errors import ConfigError

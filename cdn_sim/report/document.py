@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from cdn_sim.engine import DECISIONS, SEEN
+from cdn_sim.outcomes import DECISIONS, EXPERIENCE
 from cdn_sim.results import METRICS, Results, bills_of, transit_bins
 
 VERSION = 1
@@ -70,7 +70,7 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
                             "shield_sent_bytes_by_hour": dict(
                                 zip(DECISIONS, tally.sent[tally.edges].tolist(), strict=True)
                             ),
-                            "seen_by_hour": dict(zip(SEEN, tally.seen.T.tolist(), strict=True)),
+                            "seen_by_hour": dict(zip(EXPERIENCE, tally.seen.T.tolist(), strict=True)),
                             "transit_bytes_by_5_minutes": transit_bins(tally).tolist(),
                         },
                     }

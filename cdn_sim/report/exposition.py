@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cdn_sim import metric_names
 from cdn_sim.accounting import Tally
-from cdn_sim.engine import DECISIONS, KBPS, SEGMENTS, STALL_MS
+from cdn_sim.outcomes import DECISIONS, KBPS, SEGMENTS, STALL_MS
 from cdn_sim.results import MISSES, Results, disk_bytes
 
 

@@ -6,7 +6,7 @@ from html import escape
 import msgspec
 
 from cdn_sim.accounting import hit_ratio
-from cdn_sim.engine import DECISIONS
+from cdn_sim.outcomes import DECISIONS
 from cdn_sim.report import charts
 from cdn_sim.results import METRICS, Metric, Results
 

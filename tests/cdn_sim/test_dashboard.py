@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 from cdn_sim import metric_names
-from cdn_sim.engine import DECISIONS
+from cdn_sim.outcomes import DECISIONS
 
 DASHBOARD = Path(__file__).parents[2] / "docs/guides/dashboards/edges.json"
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from cdn_sim import batch, simulation
+from cdn_sim import batch, inputs, simulation
 from cdn_sim.accounting import Tally
-from cdn_sim.engine import (
+from cdn_sim.model import Scenario
+from cdn_sim.outcomes import (
     CHANGE_KBPS,
     CONTENT_MISS,
     DECISIONS,
@@ -21,7 +22,6 @@ from cdn_sim.engine import (
     STALL_MS,
     STALLS,
 )
-from cdn_sim.model import Scenario
 from cdn_sim.players.session import Network, watch
 from cdn_sim.players.state import RULES
 from headend.core.errors import HeadendError
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 def site(given: Scenario, *, recorded: int = 0, seed: int = 1) -> simulation.Site:
-    made = simulation.Site(given, 0, seed, simulation.shared_inputs(given, seed), recorded=recorded)
+    made = simulation.Site(given, 0, seed, inputs.shared_inputs(given, seed), recorded=recorded)
     for day in range(given.days.all):
         made.pass_day(day)
     return made
@@ -115,7 +115,7 @@ def test_flows_share_a_link_evenly_and_never_exceed_it(mbps: float, load: float)
         viewers__access=[{"share": 1.0, "mbps": mbps, "spread": 0, "rtt_ms": 0}],
         edge={"disk": "1T", "gbps": 0.128},
     )
-    made = simulation.Site(given, 0, 1, simulation.shared_inputs(given, 1))
+    made = simulation.Site(given, 0, 1, inputs.shared_inputs(given, 1))
     arrivals = made._sessions(0)
     arrivals.start_ms[:] = np.linspace(0, 900, viewers)
     made._admit(arrivals)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from cdn_sim import compiling, parallel, scenario, simulation
+from cdn_sim import compiling, parallel, scenario, viewing
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
@@ -282,7 +282,7 @@ def _run(
 
 def _check_memory(variants: Iterable[Scenario], runs_at_once: int) -> None:
     """Raise ConfigError if the runs need more memory than this machine has."""
-    least_bytes = max(map(simulation.least_bytes, variants)) * runs_at_once
+    least_bytes = max(map(viewing.least_bytes, variants)) * runs_at_once
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if least_bytes > memory_bytes:
         runs = count_text(runs_at_once, "run")

@@ -1,0 +1,130 @@
+"""Updates a session when a request has ended: its buffer, stalls, retries, seeks and end."""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.engine.chance import chance
+from cdn_sim.engine.state import OVER, PLAYING, STARTING, Rules, Titles, Viewers
+from cdn_sim.outcomes import CHANGE_KBPS, ENDED, GAVE_UP, KBPS, SEGMENTS, STALL_MS, STALLS, START_MS
+from cdn_sim.players.choosing import downloaded, waited
+from cdn_sim.players.state import reset
+
+RETRY_MS = 2_000.0
+"""Pause of a player after a failed request."""
+MOST_RETRIES = 30
+"""A viewer gives up after this many consecutive failed requests."""
+
+
+@inlined
+def drain(
+    session: int, now_ms: float, finish_ms: float, failed: bool, hour: int, viewers: Viewers, seen: Array
+) -> None:
+    """Play from the buffer while a request runs: playback starts at the first segment, and stalls without a buffer."""
+    took_ms = finish_ms - now_ms
+    if viewers.state[session] == STARTING:
+        if not failed:
+            viewers.state[session] = PLAYING
+            seen[hour, START_MS] += finish_ms - viewers.start_ms[session]
+    elif took_ms > viewers.buffer_ms[session]:
+        seen[hour, STALL_MS] += took_ms - viewers.buffer_ms[session]
+        if viewers.buffer_ms[session] > 0.0:
+            seen[hour, STALLS] += 1
+        viewers.buffer_ms[session] = 0.0
+    else:
+        viewers.buffer_ms[session] -= took_ms
+
+
+@inlined
+def fail(session: int, now_ms: float, hour: int, viewers: Viewers, seen: Array) -> float:
+    """Retry after a failed request, in the lowest quality and at an edge chosen anew; returns when, in ms."""
+    viewers.retries[session] += 1
+    viewers.pending[session] = 0
+    viewers.edge[session] = -1
+    next_ms = now_ms + RETRY_MS
+    drain(session, now_ms, next_ms, True, hour, viewers, seen)
+    if viewers.retries[session] > MOST_RETRIES:
+        seen[hour, GAVE_UP] += 1
+        viewers.state[session] = OVER
+    return next_ms
+
+
+@inlined
+def receive(
+    session: int,
+    quality: int,
+    size: float,
+    now_ms: float,
+    latency_ms: float,
+    transfer_ms: float,
+    finish_ms: float,
+    hour: int,
+    titles: Titles,
+    viewers: Viewers,
+    seen: Array,
+    rules: Rules,
+) -> float:
+    """Append a segment to the buffer; returns when the session requests the next one, in ms.
+
+    Args:
+        session: The session.
+        quality: Quality of the segment.
+        size: Bytes of its picture.
+        now_ms: When it was requested.
+        latency_ms: Time to the first byte of its picture.
+        transfer_ms: Time from the first to the last byte of its picture.
+        finish_ms: When it was complete.
+        hour: Current hour.
+        titles: The titles.
+        viewers: The sessions.
+        seen: The viewers' experience.
+        rules: The parameters.
+    """
+    drain(session, now_ms, finish_ms, False, hour, viewers, seen)
+    device = viewers.device[session]
+    segments = titles.segments[viewers.title[session]]
+    segment_ms = titles.segment_ms
+    next_ms = finish_ms
+    viewers.retries[session] = 0
+    viewers.buffer_ms[session] += segment_ms
+    downloaded(
+        viewers.rule[session],
+        viewers.player[session],
+        quality,
+        viewers.buffer_ms[session],
+        size * 8.0,
+        latency_ms,
+        transfer_ms,
+        titles.rates[device],
+        titles.utilities[device],
+        titles.counts[device],
+        segment_ms,
+        viewers.most_ms[session],
+    )
+    seen[hour, SEGMENTS] += 1
+    seen[hour, KBPS] += titles.rates[device, quality]
+    if viewers.last[session] >= 0:
+        seen[hour, CHANGE_KBPS] += abs(titles.rates[device, quality] - titles.rates[device, viewers.last[session]])
+    viewers.last[session] = quality
+    viewers.segment[session] += 1
+    viewers.left[session] -= 1
+    if rules.seeks_per_ms > 0.0:
+        seek(session, segments, rules.seeks_per_ms * segment_ms, viewers)
+    if viewers.left[session] <= 0 or viewers.segment[session] >= segments:
+        viewers.state[session] = OVER
+        seen[hour, ENDED] += 1
+    else:
+        full_ms = viewers.buffer_ms[session] + segment_ms - viewers.most_ms[session]
+        if full_ms > 0.0:
+            viewers.buffer_ms[session] -= full_ms
+            next_ms = finish_ms + full_ms
+            waited(viewers.rule[session], viewers.player[session], full_ms)
+    return next_ms
+
+
+@inlined
+def seek(session: int, segments: int, share: float, viewers: Viewers) -> None:
+    """Jump to a random segment with a probability, which empties the buffer."""
+    left = viewers.left[session]
+    if chance(viewers.draw[session], 2 * left) < share:
+        goal = int(chance(viewers.draw[session], 2 * left + 1) * segments)
+        viewers.segment[session] = goal
+        viewers.buffer_ms[session] = 0.0
+        reset(viewers.player[session], goal)
