@@ -98,11 +98,12 @@ class Filler:
         self, edge: Edge, path: Path, keys: Keyring | None, local: Callable[[], datetime] = datetime.now
     ) -> None:
         self._edge = edge
+        self._objects = edge.objects
         self._path = path
         self._keys = keys
         self._local = local
         self._plan = read_plan(path)
-        if self._plan.budget_bytes > edge.budget_bytes:
+        if self._plan.budget_bytes > edge.objects.budget_bytes:
             raise ConfigError(
                 f"--fill {path} is for an edge with {self._plan.budget_bytes:,} planned bytes, more than --disk-bytes"
             )
@@ -123,7 +124,7 @@ class Filler:
         """Pull until all objects have arrived or the window closes."""
         plan = self._plan
         pace = Pace(plan.mbps)
-        self._edge.unpin_others({f"{item.title}/{item.track}" for item in plan.items})
+        self._objects.unpin_others({f"{item.title}/{item.track}" for item in plan.items})
         late_bytes = 0
         while left_s(plan, self._local()):
             late_bytes = 0
@@ -141,15 +142,15 @@ class Filler:
         prefix = f"/t/{self._token(item.title)}" if self._keys is not None else ""
         missing_bytes = 0
         try:
-            for wanted in await self._edge.track(item.title, item.track, prefix):
+            for wanted in await self._edge.tracks.all(item.title, item.track, prefix=prefix):
                 if not left_s(plan, self._local()):
                     return missing_bytes + wanted.size_bytes
-                if self._edge.pinned_bytes + wanted.size_bytes > plan.budget_bytes and not self._edge.has_pinned(
+                if self._objects.pinned_bytes + wanted.size_bytes > plan.budget_bytes and not self._objects.has_pinned(
                     wanted
                 ):
                     continue  # tracks are larger than planned: leave out the last ones
                 target = f"{prefix}/{item.title}/tracks/{wanted.key.partition('/')[2]}"
-                if not await self._edge.pin(wanted, target, pace, from_peers=item.pulled_by != plan.edge):
+                if not await self._objects.pin(wanted, target, pace, from_peers=item.pulled_by != plan.edge):
                     missing_bytes += wanted.size_bytes
         except (Absent, Unreachable, Mismatch, Incomplete, TooMany, TookTooLong) as error:
             log.warning("can't fill %s of %s: %s", item.track, item.title, type(error).__name__)
@@ -162,7 +163,7 @@ class Filler:
         except ConfigError as error:
             log.error("can't reload the fill plan, so the old one stays in use: %s", error)
             return
-        if found.budget_bytes <= self._edge.budget_bytes:
+        if found.budget_bytes <= self._objects.budget_bytes:
             self._plan = found
 
     def _token(self, title: str) -> str:

@@ -17,6 +17,7 @@ from typing import TextIO
 from cdn_sim.live.edge import Edge
 from cdn_sim.live.filler import Filler
 from cdn_sim.live.folder import Folder
+from cdn_sim.live.peers import Peers
 from cdn_sim.live.running import in_thread, until_signalled
 from cdn_sim.live.upstream import Role, Upstream, Upstreams
 from cdn_sim.request_logs.decisions import MAGIC, DecisionLog, LoggedPolicy
@@ -147,8 +148,7 @@ async def _run(
             tier=settings.tier,
             checker=checker,
             territory=settings.territory,
-            peers=settings.peers,
-            itself=settings.itself,
+            peers=Peers(settings.peers, settings.itself),
             access_log=access_log,
             rate_bps=settings.rate_bps,
         )
