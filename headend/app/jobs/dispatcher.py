@@ -8,30 +8,32 @@ loop is alive, so that neither a slow store nor a cluster that is starting makes
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, replace
+from functools import partial
+from queue import Empty
 
 from encoder import tool
 from encoder.cluster import Done, Failed, Notice
-from headend.app import pipeline
-from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.announcing import Announcer
 from headend.app.jobs.backlog import Backlog
 from headend.app.jobs.console.view import RunningJob, RunRecord, Timeline, WorkerRecord
-from headend.app.jobs.forecast import Pace, Remaining, left_s
-from headend.app.jobs.lease import RENEW_S, Lease, LeaseLost
+from headend.app.jobs.forecast import Pace
+from headend.app.jobs.job_thread import request_of, run_job
+from headend.app.jobs.lease import Lease, LeaseLost, renewed
 from headend.app.jobs.metrics import DispatcherMetrics
-from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
+from headend.app.jobs.model import Job, Progress, State
 from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Entry, Queue, whoami
+from headend.app.jobs.running import Running, ending_of, progress_of
 from headend.app.jobs.sharing import ClusterState, SharedCluster
-from headend.app.request import Event, Outcome, Planned, Step
-from headend.core.errors import Cancelled, HeadendError, QualityRefused, StorageError
+from headend.app.jobs.status_writer import StatusWriter
+from headend.app.jobs.summary import summary, workers_of
+from headend.app.request import Event
+from headend.core.errors import HeadendError, StorageError
 from headend.core.settings import ClusterSettings, StoreSettings
-from headend.core.storage import open_store, with_retries
+from headend.core.storage import open_store
 
 POLL_S = 1.0
 """How often the queue is read."""
@@ -49,8 +51,6 @@ STOP_JOBS_S = 30.0
 """How long a dispatcher that stops waits for its jobs."""
 STOP_NOTIFYING_S = 5.0
 """How long a dispatcher that stops waits for notifications."""
-NAMED = 5
-"""Running jobs that are named in a summary."""
 MAX_JOBS = 8
 """Jobs that run at once by default; more of a higher priority may start beside them."""
 
@@ -66,30 +66,6 @@ class LogLine:
 
     text: str
     job: str = ""
-
-
-@dataclass(slots=True)
-class _Running:
-    """A job that this dispatcher runs."""
-
-    job: Job
-    marked: Entry | None = None
-    """The marker that was last written for it."""
-    thread: threading.Thread | None = None
-    ledger: Ledger | None = None
-    changes: SimpleQueue[Change] = field(default_factory=SimpleQueue)
-    """Changes of state from the job's thread that the main thread has not written yet."""
-    cancelled: bool = False
-    error: BaseException | None = None
-    release: str = ""
-    note: str = ""
-    """A remark on the release, for people."""
-    finished: threading.Event = field(default_factory=threading.Event)
-    written_s: float = 0.0
-    frames: int = 0
-    """Encoded frames that have been added to the metrics."""
-    counted: Account = field(default_factory=Account)
-    """Resource usage that has been added to the metrics."""
 
 
 class Dispatcher:
@@ -121,7 +97,7 @@ class Dispatcher:
         self._max_jobs = max_jobs
         self._on_line = log
         self._until_idle = until_idle
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._backlog = Backlog()
         self._pace = Pace()
         self._cluster: SharedCluster | None = None
@@ -131,6 +107,9 @@ class Dispatcher:
         self._metrics = DispatcherMetrics()
         self._announcer = Announcer(self._queue, notifier or Notifier(self._store), self._log)
         self._lease = Lease(self._store, whoami())
+        self._statuses = StatusWriter(
+            self._queue, self._lease, self._backlog, self._announcer, self._metrics, self._progress
+        )
         self._round_s = time.monotonic()
         """When the current round of the main loop began."""
         self._stop = threading.Event()
@@ -152,16 +131,7 @@ class Dispatcher:
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         """Return the cluster's workers."""
-        busy = Counter(run.worker for run in self._cluster_state.runs)
-        used: Counter[str] = Counter()
-        for run in self._cluster_state.runs:
-            used[run.worker] += run.task.memory_bytes
-        return tuple(
-            WorkerRecord(
-                worker.address, worker.threads, busy[worker.address], worker.memory_bytes, used[worker.address]
-            )
-            for worker in self._cluster_state.workers
-        )
+        return workers_of(self._cluster_state)
 
     def running(self) -> tuple[RunningJob, ...]:
         """Return the jobs that this dispatcher runs."""
@@ -187,9 +157,10 @@ class Dispatcher:
             while not self._stop.is_set():
                 if not self._stand_by():
                     return
+                self._round_s = time.monotonic()
                 try:
                     with (
-                        self._renewing(),
+                        renewed(self._lease, self._is_alive),
                         SharedCluster(self._cluster_settings, tool.version(), self._log) as cluster,
                     ):
                         self._work(cluster)
@@ -206,6 +177,10 @@ class Dispatcher:
             if self._stop.is_set():
                 self._log("stopped")
 
+    def _is_alive(self) -> bool:
+        """Whether the main loop goes round."""
+        return time.monotonic() - self._round_s < HUNG_S
+
     def _log(self, text: str, job: str = "") -> None:
         self._on_line(LogLine(text, job))
 
@@ -221,21 +196,8 @@ class Dispatcher:
     def _summary(self) -> str:
         if not self._lease.fence:
             return "standing by"
-        running, queued = list(self._running.values()), self._backlog.states.get(State.QUEUED, 0)
-        if not running and not queued:
-            return "no job is waiting or running"
-        if not running:
-            return f"{queued:,} queued, none running"
-        shares = [
-            f"{each.job.title} {each.job.status.progress.share:.0%}" if each.job.status.progress else each.job.title
-            for each in running[:NAMED]
-        ]
-        more = [f"{len(running) - NAMED} more"] if len(running) > NAMED else []
-        threads = sum(worker.threads for worker in self._cluster_state.workers)
-        return (
-            f"{len(running)} running ({', '.join([*shares, *more])}), {queued:,} queued; "
-            f"{len(self._cluster_state.runs)} tasks on {len(self._cluster_state.workers)} workers of {threads} threads"
-        )
+        jobs = [running.job for running in list(self._running.values())]
+        return summary(jobs, self._backlog.states.get(State.QUEUED, 0), self._cluster_state)
 
     # --- lease ---
 
@@ -252,26 +214,6 @@ class Dispatcher:
                 self._log(f"{lease.who} is already dispatching: standing by")
             self._stop.wait(POLL_S)
         return False
-
-    @contextmanager
-    def _renewing(self) -> Iterator[None]:
-        """Renew the lease in the background."""
-        ended = threading.Event()
-        self._round_s = time.monotonic()
-
-        def renew() -> None:
-            while self._lease.fence and not ended.wait(RENEW_S / 3):
-                if time.monotonic() - self._round_s < HUNG_S:
-                    with suppress(StorageError, LeaseLost):  # the main thread finds out by itself
-                        self._lease.renew()
-
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
 
     # --- loop ---
 
@@ -320,7 +262,7 @@ class Dispatcher:
                 self._reminded_s = time.monotonic()
                 self._log(f"the store can't be reached; trying again: {error.message}")
 
-    def _read_news(self) -> list[_Running]:
+    def _read_news(self) -> list[Running]:
         """Process news from the queue; return the running jobs that may have new commands."""
         entries, keys = self._queue.news()
         if time.monotonic() - self._listed_s >= LIST_S or None in entries:
@@ -332,7 +274,7 @@ class Dispatcher:
                 self._backlog.update(entry)
             changed = {entry.id for entry in entries if entry} & self._running.keys()
         for entry in {entry.id: entry for entry in entries if entry and entry.id not in self._running}.values():
-            self._announce_waiting(entry)
+            self._statuses.announce_waiting(entry)
         self._queue.delete_news(keys)
         return [self._running[job] for job in changed]
 
@@ -365,19 +307,38 @@ class Dispatcher:
             self._backlog.update(self._queue.mark(job))
             return
         if job.cancelling:
-            self._end(_Running(job), State.CANCELLED, "cancelled while no dispatcher ran")
+            self._end(Running(job), State.CANCELLED, "cancelled while no dispatcher ran")
             return
         # The status includes the commands so far; later ones stay separate documents.
         job = replace(job, status=replace(job.status, taken=job.taken, priority=job.priority))
-        running = _Running(job, counted=job.status.account)
+        running = Running(job, counted=job.status.account)
         why = f"resumed by {whoami()}" if job.state.active else f"started by {whoami()}"
-        self._change(running, State.RUNNING, why)
+        self._statuses.change(running, State.RUNNING, why)
         self._running[job.id] = running
         self._log(f"{job.title}: {why}", job.id)
-        running.thread = threading.Thread(target=self._run_job, args=(running, cluster), name=job.id, daemon=True)
+        work = partial(
+            run_job,
+            running,
+            request_of(job, self._settings, self._cluster_settings),
+            cluster,
+            check_lease=self._lease.check,
+            is_stopping=self._stop.is_set,
+            on_event=partial(self._on_event, running),
+        )
+        running.thread = threading.Thread(target=work, name=job.id, daemon=True)
         running.thread.start()
 
-    def _read_again(self, running: _Running) -> Job | None:
+    def _on_event(self, running: Running, event: Event) -> None:
+        """Note an event of a job for the console, the metrics and the log; called in the job's thread."""
+        if isinstance(event, Failed):
+            self._timeline.failed(running.job.id, event.task, event.attempt)
+            self._metrics.attempts.labels("failed").inc()
+        if isinstance(event, Done):
+            self._metrics.attempts.labels("done").inc()
+        if isinstance(event, Notice):
+            self._log(f"{running.job.title}: {event.text}", running.job.id)
+
+    def _read_again(self, running: Running) -> Job | None:
         """Read a running job from the queue; None if one of its documents is damaged or missing."""
         try:
             return self._queue.read(running.job.id)
@@ -388,7 +349,7 @@ class Dispatcher:
             self._log(text, running.job.id)
             return None
 
-    def _apply_commands(self, running: _Running, cluster: SharedCluster) -> None:
+    def _apply_commands(self, running: Running, cluster: SharedCluster) -> None:
         job = self._read_again(running)
         if job is None:
             return
@@ -401,173 +362,39 @@ class Dispatcher:
             cluster.cancel(job.id)
             self._log(f"{job.title}: being cancelled", job.id)
 
-    # --- a job's own thread ---
+    def _progress(self, running: Running) -> Progress | None:
+        return progress_of(running, self._running.values(), self._cluster_state.runs, self._pace.speed)
 
-    def _run_job(self, running: _Running, cluster: SharedCluster) -> None:
-        submitted = running.job.request
-        # With the time of submission, an older job can't replace the release of a newer one, whichever ends first.
-        request = replace(
-            submitted.request,
-            store=replace(self._settings, patience_s=submitted.request.store.patience_s),
-            cluster=self._cluster_settings,
-            submitted_at=submitted.submitted_at,
-        )
-
-        def stopped() -> bool:
-            return running.cancelled or self._stop.is_set()
-
-        def note(event: Event) -> None:
-            if stopped():
-                raise Cancelled("the job was cancelled")
-            if isinstance(event, Step) and event.name == "publishing":
-                with_retries(self._lease.check, request.store.patience_s, stopped, lambda _line: None)
-                running.changes.put(Change(State.PUBLISHING, utc_now()))
-            if isinstance(event, Planned):
-                running.ledger = Ledger(event)
-            elif running.ledger is not None:
-                running.ledger.note(event)
-            if isinstance(event, Failed):
-                self._timeline.failed(running.job.id, event.task, event.attempt)
-                self._metrics.attempts.labels("failed").inc()
-            if isinstance(event, Done):
-                self._metrics.attempts.labels("done").inc()
-            if isinstance(event, Notice):
-                self._log(f"{running.job.title}: {event.text}", running.job.id)
-
-        try:
-            run = cluster.runner_of(running.job.id, running.job.priority)
-            outcome = pipeline.submit(request, note, run=run, workers=cluster.workers)
-            running.release = outcome.presentation.release
-            running.note = _remark(outcome)
-        except QualityRefused as error:
-            # The release is complete, and an operator may publish it.
-            running.error, running.release = error, str(error.facts.get("release", ""))
-        except BaseException as error:
-            running.error = error
-        finally:
-            running.finished.set()
-
-    # --- statuses ---
-
-    def _write(self, running: _Running) -> None:
+    def _write(self, running: Running) -> None:
+        """Write what has changed in a job, and its progress at intervals."""
         finished = running.finished.is_set()
         with suppress(Empty):
             while True:
-                self._note(running, running.changes.get_nowait())
+                self._statuses.record(running, running.changes.get_nowait())
         if finished:
             self._finish(running)
         elif time.monotonic() - running.written_s >= WRITE_S:
-            self._save(running)
+            self._statuses.save(running)
 
-    def _finish(self, running: _Running) -> None:
-        error = running.error
-        if error is None:
-            self._end(running, State.DONE, running.note)
-        elif isinstance(error, LeaseLost):
-            raise error
-        elif error is self._cluster_lost():
-            pass  # the main loop ends, and the job goes back to the queue
-        elif running.cancelled:
-            self._end(running, State.CANCELLED, "stopped")
-        elif isinstance(error, Cancelled) and self._stop.is_set():
-            pass  # the main loop is about to stop, and puts the job back
-        elif isinstance(error, HeadendError):
-            self._end(running, State.FAILED, error.message)
-        else:
-            self._end(running, State.FAILED, f"unexpected {type(error).__name__}: {error}")
+    def _finish(self, running: Running) -> None:
+        """End a job whose thread has ended, unless it is to go back to the queue."""
+        lost = None if self._cluster is None else self._cluster.lost
+        ending = ending_of(running, is_stopping=self._stop.is_set(), cluster_lost=lost)
+        if ending is not None:
+            self._end(running, *ending)
 
-    def _cluster_lost(self) -> HeadendError | None:
-        return None if self._cluster is None else self._cluster.lost
-
-    def _end(self, running: _Running, state: State, why: str) -> None:
+    def _end(self, running: Running, state: State, why: str) -> None:
         # Commands that arrived while it ran have been applied or no longer matter.
         now = self._read_again(running) or running.job
         status = replace(running.job.status, taken=now.taken, priority=now.priority)
         running.job = replace(running.job, status=status, priority=now.priority)
         if running.job.state is state:  # an earlier attempt to write this failed
-            self._save(running)
+            self._statuses.save(running)
         else:
-            self._change(running, state, why)
+            self._statuses.change(running, state, why)
         self._running.pop(running.job.id, None)
         self._metrics.ended.labels(state.value).inc()
         self._log(f"{running.job.title}: {state}{f', {why}' if why else ''}", running.job.id)
-
-    def _change(self, running: _Running, state: State, why: str) -> None:
-        self._note(running, Change(state, utc_now(), why))
-
-    def _note(self, running: _Running, change: Change) -> None:
-        history = (*running.job.history, change)
-        running.job = replace(running.job, state=change.state, history=history)
-        self._save(running)
-
-    def _save(self, running: _Running) -> None:
-        progress: Progress | None = running.job.status.progress
-        account = running.job.status.account
-        if running.ledger is not None:
-            tasks = (
-                0 if running.finished.is_set() else sum(run.job == running.job.id for run in self._cluster_state.runs)
-            )
-            progress = running.ledger.progress(
-                tasks, left_s(running.job.id, self._remaining(running), self._pace.speed)
-            )
-            account = running.ledger.account(running.job.status.account)
-            self._count(running, running.ledger, account)
-        deliveries = self._announcer.announce(running.job)
-        status: Status = replace(
-            running.job.status,
-            history=running.job.history,
-            told=len(running.job.history),
-            fence=self._lease.fence,
-            release=running.release,
-            progress=progress,
-            account=account,
-        )
-        self._lease.check()
-        running.marked = self._queue.write(replace(running.job, status=status), running.marked)
-        self._backlog.update(running.marked)
-        running.written_s = time.monotonic()
-        # The ledger counts this run only, so the account kept here stays that of earlier runs.
-        running.job = replace(running.job, status=replace(status, account=running.job.status.account))
-        self._announcer.deliver(running.job, deliveries)
-
-    def _remaining(self, this: _Running) -> dict[str, Remaining]:
-        """Return the remaining work of running jobs; jobs that are being planned are left out."""
-        jobs = {running.job.id: running for running in (*self._running.values(), this)}
-        return {
-            job: Remaining(running.job.priority, running.ledger.costs[1])
-            for job, running in jobs.items()
-            if running.ledger is not None
-        }
-
-    def _count(self, running: _Running, ledger: Ledger, account: Account) -> None:
-        """Add a job's resource usage since the last call to the metrics."""
-        before = dict(running.counted.cpu_s)
-        for codec, cpu_s in account.cpu_s:
-            self._metrics.cpu.labels(codec).inc(max(0.0, cpu_s - before.get(codec, 0.0)))
-        # The ledger subtracts the frames of a failed attempt; a counter can't go down, so it stays at the maximum.
-        running.frames, frames = max(running.frames, ledger.done_frames), running.frames
-        self._metrics.frames.inc(running.frames - frames)
-        self._metrics.stored.inc(max(0, account.stored_bytes - running.counted.stored_bytes))
-        running.counted = account
-
-    def _announce_waiting(self, entry: Entry) -> None:
-        """Announce the changes of a job that does not run, and record that they are announced."""
-        announced = self._announcer.announce_waiting(entry)
-        if announced is None:
-            return
-        job, deliveries = announced
-        status = replace(
-            job.status,
-            history=job.history,
-            taken=job.taken,
-            priority=job.priority,
-            told=len(job.history),
-            fence=self._lease.fence,
-        )
-        self._lease.check()
-        job = replace(job, status=status)
-        self._backlog.update(self._queue.write(job, entry))
-        self._announcer.deliver(job, deliveries)
 
     def _stop_jobs(self, cluster: SharedCluster) -> None:
         """Stop all jobs, and put them back into the queue if the lease is still held."""
@@ -582,18 +409,10 @@ class Dispatcher:
                 if running.error is None and running.finished.is_set():
                     self._finish(running)
                 else:
-                    self._change(running, State.QUEUED, "the dispatcher was stopped; the next run resumes the job")
+                    why = "the dispatcher was stopped; the next run resumes the job"
+                    self._statuses.change(running, State.QUEUED, why)
                     self._log(f"{running.job.title}: back in the queue", running.job.id)
             except StorageError as error:  # another dispatcher resumes it
                 self._log(f"{running.job.title}: its state can't be recorded: {error.message}", running.job.id)
         self._running.clear()
         self._announcer.wait(STOP_NOTIFYING_S)
-
-
-def _remark(outcome: Outcome) -> str:
-    release, title = outcome.presentation.release, outcome.presentation.title
-    if outcome.held:
-        return f"release {release} is held: 'headend publish {title} --release {release}' publishes it"
-    if outcome.newer:
-        return f"release {outcome.newer} of a newer request stays current"
-    return ""

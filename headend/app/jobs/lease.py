@@ -10,9 +10,10 @@ A holder that was suspended must not write under an old number: it checks its le
 and stops if it has lost it.
 """
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from headend.app.jobs.model import new_id, utc_now
@@ -170,6 +171,31 @@ class Lease:
             return documents.read(LeaseRecord, self._store.get(key), key=key)
         except ObjectMissing:  # another dispatcher is taking over; the next read sees it
             return self._last_read
+
+
+@contextmanager
+def renewed(lease: Lease, is_alive: Callable[[], bool]) -> Iterator[None]:
+    """Renew a lease in the background, so that neither a slow store nor a starting cluster makes its holder lose it.
+
+    Args:
+        lease: The lease, which this process holds.
+        is_alive: Returns whether the holder still works; a holder that hangs must lose the lease.
+    """
+    ended = threading.Event()
+
+    def renew() -> None:
+        while lease.fence and not ended.wait(RENEW_S / 3):
+            if is_alive():
+                with suppress(StorageError, LeaseLost):  # the holder finds out at its next check
+                    lease.renew()
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _fence_name(key: str) -> str:
