@@ -30,7 +30,7 @@ from encoder.subtitles import sidecars
 from encoder.timelines import handovers
 from encoder.timelines import policy as timing
 from headend.app import analysis, failures
-from headend.app.quality import checking
+from headend.app.quality.checking import Check
 from headend.app.request import Event, Request, Step, Workers
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, DamagedMaster, StorageError
@@ -348,11 +348,11 @@ def check_for(
     store: Store,
     workers: Workers | None,
     fitted: analysis.Analysis | None = None,
-) -> checking.Check:
+) -> Check:
     """Set up the quality check of a draft's renditions, and keep the references that it needs."""
     plan = draft.plan
     level = request.checking
-    check = checking.Check(
+    check = Check(
         store=store,
         title=plan.title,
         measuring=draft.measuring(),

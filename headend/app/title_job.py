@@ -9,7 +9,9 @@ from encoder import cluster
 from headend.app import failures
 from headend.app.deciding import scan_for_damage
 from headend.app.performing import perform
-from headend.app.quality import checking
+from headend.app.quality import concluding
+from headend.app.quality.checking import Check
+from headend.app.quality.waiting import wait_for_chunks
 from headend.app.request import Event, Measured, PublishedEarly, Request, Step
 from headend.app.task_context import context_of
 from headend.core.errors import DamagedMaster
@@ -48,7 +50,7 @@ class TitleJob:
     stock: Stock
     on_event: Callable[[Event], None]
     run: cluster.RunTasks
-    check: checking.Check
+    check: Check
     measuring: dict[str, MeasureTask] = field(default_factory=dict)
     measured: int = 0
     submission: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -92,7 +94,7 @@ class TitleJob:
 
         if not early_missing:
             publish_early()
-        waits = checking.waiting(
+        waiting = wait_for_chunks(
             self.check.first_tasks(),
             plan.chunks,
             self.stock.missing(rendition.id for rendition in plan.video),
@@ -100,9 +102,9 @@ class TitleJob:
         )
         try:
             self._run(
-                (*plan.tasks, *self._record_tasks(waits.ready())),
+                (*plan.tasks, *self._record_tasks(waiting.ready())),
                 done,
-                lambda receipt: self._record_tasks(waits.follow(receipt)),
+                lambda receipt: self._record_tasks(waiting.follow(receipt)),
             )
         except DamagedMaster:
             if plan.allow_damaged:
@@ -125,8 +127,8 @@ class TitleJob:
         self.on_event(Step("reporting quality"))
         # A refused release stays in the store until someone publishes or deletes it.
         held = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
-        report, _ = checking.conclude(self.check, held.presentation, self.plan.master, self.request.store.endpoint_url)
-        checking.refuse(report, self.store)
+        report = concluding.conclude(self.check, held.presentation, self.plan.master, self.request.store.endpoint_url)
+        concluding.refuse(report, self.store)
         return report
 
     def _record_tasks(self, tasks: Sequence[MeasureTask]) -> Sequence[MeasureTask]:

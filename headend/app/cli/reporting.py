@@ -7,7 +7,7 @@ from rich.text import Text
 
 from headend.app.cli.screen import table
 from headend.app.quality import judging
-from headend.app.quality.judging import clock
+from headend.app.quality.clock import clock
 from headend.core import documents, layout
 from headend.core.media.quality import QualityReport, RenditionQuality, Severity
 

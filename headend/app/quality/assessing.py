@@ -11,7 +11,10 @@ from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
 from headend.app import deciding, failures
 from headend.app.performing import perform
-from headend.app.quality import checking, pages
+from headend.app.quality import pages
+from headend.app.quality.checking import Check
+from headend.app.quality.concluding import conclude
+from headend.app.quality.reporting import judged
 from headend.app.request import Event, Measured, Step
 from headend.app.task_context import TaskContext
 from headend.core import holds, measured
@@ -101,7 +104,7 @@ def assess(
         ) from None
     on_event(Step("reading the master"))
     reference, measuring = _measuring(presentation, master, references, settings)
-    check = checking.Check(
+    check = Check(
         store=store,
         title=title,
         measuring=measuring,
@@ -123,13 +126,12 @@ def assess(
         on_event(Step("measuring quality"))
         _run(tasks, check, presentation, master, settings, where, on_event, run)
         on_event(Step("reporting quality"))
-        report, _ = checking.conclude(check, presentation, master, settings.endpoint_url)
-    return report
+        return conclude(check, presentation, master, settings.endpoint_url)
 
 
 def _judged_again(store: Store, known: QualityReport, thresholds: Thresholds) -> QualityReport:
     """Apply other thresholds to a report that is complete; this needs no master."""
-    report = checking.judged(replace(known, thresholds=thresholds))
+    report = judged(replace(known, thresholds=thresholds))
     pages.rewrite(store, report)
     measured.write_report(store, report)
     return report
@@ -194,7 +196,7 @@ def _measuring_by(presentation: Presentation, probe: Probe, reference: Reference
 
 def _run(
     tasks: tuple[MeasureTask, ...],
-    check: checking.Check,
+    check: Check,
     presentation: Presentation,
     master: Master,
     settings: StoreSettings,

@@ -1,6 +1,6 @@
 """The HTML page of a report. It is made from the report and the pictures in the store, so it can be made again."""
 
-from headend.app.quality import judging
+from headend.app.quality.highlights import worst_segments
 from headend.app.quality.report import Shown, render
 from headend.core import layout
 from headend.core.errors import ObjectMissing
@@ -14,7 +14,7 @@ PICTURES = 8
 def made(store: Store, report: QualityReport) -> bytes:
     """Render a report with those of its pictures that the store has."""
     shown = []
-    for rendition, segment in judging.worst_segments(report, PICTURES):
+    for rendition, segment in worst_segments(report, PICTURES):
         key = layout.report_picture(report.title, report.release, rendition.track, segment.worst_frame)
         try:
             shown.append(Shown(rendition, segment, store.get(key)))

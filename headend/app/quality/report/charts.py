@@ -5,7 +5,7 @@ from html import escape
 from itertools import groupby
 from math import ceil, floor, log2
 
-from headend.app.quality.judging import clock
+from headend.app.quality.clock import clock
 from headend.app.quality.report.colours import colour
 from headend.core.codecs import label_of
 from headend.core.media.quality import PredictedQuality, QualityReport, RenditionQuality, SegmentQuality, Span

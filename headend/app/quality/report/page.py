@@ -6,7 +6,8 @@ from html import escape
 from itertools import groupby
 
 from headend.app.quality import judging
-from headend.app.quality.judging import clock
+from headend.app.quality.clock import clock
+from headend.app.quality.highlights import best_of_codecs
 from headend.app.quality.report import charts
 from headend.app.quality.report.colours import colour, scale
 from headend.app.quality.report.shown import Shown
@@ -126,7 +127,7 @@ def sentence(report: QualityReport) -> str:
         published = " but was published anyway" if report.overrides else ""
         return f"The release fails {count}{published}: {worst}."
     remarked = f", with {remarks} remark{'s' if remarks > 1 else ''}" if remarks else ""
-    best = [rendition for rendition in judging.best_of_codecs(report, tone_mapped=False) if rendition.mean is not None]
+    best = [rendition for rendition in best_of_codecs(report, tone_mapped=False) if rendition.mean is not None]
     if not best:
         return f"The release passes{remarked}."
     low = min(best, key=lambda rendition: rendition.mean or 0)

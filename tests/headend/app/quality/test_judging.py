@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from headend.app.quality import judging
-from headend.app.quality.judging import RULES, judge, rules_broken
+from headend.app.quality.highlights import worst_segments
+from headend.app.quality.judging import judge, rules_broken
+from headend.app.quality.rules import RULES
 from headend.core.media import Codec, VideoRange
 from headend.core.media.quality import (
     HD,
@@ -308,7 +309,7 @@ def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> 
     made = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(6, 80, 80)))
     made = replace(made, shortfalls=judge(made))
 
-    shown = [(one.rendition, found.number) for one, found in judging.worst_segments(made, 8)]
+    shown = [(one.rendition, found.number) for one, found in worst_segments(made, 8)]
 
     assert shown == [("avc-500k", 6), ("avc-3000k", 6), ("avc-3000k", 1)]
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from headend.app.quality import judging
+from headend.app.quality.highlights import worst_segments
 from headend.app.quality.report import render, sentence
 from headend.core.media import Codec
 from headend.core.media.quality import (
@@ -61,7 +62,7 @@ def test_the_page_of_two_hours_takes_as_few_passes_over_the_grid_as_that_of_a_mi
         nonlocal walks
         walks = 0
         made = judged(a_title(frames))
-        judging.worst_segments(made, 8)
+        worst_segments(made, 8)
         page = render(made, ())
         assert len(page) < 400_000
         return walks

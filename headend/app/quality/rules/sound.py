@@ -1,0 +1,35 @@
+"""Sound has the loudness that was asked for, and its true peak doesn't clip."""
+
+from collections.abc import Iterator
+
+from headend.app.quality.rules.base import Limit, Rule, excuse
+from headend.core.media.quality import QualityReport, Shortfall
+
+LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
+"""Deviation of the integrated loudness from its target."""
+TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
+
+
+def _check(report: QualityReport) -> Iterator[Shortfall]:
+    for one in report.audio:
+        if one.result_lufs is not None and one.target_lufs is not None:
+            off = one.result_lufs - one.target_lufs
+            if severity := excuse(LOUDNESS_LU.severity(round(abs(off), 2)), one.raised_most):
+                yield Shortfall(
+                    "loudness",
+                    severity,
+                    f"{one.rendition} has {one.result_lufs:.1f} LUFS, {abs(off):.1f} LU "
+                    f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}",
+                    one.rendition,
+                )
+        # Sound without a loudness target keeps the peaks of the master.
+        is_untouched = one.target_lufs is None
+        if one.result_dbtp is not None and (severity := excuse(TRUE_PEAK_DBTP.severity(one.result_dbtp), is_untouched)):
+            yield Shortfall(
+                "true peak", severity, f"{one.rendition} has a true peak of {one.result_dbtp:.1f} dBTP", one.rendition
+            )
+
+
+RULE = Rule(
+    "loudness, true peak", "sound is as loud as asked for", "choose another --loudness, or mend the master", _check
+)
