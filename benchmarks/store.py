@@ -26,8 +26,9 @@ from headend.core import layout, plan_document
 from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
 from headend.core.storage.local import LocalStore
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
-from packager import captions, garbage, publishing, segmenting
+from packager import captions, garbage, publishing
 from packager.presentation import assemble
+from packager.segmenting.sound import cut_audio
 from packager.stock import merge_parts, remove_receipts, take
 
 TITLES, QUICK_TITLES = 10_000, 200
@@ -296,7 +297,7 @@ def _sound(hours: float) -> Sound:
             data = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
         cpu_s = time.process_time()
         tracemalloc.start()
-        cut = segmenting.cut_audio(data, rendition="ac3", grid=grid, sample_rate_hz=rate_hz, frame_samples=1536)
+        cut = cut_audio(data, rendition="ac3", grid=grid, sample_rate_hz=rate_hz, frame_samples=1536)
         for _ in cut.bodies:
             pass
         _, peak_bytes = tracemalloc.get_traced_memory()

@@ -26,7 +26,7 @@ from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, Segment, TextRendition
 from headend.core.timing import Grid, timescale
 from packager.fragments import Sample, fragment_bytes
-from packager.segmenting import Cut, joined
+from packager.segmenting.cut import Cut, joined
 
 HEADER = "WEBVTT"
 CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"

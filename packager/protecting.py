@@ -26,7 +26,7 @@ from packager import coded
 from packager.codec_strings import codec_string
 from packager.coded.bits import Ranges
 from packager.fragments import Auxiliary, Sample, fragment_bytes
-from packager.segmenting import Protect, Protector
+from packager.segmenting.protection import Protect, Protector
 from packager.signalling import common_pssh
 
 BLOCK_BYTES = 16
@@ -136,7 +136,7 @@ class SampleProtector:
         first: int,
         segment: int,
     ) -> bytes:
-        """Encrypt a fragment; see `packager.segmenting.Protector`.
+        """Encrypt a fragment; see `packager.segmenting.protection.Protector`.
 
         Raises:
             PackagingError: A sample is damaged, or has more encrypted ranges than a subsample map can list.

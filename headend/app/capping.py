@@ -21,7 +21,7 @@ from headend.core import rates
 from headend.core.media import EncodedTrack, EncodeTask, Segment
 from headend.core.rates import Bound, Window
 from headend.core.timing import Chunk, Grid, timescale
-from packager import segmenting
+from packager.segmenting.splicing import splice
 
 ATTEMPTS = 6
 """Maximum number of times that a segment is encoded again: twice as usual, then with less and less detail."""
@@ -217,5 +217,5 @@ def _reencode(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[F
 def _splice(path: Path, first_gop: int, part: Path) -> None:
     new = path.with_suffix(".spliced")
     with path.open("rb") as old_file, part.open("rb") as part_file, new.open("wb") as out:
-        segmenting.splice(_mapped(old_file), first_gop, _mapped(part_file), out)
+        splice(_mapped(old_file), first_gop, _mapped(part_file), out)
     new.replace(path)

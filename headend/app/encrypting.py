@@ -18,11 +18,12 @@ from headend.core.media import AnyTrack, Effort, EncodePlan, Master, Presentatio
 from headend.core.media.protection import TrackEncryption
 from headend.core.settings import ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
-from packager import encrypted_tracks, segmenting
+from packager import encrypted_tracks
 from packager.fragments import Fragment, read_fragments, sync_ranges
 from packager.presentation import StoredTrack, assemble, index_of, track_from_index
 from packager.protecting import protection_of
 from packager.publishing import PublishResult, current_release, load, publish
+from packager.segmenting.protection import Protect, Protector
 from packager.stock import read_track
 
 TRACKS = 4
@@ -206,7 +207,7 @@ def encrypted(
     title: str,
     clear: AnyTrack,
     id: str,
-    protect: segmenting.Protect,
+    protect: Protect,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> StoredTrack:
     """Encrypt a clear track, and write its index last.
@@ -254,7 +255,7 @@ def encrypted(
 
 
 def _encrypted_fragments(
-    body: bytes, found: Sequence[Fragment], protector: segmenting.Protector, first: int, number: int
+    body: bytes, found: Sequence[Fragment], protector: Protector, first: int, number: int
 ) -> Iterator[bytes]:
     for fragment in found:
         media = memoryview(body)[

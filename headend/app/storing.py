@@ -15,12 +15,16 @@ from headend.core.errors import ChunkRejected
 from headend.core.media import EncodedTrack, EncodeTask, Kind, Loudness, Segment
 from headend.core.storage import Store
 from headend.core.timing import timescale
-from packager import captions, segmenting
+from packager import captions
+from packager.segmenting.cut import Cut, joined
+from packager.segmenting.protection import Clear, Protect
+from packager.segmenting.sound import cut_audio
+from packager.segmenting.video import cut_video
 
 UPLOADS = 4
 """Segments of a task that are written to the store in parallel, to hide the latency of S3."""
 
-Seals = Mapping[str, tuple[tuple[str, segmenting.Protect], ...]]
+Seals = Mapping[str, tuple[tuple[str, Protect], ...]]
 """The tracks of each encrypted rendition, and how each is encrypted."""
 
 
@@ -74,8 +78,8 @@ def cut_rendition(
     rendition: str,
     loudness: Loudness | None,
     data: memoryview,
-    protect: segmenting.Protect = segmenting.Clear,
-) -> segmenting.Cut:
+    protect: Protect = Clear,
+) -> Cut:
     """Cut an encoded rendition of a task into segments.
 
     Args:
@@ -87,7 +91,7 @@ def cut_rendition(
         protect: How the segments are encrypted.
     """
     if task.kind is Kind.AUDIO:
-        return segmenting.cut_audio(
+        return cut_audio(
             data,
             rendition=rendition,
             grid=context.grid,
@@ -96,7 +100,7 @@ def cut_rendition(
             loudness=loudness,
             protect=protect,
         )
-    return segmenting.cut_video(
+    return cut_video(
         data,
         rendition=rendition,
         grid=context.grid,
@@ -109,7 +113,7 @@ def cut_rendition(
 
 def _cut_all(
     context: TaskContext, task: EncodeTask, loudness: Sequence[Loudness], scratch: Path, seals: Seals
-) -> Iterator[segmenting.Cut]:
+) -> Iterator[Cut]:
     by_layout = {measured.layout: measured for measured in loudness}
     layouts = task.loudness_target.layouts if task.loudness_target else ()
     by_rendition = {id: by_layout[layout] for id, layout in zip(task.renditions, layouts, strict=False)}
@@ -120,12 +124,12 @@ def _cut_all(
         with path.open("rb") as file:
             data = mmap(file.fileno(), 0, access=ACCESS_READ)
         path.unlink()
-        for track, protect in seals.get(rendition, (("", segmenting.Clear),)):
+        for track, protect in seals.get(rendition, (("", Clear),)):
             cut = cut_rendition(context, task, rendition, by_rendition.get(rendition), memoryview(data), protect)
             yield replace(cut, track=replace(cut.track, track=track))
 
 
-def _cut_text(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+def _cut_text(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterator[Cut]:
     for track in task.text:
         cues, document = text.read(track, scratch, start_s=task.start_s, duration_s=context.grid.duration_s)
         for rendition in context.text:
@@ -133,7 +137,7 @@ def _cut_text(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterator
                 yield captions.cut(rendition, cues, document, context.grid)
 
 
-def _cut_sheets(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+def _cut_sheets(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterator[Cut]:
     """Yield the sheets of thumbnails as segments of their track."""
     thumbnails = context.thumbnails
     if not task.sheets or thumbnails is None:
@@ -155,7 +159,7 @@ def _cut_sheets(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterat
     yield _pictures(thumbnails.id, paths, {n: (starts[n], duration_ticks(n)) for n in paths}, ticks.ticks_per_second)
 
 
-def _cut_stills(task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+def _cut_stills(task: EncodeTask, scratch: Path) -> Iterator[Cut]:
     """Yield the poster's candidates as segments of their track; their numbers stand in for times."""
     if not task.posters:
         return
@@ -167,10 +171,10 @@ def _cut_stills(task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
 
 def _pictures(
     rendition: str, paths: Mapping[int, Path], times: Mapping[int, tuple[int, int]], ticks_per_second: int
-) -> segmenting.Cut:
+) -> Cut:
     bodies = {number: path.read_bytes() for number, path in paths.items()}
     segments = [
         Segment(number, *times[number], 1, len(body), hashlib.sha256(body).hexdigest())
         for number, body in bodies.items()
     ]
-    return segmenting.joined(rendition, b"", list(bodies.values()), segments, ticks_per_second, priming_samples=0)
+    return joined(rendition, b"", list(bodies.values()), segments, ticks_per_second, priming_samples=0)

@@ -7,7 +7,7 @@ import pytest
 from headend.core.codecs import AUDIO
 from headend.core.media import AudioRendition, Codec
 from headend.core.timing import Grid
-from packager.segmenting import cut_audio
+from packager.segmenting.sound import cut_audio
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition

@@ -12,7 +12,8 @@ from headend.core import boxes
 from headend.core.codecs.base import Style
 from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
 from packager.fragments import read_fragments
-from packager.segmenting import Cut, cut_video
+from packager.segmenting.cut import Cut
+from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, encode_chunk, look_at
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import BT709, HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition

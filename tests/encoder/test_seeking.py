@@ -14,7 +14,7 @@ from encoder import seeking, tool
 from encoder.conforming import Conformed, conform
 from headend.core.media import FrameIndex
 from headend.core.timing import Chunk, Grid, lay_grid
-from packager.segmenting import cut_video
+from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, look_at
 from tests.support.masters import make_film
 from tests.support.nouns import make_frame_index, make_video_rendition, make_video_track

@@ -22,7 +22,7 @@ from encoder.trick_play import (
 from headend.core.media import Codec, Thumbnails, VideoRange
 from headend.core.process import run
 from headend.core.timing import Grid, lay_grid
-from packager.segmenting import cut_video
+from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, carry_out, commands_of, look_at, task_of
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import make_film

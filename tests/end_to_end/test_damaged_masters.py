@@ -18,7 +18,7 @@ from headend.core.settings import EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from ladders.fitting import fit
 from ladders.loading import load
-from packager.segmenting import cut_video
+from packager.segmenting.video import cut_video
 from tests.support.masters import Sound, make_film, master_of
 
 FILMS = {

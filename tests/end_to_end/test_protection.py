@@ -451,7 +451,8 @@ from headend.app.task_context import TaskContext
 from headend.app.request import Event, PublishedEarly
 from headend.core.media import EncodeTask, Kind
 from headend.core.timing import Chunk
-from packager import conformance, publishing, segmenting
+from packager import conformance, publishing
+from packager.segmenting import sound, video
 context = TaskContext(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
 assert performing._seals(context, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
 assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"], "cryptography is loaded"

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from headend.core.timing import Grid
-from packager.segmenting import Cut, cut_audio, cut_video
+from packager.segmenting.cut import Cut
+from packager.segmenting.sound import cut_audio
+from packager.segmenting.video import cut_video
 
 GOLDEN = json.loads(Path(__file__).with_name("clear_bytes.json").read_text())
 """Encoders' files, and the digests of their objects before encryption was added."""

@@ -22,7 +22,9 @@ from headend.core.errors import ChunkRejected, HeadendError, PackagingError, Pla
 from headend.core.media import Codec, Loudness, VideoRendition
 from headend.core.timing import Chunk, Grid, lay_grid
 from packager.fragments import Sample, fragment_bytes, read_fragments
-from packager.segmenting import REORDER_FRAMES, Cut, cut_audio, cut_video
+from packager.segmenting.cut import Cut
+from packager.segmenting.sound import cut_audio
+from packager.segmenting.video import REORDER_FRAMES, cut_video
 from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import Sound, make_film

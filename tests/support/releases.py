@@ -38,10 +38,12 @@ from headend.core.media import (
 from headend.core.storage.base import Store
 from headend.core.storage.memory import MemoryStore
 from headend.core.timing import Grid, lay_grid, timescale
-from packager import captions, segmenting
+from packager import captions
 from packager.codec_strings import codec_string
 from packager.presentation import assemble
 from packager.publishing import PublishResult, publish
+from packager.segmenting.sound import cut_audio
+from packager.segmenting.video import cut_video
 from packager.stock import merge_parts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
@@ -173,11 +175,9 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
         subprocess.run(argv, check=True, timeout=120)
         data = memoryview(bytearray(path.read_bytes()))
     if isinstance(rendition, VideoRendition):
-        cut = segmenting.cut_video(
-            data, rendition=rendition.id, grid=grid, chunk=chunk, rate_divisor=rendition.rate_divisor
-        )
+        cut = cut_video(data, rendition=rendition.id, grid=grid, chunk=chunk, rate_divisor=rendition.rate_divisor)
     else:
-        cut = segmenting.cut_audio(
+        cut = cut_audio(
             data,
             rendition=rendition.id,
             grid=grid,

@@ -13,8 +13,8 @@ from headend.app.capping import Capped
 from headend.core.media import Codec, Effort, EncodedTrack, EncodeTask, VideoRendition
 from headend.core.rates import LIMIT
 from headend.core.timing import Chunk
-from packager import segmenting
-from packager.segmenting import Cut
+from packager.segmenting.cut import Cut
+from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, look_at, task_of
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_video_rendition
@@ -57,7 +57,7 @@ def made(
         )
 
     def cut(id: str, part: Chunk, data: memoryview) -> Cut:
-        return segmenting.cut_video(data, rendition=id, grid=film.grid, chunk=part, rate_divisor=divisors[id])
+        return cut_video(data, rendition=id, grid=film.grid, chunk=part, rate_divisor=divisors[id])
 
     def cuts() -> dict[str, Cut]:
         files = {r.id: encoding.output(scratch, r.id).read_bytes() for r in renditions}
