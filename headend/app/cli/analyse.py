@@ -7,7 +7,7 @@ import click
 
 from headend.app import deciding, hull_page
 from headend.app.analysis import Analysed, Analysis, CodecAnalysis
-from headend.app.cli import encode_options, options, pages
+from headend.app.cli import encode_options, options, pages, per_title_options
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
@@ -34,7 +34,7 @@ TITLE = "analysis"
 )
 @options.master
 @options.ladder
-@encode_options.per_title
+@per_title_options.per_title
 @options.store
 @options.cluster
 @options.running

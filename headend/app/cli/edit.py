@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import click
 
 from headend.app import editing
-from headend.app.cli import encode_options, encryption_options, options
+from headend.app.cli import encryption_options, option_values, options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.describing import release_plain
 from headend.app.cli.progress import following
@@ -48,7 +48,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "subtitles",
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
-    callback=encode_options.texts,
+    callback=option_values.texts,
     help="Add a subtitle file. Repeatable.",
 )
 @click.option(
@@ -56,7 +56,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "audio",
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
-    callback=encode_options.audio_files,
+    callback=option_values.audio_files,
     help="Encode and add the sound of another file, which must be as long as the film. Repeatable. ROLE is "
     f"{', '.join(AudioRole)}.",
 )

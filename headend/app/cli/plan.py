@@ -18,7 +18,7 @@ from encoder.loudness import unmeasured_words
 from encoder.planning import Draft
 from encoder.scheduling import slot_count
 from headend.app import deciding, estimating
-from headend.app.cli import encode_options, options
+from headend.app.cli import encode_options, options, per_title_options, quality_options
 from headend.app.cli.encryption_options import protection
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, facts, print_json, table
@@ -52,10 +52,10 @@ from ladders.titled import check_renditions
 @options.master
 @options.title
 @options.ladder
-@encode_options.fit_per_title
+@per_title_options.fit_per_title
 @encode_options.encode
-@encode_options.floor
-@encode_options.checking
+@quality_options.floor
+@quality_options.checking
 @options.cluster
 @options.store
 @protection(required=False)

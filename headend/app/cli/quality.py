@@ -2,7 +2,7 @@
 
 import click
 
-from headend.app.cli import encode_options, options, pages
+from headend.app.cli import options, pages, quality_options
 from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
@@ -33,7 +33,7 @@ from headend.core.storage import open_store
 @click.argument("release", required=False)
 @click.option("--full", is_flag=True, help="Measure all segments instead of a tenth.")
 @click.option("--html", "page", metavar="FILE", help="Also write the report to this file as an HTML page.")
-@encode_options.thresholds
+@quality_options.thresholds
 @key_settings_options(required=False)
 @options.existing_store
 @options.cluster

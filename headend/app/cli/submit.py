@@ -3,7 +3,7 @@
 import click
 
 from headend.app import pipeline
-from headend.app.cli import Invocation, encode_options, options, queueing
+from headend.app.cli import Invocation, encode_options, options, per_title_options, quality_options, queueing
 from headend.app.cli.describing import concealed_facts, protection_facts, release_plain
 from headend.app.cli.encryption_options import protection
 from headend.app.cli.event_lines import Lines
@@ -45,13 +45,13 @@ from ladders.titled import check_renditions
 @options.master
 @options.title
 @options.ladder
-@encode_options.fit_per_title
+@per_title_options.fit_per_title
 @options.store
 @options.cluster
 @options.running
 @encode_options.encode
-@encode_options.floor
-@encode_options.quality
+@quality_options.floor
+@quality_options.quality
 @click.option(
     "--publish-early",
     is_flag=True,
