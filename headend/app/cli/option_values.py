@@ -21,12 +21,12 @@ from headend.core.settings import (
 
 def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:
     """Parse a number of seconds above 0, such as ``6``, ``5.005`` or ``1001/200``."""
-    seconds = Fraction(0)
+    parsed = Fraction(0)
     if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9}|/[1-9][0-9]{0,8})?", value, re.ASCII):
-        seconds = Fraction(value)
-    if seconds <= 0:
+        parsed = Fraction(value)
+    if parsed <= 0:
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0, such as 6 or 5.005.")
-    return seconds
+    return parsed
 
 
 def programmes(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioChoice, ...]:
