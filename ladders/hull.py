@@ -15,6 +15,9 @@ from itertools import pairwise
 
 Function = Callable[[float], float]
 
+BEYOND_CRF = 12.0
+"""How far estimates go beyond the factors of the trials."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrialPoint:
@@ -159,8 +162,8 @@ def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> CurvePoint:
     point = at(crf)
     if point.kbps <= cap_kbps:
         return point
-    # A binding cap acts like a higher factor.
-    least, most = crf, crf + 30.0
+    # A binding cap acts like a higher factor. Far beyond the trials, nothing is known.
+    least, most = crf, max(crf, max(curve.crfs[-1] for curve in curves) + BEYOND_CRF)
     for _ in range(40):
         middle = (least + most) / 2
         capped = at(middle)

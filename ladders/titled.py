@@ -314,10 +314,11 @@ def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint],
     beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - WORTH) > placed[-1].kbps
     if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=APART_VMAF):
         return ""
-    saving = rate_saving(placed, pattern)
-    if saving <= -WORTH:
+    saving = -rate_saving(placed, pattern)
+    if saving >= WORTH:
         return ""
-    return f"rungs of its own would save {max(0.0, -saving):.1%} of the bits at equal VMAF"
+    # Rounded down, so that it never reads like the limit.
+    return f"rungs of its own would save {math.floor(max(0.0, saving) * 1000) / 1000:.1%} of the bits at equal VMAF"
 
 
 class _Table:
