@@ -119,8 +119,12 @@ class Hull:
             yield point
 
 
-def hull(points: Iterable[TrialPoint]) -> Hull:
+def hull(points: Iterable[TrialPoint], scale: Function = float) -> Hull:
     """Make the hull of a clip and a codec.
+
+    Args:
+        points: The trials.
+        scale: An increasing function of the rate factor, with which rate and quality change evenly.
 
     Raises:
         ValueError: No size has trials with two different factors.
@@ -128,7 +132,7 @@ def hull(points: Iterable[TrialPoint]) -> Hull:
     by_lines: dict[int, dict[float, TrialPoint]] = {}
     for point in points:
         by_lines.setdefault(point.lines, {})[point.crf] = point
-    curves = [_curve(lines, by_crf) for lines, by_crf in sorted(by_lines.items()) if len(by_crf) > 1]
+    curves = [_curve(lines, by_crf, scale) for lines, by_crf in sorted(by_lines.items()) if len(by_crf) > 1]
     if not curves:
         raise ValueError("a hull needs at least two trials of one size")
     return Hull(tuple(curves))
@@ -221,11 +225,12 @@ def _log_rate(points: Sequence[CurvePoint], vmaf: float) -> float:
     return math.log(low.kbps) + share * (math.log(high.kbps) - math.log(low.kbps))
 
 
-def _curve(lines: int, by_crf: Mapping[float, TrialPoint]) -> Curve:
+def _curve(lines: int, by_crf: Mapping[float, TrialPoint], scale: Function) -> Curve:
     crfs = tuple(sorted(by_crf))
-    log_rate = monotone_cubic(crfs, [math.log(by_crf[crf].kbps) for crf in crfs])
-    vmaf = monotone_cubic(crfs, [by_crf[crf].vmaf for crf in crfs])
-    return Curve(lines, crfs, lambda crf: math.exp(log_rate(crf)), vmaf)
+    scaled = [scale(crf) for crf in crfs]
+    log_rate = monotone_cubic(scaled, [math.log(by_crf[crf].kbps) for crf in crfs])
+    vmaf = monotone_cubic(scaled, [by_crf[crf].vmaf for crf in crfs])
+    return Curve(lines, crfs, lambda crf: math.exp(log_rate(scale(crf))), lambda crf: vmaf(scale(crf)))
 
 
 def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:

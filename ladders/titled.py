@@ -48,6 +48,8 @@ FINEST_CRF = {video.codec: video.finest_crf for video in VIDEO}
 """Lowest constant rate factor of a rung: below it, only the rate grows."""
 BEYOND_TRIALS = {video.codec: video.beyond_trials_crf for video in VIDEO}
 """How far a rung's constant rate factor may lie outside those of a size's trials."""
+CRF_SCALE = {video.codec: video.crf_scale for video in VIDEO}
+"""How to interpolate between the factors of trials; see `ladders.hull.hull`."""
 SMALLEST_BEYOND = 4
 """Multiple of that for the smallest size, since there is no smaller size to use instead."""
 ENOUGH_VMAF = 0.5

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from encoder import cluster, excerpts, trials
+from encoder import cluster, excerpts, measuring, trials
 from encoder.costs import Pricing, measured
 from encoder.planning import Draft
 from encoder.scheduling import Work
@@ -49,7 +49,7 @@ FURTHER = 1.15
 """Ratio of the number of trials to that of `encoder.trials.expected_trials`."""
 REPORT_EVERY_S = 10.0
 """Interval between progress reports."""
-FORMAT = 4
+FORMAT = 5
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Number of points of a hull that are kept for drawing."""
@@ -188,6 +188,7 @@ class Analyst:
         """Fit the ladder, or load it from the store.
 
         Raises:
+            ConfigError: FFmpeg does not have the VMAF model.
             HeadendError: A task failed all its attempts.
         """
         surveys = self.makes.surveys(self._draft.plan.chunks)
@@ -199,6 +200,7 @@ class Analyst:
             pass
         else:
             return Analysed(kept, 0, 0, 0.0)
+        measuring.check_model(self._viewing)
         parts = self._surveyed(surveys)
         gops = whole(parts)
         found = self._place(gops, first, sum(part.cpu_s for part in parts))
@@ -292,11 +294,12 @@ class Analyst:
         return points
 
     def _hull(self, points: Sequence[trials.TrialPoint], codec: Codec) -> Hull:
-        return hull(
+        tried = [
             TrialPoint(point.trial.lines, point.trial.crf, max(0.1, point.kbps), point.vmaf)
             for point in points
             if point.trial.codec is codec
-        )
+        ]
+        return hull(tried, titled.CRF_SCALE[codec])
 
     def _of_codec(
         self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[CurvePoint, ...]

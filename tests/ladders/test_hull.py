@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headend.core.codecs.quantizers import log_step
 from headend.core.media import Codec
 from ladders.hull import CurvePoint, Hull, TrialPoint, hull, inverted, monotone_cubic, rate_saving
 from ladders.ladder import Ladder, RungRange
@@ -59,6 +61,19 @@ def test_sizes_never_fall_along_rising_rates() -> None:
 
     assert [spot.lines for spot in spots] == sorted(spot.lines for spot in spots)
     assert [spot.kbps for spot in spots] == pytest.approx([100, 200, 400, 600, 800, 1200], rel=0.001)
+
+
+def test_rates_of_av1_are_predicted_near_the_end_of_its_scale() -> None:
+    # Slides, 720 lines: rates of encodes by rate factor. The last steps of the quantizer are much larger.
+    measured = {45: 1040.0, 52: 827.0, 56: 690.0, 58: 605.0, 61: 442.0, 63: 242.0}
+    tried = [TrialPoint(720, crf, measured[crf], 80 - crf / 2) for crf in (45, 56, 63)]
+
+    def error(scale: Callable[[float], float]) -> float:
+        [curve] = hull(tried, scale).curves
+        return max(abs(curve.kbps(crf) / kbps - 1) for crf, kbps in measured.items())
+
+    assert error(log_step) < 0.06
+    assert error(float) > 2 * error(log_step)
 
 
 def test_a_hull_needs_two_trials_of_a_size() -> None:

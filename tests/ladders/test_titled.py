@@ -431,7 +431,7 @@ def saving_of(codec: Codec, clip: str) -> float:
 
     def points(crfs: tuple[int, ...] | None) -> Hull:
         known = (TrialPoint(*point[2:]) for point in TRIALS["points"] if point[:2] == [clip, codec])
-        return hull(point for point in known if crfs is None or point.crf in crfs)
+        return hull((point for point in known if crfs is None or point.crf in crfs), titled.CRF_SCALE[codec])
 
     lines = TRIALS["master_lines"][clip]
     master = a_master(lines * 16 // 9, lines)

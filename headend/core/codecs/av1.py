@@ -4,6 +4,7 @@ import struct
 from fractions import Fraction
 
 from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, lower_rate_options
+from headend.core.codecs.quantizers import log_step
 from headend.core.media import Codec, Effort, MasteringDisplay, VideoRendition
 
 # Presets above 9 visibly degrade small pictures.
@@ -100,6 +101,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=62.0,
     finest_crf=22.0,
     beyond_trials_crf=3.0,
+    crf_scale=log_step,
     floor_step_crf=8.0,
     trick_crf=63.0,
     sample_entry="av01",

@@ -98,6 +98,7 @@ class VideoCodec:
         coarsest_trial_crf: Factor of an additional trial at the smallest size, if the lowest rung needs it.
         finest_crf: Lowest factor of a rung: below it the rate grows without a visible gain.
         beyond_trials_crf: How far a rung's factor may lie outside the range of the trials.
+        crf_scale: A function of the factor with which rate and quality change evenly, to interpolate between trials.
         floor_step_crf: How much to lower the factor when a chunk below the quality floor is encoded again.
         trick_crf: Highest factor for trick play; None if the codec has no trick play renditions.
         sample_entry: Four characters of the sample entry in MP4.
@@ -135,6 +136,7 @@ class VideoCodec:
     configuration_box: str
     codec_string: Callable[[bytes, ColourCodes], str]
     hls_rank: int | None
+    crf_scale: Callable[[float], float] = float
     bound_shapes_quality: bool = False
     costs_like: Codec | None = None
     in_first_release: bool = False

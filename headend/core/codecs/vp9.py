@@ -6,6 +6,7 @@ from fractions import Fraction
 from math import prod
 
 from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec
+from headend.core.codecs.quantizers import log_step
 from headend.core.media import Codec, Effort, VideoRendition
 
 # Real-time mode uses no hidden reference frames and is four times as fast as the fastest setting of good mode.
@@ -108,6 +109,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=62.0,
     finest_crf=22.0,
     beyond_trials_crf=3.0,
+    crf_scale=log_step,
     floor_step_crf=8.0,
     trick_crf=63.0,
     sample_entry="vp09",
