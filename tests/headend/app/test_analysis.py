@@ -142,7 +142,9 @@ def test_cropped_bars_are_not_part_of_trials(tmp_path: Path) -> None:
     assert found.analysis.codecs[0].points
 
 
-def test_a_model_that_ffmpeg_lacks_is_named_before_the_master_is_surveyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_ffmpeg_lacks_is_named_before_the_master_is_surveyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(analysis, "viewing_of", lambda *_: replace(HD, model="vmaf_v9.9.9"))
 
     with pytest.raises(ConfigError, match=r"no VMAF model vmaf_v9\.9\.9; unset HEADEND_FFMPEG"):
