@@ -90,7 +90,7 @@ def fitted_draft(
     request: Request,
     probe: Probe,
     store: Store,
-    known: Calibration | None = None,
+    calibration: Calibration | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
     workers: Workers | None = None,
@@ -102,7 +102,7 @@ def fitted_draft(
     Returns:
         The draft, and the analysis or None.
     """
-    draft = draft_for(request, probe, known, workers)
+    draft = draft_for(request, probe, calibration, workers)
     if request.targets is None:
         return draft, None
     if request.protection is not None:
@@ -113,10 +113,10 @@ def fitted_draft(
     fitted = draft_for(
         replace(request, ladder=analysed.analysis.ladder),
         probe,
-        known,
+        calibration,
         workers,
         conformed=draft.conformed,
-        beside=analysed.analysis.decisions,
+        earlier_decisions=analysed.analysis.decisions,
     )
     return fitted, analysed
 
@@ -165,21 +165,21 @@ def analyse(
 def draft_for(
     request: Request,
     probe: Probe,
-    known: Calibration | None = None,
+    calibration: Calibration | None = None,
     workers: Workers | None = None,
     *,
     conformed: conforming.Conformed | None = None,
-    beside: tuple[str, ...] = (),
+    earlier_decisions: tuple[str, ...] = (),
 ) -> planning.Draft:
     """Fit the ladder to the master, and draft the title's renditions.
 
     Args:
         request: What the user asks for.
         probe: The master.
-        known: Ratios of measured to predicted costs.
+        calibration: Ratios of measured to predicted costs.
         workers: Returns the available workers; None asks the cluster.
         conformed: The picture on the grid, if it has been decided already.
-        beside: Earlier decisions to report with these.
+        earlier_decisions: Earlier decisions to report with these.
     """
     missing = damage.holes(probe, planning.usable(probe))
     if missing and not request.encode.allow_damaged:
@@ -187,7 +187,7 @@ def draft_for(
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe, conformed)
     text_tracks, text_decisions = text_of(request, probe, conformed)
     available = _workers(request, workers)
-    costs = known.applied(measured()) if known else measured()
+    costs = calibration.applied(measured()) if calibration else measured()
     return planning.Draft(
         request.title,
         probe,
@@ -196,7 +196,7 @@ def draft_for(
         video=fitted.video,
         audio=fitted.audio,
         decisions=(
-            *beside,
+            *earlier_decisions,
             *fitted.decisions,
             *text_decisions,
             *damage.describe(missing, allowed=request.encode.allow_damaged),
@@ -324,9 +324,9 @@ def with_encryption(plan: EncodePlan, protection: ProtectionSettings, store: Sto
     return plan
 
 
-def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
+def plan_for(request: Request, probe: Probe, calibration: Calibration | None = None) -> EncodePlan:
     """Fit the ladder and plan every task for an empty store; nothing is written."""
-    draft = draft_for(request, probe, known)
+    draft = draft_for(request, probe, calibration)
     if request.protection is not None:
         draft.plan = with_encryption(draft.plan, request.protection, None)
     return tasks_for(draft, request, None)

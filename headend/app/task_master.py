@@ -1,4 +1,4 @@
-"""Opening a task's master: check that it is unchanged, wait while S3 is away, and make a scratch folder."""
+"""Opening a task's master: check that it is unchanged, wait while S3 is unreachable, and make a scratch folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

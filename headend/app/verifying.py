@@ -36,8 +36,8 @@ def verify(
 
         opened = content_keys.of_release(keys, store, title, release)
     is_stopped = threading.Event()
-    with ThreadPoolExecutor(1) as beside:
-        comparing = beside.submit(
+    with ThreadPoolExecutor(1) as pool:
+        comparing = pool.submit(
             comparison.compare,
             store,
             title,

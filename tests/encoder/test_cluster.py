@@ -149,10 +149,10 @@ def events() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
+def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
     """A cluster for this module only, without FFmpeg, whose workers may be killed."""
     environment = {tool.OVERRIDE: "/nonexistent"}
-    with dask_processes(tmp_path_factory.mktemp("mortal"), environment=environment) as address:
+    with dask_processes(tmp_path_factory.mktemp("killable"), environment=environment) as address:
         yield ClusterSettings(scheduler=address)
 
 
@@ -289,7 +289,7 @@ def workers_of(before: set[int]) -> list[psutil.Process]:
 # --- stopping ---------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_job_leaves_no_child_running(mortal: ClusterSettings, tmp_path: Path) -> None:
+def test_an_interrupted_job_leaves_no_child_running(killable: ClusterSettings, tmp_path: Path) -> None:
     mark = f"headend-test-{tmp_path.name}-{os.getpid()}"
     seen = []
 
@@ -299,17 +299,17 @@ def test_an_interrupted_job_leaves_no_child_running(mortal: ClusterSettings, tmp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tasks([task("long", 9.0), task("quick")], partial(sleep_in_a_child, mark), mortal, interrupt)
+        run_tasks([task("long", 9.0), task("quick")], partial(sleep_in_a_child, mark), killable, interrupt)
 
     assert seen
     wait_until(lambda: not children(mark))
 
 
-def test_a_failed_task_stops_the_others(mortal: ClusterSettings, events: list[Event], tmp_path: Path) -> None:
+def test_a_failed_task_stops_the_others(killable: ClusterSettings, events: list[Event], tmp_path: Path) -> None:
     mark = f"headend-test-{tmp_path.name}-{os.getpid()}"
 
     with pytest.raises(MasterError):
-        run_tasks([task("long", 9.0), task("bad")], partial(sleep_or_fail, mark), mortal, events.append)
+        run_tasks([task("long", 9.0), task("bad")], partial(sleep_or_fail, mark), killable, events.append)
 
     wait_until(lambda: not children(mark))
 
@@ -431,9 +431,9 @@ def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:
     assert slot_count(cluster.workers_of(ClusterSettings(scheduler))) == 2
 
 
-def test_a_worker_without_ffmpeg_is_reported(mortal: ClusterSettings, events: list[Event]) -> None:
+def test_a_worker_without_ffmpeg_is_reported(killable: ClusterSettings, events: list[Event]) -> None:
     with pytest.raises(EncodingError, match="no FFmpeg at '/nonexistent': HEADEND_FFMPEG must name an executable file"):
-        run_tasks([task("one")], ask_for_the_tool, mortal, events.append)
+        run_tasks([task("one")], ask_for_the_tool, killable, events.append)
 
     assert all(isinstance(failed.error, ToolFailed) for failed in failures(events))
 
@@ -453,10 +453,10 @@ def test_the_scheduler_keeps_nothing_of_a_job(scheduler: str, events: list[Event
 
 
 def test_a_worker_that_is_killed_costs_one_attempt_and_no_other_task(
-    mortal: ClusterSettings, events: list[Event], notes: Notes
+    killable: ClusterSettings, events: list[Event], notes: Notes
 ) -> None:
     tasks = [task("victim", 9.0), *(task(f"good{n}") for n in range(6))]
-    run_tasks(tasks, partial(die_once, notes), mortal, events.append)
+    run_tasks(tasks, partial(die_once, notes), killable, events.append)
 
     assert sorted(made.task for made in done(events)) == sorted(each.id for each in tasks)
     assert [(failed.task, failed.attempt, failed.last) for failed in failures(events)] == [("victim", 1, False)]
@@ -466,10 +466,10 @@ def test_a_worker_that_is_killed_costs_one_attempt_and_no_other_task(
 
 
 def test_a_task_that_kills_every_worker_fails_the_job_after_three(
-    mortal: ClusterSettings, events: list[Event], notes: Notes
+    killable: ClusterSettings, events: list[Event], notes: Notes
 ) -> None:
     with pytest.raises(EncodingError, match="failed 3 times"):
-        run_tasks([task("poison")], partial(die_always, notes), mortal, events.append)
+        run_tasks([task("poison")], partial(die_always, notes), killable, events.append)
 
     assert notes.of("poison") == 3
     assert [failed.attempt for failed in failures(events)] == [1, 2, 3]

@@ -35,17 +35,17 @@ def test_outputs_are_written_to_the_scratch_folder(film: Path, tmp_path: Path) -
 
 
 def test_progress_is_reported_in_frames_and_the_cost_is_measured(film: Path, tmp_path: Path) -> None:
-    heard: list[int] = []
+    progress: list[int] = []
     finished = encoding.encode(
         task_of(ENCODE, ["avc"]),
         input_url=str(film),
         scratch=tmp_path,
         cancelled=lambda: False,
-        on_frames=heard.append,
+        on_frames=progress.append,
     )
 
-    assert heard[-1] == 5
-    assert heard == sorted(heard)
+    assert progress[-1] == 5
+    assert progress == sorted(progress)
     assert finished.cpu_s > 0
     assert finished.peak_memory_bytes > 1_000_000
 

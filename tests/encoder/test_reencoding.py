@@ -86,7 +86,7 @@ def test_a_chunk_below_the_floor_gets_a_lower_rate_factor_and_keeps_its_cap() ->
     assert option(finer, "crf") == [str(VP9.crf - 8)]
     assert option(finer, "maxrate") == [str(VP9.cap_bps)]
     assert [word for word in finer if word.endswith(".mp4")] == ["{scratch}/vp9.mp4"]
-    assert "nullsink" in graph(finer)  # nobody encodes the other rendition
+    assert "nullsink" in graph(finer)  # the other rendition is not encoded
     assert option(encode_finer(argv, {"avc"}), "crf") == [str(AVC.crf - 4)]
 
 

@@ -104,11 +104,11 @@ def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) 
 
 def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
     assert made.after == made.within
-    there = {info.key for info in made.within_store.list(layout.tracks("film"))}
-    assert sum(key.endswith(("/init-2.mp4", "/init-3.mp4")) for key in there) == 2 * sum(
+    keys = {info.key for info in made.within_store.list(layout.tracks("film"))}
+    assert sum(key.endswith(("/init-2.mp4", "/init-3.mp4")) for key in keys) == 2 * sum(
         len(tracks) for _, tracks in sets(made.after)
     )
-    for key in there:
+    for key in keys:
         assert made.store.get(key) == made.within_store.get(key), key
 
 

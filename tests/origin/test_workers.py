@@ -61,7 +61,7 @@ def segments_by_worker(url: str) -> dict[str, float]:
     return found
 
 
-def places(url: str) -> set[str]:
+def workers_in_metrics(url: str) -> set[str]:
     text = ask(url, "/metrics").body.decode()
     return {
         sample.labels["worker"]
@@ -82,7 +82,7 @@ def test_metrics_cover_all_workers_and_dead_workers_are_replaced(tmp_path: Path)
         victim = workers(child)[0]
         victim.kill()
         wait_until(lambda: len(workers(child)) == 2 and victim.pid not in [each.pid for each in workers(child)])
-        wait_until(lambda: places(url) == {"0", "1"})
+        wait_until(lambda: workers_in_metrics(url) == {"0", "1"})
         for _ in range(20):
             assert ask(url, SEGMENT).body == SEGMENTS[0]
 
@@ -110,13 +110,13 @@ def test_a_worker_that_dies_while_it_is_polled_is_replaced() -> None:
     worker = crew.Worker(end_at_once)
     worker.process.join()
     dead = worker.process = cast(crew.SpawnProcess, SeenAliveOnce(worker.process))
-    rung, rings = socket.socketpair()
-    with rung, rings:
-        alarm = threading.Timer(30, rings.send, [b"."])
-        alarm.start()
+    alarm, ringer = socket.socketpair()
+    with alarm, ringer:
+        timer = threading.Timer(30, ringer.send, [b"."])
+        timer.start()
         while worker.process is dead:
-            assert rung not in crew._watch([worker], rung), "its death was not reported"
-        alarm.cancel()
+            assert alarm not in crew._watch([worker], alarm), "its death was not reported"
+        timer.cancel()
     worker.process.join()
 
 

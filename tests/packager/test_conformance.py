@@ -58,9 +58,9 @@ def test_a_valid_release_is_read_completely_and_passes() -> None:
     assert verdict.findings == ()
     assert verdict.release == current_release(store, "film")
     assert verdict.frames == REAL_GRID.frame_count * 2 + REAL_GRID.frame_count // 2
-    there = {info.key: info.size_bytes for info in store.list(TITLE) if info.key.startswith((base(store), TRACKS))}
-    assert verdict.objects == len(there)
-    assert verdict.bytes == sum(there.values())
+    sizes = {info.key: info.size_bytes for info in store.list(TITLE) if info.key.startswith((base(store), TRACKS))}
+    assert verdict.objects == len(sizes)
+    assert verdict.bytes == sum(sizes.values())
 
 
 def test_progress_counts_the_segments() -> None:

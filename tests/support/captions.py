@@ -24,7 +24,7 @@ def make_captioned_film(
     """Make a film of H.264 whose frames carry captions of one line.
 
     Args:
-        path: Where to; the suffix chooses the container.
+        path: The file to write; its suffix chooses the container.
         captions: First frame, end frame (None if nothing erases it), and the text;
             each needs some frames before.
         sparse: Whether frames without commands carry no caption data.

@@ -29,7 +29,7 @@ def make_channels(
     """Make a film of two seconds, with a stream of sound whose channels say where they belong by their pitch.
 
     Args:
-        path: Where to; the suffix chooses the container.
+        path: The file to write; its suffix chooses the container.
         speakers: Speaker of each channel, in the order of the stream.
         layout: What FFmpeg takes the channels for when it writes them; ``8C`` and the like for nothing.
         codec: FFmpeg's encoder.

@@ -60,9 +60,9 @@ class HardMaster:
     Attributes:
         name: In a few words.
         about: Origin or difficulty of such masters.
-        suffix: Of the file.
+        suffix: The file name's suffix.
         picture_rate: Pictures drawn per second; for interlaced film, fields.
-        pictures: How many are drawn.
+        pictures: Number of drawn pictures.
         size: Of a picture, upright and with square pixels.
         colour: The colour encoding.
         tagged: Whether the file states the colour.
@@ -89,7 +89,7 @@ class HardMaster:
         damage: Expected records of damage.
         rate: Frames per second of the result; None for `picture_rate`.
         shown: Number of the picture that each frame of the result shows; empty for each picture once.
-        rendition_size: Of the largest rendition in a box of 320x180.
+        rendition_size: Size of the largest rendition in a box of 320x180.
         decided: Regular expression of the plan's line about it.
         all_codecs: Whether it is encoded by every codec instead of H.264 and AAC only.
         sync_frames: Largest distance of flash and beep, in frames; larger only if frames are moved.

@@ -74,7 +74,7 @@ def make_long_film(
     """Make a film with a programme of stereo sound for each language.
 
     Args:
-        path: Where to; MOV, so that sound can be ALAC, which takes almost no bytes for silence.
+        path: The file to write; MOV, so that sound can be ALAC, which takes almost no bytes for silence.
         duration_s: How long it is at least; whole pictures are made.
         frame_rate: Frames per second.
         size: Width and height.

@@ -34,10 +34,10 @@ class Sound:
         codec: FFmpeg's encoder.
         language: ISO 639-2; empty for none.
         title: The track's title; empty for none.
-        disposition: As FFmpeg's ``-disposition`` takes it.
+        disposition: Value of FFmpeg's option ``-disposition``.
         start_s: When it begins.
         beeps_s: Starts of beeps of `BEEP_S`, counted from its beginning; empty for a continuous tone.
-        amplitude: Of full scale; 0 for silence.
+        amplitude: Share of full scale; 0 for silence.
     """
 
     frequency_hz: int = 440
@@ -69,13 +69,13 @@ def make_film(
     """Make a film whose frames carry their numbers, from 0.
 
     Args:
-        path: Where to; the suffix chooses the container.
+        path: The file to write; its suffix chooses the container.
         frame_rate: Frames per second.
         frame_count: Frames, before any ``filters``.
         size: Width and height, even.
         codec: FFmpeg's encoder; libx264 and libx265 get a fast preset.
-        codec_args: More of its options, such as ``("-g", "250", "-bf", "3")``.
-        pixel_format: What to encode in.
+        codec_args: More options of the encoder, such as ``("-g", "250", "-bf", "3")``.
+        pixel_format: Pixel format of the encoded picture.
         filters: FFmpeg video filters.
         sound: Tracks of sound.
         start_s: When the picture begins.
@@ -110,14 +110,14 @@ def encode_pictures(
     """Encode raw pictures, and sound that lasts ``sound_s``; the rest as for `make_film`.
 
     Args:
-        path: Where to.
-        pictures: One after the other.
-        size: Of the pictures.
+        path: The file to write.
+        pictures: The raw pictures, one after the other.
+        size: Width and height of the pictures.
         frame_rate: Pictures per second.
         sound_s: How long each track of sound lasts.
         codec: FFmpeg's encoder.
-        pixel_format: What to encode in.
-        raw_format: What the pictures are in.
+        pixel_format: Pixel format of the encoded picture.
+        raw_format: Pixel format of the raw pictures.
         raw_args: More input options, such as their colour.
         codec_args: Options of the encoder.
         filters: FFmpeg video filters.
@@ -132,7 +132,7 @@ def encode_pictures(
     run_ffmpeg(
         "-itsoffset", _seconds(start_s),
         "-f", "rawvideo", "-pix_fmt", raw_format, "-s", f"{size[0]}x{size[1]}", *raw_args,
-        # Not -r, which would let frames begin at 0 whatever the offset.
+        # Not -r, which ignores -itsoffset and lets frames begin at 0.
         "-framerate", str(frame_rate), "-i", "pipe:0",
         *_sound_inputs(sound, sound_s),
         "-map", "0:v", *(("-vf", filters) if filters else ()),
@@ -193,7 +193,7 @@ def master_of(path: Path, url: str | None = None) -> Master:
 
 
 def decoded_times_s(path: Path) -> tuple[Fraction, ...]:
-    """Time of each decoded frame of the first real picture track, in seconds, according to FFmpeg.
+    """Return the time of each decoded frame of the first real picture track, in seconds, according to FFmpeg.
 
     Source: FFmpeg's ``framecrc`` muxer writes ``stream, dts, pts, duration, size, checksum`` per frame.
     """

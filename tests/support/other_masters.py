@@ -15,7 +15,7 @@ def with_repeated_fields(path: Path, *, frame_count: int = 96, video_s: tuple[in
     """Make a film as on a DVD: MPEG-2 at 24000/1001 that repeats every fourth field (``repeat_first_field``).
 
     Args:
-        path: Where to, in a program stream.
+        path: The file to write, a program stream.
         frame_count: Pictures of film.
         video_s: Start and end, in seconds, of a part without repeated fields, as in an insert that was shot on video.
 

@@ -46,7 +46,7 @@ def with_edits(path: Path, *tracks: Sequence[tuple[int, int | None, float]], ver
         path: The file.
         tracks: Of each track in turn, its edits: a duration in ms, a start in ticks of the track (None for nothing),
             and a speed.
-        version: Of the box.
+        version: Version of the box.
     """
     data = path.read_bytes()
     moov = boxes.find(data, "moov")
@@ -112,7 +112,7 @@ def joined_sound(folder: Path, codec: str, first: str, second: str, suffix: str)
     """Join two films of 4 s, without encoding, under the headers of the first one.
 
     Args:
-        folder: Where to.
+        folder: The folder to write to.
         codec: FFmpeg's encoder of their sound.
         first: Sample rate and channels of the first part, such as ``48000:stereo``.
         second: The same of the second part.

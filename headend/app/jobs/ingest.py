@@ -110,7 +110,7 @@ class Watcher:
                     ingested = self._submit_master(info, version, files)
                     self._store.put(record if ingested.job else refusal, documents.write(ingested))
                     results.append(ingested)
-        self._recorded &= current  # drop records of files that are gone
+        self._recorded &= current  # drop records of files that no longer exist
         return tuple(results)
 
     def _is_recorded(self, *records: str) -> bool:
