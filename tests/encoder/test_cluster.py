@@ -201,12 +201,12 @@ def test_a_temporary_fault_is_tried_three_times_and_every_attempt_is_reported(
 
     assert ATTEMPTS == 3
     assert notes.of("bad") == 3
-    message = failures(events)
-    assert [(failed.task, failed.attempt, failed.last) for failed in message] == [
+    failed_attempts = failures(events)
+    assert [(failed.task, failed.attempt, failed.last) for failed in failed_attempts] == [
         ("bad", 1, False), ("bad", 2, False), ("bad", 3, True),
     ]  # fmt: skip
-    assert all(isinstance(failed.error, ChunkRejected) for failed in message)
-    assert all(failed.worker.startswith("tcp://127.0.0.1:") for failed in message)
+    assert all(isinstance(failed.error, ChunkRejected) for failed in failed_attempts)
+    assert all(failed.worker.startswith("tcp://127.0.0.1:") for failed in failed_attempts)
     assert caught.value.facts["task"] == "bad"
     assert not caught.value.retryable
 

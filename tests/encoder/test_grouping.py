@@ -157,9 +157,9 @@ def test_the_cost_of_little_memory_is_reported() -> None:
     whole = PRICING.video_bytes(LADDER)
     assert price_of_memory(LADDER, 100, PRICING, None) is None
     assert price_of_memory(LADDER, 100, PRICING, whole) is None
-    message = price_of_memory(LADDER, 100, PRICING, whole // 4)
-    assert message is not None
-    split_s, whole_s, bytes_ = message
+    price = price_of_memory(LADDER, 100, PRICING, whole // 4)
+    assert price is not None
+    split_s, whole_s, bytes_ = price
     assert split_s > whole_s == PRICING.video_s(LADDER, 100)
     assert bytes_ == whole
 

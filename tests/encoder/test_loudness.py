@@ -91,8 +91,8 @@ def test_a_measurement_without_a_result_fails() -> None:
 
 def measured(*source: str) -> tuple[float, float]:
     """Integrated loudness in LUFS and true peak, 1 being full scale."""
-    message = run_ffmpeg(*source, "-filter:a", "ebur128=peak=true:metadata=1,ametadata=print:file=-", "-f", "null", "-")
-    text = message.decode()
+    printed = run_ffmpeg(*source, "-filter:a", "ebur128=peak=true:metadata=1,ametadata=print:file=-", "-f", "null", "-")
+    text = printed.decode()
     peaks = re.findall(r"true_peaks_ch\d+=([-\d.]+)", text)
     return float(re.findall(r"r128\.I=([-\d.]+)", text)[-1]), max(map(float, peaks))
 

@@ -109,7 +109,7 @@ def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "output"),
+    ("choices", "message"),
     [
         (
             [AudioChoice((7,))],
@@ -127,8 +127,8 @@ def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
         ([AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((2,), role=AudioRole.MAIN)], "only one programme"),
     ],
 )
-def test_an_impossible_choice_lists_the_existing_tracks(choices: list[AudioChoice], output: str) -> None:
-    with pytest.raises(ConfigError, match=output):
+def test_an_impossible_choice_lists_the_existing_tracks(choices: list[AudioChoice], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         chosen(*choices)
 
 
@@ -156,8 +156,8 @@ def test_programmes_picked_from_one_stream_have_their_own_numbers() -> None:
     assert [(p.index, p.label, p.layout) for p in made] == [
         (1, "1.0+1.1", "stereo"), (4, "1.2+1.3", "stereo"), (3, "3", "stereo"),
     ]  # fmt: skip
-    message = describe(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
-    assert next(message) == "audio 1.0+1.1 joined to one programme of stereo"
+    lines = describe(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
+    assert next(lines) == "audio 1.0+1.1 joined to one programme of stereo"
 
 
 # --- the plan's lines----------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_sound_that_fits_the_picture_is_not_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start_s", "duration_s", "output"),
+    ("start_s", "duration_s", "expected"),
     [
         (Fraction(1, 4), Fraction(7, 4), ["audio 1 starts 0.250 s after the picture → begins with silence"]),
         (Fraction(-1, 4), Fraction(9, 4), ["audio 1 starts 0.250 s before the picture → its beginning is cut"]),
@@ -178,11 +178,11 @@ def test_sound_that_fits_the_picture_is_not_reported() -> None:
     ],
 )
 def test_sound_that_starts_or_ends_elsewhere_is_reported(
-    start_s: Fraction, duration_s: Fraction, output: list[str]
+    start_s: Fraction, duration_s: Fraction, expected: list[str]
 ) -> None:
     late = make_audio_track(start_s=start_s + 10, duration_s=duration_s)
 
-    assert lines(tracks=(late,), start_s=Fraction(10)) == output
+    assert lines(tracks=(late,), start_s=Fraction(10)) == expected
 
 
 def test_joins_roles_and_omissions_are_reported() -> None:

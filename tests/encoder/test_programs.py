@@ -48,7 +48,7 @@ def test_sound_and_text_are_those_of_the_pictures_own_program(
 
 
 @pytest.mark.parametrize(
-    ("choice", "error", "output"),
+    ("choice", "error", "message"),
     [
         (PictureChoice(program=7), ConfigError, "--program 7: .* has programs 11, 22, 33"),
         (PictureChoice(program=33), MasterError, "has no picture in program 33"),
@@ -57,9 +57,9 @@ def test_sound_and_text_are_those_of_the_pictures_own_program(
     ],
 )
 def test_a_missing_program_is_refused_with_the_existing_ones(
-    choice: PictureChoice, error: type[Exception], output: str, multiplex: Path
+    choice: PictureChoice, error: type[Exception], message: str, multiplex: Path
 ) -> None:
-    with pytest.raises(error, match=output):
+    with pytest.raises(error, match=message):
         sandbox.probe(master_of(multiplex), str(multiplex), choice)
 
 

@@ -117,9 +117,9 @@ def test_planning_reports_which_embedded_cues_are_cut(film: Path, tmp_path: Path
     )
     probe = probing.probe(master_of(path), str(path))
     assert probe.subtitles[0].times_ms == ((100, 300), (1900, 2500), (3000, 3500))
-    message = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
-    assert any("1 of 3 cues are outside the picture → left out, the first at 00:00:03.000" in line for line in message)
-    assert any("1 of 3 cues cross" in line and line.endswith("at 00:00:01.900") for line in message)
+    lines = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
+    assert any("1 of 3 cues are outside the picture → left out, the first at 00:00:03.000" in line for line in lines)
+    assert any("1 of 3 cues cross" in line and line.endswith("at 00:00:01.900") for line in lines)
 
 
 def test_embedded_text_completely_outside_the_picture_is_refused(film: Path, tmp_path: Path) -> None:
@@ -256,10 +256,10 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
         (2, 0, "es", TextRole.SDH, "es SDH"),
         (3, None, "de", TextRole.SUBTITLES, "de"),
     ]
-    message = list(text.describe(tracks, probe))
-    assert "text 2 left out by --embedded-text" in message
-    assert "text 4 left out by --embedded-text" in message
-    assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in message
+    lines = list(text.describe(tracks, probe))
+    assert "text 2 left out by --embedded-text" in lines
+    assert "text 4 left out by --embedded-text" in lines
+    assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in lines
 
 
 def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() -> None:
@@ -273,7 +273,7 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
 
 
 @pytest.mark.parametrize(
-    ("choices", "embedded", "output"),
+    ("choices", "embedded", "message"),
     [
         ([TextChoice("7")], None, "has no text 7 that can be delivered; it has 2 .en, subrip."),
         ([TextChoice("captions")], None, "has no text captions"),
@@ -283,9 +283,9 @@ def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() ->
     ],
 )
 def test_wrong_choices_are_refused_with_the_existing_tracks(
-    choices: list[TextChoice], embedded: tuple[str, ...] | None, output: str
+    choices: list[TextChoice], embedded: tuple[str, ...] | None, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=output):
+    with pytest.raises(ConfigError, match=message):
         text.choose(with_text(stream(2)), choices, {}, embedded)
 
 

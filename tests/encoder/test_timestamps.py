@@ -54,9 +54,9 @@ def computed(source: str, filters: Filters, *, before: int = 0, **options: Any) 
     if before:
         words = [re.sub(r"\bN\b", f"(N+{before})", word) for word in words]
     argv = [tool.ffmpeg_path(), "-v", "error", "-copyts", *words]
-    message = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
-    (base,) = re.findall(r"^#tb 0: (.*)$", message, re.MULTILINE)
-    return Fraction(base), [int(line.split(",")[2]) for line in message.splitlines() if line.startswith("0,")]
+    listing = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+    (base,) = re.findall(r"^#tb 0: (.*)$", listing, re.MULTILINE)
+    return Fraction(base), [int(line.split(",")[2]) for line in listing.splitlines() if line.startswith("0,")]
 
 
 @few

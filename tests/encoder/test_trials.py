@@ -33,8 +33,8 @@ SIZES = [
 ]
 
 
-def points(*message: tuple[float, float, float], lines: int = 720, codec: Codec = Codec.AVC) -> list[TrialPoint]:
-    return [TrialPoint(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in message]
+def points(*results: tuple[float, float, float], lines: int = 720, codec: Codec = Codec.AVC) -> list[TrialPoint]:
+    return [TrialPoint(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in results]
 
 
 def test_every_size_is_tried_with_the_coarser_factors_first() -> None:
@@ -53,27 +53,27 @@ def test_prices_count_on_all_factors() -> None:
 
 
 def test_only_sizes_that_no_other_beats_get_the_finest_factor() -> None:
-    message = [
+    tried = [
         *points((28, 1000, 70), (36, 400, 60), lines=360),
         *points((28, 2000, 88), (36, 700, 75), lines=720),
     ]
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == (Trial(Codec.AVC, 720, 20.0),)
-    assert further_trials(message, top_vmaf=85, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == (Trial(Codec.AVC, 720, 20.0),)
+    assert further_trials(tried, top_vmaf=85, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
 
 
 def test_nothing_is_tried_at_rates_that_no_rung_may_have() -> None:
-    message = points((28, 2000, 88), (36, 700, 75))
+    tried = points((28, 2000, 88), (36, 700, 75))
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 1900)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 1900)}) == ()
     steep = points((20, 20_000, 92), (28, 5000, 88), (36, 2000, 75))
     assert further_trials(steep, top_vmaf=95, ranges_kbps={Codec.AVC: (2000, 4900)}) == ()
 
 
 def test_no_factor_is_tried_that_is_finer_than_that_of_any_rung() -> None:
-    message = points((22, 3000, 90), (38, 1000, 70), (54, 400, 50), codec=Codec.AV1)
+    tried = points((22, 3000, 90), (38, 1000, 70), (54, 400, 50), codec=Codec.AV1)
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AV1: (1000, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AV1: (1000, 9000)}) == ()
 
 
 def test_intermediate_factors_are_tried_if_the_rate_is_steep() -> None:
@@ -83,16 +83,16 @@ def test_intermediate_factors_are_tried_if_the_rate_is_steep() -> None:
 
 
 def test_nothing_is_tried_twice_however_steep() -> None:
-    message = points((20, 8000, 96), (21, 2000, 90), (36, 1000, 80), (44, 900, 70))
+    tried = points((20, 8000, 96), (21, 2000, 90), (36, 1000, 80), (44, 900, 70))
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == ()
 
 
 def test_a_finer_factor_is_tried_if_quality_is_too_low_and_still_rises() -> None:
     def further(vmaf: float, gain: float) -> tuple[Trial, ...]:
         # Two doublings between neighbours at a ratio of 3 are log2(3) = 1.58.
-        message = points((20, 3000, vmaf), (28, 1000, vmaf - gain * 1.585), (36, 400, vmaf - 20))
-        return further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)})
+        tried = points((20, 3000, vmaf), (28, 1000, vmaf - gain * 1.585), (36, 400, vmaf - 20))
+        return further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)})
 
     assert further(90, 2.1) == (Trial(Codec.AVC, 720, 18.0),)
     assert further(90, 1.9) == ()
@@ -100,19 +100,19 @@ def test_a_finer_factor_is_tried_if_quality_is_too_low_and_still_rises() -> None
 
 
 def test_a_size_that_another_one_beats_gets_no_finer_trial() -> None:
-    message = [
+    tried = [
         *points((20, 3000, 80), (28, 1000, 70), (36, 400, 60), lines=360),
         *points((20, 6000, 97), (28, 2000, 88), (36, 700, 75), lines=720),
     ]
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
 
 
 def test_the_smallest_size_is_tried_coarser_where_the_lowest_rung_needs_it() -> None:
-    message = points((20, 900, 96), (28, 300, 90), (36, 120, 80), lines=234)
+    tried = points((20, 900, 96), (28, 300, 90), (36, 120, 80), lines=234)
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == (Trial(Codec.AVC, 234, 44.0),)
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (130, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == (Trial(Codec.AVC, 234, 44.0),)
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (130, 9000)}) == ()
 
 
 def test_a_larger_size_that_looks_best_down_to_its_coarsest_trial_is_tried_coarser() -> None:
@@ -131,12 +131,12 @@ def test_a_larger_size_that_looks_best_down_to_its_coarsest_trial_is_tried_coars
 
 
 def test_no_size_is_tried_coarser_than_the_lowest_rung_needs() -> None:
-    message = [
+    tried = [
         *points((20, 900, 60), (28, 300, 50), (36, 120, 40), lines=234),
         *points((20, 3000, 96), (28, 1000, 90), (36, 330, 80), lines=720),
     ]
 
-    assert further_trials(message, top_vmaf=95, ranges_kbps={Codec.AVC: (400.0, 9000)}) == ()
+    assert further_trials(tried, top_vmaf=95, ranges_kbps={Codec.AVC: (400.0, 9000)}) == ()
 
 
 def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoders_of_1080_lines() -> None:

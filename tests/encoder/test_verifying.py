@@ -60,7 +60,7 @@ def test_a_rendition_as_planned_has_no_differences(encoded: Encoded) -> None:
 
 
 @pytest.mark.parametrize(
-    ("planned", "output"),
+    ("planned", "expected"),
     [
         (replace(PICTURE, width_px=162), "its size is 160x90, not 162x90 as planned"),
         (replace(PICTURE, codec=Codec.VP9), "its codec is h264, not vp9 as planned"),
@@ -68,8 +68,8 @@ def test_a_rendition_as_planned_has_no_differences(encoded: Encoded) -> None:
         (replace(PICTURE, frame_rate=Fraction(30)), "its frame rate is 25, not 30 as planned"),
     ],
 )
-def test_another_picture_is_reported(planned: VideoRendition, output: str, encoded: Encoded) -> None:
-    assert seen(encoded[0], planned) == output
+def test_another_picture_is_reported(planned: VideoRendition, expected: str, encoded: Encoded) -> None:
+    assert seen(encoded[0], planned) == expected
 
 
 def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -> None:
@@ -87,7 +87,7 @@ def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -
 
 
 @pytest.mark.parametrize(
-    ("change", "output"),
+    ("change", "expected"),
     [
         (lambda r: replace(r, channels=6), "its number of channels is 2, not 6 as planned"),
         (lambda r: replace(r, sample_rate_hz=44_100), "its sample rate is 48000, not 44100 as planned"),
@@ -96,9 +96,9 @@ def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -
     ],
 )
 def test_other_sound_is_reported(
-    change: Callable[[AudioRendition], AudioRendition], output: str, encoded: Encoded
+    change: Callable[[AudioRendition], AudioRendition], expected: str, encoded: Encoded
 ) -> None:
-    assert heard(encoded[1], change(SOUND)) == output
+    assert heard(encoded[1], change(SOUND)) == expected
 
 
 def test_sound_of_another_length_is_reported(encoded: Encoded) -> None:

@@ -139,8 +139,8 @@ def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[s
         time.sleep(0.5)
     out = second.stdout.read() if second.stdout else b""
     assert second.returncode == 0
-    message = json.loads(out)
-    return Made(film, store, message["reused_parts"], message["encoded_tasks"], peak_bytes)
+    result = json.loads(out)
+    return Made(film, store, result["reused_parts"], result["encoded_tasks"], peak_bytes)
 
 
 def memory_of(pid: int) -> int:

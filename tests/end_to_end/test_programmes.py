@@ -43,12 +43,12 @@ def published(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Publi
 def test_hls_offers_every_programme_by_name_language_and_role(published: Published) -> None:
     made = published.outcome.presentation
     playlist = m3u8.loads(published.store.get(layout.multivariant(made.title, made.release)).decode())
-    message = [
+    attributes = [
         (media.name, media.language, media.default, media.autoselect, media.characteristics)
         for media in playlist.media
         if media.group_id == "aac-2.0-96k"
     ]
-    assert message == [
+    assert attributes == [
         ("Version française", "fr", "NO", "YES", None),
         ("English", "en", "YES", "YES", None),
         ("en audio description", "en", "NO", "YES", "public.accessibility.describes-video"),
@@ -59,7 +59,7 @@ def test_hls_offers_every_programme_by_name_language_and_role(published: Publish
 def test_dash_offers_every_programme_by_language_and_role(published: Published) -> None:
     made = published.outcome.presentation
     root = etree.fromstring(published.store.get(layout.mpd(made.title, made.release)))
-    message = {
+    attributes = {
         found.find("Label", NAMES).text: (
             found.get("lang"),
             [role.get("value") for role in found.iterfind("Role", NAMES)],
@@ -67,7 +67,7 @@ def test_dash_offers_every_programme_by_language_and_role(published: Published) 
         )
         for found in root.iterfind("Period/AdaptationSet[@contentType='audio']", NAMES)
     }
-    assert message == {
+    assert attributes == {
         "Version française": ("fr", ["alternate", "dub"], []),
         "English": ("en", ["main"], []),
         "en audio description": ("en", ["alternate", "description"], ["1"]),

@@ -16,7 +16,7 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
 
 @pytest.mark.parametrize(
-    ("output", "message"),
+    ("reported", "counts"),
     [
         ("bl=21300,bs,mtp=25400,ot=v", CmcdCounts("v", 21.3, 25_400_000.0, True)),
         ("ot=a,bs=false,bl=0", CmcdCounts("a", 0.0, None, False)),
@@ -33,14 +33,14 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
         ("", CmcdCounts()),
     ],
 )
-def test_cmcd_is_read_from_the_query_and_from_headers(output: str, message: CmcdCounts) -> None:
-    assert read(f"{SEGMENT}?a=b&CMCD={quote(output)}#c", CIMultiDict()) == message
-    assert read(SEGMENT, CIMultiDict({"cmcd-request": output})) == message
+def test_cmcd_is_read_from_the_query_and_from_headers(reported: str, counts: CmcdCounts) -> None:
+    assert read(f"{SEGMENT}?a=b&CMCD={quote(reported)}#c", CIMultiDict()) == counts
+    assert read(SEGMENT, CIMultiDict({"cmcd-request": reported})) == counts
 
 
 @given(st.text(alphabet='%234CcDd2B5bl=,"(); 0', max_size=40))
-def test_cmcd_in_a_query_is_percent_decoded(output: str) -> None:
-    assert read(f"/?CMCD={output}", CIMultiDict()) == read("/", CIMultiDict({"CMCD-Request": unquote(output)}))
+def test_cmcd_in_a_query_is_percent_decoded(reported: str) -> None:
+    assert read(f"/?CMCD={reported}", CIMultiDict()) == read("/", CIMultiDict({"CMCD-Request": unquote(reported)}))
 
 
 def test_headers_are_read_together() -> None:
@@ -50,15 +50,15 @@ def test_headers_are_read_together() -> None:
 
 @given(st.text(), st.text(alphabet=st.characters(codec="latin-1")))
 def test_the_number_of_labels_is_bounded_for_any_input(query: str, header: str) -> None:
-    for message in (read(f"/?CMCD={query}", CIMultiDict()), read("/", CIMultiDict({"CMCD-Request": header}))):
-        assert message.object in OBJECTS
+    for counts in (read(f"/?CMCD={query}", CIMultiDict()), read("/", CIMultiDict({"CMCD-Request": header}))):
+        assert counts.object in OBJECTS
 
 
 def test_players_with_different_cmcd_share_one_read_and_one_file(store: WatchedStore) -> None:
     with running(store) as url:
         for number in range(3):
-            message = ask(url, f"{SEGMENT}?CMCD=bl%3D{number}000%2Cot%3Dv%2Csid%3D%22{number}%22")
-            assert message.body == SEGMENTS[0]
+            answer = ask(url, f"{SEGMENT}?CMCD=bl%3D{number}000%2Cot%3Dv%2Csid%3D%22{number}%22")
+            assert answer.body == SEGMENTS[0]
         assert ask(url, SEGMENT, {"CMCD-Request": "bs,mtp=3000", "CMCD-Object": "ot=v"}).body == SEGMENTS[0]
         figures = ask(url, "/metrics").body.decode()
     assert store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
@@ -71,8 +71,8 @@ def test_players_with_different_cmcd_share_one_read_and_one_file(store: WatchedS
 
 def test_segments_carry_cmsd(base_url: str) -> None:
     got = ask(base_url, SEGMENT)
-    message = dict(pair.split("=") for pair in got.headers["cmsd-static"].split(","))
-    assert (message["ot"], message["d"], message["st"]) == ("v", "6000", "v")
-    assert int(message["br"]) > 0
+    stated = dict(pair.split("=") for pair in got.headers["cmsd-static"].split(","))
+    assert (stated["ot"], stated["d"], stated["st"]) == ("v", "6000", "v")
+    assert int(stated["br"]) > 0
     assert "CMSD-Static" in got.headers["access-control-expose-headers"]
     assert ask(base_url, f"/{TITLE}/tracks/{PICTURE}/init.mp4").headers["cmsd-static"] == "ot=i,st=v,v=1"

@@ -73,11 +73,11 @@ def test_mp4_keeps_cue_settings_and_identifiers() -> None:
     assert merged_samples(cut(Codec.WVTT, cues).bodies, 24000) == cues
 
 
-@pytest.mark.parametrize(("codec", "output"), [(Codec.WVTT, "wvtt"), (Codec.IMSC, "stpp.ttml.im1t")])
-def test_init_segments_state_language_and_kind(codec: Codec, output: str) -> None:
+@pytest.mark.parametrize(("codec", "expected"), [(Codec.WVTT, "wvtt"), (Codec.IMSC, "stpp.ttml.im1t")])
+def test_init_segments_state_language_and_kind(codec: Codec, expected: str) -> None:
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body/></tt>'
     made = captions.cut(make_text_rendition(codec=codec, language="pt-BR"), [], document, GRID)
-    assert codec_string(made.init) == output
+    assert codec_string(made.init) == expected
     assert boxes.timescale(made.init) == made.track.timescale == 24000
     language = made.init[boxes.find(made.init, "moov/trak/mdia/mdhd").body + 20 :][:2]
     assert language == bytes([(16 << 2) | (15 >> 3), (15 & 7) << 5 | 18])  # p o r

@@ -39,10 +39,8 @@ def test_sound_whose_first_packet_follows_seven_megabytes_of_picture_keeps_its_t
     assert film.probe.video is not None
     assert float(track.start_s - film.probe.video.start_s) == pytest.approx(5.5, abs=0.1)
     (programme,) = choose(film.probe.audio)
-    message = list(
-        describe([programme], film.probe.audio, start_s=film.probe.video.start_s, duration_s=Fraction(FILM_S))
-    )
-    assert any("after the picture → begins with silence" in line for line in message)
+    lines = list(describe([programme], film.probe.audio, start_s=film.probe.video.start_s, duration_s=Fraction(FILM_S)))
+    assert any("after the picture → begins with silence" in line for line in lines)
     loud = np.abs(
         sound(encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out", track=programme)["aac"])[0]
     )
@@ -62,5 +60,5 @@ def test_an_empty_stream_is_left_out_and_reported(tmp_path: Path) -> None:
     assert [(track.index, track.channels) for track in found.probe.audio] == [(1, 2), (2, 0)]
     programmes = choose(found.probe.audio)
     assert [programme.index for programme in programmes] == [1]
-    message = describe(programmes, found.probe.audio, start_s=Fraction(0), duration_s=Fraction(2))
-    assert "audio 2 (ac3) never carries any sound → left out" in list(message)
+    lines = describe(programmes, found.probe.audio, start_s=Fraction(0), duration_s=Fraction(2))
+    assert "audio 2 (ac3) never carries any sound → left out" in list(lines)

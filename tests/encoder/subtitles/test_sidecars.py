@@ -29,7 +29,7 @@ def test_a_sidecars_format_is_detected_from_its_content_in_any_unicode_encoding(
 
 
 @pytest.mark.parametrize(
-    ("data", "output"),
+    ("data", "message"),
     [
         (srt(LINES).encode("latin-1"), "not in UTF-8"),
         (os.urandom(2000), "not in UTF-8|binary|none of SRT"),
@@ -49,11 +49,11 @@ def test_a_sidecars_format_is_detected_from_its_content_in_any_unicode_encoding(
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_subtitles_is_refused_in_one_line_that_names_it(
-    data: bytes, output: str, tmp_path: Path
+    data: bytes, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "text.srt"
     path.write_bytes(data)
-    with pytest.raises(MasterError, match=output) as refused:
+    with pytest.raises(MasterError, match=message) as refused:
         sidecars.identify(str(path))
     assert str(path) in refused.value.message
     assert "\n" not in refused.value.message

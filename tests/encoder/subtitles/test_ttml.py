@@ -64,7 +64,7 @@ def test_imsc_states_its_profile_and_ends_with_the_title() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "output"),
+    ("data", "message"),
     [
         (b'<!DOCTYPE tt [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><tt>&b;</tt>', "declares a DTD or entities"),
         (b'<!DOCTYPE tt SYSTEM "file:///etc/passwd"><tt/>', "declares a DTD or entities"),
@@ -75,8 +75,8 @@ def test_imsc_states_its_profile_and_ends_with_the_title() -> None:
     ],
     ids=["entity bomb", "foreign entity", "cut short", "HTML", "no body", "a hundred thousand elements deep"],
 )
-def test_input_other_than_timed_text_is_refused_in_one_line(data: bytes, output: str) -> None:
-    with pytest.raises(MasterError, match=output) as refused:
+def test_input_other_than_timed_text_is_refused_in_one_line(data: bytes, message: str) -> None:
+    with pytest.raises(MasterError, match=message) as refused:
         ttml.read(data, "film.ttml")
     assert "\n" not in refused.value.message
 

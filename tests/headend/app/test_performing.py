@@ -36,7 +36,7 @@ def carry_out(context: TaskContext, task: EncodeTask, folder: Path) -> Receipt:
 
 
 @pytest.mark.parametrize(
-    ("in_the_plan", "in_the_command", "output"),
+    ("in_the_plan", "in_the_command", "message"),
     [
         # Frames that are missing, frames that are too many, a GOP of another length, other ticks.
         ("setpts=N", "trim=end_frame=49,setpts=N", "chunk 0 has 49 frames, not 50"),
@@ -46,13 +46,13 @@ def carry_out(context: TaskContext, task: EncodeTask, folder: Path) -> Receipt:
     ],
 )
 def test_output_that_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
-    in_the_plan: str, in_the_command: str, output: str, smoke: tuple[TaskContext, EncodeTask], tmp_path: Path
+    in_the_plan: str, in_the_command: str, message: str, smoke: tuple[TaskContext, EncodeTask], tmp_path: Path
 ) -> None:
     context, task = smoke
     assert any(in_the_plan in word for word in task.argv)
     other = replace(task, argv=tuple(word.replace(in_the_plan, in_the_command, 1) for word in task.argv))
 
-    with pytest.raises(ChunkRejected, match=output) as caught:
+    with pytest.raises(ChunkRejected, match=message) as caught:
         carry_out(context, other, tmp_path)
 
     assert not caught.value.retryable

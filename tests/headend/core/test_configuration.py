@@ -46,7 +46,7 @@ def test_options_of_other_commands_are_allowed_in_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "output"),
+    ("document", "message"),
     [
         ({"defaults": {"ladr": "web"}}, "'ladr', which is not an option; did you mean 'ladder'"),
         ({"ladder": "web"}, "'ladder' is outside a table"),
@@ -56,8 +56,8 @@ def test_options_of_other_commands_are_allowed_in_a_file() -> None:
         ({"defaults": {"ladder": {"a": 1}}}, "is not text, a number"),
     ],
 )
-def test_an_error_names_its_file(document: dict[str, object], output: str) -> None:
-    with pytest.raises(ConfigError, match=output) as caught:
+def test_an_error_names_its_file(document: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         merge(document)
     assert "/0/headend.toml" in str(caught.value)
 

@@ -16,7 +16,7 @@ def test_every_table_is_complete_and_says_that_it_is_an_example(name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("changed", "output"),
+    ("changed", "message"),
     [
         ("cpu_hour = -1", "cpu_hour is -1"),
         ("cpu_hour = true", "cpu_hour is missing, or not a number"),
@@ -26,11 +26,11 @@ def test_every_table_is_complete_and_says_that_it_is_an_example(name: str) -> No
         ("", "cpu_hour is missing"),
     ],
 )
-def test_a_mistake_is_named(changed: str, output: str, tmp_path: Path) -> None:
+def test_a_mistake_is_named(changed: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     rest = "name='n'\nsummary='s'\nas_of='2026'\ncurrency='EUR'\nstorage_gb_month=1\nput_per_1000=1\n"
     path.write_text(rest + changed)
-    with pytest.raises(ConfigError, match=output):
+    with pytest.raises(ConfigError, match=message):
         prices.load(str(path))
 
 

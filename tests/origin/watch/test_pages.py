@@ -22,18 +22,18 @@ def test_fetched_players_are_served_by_the_origin(tmp_path: Path) -> None:
     for player in PLAYERS:
         (tmp_path / player.file).write_text(f"// {player.name}")
     found = pages.load(tmp_path)
-    for player, message in zip(PLAYERS, players_in(found.watch_html), strict=True):
-        assert message["script"] == f"assets/{found.digest}/{player.file}"
-        assert message["integrity"] == player.integrity
+    for player, source in zip(PLAYERS, players_in(found.watch_html), strict=True):
+        assert source["script"] == f"assets/{found.digest}/{player.file}"
+        assert source["integrity"] == player.integrity
         assert found.asset(found.digest, player.file).file().plain.body == f"// {player.name}".encode()
     assert "cdn" not in found.content_security_policy
 
 
 def test_other_players_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
-    for player, message in zip(PLAYERS, players_in(found.watch_html), strict=True):
-        assert message["script"] == f"https://cdn.jsdelivr.net/npm/{player.package}@{player.version}/{player.path}"
-        assert message["integrity"].startswith("sha384-")
+    for player, source in zip(PLAYERS, players_in(found.watch_html), strict=True):
+        assert source["script"] == f"https://cdn.jsdelivr.net/npm/{player.package}@{player.version}/{player.path}"
+        assert source["integrity"].startswith("sha384-")
     scripts = " ".join(player.cdn_url for player in PLAYERS)
     assert f"script-src 'self' {scripts};" in found.content_security_policy  # each script, and nothing else of the CDN
 

@@ -51,17 +51,17 @@ def submit(master: Path | str, store: Path | str, *more: str) -> int:
     return run(["submit", str(master), "--title", "film", "--ladder", "smoke", "--store", str(store), *more])
 
 
-def check_one_line(capsys: pytest.CaptureFixture[str], output: str) -> None:
+def check_one_line(capsys: pytest.CaptureFixture[str], message: str) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     errors = [line for line in err.splitlines() if line != "headend: reading the master"]
     assert len(errors) == 1, errors
     assert errors[0].startswith("headend: error: ")
-    assert output in errors[0]
+    assert message in errors[0]
 
 
 @pytest.mark.parametrize(
-    ("make", "output"),
+    ("make", "expected"),
     [
         (missing, "there is no file"),
         (directory, "is a folder; give the file's path"),
@@ -73,12 +73,12 @@ def check_one_line(capsys: pytest.CaptureFixture[str], output: str) -> None:
     ],
 )
 def test_a_master_that_can_not_be_used_ends_with_status_3(
-    make: Callable[[Path], Path], output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[[Path], Path], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     assert submit(make(inbox), tmp_path / "store") == 3
-    check_one_line(capsys, output)
+    check_one_line(capsys, expected)
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
 
 

@@ -127,7 +127,7 @@ def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("options", "output"),
+    ("options", "message"),
     [
         ([], "any client could get any key: give --token-keys FILE"),
         (["--open", "--host", "0.0.0.0"], "--open gives keys to any client, and 0.0.0.0 is not loopback"),
@@ -137,8 +137,8 @@ def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: 
     ],
 )
 def test_keys_are_not_served_to_everyone_by_mistake(
-    tmp_path: Path, options: list[str], output: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_keys(tmp_path / "keys")
     assert run(["keys", "serve", "--keys", str(tmp_path / "keys"), "--port", "0", *options]) == 2
-    assert output in capsys.readouterr().err
+    assert message in capsys.readouterr().err

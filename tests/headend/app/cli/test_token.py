@@ -107,15 +107,15 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("args", "output"), WRONG, ids=lambda value: " ".join(value)[-40:])
+@pytest.mark.parametrize(("args", "expected"), WRONG, ids=lambda value: " ".join(value)[-40:])
 def test_wrong_use_is_reported_in_one_line(
-    args: list[str], output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    args: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("HEADEND_TOKEN_KEYS", raising=False)
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert output in err
+    assert expected in err
 
 
 def test_invalid_keys_are_not_echoed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

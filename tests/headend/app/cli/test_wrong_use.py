@@ -73,13 +73,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("args", "output"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_reported_in_one_line(args: list[str], output: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("args", "message"), WRONG, ids=lambda value: " ".join(value)[-40:])
+def test_wrong_use_is_reported_in_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("headend: error: ") and err.count("\n") == 1
-    assert output in err
+    assert message in err
 
 
 def test_a_titles_name_is_checked_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "output"),
+    ("name", "text", "message"),
     [
         ("a.csv", "master,title\n", "lists no titles"),
         ("a.csv", "master,title\nx.mov\n", "line 2 does not have as many cells"),
@@ -49,10 +49,10 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
         ("a.toml", "[[titles]]\nmaster='x'\ntitel='y'", "title 1 has 'titel', .*did you mean 'title'"),
     ],
 )
-def test_an_error_names_its_place(name: str, text: str, output: str, tmp_path: Path) -> None:
+def test_an_error_names_its_place(name: str, text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(ConfigError, match=output):
+    with pytest.raises(ConfigError, match=message):
         lists.read(path, ["title", "ladder", "audio"])
     with pytest.raises(ConfigError, match="can't be read"):
         lists.read(tmp_path / "none.csv")

@@ -89,7 +89,7 @@ def test_only_edges_can_state_where_a_request_comes_from(header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "output"),
+    ("lines", "message"),
     [
         ("", "keys has no key for playback: add what 'headend token --new-key playback' prints"),
         (EDGE.line, "keys has no key for playback"),
@@ -101,10 +101,10 @@ def test_only_edges_can_state_where_a_request_comes_from(header: str) -> None:
         (f"{OLD.line}\n{OLD.line}", f"keys, line 2: playback {OLD.id} occurs twice; remove one of the lines"),
     ],
 )
-def test_errors_about_keys_do_not_show_them(lines: str, output: str) -> None:
+def test_errors_about_keys_do_not_show_them(lines: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_keys(lines, "keys")
-    assert output in str(caught.value)
+    assert message in str(caught.value)
     for secret in (OLD.line.split()[-1], "c2hvcnQtc2VjcmV0"):
         assert secret not in str(caught.value)
 

@@ -94,14 +94,14 @@ def test_hostile_xml_is_refused_in_one_line(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "output"),
+    ("old", "new", "message"),
     [
         ('commonEncryptionScheme="cbcs"', 'commonEncryptionScheme="cens"', "neither cenc nor cbcs"),
         (base64.b64encode(b"\x01" * 16).decode(), "AAAA", "has 3 bytes instead of 16"),
         (base64.b64encode(b"\x01" * 16).decode(), "§", "is not base64"),
     ],
 )
-def test_a_malformed_key_is_refused(old: str, new: str, output: str) -> None:
+def test_a_malformed_key_is_refused(old: str, new: str, message: str) -> None:
     text = cpix.write("film", make_names(), make_keys()).decode()
-    with pytest.raises(ConfigError, match=output):
+    with pytest.raises(ConfigError, match=message):
         cpix.read(text.replace(old, new, 1).encode(), "document")

@@ -132,7 +132,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "output"),
+    ("line", "message"),
     [
         ("x", "line 1 is not 'kid scheme class iv secret'"),
         ("zz cbcs sd - " + "00" * 16, "the first word is not a key's id"),
@@ -143,8 +143,8 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ("00" * 16 + " cbcs sd 00 " + "00" * 16, "the iv has 1 bytes instead of 16"),
     ],
 )
-def test_the_error_for_a_wrong_line_names_its_number_and_not_its_content(line: str, output: str) -> None:
-    with pytest.raises(ConfigError, match=output) as caught:
+def test_the_error_for_a_wrong_line_names_its_number_and_not_its_content(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         lines.read(line, "keys")
     assert "00" * 15 not in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_a_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("variables", "output"),
+    ("variables", "expected"),
     [
         ({speke.TOKEN: "abc"}, "Bearer abc"),
         ({speke.USER: "me", speke.PASSWORD: "pw"}, "Basic bWU6cHc="),
@@ -223,14 +223,14 @@ def test_a_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_credentials_come_from_the_environment(
-    variables: dict[str, str], output: str | None, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     asked: list[tuple[dict[str, str], bytes]] = []
     with speke_server(honest(make_keys()), asked=asked) as address:
         open_keys(address).keys("film", make_names())
-    assert {headers.get("authorization") for headers, _ in asked} == {output}
+    assert {headers.get("authorization") for headers, _ in asked} == {expected}
 
 
 def test_a_gateway_of_aws_gets_a_signature_that_it_can_check(monkeypatch: pytest.MonkeyPatch) -> None:

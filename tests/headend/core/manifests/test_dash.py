@@ -192,7 +192,7 @@ def test_a_channel_of_the_stated_rate_never_runs_dry_after_the_stated_buffer_tim
 
 
 @pytest.mark.parametrize(
-    ("roles", "default", "output", "purpose"),
+    ("roles", "default", "expected", "purpose"),
     [
         ((), True, ["main"], None),
         ((), False, ["alternate"], None),
@@ -205,12 +205,12 @@ def test_a_channel_of_the_stated_rate_never_runs_dry_after_the_stated_buffer_tim
     ],
 )
 def test_a_programme_states_its_role(
-    roles: tuple[str, ...], default: bool, output: list[str], purpose: str | None
+    roles: tuple[str, ...], default: bool, expected: list[str], purpose: str | None
 ) -> None:
     other = make_audio_rendition(id="other", track_index=2, default=not default)
     sound = make_audio_rendition(id="sound", roles=roles, default=default)
     first, _ = sets_of(parsed(make_presentation(audio=[sound, other])), "audio")
-    assert [role.get("value") for role in first.iterfind("Role", NAMES)] == output
+    assert [role.get("value") for role in first.iterfind("Role", NAMES)] == expected
     assert value_of(first, "Accessibility").get("urn:tva:metadata:cs:AudioPurposeCS:2007") == purpose
 
 

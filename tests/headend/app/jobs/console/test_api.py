@@ -177,14 +177,14 @@ def test_a_port_in_use_is_reported_in_one_line(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "output"),
+    ("text", "message"),
     [("", "has no tokens"), ("admin " + "x" * 24, "line 1 is neither"), ("# c\nread short", "line 2 has a token")],
 )
-def test_a_file_of_tokens_is_checked(text: str, output: str, tmp_path: Path) -> None:
+def test_a_file_of_tokens_is_checked(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match=output):
+    with pytest.raises(ConfigError, match=message):
         load(path)
     path.write_text(f"# people\nread {READ}\noperate {OPERATE}\n")
     assert load(path) == TOKENS
