@@ -20,7 +20,7 @@ each_manifest = pytest.mark.parametrize("manifest", ["multivariant.m3u8", "manif
 
 
 def output(*argv: str, user: str | None = None) -> str:
-    """Output of a program on both streams; it must succeed."""
+    """Run a program, which must succeed, and return what it wrote to both streams."""
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,

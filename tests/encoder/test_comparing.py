@@ -1,4 +1,4 @@
-"""Stretches of a release beside what its master has at their times, for masters that are hard to read."""
+"""Extracts of a release are compared with the same times of masters that are hard to read."""
 
 import subprocess
 import sys

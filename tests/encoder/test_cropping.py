@@ -28,8 +28,8 @@ def found(*seen: Borders) -> Crop | None:
     return between_bars(seen, HD)[0]
 
 
-def unseen(area: Crop) -> DetectedBorders:
-    raise AssertionError(f"nobody asked to look at {area}")
+def no_detection(area: Crop) -> DetectedBorders:
+    raise AssertionError(f"the borders of {area} must not be detected")
 
 
 def test_bars_that_are_the_same_throughout_are_cut_off() -> None:
@@ -76,11 +76,11 @@ def test_the_cut_is_even_and_never_removes_picture(left: int, right: int, top: i
 
 
 def test_by_default_nothing_is_analysed_or_cut_off() -> None:
-    assert crop(make_video_track(), Cropping.NONE, unseen) == (None, ())
+    assert crop(make_video_track(), Cropping.NONE, no_detection) == (None, ())
 
 
 def test_a_last_odd_line_or_column_is_left_out_as_half_its_colour_is_missing() -> None:
-    kept, decisions = crop(make_video_track(width_px=321, height_px=181), Cropping.NONE, unseen)
+    kept, decisions = crop(make_video_track(width_px=321, height_px=181), Cropping.NONE, no_detection)
     assert kept == Crop(320, 180)
     assert decisions == ("odd size 321x181: the last line or column is left out",)
 
@@ -88,23 +88,23 @@ def test_a_last_odd_line_or_column_is_left_out_as_half_its_colour_is_missing() -
 def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> None:
     track = make_video_track(width_px=720, height_px=576, clean_aperture=Crop(703, 575, 9, 1))
     clean = Crop(702, 574, 8, 0)
-    assert crop(track, Cropping.NONE, unseen) == (clean, ("clean aperture 702x574 at 8,0 of 720x576",))
-    asked: list[Crop] = []
+    assert crop(track, Cropping.NONE, no_detection) == (clean, ("clean aperture 702x574 at 8,0 of 720x576",))
+    areas: list[Crop] = []
 
-    def sighted(area: Crop) -> DetectedBorders:
-        asked.append(area)
+    def detect(area: Crop) -> DetectedBorders:
+        areas.append(area)
         return DetectedBorders((borders(top=70, bottom=70),) * 20)
 
-    kept, decisions = crop(track, Cropping.AUTO, sighted)
-    assert (kept, asked) == (Crop(702, 434, 8, 70), [clean])
+    kept, decisions = crop(track, Cropping.AUTO, detect)
+    assert (kept, areas) == (Crop(702, 434, 8, 70), [clean])
     assert "702x434 at 8,70" in decisions[1]
 
 
 def test_a_requested_crop_wins_and_must_lie_within_the_picture() -> None:
     wanted = Crop(1920, 804, 0, 138)
-    assert crop(make_video_track(), wanted, unseen) == (wanted, ("cropped to 1920x804 at 0,138, as requested",))
+    assert crop(make_video_track(), wanted, no_detection) == (wanted, ("cropped to 1920x804 at 0,138, as requested",))
     with pytest.raises(ConfigError, match="1920x804 at 0,278 is not within the master's 1920x1080"):
-        crop(make_video_track(), Crop(1920, 804, 0, 278), unseen)
+        crop(make_video_track(), Crop(1920, 804, 0, 278), no_detection)
 
 
 def test_noise_in_bars_is_dark_and_letters_are_not() -> None:
@@ -119,7 +119,7 @@ def test_noise_in_bars_is_dark_and_letters_are_not() -> None:
     assert borders_of(np.zeros((108, 192), np.uint16), area) is None
 
 
-def sight(path: Path) -> Sequence[Borders]:
+def detected(path: Path) -> Sequence[Borders]:
     video = probe(master_of(path), str(path)).video
     assert video is not None
     samples = sampling(master_of(path), video, Crop(video.width_px, video.height_px))
@@ -143,7 +143,7 @@ def test_bars_are_detected_in_films_of_every_depth_and_range(
         tmp_path / "master.mov", size=(320, 130), codec=codec, pixel_format=pixel_format, codec_args=arguments,
         filters="pad=320:180:0:24", frame_count=SAMPLES,
     )  # fmt: skip
-    seen = sight(master)
+    seen = detected(master)
     assert len(seen) == SAMPLES
     assert between_bars(seen, Crop(320, 180))[0] == Crop(320, 130, 0, 24)
 
@@ -153,7 +153,7 @@ def test_a_film_with_too_few_readable_samples_keeps_its_bars(tmp_path: Path) -> 
         tmp_path / "master.mov", size=(160, 60), filters="pad=160:90:0:15", frame_count=1200, noise=0,
         codec_args=("-g", "9999", "-preset", "ultrafast"),
     )  # fmt: skip
-    seen = sight(master)
+    seen = detected(master)
     assert len(seen) == 3
     assert between_bars(seen, Crop(160, 90))[0] is None
 

@@ -41,13 +41,13 @@ few = settings(deadline=None, max_examples=12)
 
 
 def computed(source: str, filters: Filters, *, before: int = 0, **options: Any) -> tuple[Fraction, list[int]]:
-    """Time base and times that FFmpeg computes for a source.
+    """Return the time base and times that FFmpeg computes for a source.
 
     Args:
         source: A source of lavfi.
-        filters: What is applied to it.
+        filters: Applied to the source.
         before: Number of earlier frames or samples, which is added to their number ``N``.
-        options: Of the input.
+        options: Options of the input.
     """
     stream = filters(ffmpeg.input(source, f="lavfi", **options))
     words = ffmpeg.get_args(ffmpeg.output(stream, "-", f="framecrc", fps_mode="passthrough", enc_time_base="filter"))

@@ -47,16 +47,23 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     return picture, encode_sound(film, [SOUND], folder / "sound")[SOUND.id]
 
 
-def seen(data: bytes, rendition: VideoRendition = PICTURE, light: Light | None = LIGHT, samples: int = 25) -> str:
+def picture_differences(
+    data: bytes, rendition: VideoRendition = PICTURE, light: Light | None = LIGHT, samples: int = 25
+) -> str:
     return "; ".join(differences(rendition, light, segment(samples, 25), data))
 
 
-def heard(data: bytes, rendition: AudioRendition = SOUND, duration_ticks: int = 48_000) -> str:
+def sound_differences(data: bytes, rendition: AudioRendition = SOUND, duration_ticks: int = 48_000) -> str:
     return "; ".join(differences(rendition, LIGHT, segment(47, duration_ticks), data))
 
 
 def test_a_rendition_as_planned_has_no_differences(encoded: Encoded) -> None:
-    assert seen(encoded[0]) == heard(encoded[1]) == seen(encoded[0], light=None) == ""
+    assert (
+        picture_differences(encoded[0])
+        == sound_differences(encoded[1])
+        == picture_differences(encoded[0], light=None)
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,21 +76,21 @@ def test_a_rendition_as_planned_has_no_differences(encoded: Encoded) -> None:
     ],
 )
 def test_another_picture_is_reported(planned: VideoRendition, expected: str, encoded: Encoded) -> None:
-    assert seen(encoded[0], planned) == expected
+    assert picture_differences(encoded[0], planned) == expected
 
 
 def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -> None:
-    assert seen(encoded[0], samples=26) == "its number of decoded frames is 25, not 26 as planned"
-    other = seen(encoded[0], light=Light(replace(BT709, range="pc")))
+    assert picture_differences(encoded[0], samples=26) == "its number of decoded frames is 25, not 26 as planned"
+    other = picture_differences(encoded[0], light=Light(replace(BT709, range="pc")))
     assert "colour primaries is smpte170m, not bt709" in other and "transfer" in other and "matrix" in other
     assert "range" not in other  # all renditions are limited
-    assert "its content light level is None, not" in seen(
+    assert "its content light level is None, not" in picture_differences(
         encoded[0],
         replace(PICTURE, video_range=VideoRange.PQ),
         Light(HDR10, DISPLAY, ContentLight(1000, 400)),
     )
-    assert "can't be decoded" in seen(encoded[0][:-3000])
-    assert "can't be decoded" in seen(b"no film at all")
+    assert "can't be decoded" in picture_differences(encoded[0][:-3000])
+    assert "can't be decoded" in picture_differences(b"no film at all")
 
 
 @pytest.mark.parametrize(
@@ -98,11 +105,11 @@ def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -
 def test_other_sound_is_reported(
     change: Callable[[AudioRendition], AudioRendition], expected: str, encoded: Encoded
 ) -> None:
-    assert heard(encoded[1], change(SOUND)) == expected
+    assert sound_differences(encoded[1], change(SOUND)) == expected
 
 
 def test_sound_of_another_length_is_reported(encoded: Encoded) -> None:
-    assert "decoded samples" in heard(encoded[1], duration_ticks=96_000)
+    assert "decoded samples" in sound_differences(encoded[1], duration_ticks=96_000)
 
 
 def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None:
@@ -118,7 +125,7 @@ def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None
     renditions = [PICTURE, replace(PICTURE, id="hevc", codec=Codec.HEVC, profile="main", level="2.0")]
     made = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")
     for rendition in renditions:
-        assert seen(made[rendition.id], rendition, picture_of(film.probe.video).light) == ""
+        assert picture_differences(made[rendition.id], rendition, picture_of(film.probe.video).light) == ""
 
 
 def test_hdr_renditions_keep_the_masters_light_and_others_are_of_the_usual_screen() -> None:

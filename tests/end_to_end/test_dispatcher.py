@@ -92,7 +92,7 @@ def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despi
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
-    asked = (
+    options = (
         "--ladder",
         "smoke",
         "--only-codecs",
@@ -104,7 +104,7 @@ def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despi
         "--queue",
         "--json",
     )
-    queued = headend("submit", master, "--title", "film", "--store", store.url, *asked)
+    queued = headend("submit", master, "--title", "film", "--store", store.url, *options, "--json")
     assert queued.returncode == 0, queued.stderr
     (entry,) = queue.all_entries()
     assert headend("dispatch", "--store", store.url, "--workers", "1", "--until-idle").returncode == 0

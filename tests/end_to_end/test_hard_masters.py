@@ -63,7 +63,11 @@ def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path,
     master = kind.make(tmp_path)
     delivered = picture_of(master)
     published = submit_small(
-        master, StoreSettings(str(tmp_path / "store")), scheduler, ladder=ladder_of(kind), **kind.asked(tmp_path)
+        master,
+        StoreSettings(str(tmp_path / "store")),
+        scheduler,
+        ladder=ladder_of(kind),
+        **kind.submit_options(tmp_path),
     )
     plan, made = published.outcome.plan, published.outcome.presentation
     assert plan.grid.frame_rate == kind.frame_rate
@@ -104,14 +108,14 @@ def test_five_workers_make_the_same_tracks_as_two(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
 ) -> None:
     master = kind.make(tmp_path)
-    asked, ladder = {}, smallest_ladder()
+    options, ladder = {}, smallest_ladder()
     if isinstance(kind, HardMaster):
-        asked, ladder = kind.asked(tmp_path), ladder_of(kind)
+        options, ladder = kind.submit_options(tmp_path), ladder_of(kind)
     made: list[Mapping[str, str] | str] = []
     for name, cluster in (("two", scheduler), ("five", five_workers)):
         store = StoreSettings(str(tmp_path / name))
         try:
-            submit_small(master, store, cluster, ladder=ladder, **asked)
+            submit_small(master, store, cluster, ladder=ladder, **options)
         except MasterError as refused:
             made.append(refused.message)
         else:

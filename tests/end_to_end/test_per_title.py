@@ -68,23 +68,23 @@ def test_a_job_killed_during_survey_and_trials_resumes_and_repeats_nothing(
     )
     store = open_store(StoreSettings(str(folder)))
 
-    def made(kind: str) -> dict[str, str]:
+    def keys_of(kind: str) -> dict[str, str]:
         return {info.key: str(info.modified) for info in store.list("analysis/") if f"/{kind}/" in info.key}
 
-    killed_when(lambda: len(made("surveys")) >= 1, words(master, folder))
-    surveys = made("surveys")
-    killed_when(lambda: len(made("trials")) >= 2, words(master, folder))
-    trials = made("trials")
-    assert not made("ladders")
+    killed_when(lambda: len(keys_of("surveys")) >= 1, words(master, folder))
+    surveys = keys_of("surveys")
+    killed_when(lambda: len(keys_of("trials")) >= 2, words(master, folder))
+    trials = keys_of("trials")
+    assert not keys_of("ladders")
     assert not list(store.list("titles/"))
 
     assert run(words(master, folder)) == 0
     output = json.loads(capfd.readouterr().out)
 
-    assert made("surveys").items() >= surveys.items()
-    assert made("trials").items() >= trials.items()
-    assert len(made("surveys")) == 3
-    [key] = made("ladders")
+    assert keys_of("surveys").items() >= surveys.items()
+    assert keys_of("trials").items() >= trials.items()
+    assert len(keys_of("surveys")) == 3
+    [key] = keys_of("ladders")
     analysis = documents.read(Analysis, store.get(key), key=key)
     assert [finding for finding in check(analysis.ladder) if not finding.advice] == []
     rungs = {rung.id for rung in analysis.ladder.video}

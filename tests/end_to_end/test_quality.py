@@ -194,7 +194,7 @@ def test_a_refused_release_can_be_published_explicitly(good: Path, master: Path,
     report = measured.read_report(store, "blamed", release)
     assert report is not None
     assert report.overrides == (Override("me@here", "2026-11-28T12:00:00+00:00"),)
-    assert b"me@here" in pages.made(store, report)
+    assert b"me@here" in pages.page_of(store, report)
     # From now on it is a normal release.
     lifecycle.roll(store, "blamed", release)
     assert submit(fresh).is_current

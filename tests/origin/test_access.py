@@ -48,8 +48,8 @@ def reason_of(body: bytes) -> str:
     return found[1].decode()
 
 
-def asked(url: str, path: str, headers: dict[str, str] | None = None, **changes: Any) -> tuple[int, str]:
-    """Status, and the reason of a refusal."""
+def ask_with_token(url: str, path: str, headers: dict[str, str] | None = None, **changes: Any) -> tuple[int, str]:
+    """Request a path with a token; return the status, and the reason of a refusal."""
     got = ask(url, f"/t/{token(**changes)}{path}", headers)
     return got.status, reason_of(got.body) if got.status >= 400 else ""
 
@@ -69,13 +69,13 @@ def test_health_needs_no_token(url: str, path: str) -> None:
 def test_cached_objects_are_refused_without_a_token_too(url: str) -> None:
     for path in (MEDIA[1], MEDIA[2]):  # a segment and a playlist
         for _ in range(2):
-            assert asked(url, path) == (200, "")
-        assert asked(url, path, title="other") == (403, "no valid token")
-        assert asked(url, path, expires_s=NOW_S - 3600) == (403, "the token has expired")
-        assert asked(url, path, max_height_px=1) == (403, "not in the plan")
-        assert asked(url, path, territories=("DE",)) == (403, "not available here")
+            assert ask_with_token(url, path) == (200, "")
+        assert ask_with_token(url, path, title="other") == (403, "no valid token")
+        assert ask_with_token(url, path, expires_s=NOW_S - 3600) == (403, "the token has expired")
+        assert ask_with_token(url, path, max_height_px=1) == (403, "not in the plan")
+        assert ask_with_token(url, path, territories=("DE",)) == (403, "not available here")
         assert (ask(url, path).status, ask(url, f"/t/x{path}").status) == (403, 403)
-        assert asked(url, path) == (200, "")
+        assert ask_with_token(url, path) == (200, "")
 
 
 def test_a_token_opens_its_title_and_the_entry_point_keeps_it(url: str) -> None:
@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_a_token_does_not_cover_is_refused_with_its_reason(
     url: str, path: str, changes: dict[str, Any], reason: str
 ) -> None:
-    assert asked(url, path, **changes) == (403, reason)
+    assert ask_with_token(url, path, **changes) == (403, reason)
 
 
 def test_a_future_licence_period_says_when_it_begins(url: str) -> None:
@@ -126,7 +126,7 @@ def test_a_future_licence_period_says_when_it_begins(url: str) -> None:
 )
 def test_only_an_edge_can_state_a_viewers_country(url: str, made: Callable[[], dict[str, str]], status: int) -> None:
     headers = made()  # now, since an edge's header is valid for minutes only
-    assert asked(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
+    assert ask_with_token(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
 
 
 def test_responses_without_a_token_do_not_reveal_what_exists(url: str) -> None:
@@ -176,7 +176,7 @@ def test_screens_are_counted_across_processes(tmp_path: Path) -> None:
     shared = OriginSettings(keys=KEYS, state_dir=tmp_path / "state")
     with running(store, settings=shared) as one, running(store, settings=shared) as other:
         assert ask(one, f"/t/{token(session='first')}{SEGMENT}").status == 200
-        assert asked(other, SEGMENT, session="second") == (403, "too many screens")
+        assert ask_with_token(other, SEGMENT, session="second") == (403, "too many screens")
         assert ask(other, f"/t/{token(session='first')}{SEGMENT}").status == 200
 
 

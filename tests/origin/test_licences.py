@@ -94,7 +94,7 @@ def settings(key_file: Path, tmp_path: Path) -> LicenceSettings:
     return LicenceSettings(open_keys(str(key_file)), grants.KEYS, state_dir=tmp_path)
 
 
-def asked(*kids: str) -> str:
+def licence_request(*kids: str) -> str:
     return json.dumps({"kids": [b64(kid) for kid in kids], "type": "temporary"})
 
 
@@ -111,7 +111,7 @@ def given(body: bytes) -> dict[str, bytes]:
 def test_a_licence_has_the_requested_keys(settings: LicenceSettings) -> None:
     kids = [NAMES[KeyClass.AUDIO].kid, NAMES[KeyClass.SD].kid]
     for path in (f"/t/{token()}/film/licence", f"/t/{token()}/film/0123456789abcdef/licence"):
-        [(status, body, headers)] = answers(settings, ("POST", path, asked(*kids)))
+        [(status, body, headers)] = answers(settings, ("POST", path, licence_request(*kids)))
         assert status == 200
         assert given(body) == {kid: SECRETS[kid] for kid in kids}
         assert headers["Cache-Control"] == "no-store"
@@ -137,7 +137,7 @@ def test_keys_of_pictures_above_the_plan_are_left_out(
     settings: LicenceSettings, limit: int | None, classes: set[KeyClass]
 ) -> None:
     assert {key_class for key_class in KeyClass if covers(key_class, limit)} == classes
-    wanted = asked(*(name.kid for name in NAMES.values()))
+    wanted = licence_request(*(name.kid for name in NAMES.values()))
     [(status, body, _)] = answers(settings, ("POST", f"/t/{token(max_height_px=limit)}/film/licence", wanted))
     assert status == 200
     assert given(body).keys() == {NAMES[key_class].kid for key_class in classes}
@@ -149,7 +149,10 @@ def test_a_key_above_the_plan_looks_like_a_missing_one(settings: LicenceSettings
         answer[:2]
         for answer in answers(
             settings,
-            *(("POST", f"{where}/licence", asked(kid)) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN)),
+            *(
+                ("POST", f"{where}/licence", licence_request(kid))
+                for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN)
+            ),
             *(("GET", f"{where}/keys/{kid}", None) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN, "-" * 32)),
         )
     ]
@@ -172,7 +175,7 @@ def test_a_token_that_does_not_cover_the_title_gets_no_key(settings: LicenceSett
     kid = NAMES[KeyClass.SD].kid
     for status, body, _ in answers(
         settings,
-        ("POST", f"/t/{word()}/film/licence", asked(kid)),
+        ("POST", f"/t/{word()}/film/licence", licence_request(kid)),
         ("GET", f"/t/{word()}/film/keys/{kid}", None),
     ):
         assert status == 403
@@ -184,9 +187,9 @@ def test_a_licence_takes_a_screen(settings: LicenceSettings) -> None:
     path = "/t/{}/film/licence"
     found = answers(
         settings,
-        ("POST", path.format(token(session="one")), asked(kid)),
-        ("POST", path.format(token(session="two")), asked(kid)),
-        ("POST", path.format(token(session="one")), asked(kid)),
+        ("POST", path.format(token(session="one")), licence_request(kid)),
+        ("POST", path.format(token(session="two")), licence_request(kid)),
+        ("POST", path.format(token(session="one")), licence_request(kid)),
     )
     assert [status for status, _, _ in found] == [200, 403, 200]
 
@@ -300,7 +303,7 @@ def test_a_client_that_disconnects_during_a_request_is_not_an_error(
         for _ in range(3):
             with connected(url) as client:
                 client.sendall(b"POST /film/licence HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{")
-        return exchange(url, post(asked(NAMES[KeyClass.SD].kid).encode()))
+        return exchange(url, post(licence_request(NAMES[KeyClass.SD].kid).encode()))
 
     with caplog.at_level(logging.INFO):
         answer = with_server(LicenceSettings(open_keys(str(key_file)), None, is_open=True), ask)
@@ -309,7 +312,7 @@ def test_a_client_that_disconnects_during_a_request_is_not_an_error(
 
 
 def test_a_body_may_have_at_most_four_kibibytes(settings: LicenceSettings) -> None:
-    request = asked(NAMES[KeyClass.SD].kid)
+    request = licence_request(NAMES[KeyClass.SD].kid)
     whole = request + " " * (4096 - len(request))
     found = answers(
         settings,
@@ -347,7 +350,7 @@ def test_only_the_routes_exist(settings: LicenceSettings, method: str, path: str
 def test_an_open_service_requires_no_token(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
     open_to_all = LicenceSettings(open_keys(str(key_file)), None, is_open=True)
-    found = answers(open_to_all, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
+    found = answers(open_to_all, ("POST", "/film/licence", licence_request(kid)), ("GET", f"/film/keys/{kid}", None))
     assert given(found[0][1]) == {kid: SECRETS[kid]}
     assert found[1][1] == SECRETS[kid]
 
@@ -355,7 +358,7 @@ def test_an_open_service_requires_no_token(key_file: Path) -> None:
 def test_a_service_without_token_keys_gives_players_nothing(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
     closed = LicenceSettings(open_keys(str(key_file)), None)
-    found = answers(closed, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
+    found = answers(closed, ("POST", "/film/licence", licence_request(kid)), ("GET", f"/film/keys/{kid}", None))
     assert [status for status, _, _ in found] == [404, 404]
 
 
@@ -438,5 +441,7 @@ def test_an_unreachable_source_is_a_fault_of_the_service_and_not_of_the_token(
         raise StoreUnavailable("it does not answer")
 
     monkeypatch.setattr(type(settings.source), "keys", away)
-    [(status, body, _)] = answers(settings, ("POST", f"/t/{token()}/film/licence", asked(NAMES[KeyClass.SD].kid)))
+    [(status, body, _)] = answers(
+        settings, ("POST", f"/t/{token()}/film/licence", licence_request(NAMES[KeyClass.SD].kid))
+    )
     assert (status, json.loads(body)) == (503, {"error": "service unavailable"})

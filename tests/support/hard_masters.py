@@ -205,7 +205,7 @@ class HardMaster:
             (folder / name).write_text(content, encoding="utf-8")
         return path
 
-    def asked(self, folder: Path) -> dict[str, Any]:
+    def submit_options(self, folder: Path) -> dict[str, Any]:
         """Arguments of `submit_small` for the master that was made in a folder."""
         text = tuple(replace(c, source=str(folder / c.source)) if c.is_sidecar else c for c in self.text)
         return {

@@ -63,7 +63,7 @@ def command(
             store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
         )
     if target is not None:
-        pages.write(target, quality_pages.made(open_store(store), report))
+        pages.write(target, quality_pages.page_of(open_store(store), report))
     if as_json:
         print_json({"title": title, "release": report.release, **quality_plain(report), **measured.plain(report)})
     else:

@@ -81,7 +81,7 @@ class Message:
         return self.delivery.job, self.delivery.position
 
 
-def shown(url: str) -> str:
+def without_query(url: str) -> str:
     """Return a URL for display, without its query, which may hold a secret."""
     return url.partition("?")[0]
 
@@ -168,7 +168,7 @@ class Notifier:
         """
         delivery = message.delivery
         if error:
-            receiver = shown(message.receiver) or shlex.join(self._hook)
+            receiver = without_query(message.receiver) or shlex.join(self._hook)
             dead = DeadLetter(delivery.job, delivery.number, receiver, utc_now(), error, message.body.decode())
             key = layout.dead_letter(delivery.job, delivery.number, delivery.position)
             self._store.put(key, documents.write(dead))

@@ -11,7 +11,7 @@ PICTURES = 8
 """Number of segments that a report shows as pictures."""
 
 
-def made(store: Store, report: QualityReport) -> bytes:
+def page_of(store: Store, report: QualityReport) -> bytes:
     """Render a report with those of its pictures that the store has."""
     shown = []
     for rendition, segment in worst_segments(report, PICTURES):
@@ -25,4 +25,4 @@ def made(store: Store, report: QualityReport) -> bytes:
 
 def rewrite(store: Store, report: QualityReport) -> None:
     """Replace the page in the store, after a change of the report."""
-    store.put(layout.report_page(report.title, report.release), made(store, report))
+    store.put(layout.report_page(report.title, report.release), page_of(store, report))

@@ -53,7 +53,7 @@ def settings(origin: str, folder: Path, path: Path, **changes: object) -> EdgeSe
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def asked(origin: FaultyOrigin, title: str) -> int:
+def fetches(origin: FaultyOrigin, title: str) -> int:
     return sum(origin.asked[path_of(title, number)] for number in range(ALL))
 
 
@@ -61,14 +61,14 @@ def test_the_plan_is_fetched_once_and_stays_pinned(origin: FaultyOrigin, tmp_pat
     made = settings(origin.url, tmp_path, plan(tmp_path, "film"), disk_bytes=700_000)
     made = replace(made, fill=plan(tmp_path, "film", budget_bytes=400_000))
     with edge_running(made) as url:
-        wait_until(lambda: asked(origin, "film") == ALL)
+        wait_until(lambda: fetches(origin, "film") == ALL)
         wait_until(lambda: len(files(made.disk)) == ALL)
         for title in ("a", "b", "c"):
             for number in range(1, COUNT + 1):
                 assert get(url + path_of(title, number))[0] == 200
         for number in range(1, COUNT + 1):
             assert get(url + path_of("film", number))[1] == segment("film", number)
-        assert asked(origin, "film") == ALL
+        assert fetches(origin, "film") == ALL
         pinned = 800 + sum(len(segment("film", number)) for number in range(1, COUNT + 1))
         assert metric(url, "headend_edge_pinned_bytes") == pinned
         assert metric(url, 'headend_edge_fill_bytes_total{result="arrived"}') == pinned
@@ -83,19 +83,19 @@ def test_nothing_is_fetched_while_the_window_is_closed(origin: FaultyOrigin, tmp
     with edge_running(made) as url:
         time.sleep(0.5)
         assert get(url + path_of("other", 1))[0] == 200
-    assert asked(origin, "film") == 0
+    assert fetches(origin, "film") == 0
 
 
 def test_fill_keeps_its_rate_and_lets_viewers_pass(origin: FaultyOrigin, tmp_path: Path) -> None:
     made = settings(origin.url, tmp_path, plan(tmp_path, "film", mbps=0.8))  # 100 kB/s: three seconds for the track
     began = time.monotonic()
     with edge_running(made) as url:
-        wait_until(lambda: asked(origin, "film") >= 2)
+        wait_until(lambda: fetches(origin, "film") >= 2)
         assert get(url + path_of("film", COUNT))[1] == segment("film", COUNT)
         assert time.monotonic() - began < 2.5, "a viewer does not wait for the rate of the fill"
         wait_until(lambda: len(files(made.disk)) == ALL)
     assert time.monotonic() - began > 1.5, "240 kB at 100 kB/s; the viewer brought the rest"
-    assert asked(origin, "film") == ALL
+    assert fetches(origin, "film") == ALL
 
 
 def test_a_restart_fetches_only_missing_objects_and_a_new_plan_replaces_the_old(
@@ -107,7 +107,7 @@ def test_a_restart_fetches_only_missing_objects_and_a_new_plan_replaces_the_old(
     with edge_running(replace(made, fill=plan(tmp_path, "film", "other"))) as url:
         wait_until(lambda: len(files(made.disk)) == 2 * ALL)
         wait_until(lambda: metric(url, "headend_edge_pinned_bytes") > 600_000)
-    assert (asked(origin, "film"), asked(origin, "other")) == (ALL, ALL)
+    assert (fetches(origin, "film"), fetches(origin, "other")) == (ALL, ALL)
     with (tmp_path / "log").open() as lines:
         records = list(parse(lines, "log"))
     assert sum(record.kind is Kind.PINNED for record in records) == 3 * ALL
@@ -149,7 +149,7 @@ def test_an_edge_that_copies_asks_its_peers_first(origin: FaultyOrigin, tmp_path
         )  # fmt: skip
         with edge_running(second):
             wait_until(lambda: len(files(tmp_path / "2")) == ALL)
-    assert asked(origin, "film") == ALL
+    assert fetches(origin, "film") == ALL
 
 
 def test_a_plan_that_is_too_large_or_malformed_is_refused_in_one_line(origin: FaultyOrigin, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def upstream() -> Iterator[FaultyOrigin]:
         yield made
 
 
-def asked(url: str, query: str = "", title: str = "film", **headers: str) -> list[str]:
+def pathways(url: str, query: str = "", title: str = "film", **headers: str) -> list[str]:
     status, body, found = get(f"{url}/{title}{query}", **headers)
     assert (status, found["Cache-Control"]) == (200, "no-store")
     assert found["Access-Control-Allow-Origin"] == "*"
@@ -57,14 +57,14 @@ def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
 ) -> None:
     settings = [EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host) for host in HOSTS]
     with running(SteeringSettings(plan, check_s=0.1)) as url, ExitStack() as held:
-        wait_until(lambda: asked(url) == [])
+        wait_until(lambda: pathways(url) == [])
         held.enter_context(edge_running(settings[0], host=HOSTS[0], port=port))
         with edge_running(settings[1], host=HOSTS[1], port=port):
-            wait_until(lambda: sorted(asked(url)) == ["north.1", "north.2"])
+            wait_until(lambda: sorted(pathways(url)) == ["north.1", "north.2"])
             assert metric(url, "headend_steering_edges_up") == 2
-        wait_until(lambda: asked(url) == ["north.1"])
+        wait_until(lambda: pathways(url) == ["north.1"])
         with edge_running(settings[1], host=HOSTS[1], port=port):
-            wait_until(lambda: sorted(asked(url)) == ["north.1", "north.2"])
+            wait_until(lambda: sorted(pathways(url)) == ["north.1", "north.2"])
 
 
 def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Plan, port: int, tmp_path: Path) -> None:
@@ -73,17 +73,17 @@ def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Pl
             made = EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host, rate_bps=40_000)
             held.enter_context(edge_running(made, host=host, port=port))
         url = held.enter_context(running(SteeringSettings(plan, check_s=0.1)))
-        wait_until(lambda: len(asked(url)) == 2)
-        first, second = asked(url)
+        wait_until(lambda: len(pathways(url)) == 2)
+        first, second = pathways(url)
         number = int(first[-1])
         assert get(f"http://{HOSTS[number - 1]}:{port}" + path_of("film", 1))[0] == 200
-        wait_until(lambda: asked(url) == [second, first])
+        wait_until(lambda: pathways(url) == [second, first])
 
 
 def test_a_viewer_keeps_its_number_and_its_edge(plan: Plan) -> None:
     two = Plan(plan.edges, replicas=2, ttl_s=1)
     with running(SteeringSettings(two, check_s=60)) as url:
-        wait_until(lambda: asked(url) == [])  # these edges don't run
+        wait_until(lambda: pathways(url) == [])  # these edges don't run
     with running(SteeringSettings(two, check_s=60)) as url:
         document = json.loads(get(f"{url}/film?viewer=7&_HLS_pathway=.&_HLS_throughput=1")[1])
         assert document["RELOAD-URI"] == "film?viewer=7"
@@ -105,7 +105,7 @@ def test_viewers_are_assigned_by_network_and_only_trusted_proxies_may_state_thei
             for host in HOSTS:
                 held.enter_context(_answering(host, port))
             url = held.enter_context(running(SteeringSettings(upstreams, proxies, check_s=0.1)))
-            assert asked(url, X_Forwarded_For=forwarded)[0] == first, (proxies, forwarded)
+            assert pathways(url, X_Forwarded_For=forwarded)[0] == first, (proxies, forwarded)
 
 
 def _answering(host: str, port: int) -> ExitStack:
@@ -142,7 +142,7 @@ def test_an_invalid_title_is_404(path: str, plan: Plan) -> None:
 )
 def test_malformed_queries_are_still_answered(query: str, plan: Plan) -> None:
     with running(SteeringSettings(plan)) as url:
-        asked(url, query)
+        pathways(url, query)
 
 
 def test_load_is_a_mean_over_ten_seconds_even_if_the_clock_jumps() -> None:

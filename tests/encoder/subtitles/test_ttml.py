@@ -81,7 +81,7 @@ def test_input_other_than_timed_text_is_refused_in_one_line(data: bytes, message
     assert "\n" not in refused.value.message
 
 
-def test_nonsense_in_valid_xml_never_crashes() -> None:
+def test_invalid_values_in_valid_xml_raise_nothing_but_master_errors() -> None:
     odd = document('<div><p begin="soon" end="-3s" region="nowhere" tts:color="none of them">a</p></div>')
     try:
         ttml.cues(ttml.read(odd, "film.ttml"))

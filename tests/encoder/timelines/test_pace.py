@@ -51,7 +51,7 @@ def spans(*ends_s: tuple[float, float]) -> Timeline:
 
 
 @pytest.mark.parametrize(
-    ("timeline", "message"),
+    ("timeline", "finding"),
     [
         (spans((0, 4), (4.354, 8.707)), "times that count at 48000 Hz"),
         (spans((0, 4), (4.354, 8.707), (8, 12)), "times that count at 48000 Hz"),  # and back again
@@ -60,9 +60,9 @@ def spans(*ends_s: tuple[float, float]) -> Timeline:
         (spans((0, 8.707)), None),
     ],
 )
-def test_a_part_at_the_position_of_another_rate_has_that_rate(timeline: Timeline, message: str | None) -> None:
+def test_a_part_at_the_position_of_another_rate_has_that_rate(timeline: Timeline, finding: str | None) -> None:
     end_s = Fraction(12 if len(timeline.spans) == 3 else 8)
     change = pace.rate_by_break(timeline, 44_100, start_s=Fraction(0), end_s=end_s)
 
-    assert (change.after if change else None) == message
+    assert (change.after if change else None) == finding
     assert change is None or change.at_s == 4

@@ -43,7 +43,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(3))
 
 
-def made(
+def capped_chunk(
     film: Film, renditions: Sequence[VideoRendition], scratch: Path, effort: Effort = Effort.DRAFT
 ) -> tuple[dict[str, Cut], dict[str, Cut], Capped]:
     """Return a chunk's renditions before and after capping."""
@@ -81,7 +81,7 @@ def rates_of(cut: Cut) -> list[float]:
 def test_every_codec_keeps_its_cap(effort: Effort, film: Film, tmp_path: Path) -> None:
     renditions = [rendition_of(codec) for codec in LEVELS]
 
-    first, last, capped = made(film, renditions, tmp_path, effort)
+    first, last, capped = capped_chunk(film, renditions, tmp_path, effort)
 
     assert max(rates_of(first["vp9"])) > 1.5 * renditions[0].cap_bps
     for rendition in renditions:
@@ -110,7 +110,7 @@ def test_the_rate_of_trick_pictures_counts_the_last_one_for_as_long_as_it_is_sho
         rate_divisor=gop, average_bps=20_000, cap_bps=40_000, buffer_bits=80_000, crf=20.0, level="1.0",
     )  # fmt: skip
 
-    first, last, capped = made(noise, [trick], tmp_path / "scratch")
+    first, last, capped = capped_chunk(noise, [trick], tmp_path / "scratch")
 
     assert max(rates_of(first["vp9"])) > LIMIT * trick.cap_bps
     assert max(rates_of(last["vp9"])) <= LIMIT * trick.cap_bps

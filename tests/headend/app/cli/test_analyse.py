@@ -10,7 +10,7 @@ from ladders.loading import load
 SPOTS = tuple(CurvePoint(lines, 30.0, kbps, vmaf) for lines, kbps, vmaf in ((90, 60, 40), (180, 240, 80)))
 
 
-def made(rungs: tuple[CurvePoint, ...]) -> Analysis:
+def make_analysis(rungs: tuple[CurvePoint, ...]) -> Analysis:
     codec = CodecAnalysis(Codec.AVC, (), SPOTS, rungs, SPOTS, -0.1 if rungs else 0.0)
     return Analysis(
         ladder=load("smoke"), pattern="smoke", codecs=(codec,), decisions=(), gops=1, excerpts=1, trials=2,
@@ -19,7 +19,7 @@ def made(rungs: tuple[CurvePoint, ...]) -> Analysis:
 
 
 def test_rungs_of_the_ladder_are_listed_where_they_are_kept() -> None:
-    rows = list(analyse._rung_rows(made(()).codecs[0], made(())))
+    rows = list(analyse._rung_rows(make_analysis(()).codecs[0], make_analysis(())))
 
     assert rows == [
         ("avc", "180p of smoke", "30", "240", "", "80.0"),
@@ -28,7 +28,7 @@ def test_rungs_of_the_ladder_are_listed_where_they_are_kept() -> None:
 
 
 def test_the_cost_of_a_tiny_title_is_not_a_share_of_nothing() -> None:
-    text = analyse.cost(Analysed(made(SPOTS), 3, 1, 1.4))
+    text = analyse.cost(Analysed(make_analysis(SPOTS), 3, 1, 1.4))
 
     assert text == (
         "Analysis: 2.1 CPU seconds (0.0 of survey), 1070% of the 0.2 predicted for the encode; "
@@ -37,7 +37,7 @@ def test_the_cost_of_a_tiny_title_is_not_a_share_of_nothing() -> None:
 
 
 def test_a_codec_that_keeps_its_rungs_refers_to_the_reason() -> None:
-    page = hull_page.page(made(()), master="film.mov", cost="")
+    page = hull_page.page(make_analysis(()), master="film.mov", cost="")
 
     assert "are kept, see the decisions below" in page
     assert "next to nothing" not in page

@@ -148,9 +148,9 @@ def test_a_plan_is_printed_as_decisions_a_document_or_commands(
     assert run([*plan, "--json", "--output", "plan.json"]) == 0
     document = capsys.readouterr().out
     assert json.loads(document)["kind"] == "EncodePlan"
-    message = json.loads(document)
-    assert message.pop("estimate")["cpu_s"] > 0
-    assert json.loads((tmp_path / "plan.json").read_text()) == message
+    printed = json.loads(document)
+    assert printed.pop("estimate")["cpu_s"] > 0
+    assert json.loads((tmp_path / "plan.json").read_text()) == printed
 
     assert run([*plan, "--commands"]) == 0
     script = capsys.readouterr().out

@@ -53,9 +53,9 @@ def test_changing_keys_breaks_no_token_until_the_old_key_is_gone() -> None:
 
 def test_no_character_of_a_token_can_be_changed() -> None:
     token = issue(GRANT, RING)
-    for place, character in enumerate(token[:-1]):  # the last one has two unused bits
+    for index, character in enumerate(token[:-1]):  # the last one has two unused bits
         other = "A" if character != "A" else "B"
-        assert granted(token[:place] + other + token[place + 1 :], RING) is None
+        assert granted(token[:index] + other + token[index + 1 :], RING) is None
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_a_signature_for_one_use_is_invalid_for_another() -> None:
     assert vouched(both.sign(Use.PLAYBACK, f"DE-{NOW_S}"), both, NOW_S) is None
 
 
-@pytest.mark.parametrize(("off_s", "message"), [(0, "DE"), (EDGE_VALID_S, "DE"), (EDGE_VALID_S + 1, None)])
-def test_an_edges_header_is_valid_for_minutes_around_now(off_s: int, message: str | None) -> None:
+@pytest.mark.parametrize(("off_s", "country"), [(0, "DE"), (EDGE_VALID_S, "DE"), (EDGE_VALID_S + 1, None)])
+def test_an_edges_header_is_valid_for_minutes_around_now(off_s: int, country: str | None) -> None:
     for at_s in (NOW_S - off_s, NOW_S + off_s):
-        assert vouched(vouch("DE", at_s, RING), RING, NOW_S) == message
+        assert vouched(vouch("DE", at_s, RING), RING, NOW_S) == country
 
 
 @pytest.mark.parametrize("header", ["", "DE", f"DE-{NOW_S}", f"{EDGE.id}.DE-{NOW_S}.{'A' * 43}", "a.b.c, d.e.f"])

@@ -67,7 +67,7 @@ def test_a_fault_of_the_server_is_temporary(rclone_s3: LocalS3, monkeypatch: pyt
     store = store_on(rclone_s3)
     store.put("a", b"x")
     with pytest.raises(StoreUnavailable, match="the server answers 500"):
-        store.put("a/b", b"a file stands in rclone's way")
+        store.put("a/b", b"rclone stores a as a file, so it cannot create the folder a")
 
 
 def test_a_missing_bucket_is_not_a_missing_object(server: LocalS3) -> None:
@@ -87,7 +87,7 @@ def test_a_damaged_upload_is_not_stored(rclone_s3: LocalS3, monkeypatch: pytest.
     assert list(store.list("")) == []
 
 
-def test_a_large_file_goes_in_parts(moto_s3: LocalS3, tmp_path: Path) -> None:
+def test_a_large_file_is_uploaded_in_parts(moto_s3: LocalS3, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(9 << 20))
     store = store_on(moto_s3)
     store.put_file("large", tmp_path / "large")
