@@ -30,10 +30,10 @@ def with_track(
     )
 
 
-def with_segment(receipts: tuple[Receipt, ...], task: str, place: int, change: Change) -> tuple[Receipt, ...]:
+def with_segment(receipts: tuple[Receipt, ...], task: str, index: int, change: Change) -> tuple[Receipt, ...]:
     def changed(track: EncodedTrack) -> EncodedTrack:
         segments = list(track.segments)
-        segments[place] = change(segments[place])
+        segments[index] = change(segments[index])
         return replace(track, segments=tuple(segments))
 
     return with_track(receipts, task, changed)
@@ -122,7 +122,7 @@ def test_a_missing_last_segment_is_noticed(task: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "message"),
+    ("index", "change", "message"),
     [
         (1, lambda s: replace(s, number=3), "expected number 2"),
         (
@@ -138,11 +138,11 @@ def test_a_missing_last_segment_is_noticed(task: str) -> None:
     ],
 )
 def test_sound_with_a_gap_or_another_length_than_the_picture_is_refused(
-    place: int, change: Change, message: str
+    index: int, change: Change, message: str
 ) -> None:
     plan = make_plan()
     with pytest.raises(PackagingError, match=message):
-        assembled(plan, with_segment(receipts_of(plan), "audio-1", place, change))
+        assembled(plan, with_segment(receipts_of(plan), "audio-1", index, change))
 
 
 def test_a_track_that_is_not_complete_is_named() -> None:

@@ -122,7 +122,7 @@ def test_every_sample_of_cenc_has_a_different_vector(encoded: Encoded) -> None:
     assert vectors == [SALT + n.to_bytes(4, "big") for n in range(len(vectors))]
 
 
-def test_auxiliary_offset_leads_to_the_first_row(encoded: Encoded) -> None:
+def test_the_offset_in_saio_is_that_of_the_fragments_first_vector(encoded: Encoded) -> None:
     sealed = protected(encoded("avc").read_bytes(), make_key(Scheme.CENC))
     for number, moof in enumerate(boxes.find_all(sealed, "moof")):
         saio = next(boxes.find_all(sealed, "traf/saio", moof))
@@ -170,9 +170,9 @@ def test_text_is_refused(encoded: Encoded) -> None:
 
 @settings(max_examples=500)
 @given(st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.integers(0, 2**32 - 1)), min_size=2, unique=True))
-def test_vectors_of_different_samples_differ(places: list[tuple[bytes, int]]) -> None:
-    vectors = {iv_of(salt, ordinal) for salt, ordinal in places}
-    assert len(vectors) == len(places)
+def test_vectors_of_different_samples_differ(salts_and_ordinals: list[tuple[bytes, int]]) -> None:
+    vectors = {iv_of(salt, ordinal) for salt, ordinal in salts_and_ordinals}
+    assert len(vectors) == len(salts_and_ordinals)
     assert {len(iv) for iv in vectors} == {8}
 
 

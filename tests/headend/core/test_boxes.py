@@ -58,7 +58,7 @@ def test_damage_is_refused_and_the_boxes_before_it_can_be_kept(damage: bytes, me
         find(data, "moov")
 
 
-def test_headers_alone_are_read_of_a_file() -> None:
+def test_only_headers_of_a_file_are_read() -> None:
     data = box(b"ftyp", bytes(100)) + long_box(b"mdat", bytes(10_000)) + box(b"moov", b"m")
     read: list[tuple[int, int]] = []
 

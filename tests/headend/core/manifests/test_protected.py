@@ -80,7 +80,7 @@ def test_an_mpd_keeps_to_the_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", [Scheme.CBCS, Scheme.CENC])
-def test_each_set_has_one_key_and_says_so_to_each_system(scheme: Scheme) -> None:
+def test_each_set_has_one_key_and_signals_it_to_each_system(scheme: Scheme) -> None:
     presentation = protected(scheme)
     kids = kids_of(presentation)
     for adaptation_set in sets_of(manifests(presentation)["manifest.mpd"]):
@@ -118,7 +118,7 @@ def test_trick_play_names_all_sets_of_its_codec() -> None:
 
 
 @pytest.mark.parametrize("name", [layout.media_playlist_name, layout.iframe_playlist_name])
-def test_a_playlist_names_its_key_to_each_system_after_the_init_segment(name: Any) -> None:
+def test_a_playlist_signals_its_key_to_each_system_after_the_init_segment(name: Any) -> None:
     presentation = protected()
     files = manifests(presentation)
     for track in presentation.video[:3]:
@@ -173,7 +173,7 @@ def test_hls_states_required_output_protection_on_request() -> None:
     assert presentation.protection is not None
     plain = manifests(presentation)["multivariant.m3u8"].decode()
     assert "HDCP-LEVEL" not in plain
-    asked = replace(presentation, protection=replace(presentation.protection, hdcp=True))
-    top = m3u8.loads(manifests(asked)["multivariant.m3u8"].decode())
+    with_hdcp = replace(presentation, protection=replace(presentation.protection, hdcp=True))
+    top = m3u8.loads(manifests(with_hdcp)["multivariant.m3u8"].decode())
     levels = {line.stream_info.resolution: line.stream_info.hdcp_level for line in top.playlists}
     assert levels == {(3840, 2160): "TYPE-1", (1280, 720): "TYPE-0", (640, 360): "NONE"}
