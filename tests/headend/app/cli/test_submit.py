@@ -59,7 +59,8 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> Non
     lines = made.stderr.splitlines()
     assert all(line.startswith("headend: ") for line in lines)
     assert lines[0] == "headend: reading the master"
-    assert lines[1].startswith("headend: 12 renditions of 50 frames in ")
+    later = [line for line in lines[1:] if not line.startswith("headend: reading the master: ")]  # on a busy machine
+    assert later[0].startswith("headend: 12 renditions of 50 frames in ")
     assert lines[-1] == "headend: publishing"
     assert "\x1b" not in made.stderr
 
