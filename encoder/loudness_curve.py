@@ -1,6 +1,6 @@
 """The loudness of an encoded audio rendition over time.
 
-Source: ITU-R BS.1770-4; EBU Tech 3341 (short-term loudness: over three seconds).
+Source: ITU-R BS.1770-4; EBU Tech 3341 (short-term loudness: over three seconds; momentary: over 0.4).
 """
 
 import re
@@ -13,11 +13,16 @@ from headend.core.process import Watch, run
 MOST_POINTS = 600
 """A plot can't show more."""
 SILENT_LUFS = -70.0
-_POINT = re.compile(r"lavfi\.r128\.S=(-?\d+(?:\.\d+)?|-?inf|nan)")
+WINDOW_POINTS = 30
+"""Points of the filter until the first three seconds have passed: one each 100 ms."""
+_PRINTED = "ametadata=mode=print:key=lavfi.r128.{}:file=-"
+_POINT = re.compile(r"lavfi\.r128\.([MS])=(-?\d+(?:\.\d+)?|-?inf|nan)")
 
 
 def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[float | None, ...]:
     """Measure the short-term loudness of a file at even intervals.
+
+    In the first three seconds, where there is none yet, it is the momentary loudness.
 
     Args:
         path: The file.
@@ -29,22 +34,25 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
     Raises:
         ToolFailed: FFmpeg failed.
     """
-    values: list[float] = []
+    momentary: list[float] = []
+    short_term: list[float] = []
 
     def on_line(line: str) -> None:
         if found := _POINT.search(line):
-            value = float(found[1])
+            value = float(found[2])
+            values = momentary if found[1] == "M" else short_term
             values.append(value if value > SILENT_LUFS else SILENT_LUFS)
 
     run(
         (
             tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-i", str(path),
-            "-af", "ebur128=metadata=1,ametadata=mode=print:key=lavfi.r128.S:file=-", "-f", "null", "-",
+            "-af", f"ebur128=metadata=1,{_PRINTED.format('M')},{_PRINTED.format('S')}", "-f", "null", "-",
         ),
         cancelled=cancelled,
         on_line=on_line,
         watch=Watch(),
     )  # fmt: skip
+    values = [*momentary[:WINDOW_POINTS], *short_term[WINDOW_POINTS:]]
     step = max(1, -(-len(values) // MOST_POINTS))
     parts = [values[place : place + step] for place in range(0, len(values), step)]
     return tuple(None if max(part) <= SILENT_LUFS else round(max(part), 1) for part in parts)

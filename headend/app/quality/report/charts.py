@@ -108,6 +108,7 @@ def timeline(report: QualityReport) -> str:
         )
         y += 20
     if report.loudness_lufs:
+        y += 6  # its uppermost label is centred on a line
         drawn.append(_loudness(report.loudness_lufs, y))
         y += 76
     # Nine marks, or fewer in a title of less than a second: no two show the same time.
