@@ -120,6 +120,7 @@ def running(*faults: Fault) -> Callable[..., None]:
 GREY = filtered(LOW, "{from}drawbox=c=gray:t=fill:enable='between(n,10,34)'{to}")
 BLACK = filtered(HIGH, "{from}drawbox=c=black:t=fill:enable='lt(n,20)'{to}")
 FROZEN = filtered(HIGH, "{from}split[a][b];[a][b]freezeframes=first=0:last=1000:replace=0{to}")
+COLOURLESS = filtered(LOW, "{from}hue=s=0{to}")
 BLURRED = filtered(HIGH, "{from}scale=32:18,scale=320:180{to}")
 LARGE = options(HIGH, crf="1", maxrate="20000000", bufsize="20000000")
 
@@ -151,7 +152,7 @@ def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str)
     [
         pytest.param([GREY], ("other picture",), id="a grey second"),
         pytest.param([BLACK], ("black",), id="a black second"),
-        pytest.param([FROZEN], ("frozen",), id="two frozen seconds"),
+        pytest.param([FROZEN, COLOURLESS], ("frozen", "other picture"), id="two frozen seconds, and no colours"),
         pytest.param([BLURRED, LARGE, louder], ("order", "peak", "loudness"), id="swapped, over its cap and too loud"),
     ],
 )
