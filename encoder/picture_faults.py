@@ -45,6 +45,8 @@ lose up to 0.02."""
 COLOURLESS, COLOURLESS_SHARE = 0.012, 0.8
 """They also differ if it exceeds both this and this share of the master's own distance from grey: the colours of a pale
 picture are gone."""
+EDGE = 0.1
+"""They also differ if the mean difference of chroma along one of the edges exceeds this, such as at a green line."""
 CUT = 0.12
 """A frame starts a new shot if its mean difference from the one before exceeds this."""
 STILL_S = Fraction(1, 2)
@@ -143,9 +145,15 @@ def of_rendition(
 def _other_colours(ours: Colours, theirs: Colours) -> Flags:
     one, other = _tints(ours), _tints(theirs)
     off = np.abs(one - other).mean(axis=(1, 2, 3))
-    return np.asarray(
-        (off > COLOUR) | ((off > COLOURLESS) & (off > COLOURLESS_SHARE * np.abs(other).mean(axis=(1, 2, 3))))
-    )
+    colourless = (off > COLOURLESS) & (off > COLOURLESS_SHARE * np.abs(other).mean(axis=(1, 2, 3)))
+    return np.asarray((off > COLOUR) | colourless | (_edges_off(ours, theirs) > EDGE))
+
+
+def _edges_off(ours: Colours, theirs: Colours) -> Numbers:
+    """For each picture, the mean difference of chroma along that edge where it is largest."""
+    off = np.abs(ours.astype(np.float64) - theirs) / _CHROMA_RANGE
+    edges = (off[..., 0], off[..., -1], off[..., 0, :], off[..., -1, :])
+    return np.max([edge.mean(axis=(1, 2)) for edge in edges], axis=0) if len(off) else np.zeros(0)
 
 
 def _tints(colours: Colours) -> Numbers:

@@ -70,6 +70,14 @@ def test_a_second_in_other_colours_is_found(strength: float, damage: Callable[[C
     assert of_rendition(film(), film(), TIMING).other == ()
 
 
+@pytest.mark.parametrize("edge", [(..., 0), (..., -1), (..., 0, slice(None)), (..., -1, slice(None))])
+def test_a_second_with_a_green_edge_is_found(edge: tuple[object, ...]) -> None:
+    made = tinted(30, noise=20)
+    made[8:16][edge] = 300
+
+    assert of_rendition(film(), film(), TIMING, (made, tinted(30))).other == ((124, 148),)
+
+
 def test_colours_that_a_low_rate_has_changed_are_no_other_picture() -> None:
     weaker = ((tinted(60, noise=20).astype(float) - 512) * 0.7 + 512).round().astype(np.uint16)
 
