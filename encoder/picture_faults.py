@@ -39,9 +39,9 @@ OTHER_COARSE = 0.03
 """The same for means over blocks: noise that a low rate smooths away changes single pixels only."""
 BLOCK_PX = 10
 """Width and height of a block."""
-COLOUR = 0.035
+COLOUR = 0.05
 """Two pictures differ in colour if the mean difference of chroma between their blocks exceeds this. The lowest rates
-lose up to 0.02."""
+lose up to 0.02, and tone mapping may double that."""
 COLOURLESS, COLOURLESS_SHARE = 0.012, 0.8
 """They also differ if it exceeds both this and this share of the master's own distance from grey: the colours of a pale
 picture are gone."""
