@@ -8,6 +8,7 @@ import msgspec
 from cdn_sim.accounting import hit_ratio
 from cdn_sim.outcomes import DECISIONS
 from cdn_sim.report import charts
+from cdn_sim.report.topology_chart import topology
 from cdn_sim.results import METRICS, Metric, Results
 
 _CSS = """
@@ -78,7 +79,7 @@ def page(results: Results) -> str:
     elif results.missing:
         parts.append('<p class="warning">The live run was stopped early: the metrics cover the time until then.</p>')
     parts += [_tiles(results), _events(results)]
-    parts += ["<h2>Caches</h2>", _figure("Topology and mean rates", charts.topology(results))]
+    parts += ["<h2>Caches</h2>", _figure("Topology and mean rates", topology(results))]
     if results.played_s is not None:
         parts += ["<h2>Requests by cache</h2>", _caches(results), "<h2>Metrics</h2>", _table(results)]
         return _document(scenario.name, parts)

@@ -16,7 +16,7 @@ from cdn_sim import compiling, parallel, scenario, viewing
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
-from cdn_sim.report import charts, document, exposition, page
+from cdn_sim.report import document, drawing, exposition, page
 from cdn_sim.results import METRICS, Results, Run
 from cdn_sim.scenario import BASE
 from headend.app.cli import options
@@ -122,7 +122,7 @@ def command(
             "neither --workers nor --scheduler"
         )
     if not as_json:
-        charts.ready()
+        drawing.ready()
     target = out or Path(DEFAULT_FOLDER) / (f"{base.name}-live" if live else base.name)
     if not as_json or out:
         _make_folder(target)
