@@ -19,7 +19,7 @@ from headend.core.manifests.outline import outline_of
 from headend.core.media import AudioRendition, Codec, EncodePlan, VideoRendition
 from headend.core.storage.base import ObjectInfo
 from headend.core.storage.memory import MemoryStore
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from packager import publishing
 from packager.presentation import assemble
 from packager.stock import merge_parts, take
@@ -112,7 +112,7 @@ class SizesOnlyStore(MemoryStore):
 
 def film_plan(hours: float) -> EncodePlan:
     """Make the plan of a 2160p SDR title with 5.1 sound."""
-    grid = lay_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
+    grid = plan_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
     video = [
         VideoRendition(
             id=f"{codec}-{height}p-{number}",

@@ -25,7 +25,7 @@ from encoder.tool import ffmpeg_path
 from headend.core import layout, plan_document
 from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
 from headend.core.storage.local import LocalStore
-from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
+from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, plan_grid
 from packager import captions, garbage, publishing
 from packager.presentation import assemble
 from packager.segmenting.sound import cut_audio
@@ -313,7 +313,7 @@ def _planning(hours: float) -> Planning:
 
 
 def _grid(hours: float) -> Grid:
-    return lay_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
+    return plan_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from headend.core.media import (
 )
 from headend.core.media.quality import Floor, with_floor
 from headend.core.settings import EncodeSettings
-from headend.core.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, plan_grid
 
 
 class Draft:
@@ -91,7 +91,7 @@ class Draft:
         rungs: tuple[AudioRung, ...] = (),
     ) -> None:
         track = conformed.track
-        grid = lay_grid(
+        grid = plan_grid(
             conformed.frame_rate,
             conformed.frame_count,
             segment_s=settings.segment_s,

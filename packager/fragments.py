@@ -1,4 +1,4 @@
-"""Fragments of MP4: reading and writing ``moof`` and ``mdat`` boxes.
+"""Reads and writes fragments of MP4: ``moof`` and ``mdat`` boxes.
 
 Source: ISO/IEC 14496-12, sections 8.8.5 (``mfhd``), 8.8.7 (``tfhd``), 8.8.8 (``trun``) and 8.8.12 (``tfdt``).
 """
@@ -70,8 +70,8 @@ class Auxiliary:
     """Decryption data of each sample of a fragment (``senc``).
 
     Attributes:
-        rows: For each sample: its initialisation vector and its map, if the scheme has them.
-        has_maps: Whether rows have maps of clear and encrypted bytes.
+        rows: For each sample, its initialisation vector and its subsample map, if the scheme has them.
+        has_maps: Whether rows have subsample maps.
     """
 
     rows: Sequence[bytes]
@@ -179,14 +179,16 @@ def fragment_bytes(
     *,
     description: int = 1,
 ) -> bytes:
-    """Write a ``moof`` and its ``mdat``. The first sample is a sync sample; of the others, all or none are.
+    """Write a ``moof`` and its ``mdat``.
+
+    The first sample must be a sync sample; the other samples must be either all or none sync samples.
 
     Args:
         sequence: Sequence number (``mfhd``).
         decode_ticks: Decode time of the first sample.
         samples: In decoding order.
         media: Their data.
-        auxiliary: Decryption data of encrypted samples; None for clear ones, and if decryption needs none.
+        auxiliary: Decryption data of the samples; None if they are clear or need no such data.
         description: Index of the sample entry that describes them, from 1.
     """
     frame = samples[0].duration_ticks

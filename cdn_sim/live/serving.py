@@ -23,7 +23,7 @@ from cdn_sim.live.upstream import Role, Upstream, Upstreams
 from cdn_sim.request_logs.decisions import MAGIC, DecisionLog, LoggedPolicy
 from headend.core.access.grants import EDGE, GrantChecker, without_token
 from headend.core.access.leases import Leases
-from headend.core.access.tokens import Keyring, vouch
+from headend.core.access.tokens import Keyring, sign_territory
 from headend.core.errors import ConfigError
 from headend.core.http.access_log import FLUSH_S, AccessLog
 from headend.core.http.server import HttpServer, Limits
@@ -185,11 +185,11 @@ def _upstreams(settings: EdgeSettings) -> list[Upstream]:
 
 
 def _vouched(settings: EdgeSettings) -> dict[str, str]:
-    """Headers that vouch for the edge's territory."""
+    """Headers that sign_territory for the edge's territory."""
     if settings.keys is None:
         return {}
     try:
-        return {EDGE: vouch(settings.territory or "ZZ", int(time.time()), settings.keys)}
+        return {EDGE: sign_territory(settings.territory or "ZZ", int(time.time()), settings.keys)}
     except ConfigError:
         return {}  # no key for edges, so the origin ignores territories
 

@@ -91,7 +91,7 @@ def submit(
             if line.startswith(grouping.MEMORY):
                 on_event(cluster.Notice(line))
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
-        records.settle(store, request.title)
+        records.record_lost_runs(store, request.title)
         check = deciding.check_for(draft, request, store, workers, analysed.analysis if analysed else None)
         job = TitleJob(request, store, submitted_at, plan, early_plan, stock, on_event, run, check)
         receipts = job.encode()
@@ -103,7 +103,7 @@ def submit(
         quality = job.judge(presentation)
         on_event(Step("publishing"))
         published = job.publish_or_hold(presentation)
-        records.settle(store, request.title)
+        records.record_lost_runs(store, request.title)
     return Outcome(
         plan=plan,
         presentation=published.presentation,

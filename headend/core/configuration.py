@@ -29,7 +29,7 @@ FILE = "headend.toml"
 VARIABLE = "HEADEND_CONFIG"
 Value = str | int | float | bool | list[str]
 _EXCLUSIVE = {"workers": "scheduler", "scheduler": "workers"}
-"""Mutually exclusive options: setting one with higher precedence unsets the other with lower precedence."""
+"""Mutually exclusive options: if one is set with higher precedence, the other is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Configuration:
         if profile not in self.profiles:
             known = ", ".join(sorted(self.profiles)) or "none"
             raise ConfigError(f"there is no profile {profile!r}; headend.toml has: {known}")
-        return _over(self.defaults, self.profiles[profile])
+        return _overlaid(self.defaults, self.profiles[profile])
 
 
 def load(own: Collection[str], every: Callable[[], Collection[str]]) -> Configuration:
@@ -121,19 +121,19 @@ def merge(
         for name in document:
             if name not in ("defaults", "profiles"):
                 raise ConfigError(f"{path}: {name!r} is outside a table; write options below [defaults]")
-        defaults = _over(defaults, _settings(path, "defaults", document.get("defaults", {}), own, every))
+        defaults = _overlaid(defaults, _settings(path, "defaults", document.get("defaults", {}), own, every))
         tables = document.get("profiles", {})
         if not isinstance(tables, Mapping):
             raise ConfigError(f"{path}: profiles are tables: write [profiles.NAME]")
         for name, table in tables.items():
-            stronger = _settings(path, f"profiles.{name}", table, own, every)
-            profiles[name] = _over(profiles.get(name, {}), stronger)
+            higher = _settings(path, f"profiles.{name}", table, own, every)
+            profiles[name] = _overlaid(profiles.get(name, {}), higher)
     return Configuration(tuple(paths), defaults, profiles)
 
 
-def _over(weaker: Mapping[str, Setting], stronger: Mapping[str, Setting]) -> dict[str, Setting]:
-    kept = {option: setting for option, setting in weaker.items() if _EXCLUSIVE.get(option) not in stronger}
-    return {**kept, **stronger}
+def _overlaid(lower: Mapping[str, Setting], higher: Mapping[str, Setting]) -> dict[str, Setting]:
+    kept = {option: setting for option, setting in lower.items() if _EXCLUSIVE.get(option) not in higher}
+    return {**kept, **higher}
 
 
 def _settings(

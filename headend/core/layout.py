@@ -1,15 +1,15 @@
-"""All object paths in the store.
+"""The paths of all objects in the store.
 
 calibration.json                                        ratio of measured to predicted costs
 published/{title}                                       an empty marker for each title that has a current release
-titles/{title}/current.json                             the pointer at the current release: written last
+titles/{title}/current.json                             the pointer to the current release; written last
 titles/{title}/tracks/{track}/init.mp4, {number}.m4s    immutable media: .vtt for files of WebVTT, .jpg for pictures
 titles/{title}/tracks/{track}/init-{period}.mp4         init segment from period 2 on, where encryption keys change
 titles/{title}/tracks/{track}/index                     describes a complete track (`headend.core.track_index`)
-titles/{title}/tracks/{track}/sync                      positions of the sync frames of a picture track
+titles/{title}/tracks/{track}/sync                      positions of the sync frames of a video track
 titles/{title}/receipts/{task}.json                     what one task has written; removed once it is in the indexes
 titles/{title}/attempts/{task}-{n}.json                 a failed attempt
-titles/{title}/attempts/{run}.begun.json                a run of a task that is active, or was lost; removed at its end
+titles/{title}/attempts/{run}.begun.json                a run of a task that is active or was lost; removed at its end
 titles/{title}/releases/{release}/multivariant.m3u8     HLS
 titles/{title}/releases/{release}/manifest.mpd          DASH
 titles/{title}/releases/{release}/{track}.m3u8          media playlist of a track, image playlist of thumbnails
@@ -18,17 +18,17 @@ titles/{title}/releases/{release}/{track}.identity.m3u8 both playlists for playe
 titles/{title}/releases/{release}/manifest-cenc.mpd     manifests of tracks in a second scheme
 titles/{title}/releases/{release}/thumbnails.vtt        times of the thumbnails
 titles/{title}/releases/{release}/poster.jpg            the title's poster
-titles/{title}/releases/{release}/outline.json          input for manifests of a part of the release
+titles/{title}/releases/{release}/outline.json          from which servers render manifests of selected tracks
 titles/{title}/releases/{release}/release.json          description of the release
 titles/{title}/releases/{release}/deleted.json          time at which the release was deleted
-titles/{title}/releases/{release}/held.json             time since which the release waits for approval
+titles/{title}/releases/{release}/held.json             time from which the release has been waiting for approval
 titles/{title}/measurements/{task}.json                 measurements of one task; removed once they are in a report
 titles/{title}/references/{id}.json                     how to compare renditions with their master
 titles/{title}/reports/{release}/report.json            quality of a release; private, like everything below
 titles/{title}/reports/{release}/report.html            the same as a page
 titles/{title}/reports/{release}/{track}-{frame}.jpg    a picture of the report: master on the left, track on the right
-titles/{title}/holds/{id}.json                          parts that a running command needs, so that `gc` keeps them
-titles/{title}/sweeps/{id}.json                         a `gc` that is removing parts of the title
+titles/{title}/holds/{id}.json                          what a running command needs, so that `gc` keeps it
+titles/{title}/sweeps/{id}.json                         marks that `gc` is removing parts of the title
 analysis/{master}/ladders/{digest}.json                 a ladder that was fitted to a master
 analysis/{master}/surveys/{digest}.json                 complexity of a chunk of a master
 analysis/{master}/trials/{digest}.json                  result of a trial encode of an excerpt
@@ -62,8 +62,8 @@ SHEET_SUFFIX = ".jpg"
 TEXT_SUFFIX = ".vtt"
 
 SEGMENT_FORMAT = 1
-"""Version of the segments' format; part of every track's identity. Increment it when `packager.segmenting` or
-`packager.captions` write different bytes than before for the same input."""
+"""Version of the segment format; part of every track's id. Increment it if `packager.segmenting` or `packager.captions`
+change so that they write different bytes for the same input."""
 
 INIT_PATTERN = r"init(?:-(?:[2-9]|1[0-9]))?\.mp4"
 """Names of init segments, as a regular expression."""
@@ -88,7 +88,7 @@ def title_path(title: str) -> str:
 
 
 def current(title: str) -> str:
-    """The pointer at the title's current release."""
+    """The pointer to the title's current release."""
     return f"{TITLES}/{title}/current.json"
 
 
@@ -209,7 +209,7 @@ def release_document(title: str, release: str) -> str:
 
 
 def outline(title: str, release: str) -> str:
-    """The input for manifests of a part of a release."""
+    """The outline of a release, from which servers render manifests of selected tracks."""
     return f"{release_path(title, release)}/{OUTLINE}"
 
 
@@ -264,12 +264,12 @@ def iframe_playlist_name(track: str, *, identity: bool = False) -> str:
 
 
 def multivariant_name(form: str = "") -> str:
-    """The name of a top HLS manifest: by default of the first tracks, else of another scheme's, or ``identity``."""
+    """The name of a top HLS manifest: ``form`` is empty for the first tracks, else another scheme, or ``identity``."""
     return f"multivariant-{form}{HLS_SUFFIX}" if form else MULTIVARIANT
 
 
 def mpd_name(form: str = "") -> str:
-    """The name of a DASH manifest: by default of the first tracks, else of another scheme's."""
+    """The name of a DASH manifest: ``form`` is empty for the first tracks, else another scheme."""
     return f"manifest-{form}{DASH_SUFFIX}" if form else MPD
 
 
@@ -368,7 +368,7 @@ def trial(master_digest: str, key: str) -> str:
 
 
 def fitted_ladder(master_digest: str, digest: str) -> str:
-    """A ladder fitted to a master; ``digest`` is of all its parameters."""
+    """A ladder fitted to a master; ``digest`` is that of all its parameters."""
     return f"{analysis(master_digest)}ladders/{digest}.json"
 
 

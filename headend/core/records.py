@@ -1,8 +1,8 @@
 """Records of failed attempts at tasks.
 
 A worker stores a record when a run of a task begins, and removes it when the run succeeds. If the worker, the scheduler
-or the dispatcher is killed, the record stays and is turned into a lost attempt. So a task never runs more often than
-its number of attempts allows.
+or the dispatcher is killed, the record stays and later counts as a lost attempt. So no run of a task is left out of its
+attempts.
 """
 
 import re
@@ -24,11 +24,11 @@ _BEGUN = re.compile(rf"(.+)-[0-9]+-[0-9a-f]{{8}}{re.escape(BEGUN_SUFFIX)}")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A failed attempt at a task, with what a person needs to understand it; or a run that has begun.
+    """A failed attempt at a task, with the evidence for a person; or a run that has begun.
 
     Attributes:
         task: The task's id.
-        number: From 1, over all runs of the job.
+        number: Counted from 1 over all submits of the job.
         worker: Worker that ran it; empty if unknown.
         at: When it failed or began: UTC, ISO 8601.
         error: The error message; empty for a run that has begun.
@@ -61,8 +61,8 @@ def attempt_of(task: str, number: int, error: HeadendError) -> Attempt:
 def write_attempt(store: Store, title: str, attempt: Attempt) -> None:
     """Record a failed attempt, without secrets in its texts.
 
-    The record gets the next free number, since earlier runs of the job may have left records. All runs of the task that
-    have begun are over: the latest one on this worker is this attempt, the others were lost.
+    The record gets the next free number, because earlier submits of the job may have left records. No run of the task
+    is still active: the latest one on this worker is the failed attempt, and the others were lost.
 
     Raises:
         StorageError: The store rejects it.
@@ -86,8 +86,8 @@ def end(store: Store, title: str, run: str) -> None:
     store.delete(layout.begun(title, run))
 
 
-def settle(store: Store, title: str) -> None:
-    """Record runs that have begun as lost. No run of the title may be active.
+def record_lost_runs(store: Store, title: str) -> None:
+    """Record all runs that have begun as lost attempts. No run of the title may be active.
 
     Raises:
         StorageError: The store fails.

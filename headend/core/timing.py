@@ -1,7 +1,7 @@
 """Exact time: frames, ticks, and the grid that all renditions share.
 
-All conversions between frames and time use fractions. Seconds are only for display and HTTP. Ranges are half-open:
-``first`` is included, ``end`` is not.
+All conversions between frames and time use fractions; floating-point seconds are only for display and HTTP. Ranges are
+half-open: ``first`` is included, ``end`` is not.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from fractions import Fraction
 from headend.core.errors import ConfigError
 
 GOP_SECONDS = Fraction(2)
-"""Nominal distance of sync frames: Apple's HLS Authoring Specification, 1.13."""
+"""Nominal distance of sync frames; Apple's HLS Authoring Specification, 1.13."""
 
 SOUND_TAIL_SAMPLES = 2048
-"""Silence appended for encoders after a programme's end: without it, the AC-3 encoder does not output its last 256
-samples. Longer than any codec's delay; the excess is cut off."""
+"""Silence that is appended to each programme for the encoders, longer than the delay of any of them; the excess is cut
+off. Without it, the AC-3 encoder does not output the last 256 samples."""
 
 MIN_SEGMENT_S = Fraction(1, 4)
-"""Shortest segment: no player asks for a shorter one, and segments must hold whole codec frames of sound."""
+"""Minimum length of a segment: no player needs shorter ones, and segments must hold whole codec frames of sound."""
 
 MIN_TAIL_S = Fraction(1, 2)
-"""A shorter rest at the end of a title is added to the last segment."""
+"""Minimum length of a title's last segment; a shorter rest is added to the segment before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +85,22 @@ class Grid:
     def segment_count(self) -> int:
         """Number of segments, at least 1.
 
-        The last one may be short, but a rest below `MIN_TAIL_S` is added to the segment before it: players that
-        wait for a tenth of a second of buffer never reach the end of a segment of one frame.
+        The last one may be short, but a rest below `MIN_TAIL_S` is added to the segment before it: players that want
+        at least a tenth of a second in their buffer would never play a last segment of one frame.
         """
         whole, tail = divmod(self.frame_count, self.segment_frames)
         return max(1, whole + (tail / self.frame_rate >= MIN_TAIL_S))
 
     def segment_bounds(self) -> tuple[int, ...]:
-        """First frame of each segment and, last, the title's frame count: segment n is ``[n - 1]`` to ``[n]``."""
+        """First frame of each segment, and the title's frame count: segment n is from ``[n - 1]`` to ``[n]``."""
         return (*range(0, self.segment_count * self.segment_frames, self.segment_frames), self.frame_count)
 
     def bounds_of(self, chunk: Chunk) -> tuple[int, ...]:
-        """First frame of each segment of a chunk and, last, the chunk's end."""
+        """First frame of each segment of a chunk, and the chunk's end."""
         return tuple(bound for bound in self.segment_bounds() if chunk.first_frame <= bound <= chunk.end_frame)
 
     def segment_starts_s(self) -> tuple[Fraction, ...]:
-        """Start of each segment and, last, the title's end, in seconds."""
+        """Start of each segment, and the title's end, in seconds."""
         return tuple(frame / self.frame_rate for frame in self.segment_bounds())
 
     def chunks(self) -> tuple[Chunk, ...]:
@@ -135,7 +135,7 @@ def timescale(frame_rate: Fraction) -> Timescale:
     return Timescale(frame_rate.numerator * factor, frame_rate.denominator * factor)
 
 
-def lay_grid(
+def plan_grid(
     frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chunk_s: Fraction, gop_multiple: int = 2
 ) -> Grid:
     """Compute the grid of a title.
@@ -145,7 +145,7 @@ def lay_grid(
         frame_count: Frames of the title, at least 1.
         segment_s: Desired length of a segment; rounded to the nearest number of GOPs.
         chunk_s: Desired length of a chunk; rounded down to whole segments, at least one.
-        gop_multiple: Frames per GOP are a multiple of this; even.
+        gop_multiple: The number of frames per GOP is a multiple of this number, which is even.
 
     Returns:
         The grid; at 24000/1001 and 6 s it has GOPs of 48 and segments of 144 frames.

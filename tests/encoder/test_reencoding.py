@@ -11,10 +11,10 @@ from encoder.planning import complete_colour
 from encoder.reencoding import Reencode, bounds, encode_finer, first_pass, reencode
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.rates import Bound
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from tests.support.nouns import make_master, make_video_rendition, make_video_track
 
-GRID = lay_grid(Fraction(24), 48, segment_s=Fraction(1), chunk_s=Fraction(2))
+GRID = plan_grid(Fraction(24), 48, segment_s=Fraction(1), chunk_s=Fraction(2))
 AVC = make_video_rendition(id="avc", codec=Codec.AVC, average_bps=600_000)
 VP9 = make_video_rendition(id="vp9", codec=Codec.VP9, average_bps=300_000)
 

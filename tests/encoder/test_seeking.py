@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from encoder import seeking, tool
 from encoder.conforming import Conformed, conform
 from headend.core.media import FrameIndex
-from headend.core.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, look_at
 from tests.support.masters import make_film
@@ -28,7 +28,7 @@ SECOND = Fraction(1)
 def planned(frame_count: int, keyframe_every: int) -> tuple[Grid, Conformed, tuple[Chunk, ...]]:
     index = make_frame_index(frame_count, keyframe_every=keyframe_every)
     conformed = conform(make_video_track(frames=index, time_base=1 / RATE))
-    grid = lay_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
     return grid, conformed, seeking.merged(grid.chunks(), conformed)
 
 
@@ -63,7 +63,7 @@ def test_no_master_is_decoded_more_than_one_and_a_half_times(frame_count: int, k
     numbers = (0, *sorted(number for number in keyframes if number < frame_count))
     index = FrameIndex(tuple(range(frame_count)), numbers, numbers, "container index")
     conformed = conform(make_video_track(frames=index, time_base=1 / RATE))
-    grid = lay_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(RATE, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
     chunks = seeking.merged(grid.chunks(), conformed)
 
     bounds = grid.segment_bounds()

@@ -19,7 +19,7 @@ from encoder.conforming import Cadence, Conformed
 from encoder.probing import STANDARD_RATES
 from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioTrack, Effort, FieldOrder, Thumbnails
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from tests.support.nouns import (
     BT709,
     make_audio_rendition,
@@ -191,7 +191,7 @@ def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cade
     )
     rate = {Cadence.INTERLACED: Fraction(60_000, 1001), Cadence.TELECINE: Fraction(24_000, 1001)}
     conformed = Conformed(track, cadence, FieldOrder.TOP_FIRST, rate.get(cadence, track.frame_rate), mended=mended)
-    grid = lay_grid(
+    grid = plan_grid(
         conformed.frame_rate, conformed.frame_count, segment_s=Fraction(2), chunk_s=Fraction(4), gop_multiple=4
     )
     renditions = [make_video_rendition(), make_video_rendition(id="half", rate_divisor=2, width_px=640, height_px=360)]
@@ -206,7 +206,7 @@ def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cade
 @pytest.mark.parametrize("mended", [False, True])
 @pytest.mark.parametrize("start_s", [Fraction(-1, 3), Fraction(0), Fraction(1, 3)])
 def test_commands_for_sound_set_times_by_whole_numbers_alone(start_s: Fraction, mended: bool) -> None:
-    grid = lay_grid(Fraction(30_000, 1001), 400, segment_s=Fraction(2), chunk_s=Fraction(4))
+    grid = plan_grid(Fraction(30_000, 1001), 400, segment_s=Fraction(2), chunk_s=Fraction(4))
     track: AudioTrack = make_audio_track(start_s=start_s, sample_rate_hz=44_100)
     place = make_master(), track, grid, Fraction(0), [make_audio_rendition()]
 

@@ -23,7 +23,7 @@ from encoder.trials import (
 from headend.core.media import Codec, Effort
 from headend.core.media.analysis import Excerpt, Trial
 from headend.core.media.quality import HD
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from tests.support.nouns import BT709, make_master, make_video_rendition, make_video_track
 
 SIZES = [
@@ -158,7 +158,7 @@ def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoder
 def analysing() -> Analysing:
     track = make_video_track(frame_count=100, frame_rate=Fraction(25))
     conformed = conform(track)
-    grid = lay_grid(Fraction(25), 100, segment_s=Fraction(2), chunk_s=Fraction(4))
+    grid = plan_grid(Fraction(25), 100, segment_s=Fraction(2), chunk_s=Fraction(4))
     commands = VideoCommands(make_master(), SourcePicture(conformed, BT709), grid, Effort.STANDARD)
     return Analysing(
         commands, conformed, grid, Pricing(measured(), conformed, Effort.STANDARD), viewing=HD, shown_px=(1920, 1080),

@@ -21,7 +21,7 @@ from encoder.trick_play import (
 )
 from headend.core.media import Codec, Thumbnails, VideoRange
 from headend.core.process import run
-from headend.core.timing import Grid, lay_grid
+from headend.core.timing import Grid, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, carry_out, commands_of, look_at, task_of
 from tests.support.frame_numbers import read_frame_number
@@ -34,7 +34,7 @@ WIDE = make_video_rendition()
 
 
 def grid_of(minutes: Fraction | int, *, chunk_s: int = 30, rate: Fraction = FILM_RATE) -> Grid:
-    return lay_grid(rate, round(minutes * 60 * rate), segment_s=Fraction(6), chunk_s=Fraction(chunk_s))
+    return plan_grid(rate, round(minutes * 60 * rate), segment_s=Fraction(6), chunk_s=Fraction(chunk_s))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys, vouch
+from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys, sign_territory
 from origin.serving import OriginSettings
 from tests.origin.releases import TITLE
 
@@ -21,4 +21,4 @@ def token(*, keys: Any = KEYS, **changes: Any) -> str:
 
 def from_edge(territory: str = "DE", *, ago_s: int = 0) -> dict[str, str]:
     """Return the header of an edge."""
-    return {"Headend-Edge": vouch(territory, int(time.time()) - ago_s, KEYS)}
+    return {"Headend-Edge": sign_territory(territory, int(time.time()) - ago_s, KEYS)}

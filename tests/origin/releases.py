@@ -18,7 +18,7 @@ from headend.core.manifests.outline import outline_of
 from headend.core.media import Codec, Current, Presentation, Release, Segment, Thumbnails, Track
 from headend.core.storage import ObjectInfo, Reader, Store
 from headend.core.storage.memory import MemoryStore
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from packager.presentation import StoredTrack, index_of
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 
@@ -113,7 +113,7 @@ def _presentation(title: str, release: str, segments: tuple[bytes, ...]) -> Pres
         )
         for number, data in enumerate(segments, 1)
     )
-    grid = lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30))
     init = hashlib.sha256(INIT).hexdigest()
     video = Track(PICTURE, make_video_rendition(id=PICTURE), "avc1.640028", len(INIT), 24, 0, described, None, init)
     sound = Track(SOUND, make_audio_rendition(id=SOUND), "mp4a.40.2", len(INIT), 24, 0, described, None, init)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headend.core import boxes
 from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, TextRendition, TextRole
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from packager import captions
 from packager.codec_strings import codec_string
 from packager.segmenting.cut import Cut
@@ -139,7 +139,7 @@ def test_imsc_documents_hold_exactly_the_text_of_their_segment(children: list[ob
 @pytest.mark.parametrize("codec", [Codec.VTT, Codec.WVTT, Codec.IMSC])
 def test_the_text_of_a_day_is_cut_in_one_pass(codec: Codec) -> None:
     """Quadratic code, which reads all cues for each segment, would take many minutes."""
-    grid = lay_grid(Fraction(25), 25 * 86_400, segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(Fraction(25), 25 * 86_400, segment_s=Fraction(6), chunk_s=Fraction(30))
     cues = [Cue(start_ms, start_ms + 3000, str(start_ms)) for start_ms in range(0, 86_400_000, 6000)]
     paragraphs = (
         f'<p begin="{captions.clock(c.start_ms)}" end="{captions.clock(c.end_ms)}">{c.text}</p>' for c in cues

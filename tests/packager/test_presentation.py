@@ -8,7 +8,7 @@ from benchmarks.synthetic import inits_of, plan_of, presentation_of, receipts_of
 from headend.core.errors import PackagingError
 from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import AnyTrack, Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from packager.presentation import assemble, join_chunks
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation
@@ -160,7 +160,7 @@ def test_priming_is_not_presented() -> None:
 
 
 def test_a_title_may_have_no_sound() -> None:
-    grid = lay_grid(Fraction(25), 300, segment_s=Fraction(6), chunk_s=Fraction(6))
+    grid = plan_grid(Fraction(25), 300, segment_s=Fraction(6), chunk_s=Fraction(6))
     plan = plan_of(grid, [make_video_rendition(frame_rate=Fraction(25))])
     assert assembled(plan, receipts_of(plan)).audio == ()
 

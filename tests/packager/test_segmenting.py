@@ -20,7 +20,7 @@ from headend.core import boxes
 from headend.core.boxes import box
 from headend.core.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
 from headend.core.media import Codec, Loudness, VideoRendition
-from headend.core.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, plan_grid
 from packager.fragments import Sample, fragment_bytes, read_fragments
 from packager.segmenting.cut import Cut
 from packager.segmenting.sound import cut_audio
@@ -291,7 +291,7 @@ def coded(number: int, size: int) -> bytes:
 
 
 grids = st.builds(
-    lambda rate, count, segment_s: lay_grid(rate, count, segment_s=segment_s, chunk_s=Fraction(30)),
+    lambda rate, count, segment_s: plan_grid(rate, count, segment_s=segment_s, chunk_s=Fraction(30)),
     st.sampled_from(
         [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120), Fraction(10)]
     ),
@@ -310,7 +310,7 @@ grids = st.builds(
     per_fragment=st.integers(1, 200),
 )
 @example(
-    grid=lay_grid(Fraction(60000, 1001), 60 * 120, segment_s=Fraction(2), chunk_s=Fraction(30)),
+    grid=plan_grid(Fraction(60000, 1001), 60 * 120, segment_s=Fraction(2), chunk_s=Fraction(30)),
     frame=1024, rate_hz=48_000, priming=1024, padding=1, per_fragment=2812,
 )  # fmt: skip
 def test_sound_is_cut_nearest_to_the_picture_and_never_drifts(
@@ -364,7 +364,7 @@ def test_a_written_fragment_is_read_back(
     assert list(read.samples) == samples
 
 
-SECOND = lay_grid(Fraction(25), 25, segment_s=Fraction(2), chunk_s=Fraction(2))
+SECOND = plan_grid(Fraction(25), 25, segment_s=Fraction(2), chunk_s=Fraction(2))
 
 
 @pytest.mark.parametrize("codec_frames", [1, 46, 47, 52, 100])
@@ -449,7 +449,7 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
 
 def test_a_file_being_cut_does_not_count_as_memory(tmp_path: Path) -> None:
     """A film's sound may be hundreds of megabytes."""
-    grid = lay_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
+    grid = plan_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
     path = tmp_path / "sound.mp4"
     path.write_bytes(sound_file([500] * 2813, frame=1024, rate_hz=48_000, priming=0, per_fragment=1000))
     with path.open("rb") as file:

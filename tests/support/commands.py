@@ -17,7 +17,7 @@ from headend.core.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.core.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, plan_grid
 from tests.support.encodes import picture_of
 from tests.support.nouns import (
     HDR10,
@@ -29,7 +29,7 @@ from tests.support.nouns import (
 from tests.support.playback import frames
 
 RATE = Fraction(24)
-GRID = lay_grid(RATE, 480, segment_s=Fraction(2), chunk_s=Fraction(4))
+GRID = plan_grid(RATE, 480, segment_s=Fraction(2), chunk_s=Fraction(4))
 DISPLAY = MasteringDisplay(
     red_xy=(Fraction(34000, 50000), Fraction(16000, 50000)),
     green_xy=(Fraction(13250, 50000), Fraction(34500, 50000)),

@@ -11,7 +11,7 @@ from encoder.conforming import conform
 from encoder.planning import complete_colour
 from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
-from headend.core.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, plan_grid
 from tests.support.masters import master_of
 
 SECOND = Fraction(1)
@@ -34,7 +34,7 @@ def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SEC
     """Probe a film and lay its grid; segments and chunks last a second by default."""
     probe = probing.probe(master_of(path), str(path))
     assert probe.video is not None
-    grid = lay_grid(probe.video.frame_rate, probe.video.frame_count, segment_s=segment_s, chunk_s=chunk_s)
+    grid = plan_grid(probe.video.frame_rate, probe.video.frame_count, segment_s=segment_s, chunk_s=chunk_s)
     return Film(path, probe, grid)
 
 

@@ -37,7 +37,7 @@ from headend.core.media import (
 )
 from headend.core.storage.base import Store
 from headend.core.storage.memory import MemoryStore
-from headend.core.timing import Grid, lay_grid, timescale
+from headend.core.timing import Grid, plan_grid, timescale
 from packager import captions
 from packager.codec_strings import codec_string
 from packager.presentation import assemble
@@ -58,7 +58,7 @@ def make_grid(
     chunk_s: Fraction = Fraction(12),
 ) -> Grid:
     """Five segments of six seconds in three chunks by default."""
-    return lay_grid(frame_rate, frame_count, segment_s=segment_s, chunk_s=chunk_s)
+    return plan_grid(frame_rate, frame_count, segment_s=segment_s, chunk_s=chunk_s)
 
 
 def make_plan(
@@ -111,7 +111,7 @@ def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01
     return publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
 
 
-REAL_GRID = lay_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))
+REAL_GRID = plan_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))
 """Three segments, the last of 44 frames, in two chunks."""
 REAL_VIDEO = (
     make_video_rendition(id="avc-90p", width_px=160, height_px=90, default=True),

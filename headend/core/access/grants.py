@@ -1,8 +1,8 @@
-"""The checks of a playback token: title, clock, territory, licence, plan and screens.
+"""Checks a request against its playback token: title, expiry, territory, licence window, plan and screens.
 
-The token is part of the path, ``/t/{token}/{title}/…``, so relative URLs in manifests keep it and manifests need no
-rewriting. The request's territory comes from an edge's signed statement, never from the client. A refusal is a constant
-that names its reason and never repeats any part of the request.
+The token is part of the path, ``/t/{token}/{title}/…``, so relative URLs keep it and manifests need no rewriting. The
+request's territory comes from a statement that an edge has signed, never from the client. The reason of a refusal is a
+constant that never repeats any part of the request.
 """
 
 import time
@@ -12,14 +12,14 @@ from enum import StrEnum
 from multidict import istr
 
 from headend.core.access.leases import Leases
-from headend.core.access.tokens import Grant, Keyring, granted, vouched
+from headend.core.access.tokens import Grant, Keyring, decode_token, signed_territory
 from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.http.conditions import Headers
 
 EDGE = istr("Headend-Edge")
-"""The header in which an edge states a request's territory; see `tokens.vouch`."""
+"""Header in which an edge states a request's territory; see `tokens.sign_territory`."""
 SKEW_S = 60
-"""How long a token is still accepted after it has expired, since clocks differ. A licence's window is exact."""
+"""How long a token is accepted after it has expired, because clocks differ. Licence windows have no such tolerance."""
 
 VERIFIED = 20_000
 """Number of tokens whose verified signature is cached."""
@@ -39,10 +39,10 @@ class Reason(StrEnum):
 
 
 class Denied(Exception):
-    """A request that its token does not cover.
+    """A request that its token does not allow.
 
     Args:
-        reason: Why.
+        reason: Why it is refused.
         retry_s: Seconds until a retry may succeed; None if no retry will.
     """
 
@@ -69,8 +69,8 @@ def without_token(path: str) -> str:
 class GrantChecker:
     """Checks requests against their tokens.
 
-    Callers use the methods in the order in which they are listed, so that nothing is looked up for unauthenticated
-    clients.
+    Callers must use the methods in the order in which they are defined, so that nothing is looked up for clients
+    without a valid token.
 
     Args:
         keys: Keys for tokens and for edges' statements.
@@ -99,10 +99,10 @@ class GrantChecker:
         statements = headers.getall(EDGE, None)
         if statements is None or len(statements) != 1:
             return None
-        return vouched(statements[0], self.keys, self._clock())
+        return signed_territory(statements[0], self.keys, self._clock())
 
     def grant(self, token: str | None, title: str | None, territory: str | None) -> Grant:
-        """Check a token against title, clock, territory and licence.
+        """Check a token's title, expiry, territory and licence window.
 
         Args:
             token: The token in the path.
@@ -110,7 +110,7 @@ class GrantChecker:
             territory: The result of `territory`.
 
         Raises:
-            Denied: The request is not covered.
+            Denied: The token does not allow the request.
         """
         grant = self._verify(token) if token is not None else None
         if grant is None or grant.title != title:
@@ -129,19 +129,19 @@ class GrantChecker:
     def _verify(self, token: str) -> Grant | None:
         """Decode a token, or return the cached grant if it was verified before."""
         grant = self._verified.get(token)
-        if grant is None and (grant := granted(token, self._keys)) is not None:
+        if grant is None and (grant := decode_token(token, self._keys)) is not None:
             self._verified.put(token, grant)
         return grant
 
     def check_plan(self, grant: Grant, heights_px: Iterable[int]) -> None:
-        """Check the requested resolutions against the plan's limit.
+        """Check requested resolutions against the plan's limit.
 
         Args:
             grant: The token's grant.
-            heights_px: Heights of the requested pictures; 0 for sound and text. One within the plan is enough.
+            heights_px: Heights of the requested video tracks; 0 for sound and text.
 
         Raises:
-            Denied: All of them are above the plan's limit.
+            Denied: All heights are above the plan's limit.
         """
         limit = grant.max_height_px
         if limit is None:
@@ -151,7 +151,7 @@ class GrantChecker:
             raise Denied(Reason.PLAN)
 
     def has_screen(self, grant: Grant) -> bool:
-        """Whether the session's lease is recent enough that it need not be renewed now."""
+        """Whether the session's lease is so recent that it need not be renewed now."""
         return self._leases.is_renewed(grant.account, grant.session)
 
     async def take_screen(self, grant: Grant, *, segment_s: float) -> None:

@@ -1,7 +1,7 @@
-"""Playback tokens and edges' statements: signed texts, and the keys that sign them.
+"""Playback tokens, statements of edges, and the keys that sign both.
 
 A token is ``{key id}.{grant}.{signature}``, all in base64url, so that it fits into one path segment. Its holder can
-read the grant but not change it. itsdangerous signs, and verifies in constant time.
+read the grant but can't change it. itsdangerous makes signatures and verifies them in constant time.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from itsdangerous.exc import BadData
 from headend.core.errors import ConfigError
 
 SECRET_BYTES = 32
-"""Length of a secret: as long as the digest that it keys (RFC 2104, section 3)."""
+"""Length of a secret: that of the digest with which it is used (RFC 2104, section 3)."""
 EDGE_VALID_S = 300
 """Largest accepted difference between the time of an edge's statement and now."""
 
@@ -32,21 +32,21 @@ _WORD = re.compile(r"([A-Z]{2})-([0-9]{1,12})")
 
 
 class Use(StrEnum):
-    """What a key is for: a text signed for one use is invalid for any other, whatever the key."""
+    """What a key is used for. A text that was signed for one use is invalid for the other, even with the same key."""
 
     PLAYBACK = "playback"
     EDGE = "edge"
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
-    """What a token allows. A struct rather than a dataclass, since msgspec packs only structs without field names.
+    """What a token allows. It is a struct instead of a dataclass because msgspec can omit only structs' field names.
 
     Attributes:
         title: The only title that it covers.
         account: Account whose screens are counted; preferably an id that does not identify the person.
-        session: Id of one screen: all requests of one player.
+        session: Id of one screen; all requests of a player have the same.
         expires_s: Unix time at which the token expires.
-        max_height_px: The plan's limit for pictures; None for none.
+        max_height_px: The plan's limit of the picture height; None for no limit.
         screens: How many sessions of the account may play at the same time.
         territories: ISO 3166-1 alpha-2 codes where the title may be watched; empty for everywhere.
         licensed_from_s: Unix time at which the licence begins; None if it has no beginning.
@@ -85,7 +85,7 @@ class Key:
 
 
 class Keyring:
-    """Keys in use. The first of each use signs; all of them verify, so that keys can be rotated without interruption.
+    """Signing keys. The first of each use signs; all of them verify, so that keys can be rotated without interruption.
 
     Args:
         keys: In file order.
@@ -132,7 +132,7 @@ def read_keys(text: str, source: str) -> Keyring:
 
     Args:
         text: The lines.
-        source: Where the lines come from, for errors. Errors never repeat a line, since it may hold a secret.
+        source: Where the lines come from, for errors. Errors never repeat a line, because it may contain a secret.
 
     Raises:
         ConfigError: A line is not a key, a name occurs twice, or there is no key for playback.
@@ -159,7 +159,7 @@ def issue(grant: Grant, keys: Keyring) -> str:
     """Sign a grant with the newest key for playback.
 
     Raises:
-        ConfigError: There is none, or the token would be longer than allowed in a path.
+        ConfigError: There is no such key, or the token would be too long for a path.
     """
     token = keys.sign(Use.PLAYBACK, base64_encode(msgspec.msgpack.encode(grant)).decode())
     if not _TOKEN.fullmatch(token):
@@ -167,7 +167,7 @@ def issue(grant: Grant, keys: Keyring) -> str:
     return token
 
 
-def granted(token: str, keys: Keyring) -> Grant | None:
+def decode_token(token: str, keys: Keyring) -> Grant | None:
     """Decode a token's grant, valid or expired; None if none of the keys signed it."""
     text = keys.verified(Use.PLAYBACK, token)
     if text is None:
@@ -178,7 +178,7 @@ def granted(token: str, keys: Keyring) -> Grant | None:
         return None
 
 
-def vouch(territory: str, at_s: int, keys: Keyring) -> str:
+def sign_territory(territory: str, at_s: int, keys: Keyring) -> str:
     """Sign an edge's statement for the header `headend.core.access.grants.EDGE`: a request's territory, and the time.
 
     Args:
@@ -192,8 +192,8 @@ def vouch(territory: str, at_s: int, keys: Keyring) -> str:
     return keys.sign(Use.EDGE, f"{territory}-{at_s}")
 
 
-def vouched(header: str, keys: Keyring, now_s: float) -> str | None:
-    """The territory that an edge states; None if no edge signed the header, or not within `EDGE_VALID_S` of now."""
+def signed_territory(header: str, keys: Keyring, now_s: float) -> str | None:
+    """The territory that an edge has signed; None if the signature is invalid or more than `EDGE_VALID_S` old."""
     word = _WORD.fullmatch(keys.verified(Use.EDGE, header) or "")
     return word[1] if word and abs(now_s - int(word[2])) <= EDGE_VALID_S else None
 

@@ -1,9 +1,10 @@
-"""Read requests that arrive whole, for small responses that are sent at once.
+"""A fast path for requests that arrive in one piece and whose response is in memory.
 
-aiohttp's server wakes a task for each connection, which starts another task for each request. Together they cost more
-than all the rest of a small response. Most clients send one whole request, read the response, and send the next one.
-`WholeRequests` recognises such a request with aiohttp's own parser, and `connections.Connection` answers it before it
-returns to the event loop if the application has the response in memory. Other requests go to aiohttp's server.
+aiohttp's server wakes a task for each connection, which starts another task for each request. Together they take more
+time than everything else for a small response. Most clients send a whole request, read the response, and send the next
+request. `WholeRequests` recognizes such a request with aiohttp's own parser. If the application has the response in
+memory, `connections.Connection` sends it before it returns to the event loop. aiohttp's server handles all other
+requests.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ class WholeRequests:
 
     Args:
         loop: The event loop.
-        line_bytes: Longest request line and longest header.
-        headers: Most headers of a request.
+        line_bytes: Maximum length of the request line and of a header.
+        headers: Maximum number of headers.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, line_bytes: int, headers: int) -> None:

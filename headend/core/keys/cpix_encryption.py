@@ -50,13 +50,13 @@ class Decrypter:
                 continue
             try:
                 self._document_key = _unwrap(private, decode(encrypted_key.text, place))
-                # Implementations wrap the value differently: accept any structure.
+                # Implementations nest the value differently, so accept any structure.
                 mac = data.find("MACMethod//enc:CipherValue", NAMESPACES)
                 self._mac_key = _unwrap(private, decode(mac.text, place)) if mac is not None else b""
             except ValueError:
                 continue  # for another recipient
             return
-        raise ConfigError(f"{place} is encrypted for another recipient than the key in {private_key}")
+        raise ConfigError(f"{place} is encrypted for another recipient: the key in {private_key} can't decrypt it")
 
     def secret(self, key: Any) -> bytes | None:
         """The secret of a ``ContentKey``; None if it has none."""

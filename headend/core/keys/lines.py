@@ -1,4 +1,4 @@
-"""Keys as lines of text, for files and the environment: ``kid scheme class iv secret``; ``-`` for no iv."""
+"""The text format of content keys in files and variables: lines of ``kid scheme class iv secret``; ``-`` for no iv."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ def read(text: str, place: str) -> tuple[ContentKey, ...]:
             number, and never the line's content.
     """
     if len(text) > MAX_BYTES:
-        raise ConfigError(f"{place} has more than {MAX_BYTES >> 20} MiB: it is not a file of keys")
+        raise ConfigError(f"{place} is larger than {MAX_BYTES >> 20} MiB, so it is not a key file")
     keys: dict[str, ContentKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()

@@ -1,4 +1,4 @@
-"""DASH's ContentProtection elements: one for the scheme and key of a set, and one for each DRM system.
+"""ContentProtection elements of DASH: one for the scheme and the key of an AdaptationSet, and one per DRM system.
 
 Sources: ISO/IEC 23009-1, section 5.8.4.1; ISO/IEC 23001-7, section 11 (``cenc:default_KID``, ``cenc:pssh``); for
 ``mspr:pro``, Microsoft; DASH-IF's registry of content protection ids.

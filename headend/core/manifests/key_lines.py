@@ -1,4 +1,4 @@
-"""The attributes of HLS's key tags: one set for each DRM system.
+"""The attributes of ``EXT-X-KEY`` tags in HLS: one tag for each DRM system.
 
 Sources: RFC 8216, section 4.3.2.4, and its successor for ``SAMPLE-AES-CTR``; Apple's, Google's and Microsoft's values
 of ``KEYFORMAT``.
@@ -20,11 +20,11 @@ def key_attributes(protection: Protection, kid: str, *, identity: bool) -> Itera
     Args:
         protection: The scheme, and the signalling of DRM systems.
         kid: The track's key id.
-        identity: Whether to state only the key's address. It can't be combined with DRM systems: players would stall.
+        identity: Whether to state only the key's address. Players stall if it is combined with DRM systems.
     """
     method = METHODS[protection.scheme]
     if protection.scheme is Scheme.AES_128:
-        # Without an IV players use the segment's number, and an init segment has none.
+        # Without an IV, players use the segment's number, but init segments have no number.
         yield {"METHOD": method, "URI": f'"{layout.key_uri(kid)}"', "IV": f"0x{protection.name(kid).iv}"}
         return
     if identity:

@@ -1,4 +1,4 @@
-"""Results: receipts of tasks, tracks, and releases."""
+"""Data types of results: receipts of tasks, tracks, presentations and releases."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -48,8 +48,8 @@ class Segment:
         samples: Frames of video, codec frames of sound, samples of text, or cues of a WebVTT file.
         size_bytes: Size of the object.
         sha256: Hex digest of the object.
-        sync: Video only: for each sync frame, the offset of its ``moof`` in the segment and the length in bytes up to
-            the end of that frame, so that one range has everything that trick play needs.
+        sync: Video only: for each sync frame, the offset of its ``moof`` in the segment, and the number of bytes from
+            there to the end of the frame: the byte range that trick play needs.
     """
 
     number: int
@@ -70,14 +70,15 @@ class EncodedTrack:
         init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
         init_bytes: Size of the init segment; 0 for formats without one.
         timescale: Ticks per second.
-        priming_samples: Audio: samples before the programme's first, which players drop because of the init segment.
-        average_bps: Mean rate of the task's segments.
+        priming_samples: Audio only: samples before the programme's first one; the init segment tells players to drop
+            them.
+        average_bps: Average rate of the task's segments.
         peak_bps: Rate of the segment with the highest rate.
         segments: In order.
-        loudness: Audio: as measured and set.
+        loudness: Audio only: the loudness before and after encoding.
         track: The track's id.
-        window_bps: Video: the highest rate in any window of this part, see `headend.core.rates.windows`.
-        encoded_again: Video: numbers of the segments that came out above the cap and were encoded again.
+        window_bps: Video only: the highest rate in any window of this part; see `headend.core.rates.windows`.
+        encoded_again: Video only: numbers of the segments that exceeded the cap and were encoded again.
         codec_string: RFC 6381, if the init segment is encrypted as a whole, so that it can't be read; else empty.
         later_inits: Hex digests of the init segments of later periods, which have the size of the first.
     """
@@ -107,15 +108,15 @@ class Receipt:
     Attributes:
         task: The task's id.
         chunk: Number of the chunk that it has encoded.
-        tracks: The task's tracks of which all segments are stored.
+        tracks: The tracks whose segments of this chunk are all stored.
         attempt: Number of the attempt that succeeded, from 1.
         worker: Worker that ran it.
         cpu_s: CPU seconds of the child process.
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory of the child process.
-        decode_errors: Number of errors from decoders, including those before the chunk, in frames that are not used.
+        decode_errors: Number of errors from decoders, including those in frames before the chunk, which are not used.
         damage: Damage that was concealed.
-        submission: The `TaskContext.submission` that it answers.
+        submission: The `TaskContext.submission` of the run that wrote it.
     """
 
     task: str
@@ -146,13 +147,13 @@ class Track(Generic[Rendition]):
         codec_string: RFC 6381, from the init segment's sample entry.
         init_bytes: Size of the init segment; 0 for formats without one.
         timescale: Ticks per second of the segments.
-        priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
+        priming_samples: Audio only: samples before the programme's first one, which the init segment's edit list skips.
         segments: All segments, in order.
-        loudness: Audio: as measured and set.
+        loudness: Audio only: the loudness before and after encoding.
         init_sha256: Hex digest of the init segment; that of no data for formats without one.
         damage: Damage in the master that this track conceals.
-        kid: Id of the track's key; empty for a clear track, such as text and thumbnails. The key's name is in the
-            release's `Protection` of the track's scheme.
+        kid: Id of the track's key; empty for an unencrypted track, such as text and thumbnails. The release's
+            `Protection` of the track's scheme has the key's name.
         later_kids: Ids of its keys in later periods.
         later_inits: Hex digests of the init segments of later periods, which have the size of the first.
     """
@@ -204,7 +205,7 @@ class Track(Generic[Rendition]):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The tracks of a release in another scheme, for players that don't support the first one.
+    """The tracks of a release in another encryption scheme, for players that don't support the first one.
 
     The renditions and their ids are those of the first tracks. Text, thumbnails and poster are not copied.
 
@@ -347,7 +348,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The pointer at a title's current release.
+    """The pointer to a title's current release.
 
     Attributes:
         release: Its id; empty while the title is withdrawn.

@@ -1,7 +1,8 @@
-"""Counters and histograms as plain numbers.
+"""Counters and histograms without locks.
 
-A server counts everything on one event loop, so it doesn't need the locks of prometheus_client's own counters, which
-cost up to a tenth of a small response. Labels must be few and fixed: never a title, a path or an address.
+A server updates its metrics from one event loop, so it doesn't need the locks of prometheus_client's own counters,
+which take up to a tenth of the time of a small response. Label values must be few and fixed: never a title, a path or
+an address.
 """
 
 from bisect import bisect_left

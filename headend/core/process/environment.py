@@ -1,4 +1,4 @@
-"""The environment of child processes: variables that programs need, and no secrets of this process."""
+"""The environment of child processes: the variables that programs need, without this process's secrets."""
 
 import os
 from collections.abc import Mapping

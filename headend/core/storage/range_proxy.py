@@ -1,9 +1,9 @@
-"""A local proxy that serves one object in S3 to this user's programs, on loopback.
+"""A proxy on the loopback interface that serves one object in S3 to this user's programs.
 
 FFmpeg opens masters by URL. With a presigned URL, anybody who sees the command line could read the master, and the URL
-would expire with the credentials that signed it. The proxy signs each request when it is made, and retries it while S3
-can't be reached. Its address holds a random token and leads to one object. Only this user's processes are served: the
-kernel's table of connections tells which user a connection belongs to.
+would expire with the credentials that signed it. The proxy signs each request when it sends it, and retries while S3
+can't be reached. Its URL contains a random token and gives access to only one object. Only processes of this user are
+served: the kernel's table of connections says which user a connection belongs to.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 256 << 10
 READ_TIMEOUT_S = 20.0
-"""How long S3 may be silent before a request is retried."""
+"""How long S3 may send nothing before a request is retried."""
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _CHANGED = frozenset({"PreconditionFailed", "412"})
@@ -56,14 +56,14 @@ class RangeProxy:
     ) -> None:
         self.size_bytes = size_bytes
         self.passed = 0
-        """Bytes sent plus failed attempts: grows as long as the proxy is active."""
+        """Bytes sent plus failed attempts, which grows as long as the proxy is active."""
         self.failure: HeadendError | None = None
-        """The error of a request that finally failed."""
+        """The error of a request that failed after all retries."""
         self._object_url, self._etag = url, etag
         self._patience_s, self._on_wait = patience_s, on_wait
         self._bucket, self._key = split_url(url)
         self._client: S3Client = connect(endpoint_url, attempts=1, read_timeout_s=READ_TIMEOUT_S)
-        # FFmpeg considers the suffix when it chooses a demuxer.
+        # FFmpeg uses the suffix to choose a demuxer.
         suffix = Path(self._key).suffix
         self.path = f"/{secrets.token_urlsafe(32)}/master{suffix if _SUFFIX.fullmatch(suffix) else ''}"
         self._stopped = threading.Event()
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 3600.0  # FFmpeg reads as slowly as it encodes
 
     def setup(self) -> None:
-        """Keep the kernel's buffer small: data in it is wasted when FFmpeg seeks."""
+        """Keep the kernel's send buffer small, because buffered data is wasted when FFmpeg seeks."""
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK_BYTES)
         super().setup()
 
@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, as the address is a secret."""
+        """Log nothing, because the path contains a secret."""
 
 
 @contextmanager
@@ -235,7 +235,7 @@ def serving(
     patience_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[RangeProxy]:
-    """Serve an object inside a ``with`` block; see `RangeProxy`."""
+    """Serve an object for the duration of a ``with`` block; see `RangeProxy`."""
     proxy = RangeProxy(url, size_bytes, etag, endpoint_url, patience_s, on_wait)
     proxy.start()
     try:
@@ -250,7 +250,7 @@ def is_own_peer(port: int, server_port: int, table: Path = Path("/proc/net/tcp")
     Args:
         port: The other end's port.
         server_port: This end's port.
-        table: The kernel's table of connections. If it can't be read, only the token in the address protects.
+        table: The kernel's table of connections. If it can't be read, the result is true, and only the token protects.
 
     Source:
         Linux, Documentation/networking/proc_net_tcp.rst.

@@ -66,7 +66,7 @@ def test_a_finished_run_leaves_no_record() -> None:
     records.begin(store, "film", run, attempt)
     assert records.attempts(store, "film") == ()
     records.end(store, "film", run)
-    records.settle(store, "film")
+    records.record_lost_runs(store, "film")
     assert list(store.list("")) == []
 
 
@@ -75,8 +75,8 @@ def test_a_run_without_an_end_is_lost() -> None:
     for number in (1, 2):
         records.begin(store, "film", *begun("t1", number))
     records.begin(store, "film", *begun("t1-2", 1))
-    records.settle(store, "film")
-    records.settle(store, "film")
+    records.record_lost_runs(store, "film")
+    records.record_lost_runs(store, "film")
     found = [(attempt.task, attempt.number, attempt.error) for attempt in records.attempts(store, "film")]
     assert found == [("t1", 1, records.LOST), ("t1", 2, records.LOST), ("t1-2", 1, records.LOST)]
     assert not [info.key for info in store.list("") if info.key.endswith(records.BEGUN_SUFFIX)]

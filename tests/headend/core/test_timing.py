@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headend.core.errors import ConfigError
-from headend.core.timing import MIN_TAIL_S, Grid, Timescale, lay_grid, timescale
+from headend.core.timing import MIN_TAIL_S, Grid, Timescale, plan_grid, timescale
 
 RATES = (
     Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50),
@@ -18,7 +18,7 @@ RATES = (
 quick = settings(max_examples=60, deadline=None)
 rates = st.sampled_from(RATES)
 grids = st.builds(
-    lambda rate, count, segment_s, chunk_s: lay_grid(rate, count, segment_s=segment_s, chunk_s=chunk_s),
+    lambda rate, count, segment_s, chunk_s: plan_grid(rate, count, segment_s=segment_s, chunk_s=chunk_s),
     rates,
     st.integers(1, 6000),
     st.fractions(Fraction(1, 2), 12, max_denominator=100),
@@ -27,7 +27,7 @@ grids = st.builds(
 
 
 def six_seconds(rate: Fraction, frame_count: int = 1440) -> Grid:
-    return lay_grid(rate, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
+    return plan_grid(rate, frame_count, segment_s=Fraction(6), chunk_s=Fraction(30))
 
 
 @quick
@@ -154,7 +154,7 @@ def test_a_title_of_one_frame_is_one_segment_and_one_chunk() -> None:
 
 
 def test_a_chunk_shorter_than_a_segment_holds_one() -> None:
-    grid = lay_grid(Fraction(25), 1000, segment_s=Fraction(6), chunk_s=Fraction(1))
+    grid = plan_grid(Fraction(25), 1000, segment_s=Fraction(6), chunk_s=Fraction(1))
 
     assert grid.chunk_frames == grid.segment_frames == 150
 
@@ -162,9 +162,9 @@ def test_a_chunk_shorter_than_a_segment_holds_one() -> None:
 @pytest.mark.parametrize(("segment_s", "chunk_s"), [(0, 30), (-6, 30), (6, 0), (6, -1)])
 def test_lengths_must_be_positive(segment_s: int, chunk_s: int) -> None:
     with pytest.raises(ConfigError, match="6 and 30 are usual"):
-        lay_grid(Fraction(25), 100, segment_s=Fraction(segment_s), chunk_s=Fraction(chunk_s))
+        plan_grid(Fraction(25), 100, segment_s=Fraction(segment_s), chunk_s=Fraction(chunk_s))
 
 
 def test_a_segment_must_hold_two_frames() -> None:
     with pytest.raises(ConfigError, match="ask for a longer one"):
-        lay_grid(Fraction(3), 100, segment_s=Fraction(1, 4), chunk_s=Fraction(30))
+        plan_grid(Fraction(3), 100, segment_s=Fraction(1, 4), chunk_s=Fraction(30))

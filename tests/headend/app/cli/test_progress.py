@@ -11,10 +11,10 @@ from headend.app.progress import Encoding
 from headend.app.request import Event, Planned, Step
 from headend.core.errors import ToolFailed
 from headend.core.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
-from headend.core.timing import Chunk, lay_grid
+from headend.core.timing import Chunk, plan_grid
 from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
 
-GRID = lay_grid(Fraction(24), 48, segment_s=Fraction(2), chunk_s=Fraction(2))
+GRID = plan_grid(Fraction(24), 48, segment_s=Fraction(2), chunk_s=Fraction(2))
 FULL = make_video_rendition(id="avc-1080p-6000k")
 HALF = replace(make_video_rendition(id="avc-360p-365k"), rate_divisor=2)
 SOUND = make_audio_rendition(id="aac-2.0-128k-en")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headend.app.cli import run
-from headend.core.access.tokens import Grant, Use, granted, make_key, read_keys
+from headend.core.access.tokens import Grant, Use, decode_token, make_key, read_keys
 from headend.core.storage.local import LocalStore
 from tests.origin.releases import SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment, headend, read_ready
@@ -51,7 +51,7 @@ def test_a_token_contains_the_options_values(keys: Path, capsys: pytest.CaptureF
     ]
     assert run(args) == 0
     output = json.loads(capsys.readouterr().out)
-    grant = granted(output["token"], read_keys(KEY.line, "keys"))
+    grant = decode_token(output["token"], read_keys(KEY.line, "keys"))
     assert grant is not None
     assert time.time() + 4800 < grant.expires_s <= time.time() + 5400
     day_s = 1_777_593_600

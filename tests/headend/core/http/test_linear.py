@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from headend.core.access.grants import EDGE, split_token
-from headend.core.access.tokens import Key, Keyring, Use, granted, vouched
+from headend.core.access.tokens import Key, Keyring, Use, decode_token, signed_territory
 from headend.core.http import cmcd
 from headend.core.http.conditions import select
 from headend.core.http.requests import is_host, origin_form
@@ -48,9 +48,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "Accept-Encoding": preferred_coding.__wrapped__,
     "Host": is_host.__wrapped__,
     "target": origin_form,
-    "token": lambda value: granted(value, KEYS),
+    "token": lambda value: decode_token(value, KEYS),
     "path with a token": lambda value: split_token(f"/t/{value}"),
-    EDGE: lambda value: vouched(value, KEYS, 0),
+    EDGE: lambda value: signed_territory(value, KEYS, 0),
     "CMCD query": lambda value: cmcd.read(f"/a?CMCD={value}", CIMultiDict()),
     "CMCD header": lambda value: cmcd.read("/a", CIMultiDict({"CMCD-Request": value})),
 }

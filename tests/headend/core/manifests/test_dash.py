@@ -12,7 +12,7 @@ from headend.core.codecs.dolby import CHANNEL_SCHEME
 from headend.core.manifests import dash
 from headend.core.manifests.outline import outline_of
 from headend.core.media import Codec, Presentation, TextRole, VideoRange
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation, with_text
 
@@ -134,7 +134,7 @@ def test_pq_must_be_understood_and_hlg_need_not() -> None:
     "frame_rate", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(50), Fraction(60000, 1001)]
 )
 def test_timelines_start_at_zero_and_last_as_long_as_the_title(frame_rate: Fraction) -> None:
-    grid = lay_grid(frame_rate, 4001, segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(frame_rate, 4001, segment_s=Fraction(6), chunk_s=Fraction(30))
     root = parsed(make_presentation(grid, [make_video_rendition(frame_rate=frame_rate)]))
     for template in root.iterfind("Period/AdaptationSet/SegmentTemplate", NAMES):
         entries = template.findall("SegmentTimeline/S", NAMES)

@@ -7,7 +7,7 @@ import pytest
 from headend.core.manifests import hls
 from headend.core.manifests.outline import outline_of
 from headend.core.media import AudioRendition, Codec, Presentation, TextRole, VideoRange, VideoRendition
-from headend.core.timing import lay_grid
+from headend.core.timing import plan_grid
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation, with_text
 
@@ -237,7 +237,7 @@ def test_names_from_a_hostile_master_stay_inside_their_quotes() -> None:
     "frame_rate", [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60000, 1001)]
 )
 def test_durations_add_up_to_the_length_of_the_title(frame_rate: Fraction) -> None:
-    grid = lay_grid(frame_rate, 2001, segment_s=Fraction(6), chunk_s=Fraction(30))
+    grid = plan_grid(frame_rate, 2001, segment_s=Fraction(6), chunk_s=Fraction(30))
     presentation = make_presentation(grid, [make_video_rendition(frame_rate=frame_rate)])
     for track in (*presentation.video, *presentation.audio):
         playlist = m3u8.loads(hls.media_playlist(track, grid))
@@ -276,7 +276,9 @@ def test_priming_is_not_counted_in_the_first_segment_of_sound() -> None:
 
 
 def test_all_renditions_share_their_target_duration() -> None:
-    grid = lay_grid(RATE, 144 * 3 + 11, segment_s=Fraction(6), chunk_s=Fraction(30))  # a tail of 11 frames is folded in
+    grid = plan_grid(
+        RATE, 144 * 3 + 11, segment_s=Fraction(6), chunk_s=Fraction(30)
+    )  # a tail of 11 frames is folded in
     presentation = make_presentation(grid)
     playlists = [hls.media_playlist(track, grid) for track in (*presentation.video, *presentation.audio)]
     assert [m3u8.loads(text).target_duration for text in playlists] == [6, 6]
