@@ -1,7 +1,7 @@
-"""AV1: finds the data of tiles.
+"""AV1: finds the data of tiles, which may be encrypted.
 
-The length of a frame header depends on almost every field in it, and on state from earlier frames: sizes, segments,
-global motion. So headers are parsed completely, and the state that later frames refer to is kept.
+The length of a frame header depends on almost every field in it, and on earlier frames: their sizes, segmentation and
+global motion. So headers are parsed completely, and the state to which later frames refer is kept.
 
 Source: AV1 Bitstream & Decoding Process Specification, sections 5.3 to 5.11 and 7.20; "AV1 Codec ISO Media File Format
 Binding", section 2.3.3 (``av1C``) and 4 (Common Encryption).
@@ -16,7 +16,7 @@ _SEQUENCE, _FRAME_HEADER, _TILE_GROUP, _FRAME, _REDUNDANT, _TILE_LIST = 1, 3, 4,
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
 _ALL, _NO_REFERENCE, _REFERENCES = 0xFF, 7, 7
 _SELECT = 2
-_WIDEST_TILE_PX, _MAX_TILE_PX, _MAX_TILES = 4096, 4096 * 2304, 64
+_MAX_TILE_WIDTH_PX, _MAX_TILE_PX, _MAX_TILES = 4096, 4096 * 2304, 64
 _FEATURE_BITS = (8, 6, 6, 6, 6, 3, 0, 0)
 _SIGNED_FEATURES = 5
 _IDENTITY, _TRANSLATION, _ROTATE_ZOOM, _AFFINE = range(4)
@@ -56,7 +56,7 @@ class _Sequence:
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    """State of a frame that later frames refer to."""
+    """The state of a frame to which later frames may refer."""
 
     upscaled_px: int
     width_px: int
@@ -130,7 +130,7 @@ class Av1:
         return tiles, (header.bits.position + 7) // 8
 
     def _group(self, sample: Buffer, start: int, end: int, ranges: Ranges) -> None:
-        """``tile_group_obu``, section 5.11.1."""
+        """Find the tiles of a ``tile_group_obu``, section 5.11.1."""
         tiles = self._tiles
         if tiles is None:
             raise PackagingError("AV1 tiles come before their frame's header")
@@ -157,7 +157,7 @@ class Av1:
 
 
 def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]]":
-    """Open bitstream units: kind, start and end of the payload, temporal and spatial layer (section 5.3)."""
+    """The open bitstream units: type, start and end of the payload, temporal and spatial layer (section 5.3)."""
     units, size = [], len(data)
     while at < size:
         head = data[at]
@@ -180,13 +180,13 @@ def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]
 
 
 def _read_sequence(bits: Bits) -> _Sequence:
-    """``sequence_header_obu``, section 5.5."""
+    """Read ``sequence_header_obu``, section 5.5."""
     sequence = _Sequence()
     profile = bits.u(3)
-    bits.flag()
+    bits.flag()  # still_picture
     sequence.reduced = bool(bits.flag())
     if sequence.reduced:
-        bits.skip(5)
+        bits.skip(5)  # seq_level_idx
         sequence.modelled = ((0, False),)
     else:
         _read_operating_points(bits, sequence)
@@ -196,14 +196,14 @@ def _read_sequence(bits: Bits) -> _Sequence:
         sequence.delta_id_bits = bits.u(4) + 2
         sequence.id_bits = bits.u(3) + sequence.delta_id_bits + 1
     sequence.large_blocks = bool(bits.flag())
-    bits.skip(2)
+    bits.skip(2)  # enable_filter_intra, enable_intra_edge_filter
     if not sequence.reduced:
-        bits.skip(2)
+        bits.skip(2)  # enable_interintra_compound, enable_masked_compound
         sequence.warped_motion = bool(bits.flag())
-        bits.flag()
+        bits.flag()  # enable_dual_filter
         has_order = bits.flag()
         if has_order:
-            bits.flag()
+            bits.flag()  # enable_jnt_comp
             sequence.motion_vectors = bool(bits.flag())
         sequence.screen_content = _SELECT if bits.flag() else bits.flag()
         if sequence.screen_content:
@@ -218,55 +218,55 @@ def _read_sequence(bits: Bits) -> _Sequence:
 
 def _read_operating_points(bits: Bits, sequence: _Sequence) -> None:
     delay_bits = 0
-    if bits.flag():
+    if bits.flag():  # timing_info_present_flag
         bits.skip(64)
         sequence.equal_intervals = bool(bits.flag())
         if sequence.equal_intervals:
-            bits.ue()
+            bits.ue()  # num_ticks_per_picture_minus_1
         sequence.has_decoder_model = bool(bits.flag())
         if sequence.has_decoder_model:
             delay_bits = bits.u(5) + 1
-            bits.skip(32)
+            bits.skip(32)  # num_units_in_decoding_tick
             sequence.removal_bits, sequence.presentation_bits = bits.u(5) + 1, bits.u(5) + 1
     has_delays = bits.flag()
     points = []
     for _ in range(bits.u(5) + 1):
         layers = bits.u(12)
-        if bits.u(5) > 7:
-            bits.flag()
+        if bits.u(5) > 7:  # seq_level_idx
+            bits.flag()  # seq_tier
         modelled = bits.flag() if sequence.has_decoder_model else 0
         if modelled:
             bits.skip(2 * delay_bits + 1)
         if has_delays and bits.flag():
-            bits.skip(4)
+            bits.skip(4)  # initial_display_delay_minus_1
         points.append((layers, bool(modelled)))
     sequence.modelled = tuple(points)
 
 
 def _read_colour(bits: Bits, sequence: _Sequence, profile: int) -> None:
-    """``color_config``, section 5.5.2."""
-    high = bits.flag()
-    twelve = bits.flag() if profile == 2 and high else 0
-    grey = bits.flag() if profile != 1 else 0
-    described = bits.flag()
-    kind = (bits.u(8), bits.u(8), bits.u(8)) if described else (2, 2, 2)
-    if grey:
-        bits.flag()
+    """Read ``color_config``, section 5.5.2."""
+    is_high_bit_depth = bits.flag()
+    is_12_bit = bits.flag() if profile == 2 and is_high_bit_depth else 0
+    is_monochrome = bits.flag() if profile != 1 else 0
+    is_described = bits.flag()
+    colour = (bits.u(8), bits.u(8), bits.u(8)) if is_described else (2, 2, 2)
+    if is_monochrome:
+        bits.flag()  # color_range
         sequence.planes = 1
         return
-    across = down = 0
-    if kind != (1, 13, 0):  # sRGB
-        bits.flag()
+    subsampling_x = subsampling_y = 0
+    if colour != (1, 13, 0):  # sRGB
+        bits.flag()  # color_range
         if profile == 0:
-            across = down = 1
-        elif profile == 2 and twelve:
-            across = bits.flag()
-            down = bits.flag() if across else 0
+            subsampling_x = subsampling_y = 1
+        elif profile == 2 and is_12_bit:
+            subsampling_x = bits.flag()
+            subsampling_y = bits.flag() if subsampling_x else 0
         elif profile == 2:
-            across = 1
-        if across and down:
-            bits.skip(2)
-    sequence.subsampled = bool(across and down)
+            subsampling_x = 1
+        if subsampling_x and subsampling_y:
+            bits.skip(2)  # chroma_sample_position
+    sequence.subsampled = bool(subsampling_x and subsampling_y)
     sequence.separate_uv = bool(bits.flag())
 
 
@@ -300,11 +300,61 @@ class _FrameHeader:
     def read(self) -> _Tiles | None:
         """Parse the header; returns the tiles, or None if an earlier frame is shown again."""
         bits, sequence = self.bits, self._sequence
-        resilient = 1
-        if not sequence.reduced:
-            if bits.flag():
-                self._show_existing()
-                return None
+        if not sequence.reduced and bits.flag():  # show_existing_frame
+            self._show_existing()
+            return None
+        resilient = self._read_frame_type()
+        disable_cdf_update = bits.flag()
+        screen_content = bits.flag() if sequence.screen_content == _SELECT else sequence.screen_content
+        integer_vectors = 0
+        if screen_content:
+            integer_vectors = bits.flag() if sequence.integer_vectors == _SELECT else sequence.integer_vectors
+        bits.skip(sequence.id_bits)  # current_frame_id
+        if self._kind == _SWITCH:
+            self._override_size = True
+        elif not sequence.reduced:
+            self._override_size = bool(bits.flag())
+        self._order = bits.u(sequence.order_bits)
+        primary = _NO_REFERENCE if self._is_intra or resilient else bits.u(3)
+        if sequence.has_decoder_model and bits.flag():  # buffer_removal_time_present_flag
+            self._skip_removal_times()
+        self.refreshed = _ALL if self._kind == _SWITCH or (self._kind == _KEY and self._shown) else bits.u(8)
+        if (not self._is_intra or self.refreshed != _ALL) and resilient and sequence.order_bits:
+            # ref_order_hint: differs from the saved frames only if frames were lost, never in an encoder's output.
+            bits.skip(8 * sequence.order_bits)
+        if self._is_intra:
+            self._read_size()
+            self._skip_render_size()
+            if screen_content and self._upscaled_px == self._width_px:
+                self._block_copy = bool(bits.flag())
+        else:
+            self._read_inter(resilient=resilient, integer_vectors=integer_vectors)
+        if not (sequence.reduced or disable_cdf_update):
+            bits.flag()  # disable_frame_end_update_cdf
+        past = None if primary == _NO_REFERENCE else self._reference(self._used[primary])
+        tiles = self._read_tiles()
+        self._read_quantization()
+        self._read_segmentation(past)
+        self._read_deltas()
+        self._skip_filters()
+        reference_select = 0 if self._is_intra else bits.flag()
+        if reference_select and sequence.order_bits and self._may_skip():
+            bits.flag()  # skip_mode_present
+        if not (self._is_intra or resilient) and sequence.warped_motion:
+            bits.flag()  # allow_warped_motion
+        bits.flag()  # reduced_tx_set
+        motion = self._read_motion(past.motion if past else _NO_MOTION)
+        if sequence.film_grain and (self._shown or self._showable):
+            self._skip_film_grain()
+        self.saved = _Saved(
+            self._upscaled_px, self._width_px, self._height_px, self._kind, self._order, self._quantizers, motion
+        )
+        return tiles
+
+    def _read_frame_type(self) -> int:
+        """Read the frame's type, and whether it is shown; returns ``error_resilient_mode``."""
+        bits, resilient = self.bits, 1
+        if not self._sequence.reduced:
             self._kind = bits.u(2)
             self._is_intra = self._kind in (_KEY, _INTRA_ONLY)
             self._shown = bool(bits.flag())
@@ -317,58 +367,7 @@ class _FrameHeader:
                 resilient = bits.flag()
         if self._kind == _KEY and self._shown:
             self._references = [None] * 8
-        fixed_cdfs = bits.flag()
-        screen_content = bits.flag() if sequence.screen_content == _SELECT else sequence.screen_content
-        integer_vectors = 0
-        if screen_content:
-            integer_vectors = bits.flag() if sequence.integer_vectors == _SELECT else sequence.integer_vectors
-        bits.skip(sequence.id_bits)
-        if self._kind == _SWITCH:
-            self._override_size = True
-        elif not sequence.reduced:
-            self._override_size = bool(bits.flag())
-        self._order = bits.u(sequence.order_bits)
-        primary = _NO_REFERENCE if self._is_intra or resilient else bits.u(3)
-        if sequence.has_decoder_model and bits.flag():
-            self._skip_removal_times()
-        self.refreshed = _ALL if self._kind == _SWITCH or (self._kind == _KEY and self._shown) else bits.u(8)
-        if (not self._is_intra or self.refreshed != _ALL) and resilient and sequence.order_bits:
-            bits.skip(8 * sequence.order_bits)
-            # These differ from the saved frames only if frames were lost, which never happens in encoder output.
-        if self._is_intra:
-            self._read_size()
-            self._skip_render_size()
-            if screen_content and self._upscaled_px == self._width_px:
-                self._block_copy = bool(bits.flag())
-        else:
-            self._read_inter(resilient=resilient, integer_vectors=integer_vectors)
-        if not (sequence.reduced or fixed_cdfs):
-            bits.flag()
-        past = None if primary == _NO_REFERENCE else self._reference(self._used[primary])
-        tiles = self._read_tiles()
-        self._read_quantization()
-        self._read_segmentation(past)
-        self._read_deltas()
-        lossless = self._is_lossless()
-        if not (lossless or self._block_copy):
-            self._skip_filters()
-        if not ((lossless and self._width_px == self._upscaled_px) or self._block_copy) and sequence.restoration:
-            self._skip_restoration()
-        if not lossless:
-            bits.flag()
-        both = 0 if self._is_intra else bits.flag()
-        if both and sequence.order_bits and self._may_skip():
-            bits.flag()
-        if not (self._is_intra or resilient) and sequence.warped_motion:
-            bits.flag()
-        bits.flag()
-        motion = self._read_motion(past.motion if past else _NO_MOTION)
-        if sequence.film_grain and (self._shown or self._showable):
-            self._skip_film_grain()
-        self.saved = _Saved(
-            self._upscaled_px, self._width_px, self._height_px, self._kind, self._order, self._quantizers, motion
-        )
-        return tiles
+        return resilient
 
     def _show_existing(self) -> None:
         bits = self.bits
@@ -412,75 +411,76 @@ class _FrameHeader:
         self._width_px = (self._upscaled_px * 8 + denominator // 2) // denominator
 
     def _skip_render_size(self) -> None:
-        if self.bits.flag():
+        if self.bits.flag():  # render_and_frame_size_different
             self.bits.skip(32)
 
     def _read_inter(self, *, resilient: int, integer_vectors: int) -> None:
         bits, sequence = self.bits, self._sequence
-        if sequence.order_bits and bits.flag():
+        if sequence.order_bits and bits.flag():  # frame_refs_short_signaling
             raise PackagingError("AV1 with inferred references can't be encrypted")
         for _ in range(_REFERENCES):
             self._used.append(bits.u(3))
             bits.skip(sequence.delta_id_bits)
         if self._override_size and not resilient:
-            same = next((number for number in self._used if bits.flag()), None)
-            if same is None:
+            sized_like = next((number for number in self._used if bits.flag()), None)  # found_ref
+            if sized_like is None:
                 self._read_size()
                 self._skip_render_size()
             else:
-                reference = self._reference(same)
+                reference = self._reference(sized_like)
                 self._upscaled_px, self._height_px = reference.upscaled_px, reference.height_px
                 self._read_superres()
         else:
             self._read_size()
             self._skip_render_size()
         self._fine_vectors = False if integer_vectors else bool(bits.flag())
-        if not bits.flag():
-            bits.skip(2)
-        bits.flag()
+        if not bits.flag():  # is_filter_switchable
+            bits.skip(2)  # interpolation_filter
+        bits.flag()  # is_motion_mode_switchable
         if not resilient and sequence.motion_vectors:
-            bits.flag()
+            bits.flag()  # use_ref_frame_mvs
 
     def _read_tiles(self) -> _Tiles:
-        """``tile_info``, section 5.9.15."""
+        """Read ``tile_info``, section 5.9.15."""
         bits = self.bits
         shift = 5 if self._sequence.large_blocks else 4
-        columns, rows = (
+        block_columns, block_rows = (
             2 * (side_px + 7 >> 3) + (1 << shift) - 1 >> shift for side_px in (self._width_px, self._height_px)
         )
         block_log2 = shift + 2
-        widest = _WIDEST_TILE_PX >> block_log2
-        min_columns = _log2(widest, columns)
-        least = max(min_columns, _log2(_MAX_TILE_PX >> 2 * block_log2, columns * rows))
-        max_rows = _log2(1, min(rows, _MAX_TILES))
-        if bits.flag():
-            columns_log2 = self._read_increments(min_columns, _log2(1, min(columns, _MAX_TILES)))
-            rows_log2 = self._read_increments(max(least - columns_log2, 0), max_rows)
-            across, down = _count(columns, columns_log2), _count(rows, rows_log2)
+        max_width = _MAX_TILE_WIDTH_PX >> block_log2
+        min_columns_log2 = _log2(max_width, block_columns)
+        min_log2 = max(min_columns_log2, _log2(_MAX_TILE_PX >> 2 * block_log2, block_columns * block_rows))
+        if bits.flag():  # uniform_tile_spacing_flag
+            columns_log2 = self._read_increments(min_columns_log2, _log2(1, min(block_columns, _MAX_TILES)))
+            max_rows_log2 = _log2(1, min(block_rows, _MAX_TILES))
+            rows_log2 = self._read_increments(max(min_log2 - columns_log2, 0), max_rows_log2)
+            columns, rows = _count(block_columns, columns_log2), _count(block_rows, rows_log2)
         else:
-            across, broadest = self._read_spans(columns, widest)
-            area = columns * rows >> (least + 1) if least else columns * rows
-            down, _ = self._read_spans(rows, max(area // broadest, 1))
-            columns_log2, rows_log2 = _log2(1, across), _log2(1, down)
+            columns, widest = self._read_spans(block_columns, max_width)
+            area = block_columns * block_rows >> (min_log2 + 1) if min_log2 else block_columns * block_rows
+            rows, _ = self._read_spans(block_rows, max(area // widest, 1))
+            columns_log2, rows_log2 = _log2(1, columns), _log2(1, rows)
         size_bytes = 0
         if columns_log2 or rows_log2:
-            bits.skip(columns_log2 + rows_log2)
+            bits.skip(columns_log2 + rows_log2)  # context_update_tile_id
             size_bytes = bits.u(2) + 1
-        return _Tiles(across, down, columns_log2 + rows_log2, size_bytes)
+        return _Tiles(columns, rows, columns_log2 + rows_log2, size_bytes)
 
-    def _read_increments(self, value: int, most: int) -> int:
-        while value < most and self.bits.flag():
+    def _read_increments(self, value: int, maximum: int) -> int:
+        while value < maximum and self.bits.flag():
             value += 1
         return value
 
-    def _read_spans(self, blocks: int, most: int) -> tuple[int, int]:
-        count = at = broadest = 0
+    def _read_spans(self, blocks: int, max_span: int) -> tuple[int, int]:
+        """Read the sizes of tiles in one direction; returns their number and the largest size, in blocks."""
+        count = at = largest = 0
         while at < blocks:
-            span = self.bits.ns(min(blocks - at, most)) + 1
-            broadest = max(broadest, span)
+            span = self.bits.ns(min(blocks - at, max_span)) + 1
+            largest = max(largest, span)
             at += span
             count += 1
-        return count, broadest
+        return count, largest
 
     # --- quantization and filters ---------------------------------------------------------------------------------
 
@@ -492,7 +492,7 @@ class _FrameHeader:
             differ = bits.flag() if sequence.separate_uv else 0
             deltas += [self._read_delta() for _ in range(4 if differ else 2)]
         self._lossless_deltas = not any(deltas)
-        if bits.flag():
+        if bits.flag():  # using_qmatrix
             bits.skip(12 if sequence.separate_uv else 8)
 
     def _read_delta(self) -> int:
@@ -500,14 +500,14 @@ class _FrameHeader:
 
     def _read_segmentation(self, past: _Saved | None) -> None:
         bits = self.bits
-        if not bits.flag():
+        if not bits.flag():  # segmentation_enabled
             return
-        update = 1
+        updates_data = 1
         if past is not None:
-            if bits.flag():
-                bits.flag()
-            update = bits.flag()
-        if not update:
+            if bits.flag():  # segmentation_update_map
+                bits.flag()  # segmentation_temporal_update
+            updates_data = bits.flag()
+        if not updates_data:
             self._quantizers = past.quantizers if past else _NO_SEGMENTS
             return
         quantizers: list[int | None] = []
@@ -522,9 +522,9 @@ class _FrameHeader:
 
     def _read_deltas(self) -> None:
         bits = self.bits
-        if self._quantizer and bits.flag():
+        if self._quantizer and bits.flag():  # delta_q_present
             bits.skip(2)
-            if not self._block_copy and bits.flag():
+            if not self._block_copy and bits.flag():  # delta_lf_present
                 bits.skip(3)
 
     def _is_lossless(self) -> bool:
@@ -533,27 +533,38 @@ class _FrameHeader:
         return not any(min(255, max(0, self._quantizer + (delta or 0))) for delta in self._quantizers)
 
     def _skip_filters(self) -> None:
-        bits, coloured = self.bits, self._sequence.planes > 1
+        """Skip the loop filters and ``tx_mode_select``."""
+        lossless = self._is_lossless()
+        if not (lossless or self._block_copy):
+            self._skip_deblocking_and_cdef()
+        has_restoration = not ((lossless and self._width_px == self._upscaled_px) or self._block_copy)
+        if has_restoration and self._sequence.restoration:
+            self._skip_restoration()
+        if not lossless:
+            self.bits.flag()  # tx_mode_select
+
+    def _skip_deblocking_and_cdef(self) -> None:
+        bits, has_chroma = self.bits, self._sequence.planes > 1
         levels = bits.u(12)
-        if coloured and levels:
+        if has_chroma and levels:
             bits.skip(12)
-        bits.skip(3)
-        if bits.flag() and bits.flag():
+        bits.skip(3)  # loop_filter_sharpness
+        if bits.flag() and bits.flag():  # loop_filter_delta_enabled, loop_filter_delta_update
             for _ in range(10):
                 if bits.flag():
                     bits.skip(7)
         if self._sequence.cdef:
-            bits.skip(2)
-            bits.skip((12 if coloured else 6) << bits.u(2))
+            bits.skip(2)  # cdef_damping_minus_3
+            bits.skip((12 if has_chroma else 6) << bits.u(2))
 
     def _skip_restoration(self) -> None:
         bits, sequence = self.bits, self._sequence
-        kinds = [bits.u(2) for _ in range(sequence.planes)]
-        if any(kinds):
-            if bits.flag() and not sequence.large_blocks:
-                bits.flag()
-            if sequence.subsampled and any(kinds[1:]):
-                bits.flag()
+        types = [bits.u(2) for _ in range(sequence.planes)]
+        if any(types):
+            if bits.flag() and not sequence.large_blocks:  # lr_unit_shift
+                bits.flag()  # lr_unit_extra_shift
+            if sequence.subsampled and any(types[1:]):
+                bits.flag()  # lr_uv_shift
 
     # --- prediction -----------------------------------------------------------------------------------------------
 
@@ -570,7 +581,7 @@ class _FrameHeader:
         return ((order - self._order) & (2 * half - 1) ^ half) - half
 
     def _read_motion(self, past: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        """``global_motion_params``, section 5.9.24."""
+        """Read ``global_motion_params``, section 5.9.24."""
         if self._is_intra:
             return _NO_MOTION
         bits = self.bits
@@ -581,26 +592,27 @@ class _FrameHeader:
                 kind = _ROTATE_ZOOM if bits.flag() else _TRANSLATION if bits.flag() else _AFFINE
             values = list(_NO_MOTION[0])
             if kind >= _ROTATE_ZOOM:
-                for place in (2, 3, 4, 5) if kind == _AFFINE else (2, 3):
-                    values[place] = self._read_parameter(kind, place, past[number][place])
+                for index in (2, 3, 4, 5) if kind == _AFFINE else (2, 3):
+                    values[index] = self._read_parameter(kind, index, past[number][index])
                 if kind == _ROTATE_ZOOM:
                     values[4], values[5] = -values[3], values[2]
             if kind >= _TRANSLATION:
-                for place in (0, 1):
-                    values[place] = self._read_parameter(kind, place, past[number][place])
+                for index in (0, 1):
+                    values[index] = self._read_parameter(kind, index, past[number][index])
             motion.append(tuple(values))
         return tuple(motion)
 
-    def _read_parameter(self, kind: int, place: int, past: int) -> int:
+    def _read_parameter(self, kind: int, index: int, past: int) -> int:
+        """Read parameter ``index`` of a global motion, relative to its value in an earlier frame."""
         width, precision = 12, 15
-        if place < 2:
+        if index < 2:
             coarse = 0 if self._fine_vectors else 1
             width, precision = (9 - coarse, 3 - coarse) if kind == _TRANSLATION else (12, 6)
         difference = _WARP_BITS - precision
-        is_scale = place in (2, 5)
+        is_scale = index in (2, 5)
         reference = (past >> difference) - (1 << precision if is_scale else 0)
-        most = 1 << width
-        value = self._read_recentred(2 * most + 1, reference + most) - most
+        limit = 1 << width
+        value = self._read_recentred(2 * limit + 1, reference + limit) - limit
         return (value << difference) + (1 << _WARP_BITS if is_scale else 0)
 
     def _read_recentred(self, values: int, reference: int) -> int:
@@ -621,36 +633,36 @@ class _FrameHeader:
             at += 1 << width
 
     def _skip_film_grain(self) -> None:
-        """``film_grain_params``, section 5.9.30."""
+        """Skip ``film_grain_params``, section 5.9.30."""
         bits, sequence = self.bits, self._sequence
-        if not bits.flag():
+        if not bits.flag():  # apply_grain
             return
-        bits.skip(16)
-        if not self._is_intra and self._kind != _SWITCH and not bits.flag():
-            bits.skip(3)
+        bits.skip(16)  # grain_seed
+        if not self._is_intra and self._kind != _SWITCH and not bits.flag():  # update_grain
+            bits.skip(3)  # film_grain_params_ref_idx
             return
-        luma = bits.u(4)
-        bits.skip(16 * luma)
+        luma_points = bits.u(4)
+        bits.skip(16 * luma_points)
         from_luma = bits.flag() if sequence.planes > 1 else 0
-        chroma = [0, 0]
-        if sequence.planes > 1 and not from_luma and not (sequence.subsampled and not luma):
+        chroma_points = [0, 0]
+        if sequence.planes > 1 and not from_luma and not (sequence.subsampled and not luma_points):
             for plane in range(2):
-                chroma[plane] = bits.u(4)
-                bits.skip(16 * chroma[plane])
-        bits.skip(2)
+                chroma_points[plane] = bits.u(4)
+                bits.skip(16 * chroma_points[plane])
+        bits.skip(2)  # grain_scaling_minus_8
         lag = bits.u(2)
-        places = 2 * lag * (lag + 1)
-        if luma:
-            bits.skip(8 * places)
-            places += 1
-        for points in chroma:
+        coefficients = 2 * lag * (lag + 1)
+        if luma_points:
+            bits.skip(8 * coefficients)
+            coefficients += 1
+        for points in chroma_points:
             if from_luma or points:
-                bits.skip(8 * places)
-        bits.skip(4)
-        for points in chroma:
+                bits.skip(8 * coefficients)
+        bits.skip(4)  # ar_coeff_shift_minus_6, grain_scale_shift
+        for points in chroma_points:
             if points:
-                bits.skip(25)
-        bits.skip(2)
+                bits.skip(25)  # multipliers and offset
+        bits.skip(2)  # overlap_flag, clip_to_restricted_range
 
 
 def _recentred(reference: int, code: int) -> int:
@@ -668,5 +680,6 @@ def _log2(unit: int, target: int) -> int:
 
 
 def _count(blocks: int, log2: int) -> int:
+    """The number of tiles of equal size, apart from the last one, if there are to be at most ``1 << log2``."""
     span = blocks + (1 << log2) - 1 >> log2
     return -(-blocks // span)

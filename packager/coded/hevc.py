@@ -269,11 +269,7 @@ def _read_pps(bits: Bits) -> tuple[int, _Pps]:
     bits.flag()  # transquant_bypass_enabled_flag
     tiles, wavefront = bits.flag(), bits.flag()
     if tiles:
-        columns, rows = bits.ue(), bits.ue()
-        if not bits.flag():  # uniform_spacing_flag
-            for _ in range(columns + rows):
-                bits.ue()
-        bits.flag()  # loop_filter_across_tiles_enabled_flag
+        _skip_tiles(bits)
     filter_across = bits.flag()
     override, off = 0, 0
     if bits.flag():  # deblocking_filter_control_present_flag
@@ -314,6 +310,14 @@ def _read_pps(bits: Bits) -> tuple[int, _Pps]:
         extension=bool(extension),
         chroma_offset_lists=bool(offset_lists),
     )
+
+
+def _skip_tiles(bits: Bits) -> None:
+    columns, rows = bits.ue(), bits.ue()
+    if not bits.flag():  # uniform_spacing_flag
+        for _ in range(columns + rows):
+            bits.ue()
+    bits.flag()  # loop_filter_across_tiles_enabled_flag
 
 
 # --- slices -------------------------------------------------------------------------------------------------------
