@@ -21,7 +21,7 @@ from headend.core.storage.base import ObjectInfo, Reader
 from headend.core.storage.memory import MemoryStore
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import merge_parts, remove_receipts, take
+from packager.stock import merge_parts, remove_receipts, take_stock
 
 PAGE = 1000
 """Maximum number of keys in an S3 listing response."""
@@ -170,7 +170,7 @@ def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
     """Make a store of titles; one in ten also has an earlier release, which has one rendition more than the current."""
     base = store_with_parts(plan, inits_of(plan))
     dropped = plan.video[-1]
-    stock = take(base, plan)
+    stock = take_stock(base, plan)
     whole = assemble(plan, merge_parts(base, stock, plan.tracks))
     first = publishing.publish(base, whole, submitted_at="2026-01-01T00:00:00+00:00").presentation.release
     remove_receipts(base, stock)

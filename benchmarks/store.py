@@ -29,7 +29,7 @@ from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, plan_grid
 from packager import captions, garbage, publishing
 from packager.presentation import assemble
 from packager.segmenting.sound import cut_audio
-from packager.stock import merge_parts, remove_receipts, take
+from packager.stock import merge_parts, remove_receipts, take_stock
 
 TITLES, QUICK_TITLES = 10_000, 200
 FEW = 10
@@ -251,7 +251,7 @@ def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
     for _ in range(RUNS):
         store.own = store_with_parts(plan, inits)
         store.requests, cpu_s = 0, time.process_time()
-        stock = take(store, plan)
+        stock = take_stock(store, plan)
         publishing.publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)))
         remove_receipts(store, stock)
         times_s.append(time.process_time() - cpu_s)

@@ -1,6 +1,7 @@
-"""Packaging: turns encoded chunks into segments, and segments into a release that players can read.
+"""Packaging: cuts encoded chunks into segments, and publishes them as HLS and DASH.
 
-It takes the encoder's fragmented MP4 files, then receipts. It writes CMAF segments, an HLS multivariant playlist with
-its media and I-frame playlists, a DASH MPD, and the pointer that makes them current. Publishing moves no media: workers
-have already stored the final segments. This package knows nothing of ladders, FFmpeg or Dask.
+Workers use it to cut the encoder's fragmented MP4 files into CMAF segments, encrypted if required. The process that
+runs the job then merges receipts into tracks, writes playlists and MPDs, and sets the pointer to the current release;
+no media is moved. It also verifies and decrypts releases, and collects garbage. It knows nothing of ladders, FFmpeg or
+Dask.
 """

@@ -1,8 +1,8 @@
 """Splits cues into text segments, on the same grid as all other renditions.
 
-WebVTT has two formats: a file per segment for HLS, and samples in fragmented MP4 for DASH. IMSC has one document per
-segment, in MP4. A cue is repeated in every segment that it overlaps. In files and documents it keeps its own times;
-samples in MP4 begin and end with their segment.
+WebVTT is written in two formats: one file per segment for HLS, and samples in fragmented MP4 for DASH. IMSC is written
+as one document per segment in MP4. A cue is repeated in every segment that it overlaps. In files and documents, cues
+keep their own times; samples in MP4 are cut at segment boundaries.
 
 Sources: RFC 8216, section 3.5 (WebVTT in HLS); ISO/IEC 14496-30 (timed text in MP4), sections 5 and 7; W3C, WebVTT;
 ISO/IEC 23000-19, section 11 (text in CMAF).
@@ -99,7 +99,7 @@ def _cut(rendition: TextRendition, init: bytes, parts: Iterator[_Part], grid: Gr
 class _Sweep(Generic[_Item]):
     """Finds the items that overlap consecutive time ranges.
 
-    Each item is added and removed once, so the work depends on the output only, not on the length of the title.
+    Each item is added and removed once, so the time depends only on the number of items and results.
 
     Args:
         spans: Start, end and item, in any order; an end of None is never reached.
@@ -167,7 +167,7 @@ def _wvtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
 
 
 def _samples(cues: Sequence[_Timed], bounds: tuple[int, int]) -> _Part:
-    """One sample per range in which the same cues, or none, are shown."""
+    """Make one sample for each time range in which the same cues, or none, are shown."""
     edges = {time for _, start, end, _ in cues for time in (start, end) if bounds[0] < time < bounds[1]}
     bodies, samples = [], []
     sweep = _Sweep((begins, ends, _cue_box(number, cue)) for number, begins, ends, cue in cues)
@@ -194,7 +194,7 @@ def _ticks(time_ms: int, ticks_per_second: int) -> int:
 
 
 def _imsc_parts(document: bytes, grid: Grid) -> Iterator[_Part]:
-    """The document, reduced to the paragraphs of each segment; times remain relative to the title."""
+    """Reduce the document to the paragraphs of each segment; times stay relative to the title's start."""
     root = Xml.fromstring(document)
     ticks = timescale(grid.frame_rate)
     bodies = {body: _Div(body, Fraction(0)) for body in root.findall(f"{{{_TTML}}}body")}

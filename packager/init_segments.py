@@ -31,7 +31,7 @@ def priming(init: bytes) -> int:
 
 
 def with_offset_edit(init: bytes, media_ticks: int) -> bytes:
-    """Add an edit list that starts presentation at ``media_ticks``; there must be no other."""
+    """Add an edit list that starts presentation at ``media_ticks``; there must be no edit list yet."""
     trak = boxes.find(init, "moov/trak")
     if any(boxes.find_all(init, "edts", trak)):
         raise PlanMismatch("the encoder wrote an edit list")
@@ -43,8 +43,8 @@ def with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | N
     """State the loudness of the whole track (``ludt``), so that players can match titles from different sources.
 
     Source:
-        ISO/IEC 14496-12, section 12.2.7; ISO/IEC 23003-4, annex A: steps of 1/32 dB down from 20 dBTP, 0 where the
-        peak is not known, and of 1/4 LU up from -57.75 LKFS.
+        ISO/IEC 14496-12, section 12.2.7; ISO/IEC 23003-4, annex A. The peak is in steps of 1/32 dB below 20 dBTP, 0 if
+        unknown; loudness is in steps of 1/4 LU above -57.75 LKFS.
     """
     peak = 0 if true_peak_dbtp is None else min(0x7FF, max(1, round(32 * (20 - true_peak_dbtp))))
     value = min(0xFF, max(0, round(4 * (integrated_lufs + 57.75))))

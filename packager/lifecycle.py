@@ -1,7 +1,7 @@
-"""Releases of a published title: list, roll back, withdraw, delete, and rewrite manifests.
+"""Operations on the releases of a title: list, make current, withdraw, delete, and repackage.
 
-It takes a store and a title, and changes pointers and releases over the same tracks. Nothing is encoded or removed:
-deleted releases are only marked, and `packager.garbage` removes them when no reader can need them.
+They change pointers and manifests, never tracks. Deleted releases are only marked; `packager.garbage` removes them when
+no player can need them any more.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A release as listed for the user.
+class ListedRelease:
+    """A release in a list for the user.
 
     Attributes:
         release: Its id.
@@ -48,9 +48,9 @@ class Listed:
         tracks: Number of its tracks.
         size_bytes: Total size of these tracks.
         is_current: Whether players get it.
-        until: When it was last current, UTC, ISO 8601; empty if it is current, or never was.
-        deleted_at: When it was deleted; empty if it is kept.
-        held_since: Since when it waits for approval; empty if it does not.
+        until: When it was last current, UTC, ISO 8601; empty if it is current or never was.
+        deleted_at: When it was deleted; empty if it was not.
+        held_since: Since when it has been waiting for approval; empty if it isn't.
     """
 
     release: str
@@ -64,7 +64,7 @@ class Listed:
     held_since: str = ""
 
 
-def releases(store: Store, title: str) -> tuple[Listed, ...]:
+def releases(store: Store, title: str) -> tuple[ListedRelease, ...]:
     """All releases of a title, the newest first.
 
     Raises:
@@ -89,15 +89,15 @@ def releases(store: Store, title: str) -> tuple[Listed, ...]:
     return tuple(sorted(listed, key=lambda row: row.created_at, reverse=True))
 
 
-def roll(store: Store, title: str, release: str, *, despite_quality: Override | None = None) -> Current:
-    """Make an existing release the current one: roll back to a former one, or forward again.
+def make_current(store: Store, title: str, release: str, *, despite_quality: Override | None = None) -> Current:
+    """Make an existing release the current one, for example to roll back to a former release.
 
     Args:
         store: Store of the title.
         title: Catalogue entry.
         release: Its id.
-        despite_quality: Who publishes it although it fails the quality rules, for its report; None rejects such a
-            release.
+        despite_quality: Who publishes the release although it fails the quality rules; recorded in its report. None
+            refuses to publish such a release.
 
     Returns:
         The new pointer.
@@ -135,7 +135,7 @@ def roll(store: Store, title: str, release: str, *, despite_quality: Override | 
 
 
 def withdraw(store: Store, title: str) -> Current:
-    """Unpublish a title; its releases stay, and can be published again.
+    """Unpublish a title. Its releases stay and can be published again.
 
     Raises:
         ConfigError: It is not published.
@@ -147,9 +147,9 @@ def withdraw(store: Store, title: str) -> Current:
 
 
 def delete(store: Store, title: str, release: str | None = None) -> tuple[str, ...]:
-    """Mark a release as deleted, or withdraw a title and mark all its releases.
+    """Mark a release as deleted; without a release, withdraw the title and mark all its releases.
 
-    After the grace period, `headend gc` removes marked releases, and tracks that no other release uses.
+    After the grace period, ``headend gc`` removes marked releases, and the tracks that no other release uses.
 
     Returns:
         Ids of the newly marked releases.
@@ -178,7 +178,7 @@ def delete(store: Store, title: str, release: str | None = None) -> tuple[str, .
 
 
 def repackage(store: Store, title: str, release: str | None = None) -> PublishResult:
-    """Write a release's manifests again, with this version of headend, over the same tracks.
+    """Write a release's manifests again with this version of headend, for the same tracks.
 
     Args:
         store: Store of the title.
@@ -208,7 +208,7 @@ def deleted_at(store: Store, title: str, release: str) -> str:
 
 
 def former(pointer: Current | None) -> dict[str, Published]:
-    """Former releases by id, each with the latest time that it was current."""
+    """Former releases by id, each with the latest period in which it was current."""
     by_release: dict[str, Published] = {}
     for past in pointer.history if pointer else ():
         by_release.setdefault(past.release, past)
@@ -222,10 +222,10 @@ def _document(store: Store, title: str, release: str) -> Release | None:
         return None  # being written, or being removed
 
 
-def _listed(release: str, document: Release, deleted: str, held: str, pointer: Current | None) -> Listed:
+def _listed(release: str, document: Release, deleted: str, held: str, pointer: Current | None) -> ListedRelease:
     is_current = pointer is not None and pointer.release == release
     past = former(pointer).get(release)
-    return Listed(
+    return ListedRelease(
         release=release,
         created_at=document.created_at,
         reason=document.reason,

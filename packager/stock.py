@@ -1,7 +1,7 @@
-"""Stock: which parts of a plan a store has, and which are missing.
+"""Finds out which parts of a plan a store already has, and merges the parts of complete tracks.
 
-All state is in the store: receipts list what tasks have written, indexes list complete tracks. Objects that are missing
-or have the wrong size count as missing, even if they are listed.
+All state is in the store: receipts list what tasks have written, and indexes describe complete tracks. An object that
+is missing or has the wrong size counts as missing, even if a receipt or an index lists it.
 """
 
 import threading
@@ -18,7 +18,7 @@ from headend.core.track_index import SyncRanges, TrackIndex
 from packager.presentation import StoredTrack, index_of, join_chunks, renditions_of, track_from_index
 
 THREADS = 16
-"""Concurrent requests: a store across a network answers in tens of milliseconds."""
+"""Number of concurrent requests: a store across a network takes tens of milliseconds to answer."""
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ class Stock:
 
     Attributes:
         plan: The plan.
-        results: The result of each stored part, and the damage that it conceals.
+        results: For each stored part, the result of encoding it, and the damage that it conceals.
         indexed: Complete tracks with an index, by the ids of their renditions.
         receipts: Renditions in the stored receipts, by task.
     """
@@ -66,10 +66,10 @@ class Stock:
         ]
 
 
-def take(store: Store, plan: EncodePlan) -> Stock:
+def take_stock(store: Store, plan: EncodePlan) -> Stock:
     """Find out which parts of a plan's tracks a store has.
 
-    Digests are not checked here: `packager.conformance.verify` reads everything again on request.
+    This checks sizes but not digests; `packager.conformance.verify` reads the data.
 
     Raises:
         StorageError: The store failed, or has documents of another version.
@@ -93,7 +93,7 @@ def take(store: Store, plan: EncodePlan) -> Stock:
 
 
 def merge_parts(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
-    """Merge the parts of renditions into tracks, and write their indexes where they are missing.
+    """Merge the parts of renditions into tracks, and write missing indexes.
 
     Args:
         store: Store of the segments.
@@ -190,7 +190,7 @@ def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack |
 
 
 def _add_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
-    """Add a track that an earlier run has completed; if objects are missing since, only its complete chunks."""
+    """Add a track that an earlier run has completed. If objects have been lost since, add only its complete chunks."""
     lost = {s.number for s in track.segments if sizes.get(layout.segment_name(track.id, s.number)) != s.size_bytes}
     inits = (layout.init_name(period) for period, _ in enumerate(track.inits_sha256, start=1))
     no_init = any(sizes.get(name) != track.init_bytes for name in inits)

@@ -22,7 +22,7 @@ from headend.core.errors import StorageError
 from headend.core.storage import check_writable, masters, open_store, with_retries
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import Stock, merge_parts, remove_receipts, take
+from packager.stock import Stock, merge_parts, remove_receipts, take_stock
 
 
 def submit(
@@ -84,7 +84,7 @@ def submit(
     if request.publish_early and early_plan is None:
         on_event(cluster.Notice("no early release: the title has nothing but H.264 and AAC"))
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
-        stock = Stock(draft.plan) if request.force else take(store, draft.plan)
+        stock = Stock(draft.plan) if request.force else take_stock(store, draft.plan)
         reused, done = tuple(stock.indexed), stock.done
         plan = deciding.tasks_for(draft, request, frozenset(draft.plan.parts) - done, workers)
         for line in plan.decisions:

@@ -49,7 +49,14 @@ def verify(
         )
         try:
             verdict = conformance.verify(
-                store, title, release, on_progress, inspect=verifying.differences, judge=_judged, keys=opened, deep=deep
+                store,
+                title,
+                release,
+                on_progress,
+                inspect=verifying.differences,
+                cross_check=_cross_checked,
+                keys=opened,
+                deep=deep,
             )
             compared = comparing.result()
         finally:
@@ -62,5 +69,5 @@ def verify(
     )
 
 
-def _judged(stored: bytes, clear: bytes, key: ContentKey) -> tuple[str, ...]:
+def _cross_checked(stored: bytes, clear: bytes, key: ContentKey) -> tuple[str, ...]:
     return verifying.decryption_differences(stored, clear, key.secret)

@@ -1,8 +1,7 @@
-"""Documents on a title's quality in the store: comparison settings, measurements and reports.
+"""Reads and writes a title's quality documents: comparison settings, measurements and reports.
 
-All of them are private: servers never serve them. Each task's result is a document, so that interrupted work can
-resume. Once a report includes the results, their documents are removed, and the next report reads the earlier reports
-instead.
+Servers never serve these documents. Each task's result is a document, so that interrupted work can resume. Once a
+report includes a result, its document is removed; later reports read the earlier reports instead.
 """
 
 from bisect import bisect_left
@@ -59,7 +58,7 @@ class Known:
         viewing: The screen.
         every: Interval of measured frames, in frames.
         tracks: Results by track and whether it was tone-mapped; segments in order.
-        master: Observations about the master, as far as it was measured.
+        master: Observations about the measured parts of the master.
         tasks: Ids of the tasks whose documents are in the store.
         cpu_s: CPU seconds of these tasks.
     """
@@ -72,7 +71,7 @@ class Known:
     cpu_s: float = 0.0
 
     def has(self, track: str, segment: int, toned: bool, *, part: bool = False) -> bool:
-        """Whether a segment of a track was measured: all of it, or at least a ``part``."""
+        """Whether a segment of a track was measured: completely, or with ``part`` at least in part."""
         known_track = self.tracks.get((track, toned))
         segments = known_track.segments if known_track is not None else ()
         index = bisect_left(segments, segment, key=lambda known_segment: known_segment.number)

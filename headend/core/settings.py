@@ -1,6 +1,6 @@
-"""Settings from users and the environment, as frozen types with their defaults.
+"""Users' settings, as frozen types with their defaults.
 
-Credentials are not included: S3's come from the usual AWS chain, on each machine from its own environment.
+Credentials are not included: those for S3 come from the usual AWS chain of each machine.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from headend.core.media import AudioRole, Codec, Crop, Effort, Scheme, TextRole
 DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
 DEFAULT_LOUDNESS_LUFS = -24
-"""Integrated loudness of long-form programmes: ATSC A/85."""
+"""Integrated loudness of long-form programmes; ATSC A/85."""
 DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
-"""Longer gaps in the sound are audible faults, and need a person's decision."""
+"""Longer gaps in the sound are audible, so a person must decide whether to accept them."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
 COPIED_CODECS = tuple(codec.codec for codec in media_codecs() if codec.in_cenc_copy)
-"""Codecs of the devices that can't decrypt ``cbcs``."""
+"""Codecs that devices without ``cbcs`` support decode."""
 DEFAULT_STORE_PATIENCE_S = 900.0
 """How long a job waits for a store that can't be reached."""
 DEFAULT_WAIT_FOR_WORKERS_S = 600.0
@@ -43,7 +43,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """Source of content keys; each worker opens it by itself, so that keys never cross the network with tasks.
+    """Source of content keys. Each worker opens it itself, so that tasks never carry keys across the network.
 
     Attributes:
         address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.
@@ -64,7 +64,7 @@ class ProtectionSettings:
         one_key: Whether all tracks share one key; otherwise sound, SD, HD and UHD each have their own.
         epoch: How many times the title has been given new keys, from 1.
         systems: Names of the DRM systems in manifests.
-        copied_codecs: Codecs of the copy in ``cenc``, as far as the title has them.
+        copied_codecs: Codecs to include in the copy in ``cenc``, if the title has them.
         lead_s: Clear lead: seconds at the start that are not encrypted.
         rotate_s: Seconds after which keys change; 0 for never.
         hdcp: Whether HLS states which variants need a protected output.
@@ -87,8 +87,8 @@ class Limits:
 
     Attributes:
         dropped_percent: Largest share of the master's frames that may be dropped.
-        repeated_percent: Largest share of the title's frames that may be repeats: many in screen recordings, nearly all
-            in stills.
+        repeated_percent: Largest share of the title's frames that may be repeats. Screen recordings have many repeats,
+            and stills consist of them.
     """
 
     dropped_percent: float = 20.0
@@ -107,11 +107,11 @@ class Cropping(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PictureChoice:
-    """The user's choice among several pictures of a master.
+    """The user's choice among several video streams of a master.
 
     Attributes:
-        program: Number of a program of a transport stream; None for the picture's own.
-        video: Stream number of the picture; None for the master's default, else the first.
+        program: Number of a program of a transport stream; None for that of the chosen video stream.
+        video: Stream number; None for the master's default stream, or the first one if there is none.
     """
 
     program: int | None = None
@@ -139,8 +139,8 @@ class AudioChoice:
     """A sound programme that the user selects from a master, with its labels.
 
     Attributes:
-        streams: Stream numbers in the master, or single channels of streams. Several are joined, channel after channel:
-            two make stereo (L R), six 5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE, then both pairs of surrounds).
+        streams: Stream numbers in the master, or single channels of streams. Several are joined in this order: two
+            channels make stereo (L R), six 5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE and both pairs of surrounds).
         language: BCP 47 tag; None keeps the master's.
         role: Its purpose; None keeps the master's.
         name: Its name in players; None keeps the master's title.
@@ -173,7 +173,7 @@ CAPTIONS = "captions"
 
 @dataclass(frozen=True, slots=True)
 class TextChoice:
-    """A text programme that the user adds to a master, or labels of one in the master.
+    """A text programme that the user adds to a master, or new labels for one of the master's own.
 
     Attributes:
         source: A file's path or ``s3://bucket/key``; or a stream number of the master, or `CAPTIONS`.
@@ -194,7 +194,7 @@ class TextChoice:
 
 
 SubtitleOffset = Fraction | None
-"""Seconds to add to the times of sidecars; None subtracts whole hours if that makes them match the film."""
+"""Seconds to add to the times of sidecars; None subtracts whole hours if the times match the film then."""
 
 
 class Fit(StrEnum):
@@ -206,12 +206,12 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Targets for a ladder that is fitted to one title.
+    """Targets of a per-title ladder.
 
     Attributes:
-        renditions: Total number of SDR video renditions; None for as many as the pattern has.
+        renditions: Total number of SDR video renditions; None for as many as the pattern ladder has.
         top_vmaf: VMAF of each codec's highest rung; more bits would make no visible difference.
-        analysis_share: Largest CPU time of the analysis, as a share of the encode's.
+        analysis_share: Maximum CPU time of the analysis, as a share of the encode's.
     """
 
     renditions: int | None = None
@@ -236,7 +236,7 @@ class EncodeSettings:
         embedded_text: Text of the master to use: stream numbers and `CAPTIONS`; None for all.
         picture: The picture to encode, and thereby the program of a transport stream.
         compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3 sources.
-        subtitle_offset: Seconds to add to the times of sidecars; None subtracts whole hours if that makes them match.
+        subtitle_offset: See `SubtitleOffset`.
         most_sound_gap_s: A master is rejected if its sound has a longer gap, or gaps of more than twice as much in
             total; shorter ones are filled with silence.
         allow_damaged: Whether to conceal and record damage in the master; otherwise damage fails the job.

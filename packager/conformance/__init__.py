@@ -1,7 +1,7 @@
-"""Verification: reads a release back from the store, and reports everything that is wrong with it.
+"""Verification: reads a release back from the store and reports everything that is wrong with it.
 
-Each module checks one kind of object, and yields an `ObjectCheck` for each object. `verify` combines them into a
-`Verdict`. Nothing here encodes or repairs.
+Each module checks one kind of object, and yields an `ObjectCheck` for each object. `verify` combines these into a
+`Verdict`. This package repairs nothing and starts no encoder; functions that decode segments are passed to it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,14 @@ from packager.conformance.findings import NO_KEYS, Finding, ObjectCheck, Verdict
 from packager.conformance.indexes import check_grid, check_track
 from packager.conformance.manifests import check_manifests, references
 from packager.conformance.peaks import check_peaks
-from packager.conformance.segments import Checks, InspectSegment, Judge, check_inits, check_segments, sampled_number
+from packager.conformance.segments import (
+    Checks,
+    CrossCheck,
+    InspectSegment,
+    check_inits,
+    check_segments,
+    sampled_number,
+)
 from packager.conformance.track_keys import TrackKeys
 from packager.presentation import StoredTrack, stored_tracks, with_tracks
 from packager.publishing import current_release
@@ -36,7 +43,7 @@ def verify(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     inspect: InspectSegment = lambda _rendition, _light, _segment, _data: (),
-    judge: Judge = lambda _stored, _clear, _key: (),
+    cross_check: CrossCheck = lambda _stored, _clear, _key: (),
     keys: Mapping[str, ContentKey] | None = None,
     deep: bool = False,
 ) -> Verdict:
@@ -50,9 +57,9 @@ def verify(
         release: Its id; None for the current one.
         on_progress: Called with the number of checked segments and of all.
         inspect: Decodes one segment of each rendition, from different parts of the title.
-        judge: Decrypts the same segments with another implementation, if they are encrypted.
+        cross_check: Decrypts the same segments with another implementation, if they are encrypted.
         keys: Keys of encrypted tracks by id; without them, only the clear parts of these tracks are checked.
-        deep: Whether to inspect and judge all segments.
+        deep: Whether to inspect and cross_check all segments.
 
     Returns:
         The verdict. Missing or wrong data in the release is a finding, never an error.
@@ -69,7 +76,7 @@ def verify(
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
     lacks_keys = False
-    for check in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
+    for check in _examine(store, title, release, on_progress, Checks(inspect, cross_check, keys or {}, deep)):
         lacks_keys = lacks_keys or check.lacks_keys
         findings |= {Finding(check.key, message): None for message in check.wrong}
         objects += check.size_bytes > 0
@@ -122,7 +129,7 @@ def _examine(
             return (f"it can't be decrypted: {error.message}",)
         wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
         if track.kid and not keys.is_whole(track):
-            wrong += tuple(checks.judge(init + data, clear, keys.key(track, segment.number)))
+            wrong += tuple(checks.cross_check(init + data, clear, keys.key(track, segment.number)))
         return wrong
 
     yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, keys)
@@ -131,4 +138,4 @@ def _examine(
         yield from check_manifests(store, presentation, document)
 
 
-__all__ = ["NO_KEYS", "Finding", "InspectSegment", "Judge", "Verdict", "references", "verify"]
+__all__ = ["NO_KEYS", "CrossCheck", "Finding", "InspectSegment", "Verdict", "references", "verify"]

@@ -39,7 +39,7 @@ BATCH = 16
 InspectSegment = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
 """Decodes a segment (given as init segment and segment), and returns how it differs from the plan."""
 
-Judge = Callable[[bytes, bytes, ContentKey], Iterable[str]]
+CrossCheck = Callable[[bytes, bytes, ContentKey], Iterable[str]]
 """Decrypts a segment with another decryptor, and returns differences; takes it as stored, in the clear, and its key."""
 
 
@@ -49,13 +49,13 @@ class Checks:
 
     Attributes:
         inspect: Decodes.
-        judge: Decrypts with another implementation.
+        cross_check: Decrypts with another implementation.
         keys: Available keys by id.
         deep: Whether all segments are decoded.
     """
 
     inspect: InspectSegment
-    judge: Judge
+    cross_check: CrossCheck
     keys: Mapping[str, ContentKey]
     deep: bool
 

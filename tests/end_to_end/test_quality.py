@@ -188,8 +188,8 @@ def test_a_refused_release_can_be_published_explicitly(good: Path, master: Path,
     release = caught.value.facts["release"]
 
     with pytest.raises(QualityRefused):
-        lifecycle.roll(store, "blamed", release)
-    lifecycle.roll(store, "blamed", release, despite_quality=Override("me@here", "2026-11-28T12:00:00+00:00"))
+        lifecycle.make_current(store, "blamed", release)
+    lifecycle.make_current(store, "blamed", release, despite_quality=Override("me@here", "2026-11-28T12:00:00+00:00"))
 
     assert current_release(store, "blamed") == release
     report = measured.read_report(store, "blamed", release)
@@ -197,7 +197,7 @@ def test_a_refused_release_can_be_published_explicitly(good: Path, master: Path,
     assert report.overrides == (Override("me@here", "2026-11-28T12:00:00+00:00"),)
     assert b"me@here" in pages.page_of(store, report)
     # From now on it is a normal release.
-    lifecycle.roll(store, "blamed", release)
+    lifecycle.make_current(store, "blamed", release)
     assert submit(fresh).is_current
 
 

@@ -20,7 +20,7 @@ from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import assemble
 from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
-from packager.stock import merge_parts, remove_receipts, take
+from packager.stock import merge_parts, remove_receipts, take_stock
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
@@ -47,7 +47,7 @@ def submit(
     finish = hold if held else publish
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
-        stock = take(store, plan)
+        stock = take_stock(store, plan)
         placed = finish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=at)
         remove_receipts(store, stock)
     return placed.presentation.release
@@ -124,11 +124,11 @@ def test_releases_are_listed_with_what_is_current_and_why(store: OldStore) -> No
 def test_a_former_release_can_be_restored_and_older_jobs_do_not_replace_it(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     submit(store, plan_with(), at="2026-01-02T00:00:00+00:00")
-    assert lifecycle.roll(store, "film", one).release == one
+    assert lifecycle.make_current(store, "film", one).release == one
     submit(store, plan_with(2), at="2026-01-03T00:00:00+00:00")
     assert current_release(store, "film") == one
     with pytest.raises(ConfigError, match="has no release 'nothing'"):
-        lifecycle.roll(store, "film", "nothing")
+        lifecycle.make_current(store, "film", "nothing")
 
 
 def test_a_release_with_a_missing_object_can_not_be_restored(store: OldStore) -> None:
@@ -136,7 +136,7 @@ def test_a_release_with_a_missing_object_can_not_be_restored(store: OldStore) ->
     two = submit(store, plan_with(2, 1), at="2026-01-02T00:00:00+00:00")
     store.delete(layout.track_index("film", "aac-fr"))
     with pytest.raises(ConfigError, match="lacks a track"):
-        lifecycle.roll(store, "film", one)
+        lifecycle.make_current(store, "film", one)
     assert current_release(store, "film") == two
 
 
@@ -146,7 +146,7 @@ def test_an_unpublished_title_is_not_listed_and_can_be_published_again(store: Ol
     assert titles(store) == ()
     with pytest.raises(ConfigError, match="is not published"):
         lifecycle.withdraw(store, "film")
-    lifecycle.roll(store, "film", one)
+    lifecycle.make_current(store, "film", one)
     assert titles(store) == ("film",)
 
 
@@ -160,7 +160,7 @@ def test_the_current_release_is_not_deleted(store: OldStore) -> None:
     assert lifecycle.delete(store, "film") == (two,)
     assert titles(store) == ()
     # Publishing removes the mark.
-    lifecycle.roll(store, "film", one)
+    lifecycle.make_current(store, "film", one)
     assert not next(row for row in lifecycle.releases(store, "film") if row.is_current).deleted_at
 
 
@@ -195,7 +195,7 @@ def test_a_held_release_is_complete_but_not_current(store: OldStore) -> None:
         held: True,
         shown: False,
     }
-    lifecycle.roll(store, "film", held)
+    lifecycle.make_current(store, "film", held)
     assert current_release(store, "film") == held
     assert not any(row.held_since for row in lifecycle.releases(store, "film"))
 
@@ -231,7 +231,7 @@ def test_gc_keeps_a_held_release_until_it_is_published_or_deleted(store: OldStor
 def test_a_hold_of_a_killed_publisher_expires(store: OldStore) -> None:
     held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
     mark = store.get(layout.held("film", held))
-    lifecycle.roll(store, "film", held)
+    lifecycle.make_current(store, "film", held)
     store.put(layout.held("film", held), mark)
     assert not lifecycle.releases(store, "film")[0].held_since
     submit(store, plan_with(1), at="2999-01-03T00:00:00+00:00")
@@ -308,7 +308,7 @@ def test_gc_keeps_receipts_of_running_work(store: OldStore) -> None:
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"):
         store_synthetic(store, plan)
         garbage.remove(store, "film", keep=0, at=later)
-        assert take(store, plan).missing(plan.tracks) == []
+        assert take_stock(store, plan).missing(plan.tracks) == []
     garbage.remove(store, "film", keep=0, at=later)
     assert list(store.list(layout.receipts("film"))) == []
 
@@ -395,7 +395,7 @@ def test_a_partly_removed_release_can_not_be_restored(writes: int) -> None:
     for info in list(store.list(layout.sweeps("film"))):
         store.delete(info.key)
     try:
-        lifecycle.roll(store, "film", one)
+        lifecycle.make_current(store, "film", one)
     except ConfigError:
         assert writes > 1
         return
@@ -425,7 +425,7 @@ class TitleMachine(RuleBasedStateMachine):
     @rule(data=st.data(), writes=st.none() | st.integers(0, 10))
     def roll(self, data: st.DataObject, writes: int | None) -> None:
         release = data.draw(st.sampled_from(sorted(self.known())))
-        self.mortally(writes, lambda: lifecycle.roll(self.store, "film", release))
+        self.mortally(writes, lambda: lifecycle.make_current(self.store, "film", release))
 
     @precondition(lambda self: self.current())
     @rule(name=st.sampled_from(["One", "Two"]), writes=st.none() | st.integers(0, 20))

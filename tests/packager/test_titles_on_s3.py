@@ -131,7 +131,7 @@ class TitleOnS3:
         self.do(Action(edit, (name,), writes))
 
     def roll(self, number: int, writes: int | None) -> None:
-        self.do(Action(lifecycle.roll, ("film", self.some_release(number)), writes))
+        self.do(Action(lifecycle.make_current, ("film", self.some_release(number)), writes))
 
     def delete(self, number: int | None, writes: int | None) -> None:
         release = None if number is None else self.some_release(number)

@@ -64,7 +64,7 @@ def command(
     if not dry_run:
         ask(f"Publish release {release} of {title!r}{f' instead of {before}' if before else ''}?", yes=yes)
         by = Override(whoami(), now()) if despite_quality else None
-        pointer = lifecycle.roll(opened, title, release, despite_quality=by)
+        pointer = lifecycle.make_current(opened, title, release, despite_quality=by)
         if by is not None and (report := measured.read_report(opened, title, release)) is not None:
             pages.rewrite(opened, report)
     if as_json:

@@ -33,7 +33,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
     console().print(table(("release", "state", "made", ">tracks", ">MB", "why"), rows))
 
 
-def _state(row: lifecycle.Listed) -> str:
+def _state(row: lifecycle.ListedRelease) -> str:
     if row.is_current:
         return "current"
     if row.deleted_at:

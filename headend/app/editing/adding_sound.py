@@ -42,7 +42,7 @@ from headend.core.settings import (
 )
 from headend.core.storage import Store, masters
 from ladders.fitting import fit_programme, numbered
-from packager.stock import merge_parts, remove_receipts, take
+from packager.stock import merge_parts, remove_receipts, take_stock
 
 TOLERANCE_S = Fraction(1, 5)
 """How much shorter or longer than the film a file's sound may be.
@@ -138,7 +138,7 @@ def make(
         MasterError: The file has changed, or is damaged.
         StorageError: The store failed.
     """
-    stock = take(store, added.plan)
+    stock = take_stock(store, added.plan)
     reused, done = tuple(stock.indexed), stock.done
     wanted = frozenset((added.plan.encoded_for(name), chunk) for name, chunk in set(added.plan.parts) - done)
     plan = replace(added.plan, tasks=tuple(added.work.tasks(added.plan, wanted)))

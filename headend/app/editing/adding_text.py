@@ -28,7 +28,7 @@ from headend.core.media import (
 from headend.core.settings import StoreSettings, TextChoice
 from headend.core.storage import Store
 from ladders.fitting import numbered
-from packager.stock import merge_parts, remove_receipts, take
+from packager.stock import merge_parts, remove_receipts, take_stock
 
 _NO_MASTER = Master("", 0, "", "")
 """Sidecars need no master."""
@@ -103,7 +103,7 @@ def make(
     store: Store, settings: StoreSettings, plan: EncodePlan, added: Sequence[TextTrack]
 ) -> Mapping[str, Track[TextRendition]]:
     """Cut the sidecars that the store does not have; return all tracks by rendition id."""
-    stock = take(store, plan)
+    stock = take_stock(store, plan)
     missing = {rendition for rendition, _ in stock.missing(plan.tracks)}
     for track in added:
         ids = tuple(each.id for each in plan.text if each.programme == track.number and each.id in missing)

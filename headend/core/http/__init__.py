@@ -1,10 +1,10 @@
-"""HTTP serving on top of aiohttp's server, for the origin and for caches in front of it.
+"""HTTP servers on top of aiohttp's, for the origin and the edges.
 
-It takes HTTP/1.1 requests on listening sockets, and an application that maps a `Request` to a `Response`. It sends
-responses with correct conditionals and ranges, from memory or by ``sendfile``, within limits on connections, headers,
-slow readers and bytes in flight. It knows nothing of titles, stores or tokens.
+An application maps each `Request` to a `Response`. The server sends it with correct preconditions and ranges, from
+memory or with ``sendfile``, and limits connections, headers, slow readers and bytes in flight. This package knows
+nothing of titles, stores or tokens.
 
-`server` has the server and its limits, `connections` one connection and the sending of responses, `requests` checks of
-requests, `conditions` preconditions and ranges, `responses` what is sent, `blobs` bodies behind a file descriptor,
-`listening` and `workers` the sockets and processes, `access_log` and `cmcd` what is recorded.
+`server` has the server and its limits, `connections` sends responses, `fast_path` recognizes simple requests,
+`requests` checks requests, `conditions` evaluates preconditions and ranges, `responses` makes responses, `blobs` holds
+bodies in files, `listening` and `workers` have sockets and processes, `access_log` and `cmcd` record requests.
 """

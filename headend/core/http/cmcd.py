@@ -1,6 +1,6 @@
-"""Common Media Client Data: what players report in a request's query or headers.
+"""Common Media Client Data (CMCD): what players report in a request's query or headers.
 
-It is counted, and never part of a cache key, so that it can't split a cache.
+The data is counted. It is never part of a cache key, because each request would then be a cache miss.
 """
 
 import re
@@ -18,7 +18,7 @@ REQUEST = istr("CMCD-Request")
 HEADERS = (REQUEST, istr("CMCD-Object"), istr("CMCD-Status"), istr("CMCD-Session"))
 """Headers that carry CMCD data; the first one is present if any key that is counted here is."""
 CHARACTERS = 4096
-"""Longer data is cut off; no honest player sends as much."""
+"""Longer data is cut off; no real player sends that much."""
 OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})
 """Object types of the specification."""
 

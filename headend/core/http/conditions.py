@@ -1,6 +1,7 @@
-"""Preconditions and ranges of RFC 9110, as a pure function.
+"""Evaluates preconditions and ranges (RFC 9110), without I/O.
 
-aiohttp's own helpers are not used: they accept only dates in If-Range, and reject headers that the RFC says to ignore.
+aiohttp's own helpers are not used because they accept only dates in If-Range, and reject headers that the RFC tells
+servers to ignore.
 """
 
 import re
@@ -58,8 +59,8 @@ def select(method: str, headers: Headers, *, etag: str, modified: datetime, size
         size_bytes: Its size.
 
     Returns:
-        One range, or the whole representation. Multiple ranges, unknown units and malformed headers are ignored, as the
-        RFC permits: clients could abuse multiple ranges to make a server send far more than they asked for.
+        One range, or the whole representation. Unknown units and malformed headers are ignored. Multiple ranges are
+        ignored, too, as the RFC permits: clients could abuse them to make a server send far more than the file.
 
     Source:
         RFC 9110, sections 13.2.2 (precedence), 13.1.5 (If-Range) and 14.2 (Range).

@@ -1,4 +1,4 @@
-"""aiohttp's server with limits on connections, request heads, slow readers and bytes in flight."""
+"""An HTTP server on top of aiohttp's, with limits on connections, request heads, slow readers and bytes in flight."""
 
 import asyncio
 import logging
@@ -40,17 +40,17 @@ class Limits:
     """Limits of a server.
 
     Attributes:
-        connections: Most open connections; further ones get 503 and are closed.
-        connections_per_client: Most open connections of one IPv4 address or one IPv6 /64 network.
-        in_flight_bytes: Most memory for bodies that are being sent; beyond it, clients get 503.
-        keepalive_s: How long a connection may be idle. Longer than load balancers' own limit, as they would otherwise
-            send requests into connections that are being closed.
+        connections: Maximum number of open connections; further ones get 503 and are closed.
+        connections_per_client: Maximum number of open connections of one IPv4 address or one IPv6 /64 network.
+        in_flight_bytes: Maximum memory of bodies that are being sent; beyond it, clients get 503.
+        keepalive_s: How long a connection may be idle. It should be longer than load balancers' own limit, because they
+            would otherwise send requests on connections that are being closed.
         head_s: How long a client may take to send the head of a request.
-        write_s: How long a client may take to read `connections.PROGRESS_BYTES` of a response: by default 70 kb/s, less
-            than the lowest rendition needs.
+        write_s: How long a client may take to read `connections.PROGRESS_BYTES` of a response; by default this means
+            70 kb/s, less than the lowest rendition needs.
         linger_s: How long to wait after the last response for the client to close the connection.
-        line_bytes: Longest request line and longest header. CMCD makes queries long.
-        headers: Most headers of a request.
+        line_bytes: Maximum length of the request line and of a header. CMCD makes queries long.
+        headers: Maximum number of headers in a request.
         finish_s: How long requests may take to finish when the server stops.
         body_bytes: Largest request body, if `requests.Methods` accept ``POST``.
         body_s: How long a client may take to send the body.
@@ -144,8 +144,8 @@ class HttpServer(web.Server):
         registry: Registry that exports its metrics.
         limits: Limits to enforce.
         methods: Methods that clients may use.
-        at_once: Returns the route and the response of a GET that it can answer without waiting; otherwise None. The
-            response has an encoded head, and its body is bytes. Without it, only aiohttp's server parses requests.
+        at_once: Returns the route and the response of a GET that can be answered without waiting, else None. The
+            response must have an encoded head and a body in bytes. Without this function, aiohttp handles all requests.
 
     Attributes:
         limits: Limits to enforce.
@@ -242,7 +242,7 @@ class HttpServer(web.Server):
             self._check.cancel()
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection in; false if a limit is reached."""
+        """Count a connection; false if a limit is reached."""
         client = client_key(connection.client)
         if (
             len(self._admitted) >= self.limits.connections
@@ -255,7 +255,7 @@ class HttpServer(web.Server):
         return True
 
     def release(self, connection: Connection) -> None:
-        """Count a connection out."""
+        """Stop counting a connection."""
         client = client_key(connection.client)
         self._admitted.discard(connection)
         self._by_client[client] -= 1

@@ -1,7 +1,7 @@
-"""Content keys: their sources, and the types that carry them.
+"""Content keys and their sources: files, environment variables, CPIX documents and SPEKE servers.
 
-It takes the names of the keys that a title needs. It provides their secrets, each in a `ContentKey` that can't be
-printed or pickled, so that none crosses Dask. Sources are a file, the environment, a CPIX document, or a SPEKE server.
+Input: the names of the keys that a title needs. Output: their secrets, each in a `ContentKey`, which can't be printed
+or pickled, so that no key is logged or sent to Dask by mistake.
 """
 
 from headend.core.keys.base import ContentKey, KeyStore

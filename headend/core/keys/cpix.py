@@ -1,4 +1,4 @@
-"""CPIX documents: keys and their DRM signalling as XML, in the clear or encrypted for a recipient.
+"""Reads and writes CPIX documents: keys and their DRM signalling as XML, with or without encryption of the keys.
 
 Source: DASH-IF CPIX 2.3, sections 4 to 6; SPEKE v2.
 """
@@ -161,7 +161,7 @@ def read_request(data: bytes, place: str, *, max_keys: int) -> KeyRequest:
     Args:
         data: The document.
         place: Where it comes from, for errors.
-        max_keys: Most keys that it may request.
+        max_keys: Maximum number of keys that it may request.
 
     Raises:
         ConfigError: It is not such a request, mixes schemes, requests too many keys, or the same key twice.
@@ -173,14 +173,14 @@ def read_request(data: bytes, place: str, *, max_keys: int) -> KeyRequest:
     for key in root.iterfind("ContentKeyList/ContentKey", NAMESPACES):
         kid, scheme = _kid(key, place), key.get("commonEncryptionScheme", Scheme.AES_128)
         if kid in names or len(names) >= max_keys:
-            raise ConfigError(f"{place} asks for more than {max_keys} keys, or for one twice", kid=kid)
+            raise ConfigError(f"{place} requests more than {max_keys} keys, or the same key twice", kid=kid)
         if scheme not in list(Scheme):
-            raise ConfigError(f"{place} asks for a key of a scheme that is none of {', '.join(Scheme)}", kid=kid)
+            raise ConfigError(f"{place} requests a key with an unknown scheme: use {', '.join(Scheme)}", kid=kid)
         iv = _sixteen(decode(key.get("explicitIV"), place), "an IV").hex() if key.get("explicitIV") else ""
         key_class = by_type.get(classes.get(key.get("kid", ""), ""), KeyClass.ALL)
         names[kid] = KeyName(kid, Scheme(scheme), key_class, iv=iv)
     if not names:
-        raise ConfigError(f"{place} asks for no keys; list at least one ContentKey")
+        raise ConfigError(f"{place} requests no keys; list at least one ContentKey")
     if len({name.scheme for name in names.values()}) > 1:
         raise ConfigError(f"{place} mixes schemes: request the keys of each scheme separately")
     drm_systems = root.iterfind("DRMSystemList/DRMSystem", NAMESPACES)
@@ -189,7 +189,7 @@ def read_request(data: bytes, place: str, *, max_keys: int) -> KeyRequest:
 
 
 def response(key_request: KeyRequest, keys: Mapping[str, ContentKey], signals: Iterable[Signal]) -> bytes:
-    """Write the response to a request: the keys without encryption, and the DRM signalling for manifests."""
+    """Write the response to a request: the unencrypted keys, and the DRM signalling for manifests."""
     root = parse(write(key_request.title, key_request.names, keys), "response")
     drm_systems = element(None, "DRMSystemList")
     for signal in signals:

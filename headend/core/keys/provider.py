@@ -1,7 +1,7 @@
-"""A key server for development: answers SPEKE v2 requests from a file of keys, and generates missing keys.
+"""A key server for development: answers SPEKE v2 requests from a key file, and generates missing keys.
 
-It stands in for a DRM provider while a pipeline is tried out. Any client that can reach it gets every key, so it
-belongs on loopback only.
+It replaces a DRM provider while a pipeline is being developed. Any client that can reach it gets every key, so it must
+listen on the loopback interface only.
 """
 
 import fcntl

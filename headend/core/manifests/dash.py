@@ -1,6 +1,6 @@
-"""MPEG-DASH: renders an outline as an MPD; a pure function.
+"""Writes the DASH MPD of a release, without I/O.
 
-Each switching set is an AdaptationSet. All addresses are relative.
+Each switching set is an AdaptationSet. All URLs are relative.
 
 Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T H.273) for code points.
 """
@@ -47,7 +47,7 @@ _FOLDER = layout.track_uri("$RepresentationID$")
 """Folder of a Representation's segments; its id is its track's."""
 
 HERE = "."
-"""Name of the server that sent the MPD, for content steering; as in HLS."""
+"""Service location that stands for the server that sent the MPD, for content steering; as in HLS."""
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 ROLE = "urn:mpeg:dash:role:2011"
@@ -55,7 +55,7 @@ AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
 """ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
 SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
-"""DASH-IF Interoperability Points, section 3.8: sets of other codecs that a player may switch to."""
+"""Lists sets of other codecs to which a player may switch; DASH-IF Interoperability Points, section 3.8."""
 TRICK_MODE = "http://dashif.org/guidelines/trickmode"
 THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
 CHANNELS = {audio.codec: (audio.channel_scheme, audio.channel_values) for audio in AUDIO}
@@ -65,7 +65,7 @@ COLOUR = {
     "urn:mpeg:mpegB:cicp:TransferCharacteristics": {VideoRange.PQ: "16", VideoRange.HLG: "18"},
     "urn:mpeg:mpegB:cicp:MatrixCoefficients": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
 }
-"""HDR is BT.2020 with non-constant luminance, and PQ or HLG."""
+"""Code points of HDR: BT.2020 with non-constant luminance, and PQ or HLG."""
 
 TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.FORCED: "forced-subtitle"}
 """ISO/IEC 23009-1, table 22."""
@@ -74,9 +74,9 @@ TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.
 def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
     """Describe a title in one static MPD.
 
-    ``@bandwidth`` is the rate of the segment with the highest rate, and ``@minBufferTime`` the longest segment's
-    duration. This satisfies ISO/IEC 23009-1, section 5.3.5.4: over a channel of that rate, a player that has buffered
-    that much never stalls.
+    ``@bandwidth`` is the rate of the segment with the highest rate, and ``@minBufferTime`` is the duration of the
+    longest segment. This satisfies ISO/IEC 23009-1, section 5.3.5.4: at that bandwidth, a player that has buffered that
+    much never stalls.
 
     Args:
         outline: The title.
@@ -115,7 +115,7 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a title in one Period. There is one Period, unless keys change: each init segment has one key.
+    """The part of a title in one Period. A title has several only if keys change, since an init segment has one key.
 
     Attributes:
         number: From 1; also the key period's number.
@@ -185,7 +185,7 @@ def _video_set(
 ) -> None:
     adaptation_set = _adaptation_set(period, "video")
     _protect(adaptation_set, tracks, protection, part)
-    # PQ looks wrong on players that don't support it, so they must skip the set; HLG looks acceptable anywhere.
+    # PQ looks wrong on players that don't support it, so they must skip the set. HLG looks acceptable on all players.
     kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
     for scheme, values in COLOUR.items():
         if video_range in values:
@@ -202,7 +202,7 @@ def _pictures(
     renditions = [track.rendition for track in tracks]
     largest = max(renditions, key=lambda rendition: rendition.width_px * rendition.height_px)
     rates = {rendition.frame_rate for rendition in renditions}
-    # Pixels are square; the largest picture has the smallest rounding error, so its shape stands for all.
+    # Pixels are square, so all sizes have about the same aspect ratio; the largest has the smallest rounding error.
     shape = Fraction(largest.width_px, largest.height_px)
     adaptation_set.set("par", f"{shape.numerator}:{shape.denominator}")
     adaptation_set.set("maxWidth", str(max(rendition.width_px for rendition in renditions)))
@@ -226,13 +226,13 @@ def _trick_set(
     protection: Protection | None,
     part: _Part,
 ) -> None:
-    """One picture per GOP for trick play of the sets ``main``; players that don't support it skip the set.
+    """Describe the set for trick play of the sets ``main``: one picture per GOP. Players without support skip it.
 
     Source:
         DASH-IF Interoperability Points, section 3.2.9.
     """
     adaptation_set = _adaptation_set(period, "video")
-    # A decoder of the main pictures decodes as many of these in the same time.
+    # A decoder that is fast enough for the main set decodes this many times as fast here: one picture per GOP.
     adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
     adaptation_set.set("codingDependency", "false")
     _protect(adaptation_set, [track], protection, part)
@@ -241,7 +241,7 @@ def _trick_set(
 
 
 def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid, part: _Part) -> None:
-    """Sheets of thumbnails, of equal duration except at the title's end.
+    """Describe the sheets of thumbnails, which have equal durations except at the title's end.
 
     Source:
         DASH-IF Interoperability Points, section 6.2.6.
@@ -341,8 +341,8 @@ def _representations(
 ) -> Iterator[tuple[Playable, Xml.Element]]:
     """Add the set's representations, lowest rate first, and the segments that they share.
 
-    A set has one timeline, with one exception: if the number of frames is odd, the last segment of half-rate pictures
-    is one frame longer. Then each representation has its own.
+    A set usually has one timeline. If the number of frames is odd, the last segment of half-rate renditions is one
+    frame longer, so each representation gets its own timeline.
     """
     used = {track.timeline for track in tracks}
     # Tracks that are not encrypted, such as text, have only one init segment.
@@ -363,8 +363,8 @@ def _representations(
 def _template(parent: Xml.Element, timeline: Timeline, part: _Part, period: int) -> None:
     """Write the segments' addresses and times.
 
-    Times are presentation times after the edit list: if sound begins with priming, the first segment starts at 0 and is
-    shorter than its samples by that amount.
+    Times are presentation times after the edit list. If sound begins with priming samples, the first segment starts at
+    0 and is shorter than its samples by the length of the priming.
     """
     first, _ = part.segments
     start_ticks, runs = _of_part(timeline, part)

@@ -1,4 +1,4 @@
-"""HTTP Live Streaming: playlists as pure functions of a release.
+"""Writes HLS playlists of a release, without I/O.
 
 All URIs are relative, so that any file server can serve a title.
 
@@ -74,7 +74,7 @@ SESSION_DATA = "#EXT-X-SESSION-DATA"
 IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
 
 HDCP_LEVELS = {KeyClass.SD: "NONE", KeyClass.HD: "TYPE-0", KeyClass.UHD: "TYPE-1"}
-"""HDCP that an output needs, by key class, if the title requires it."""
+"""HDCP level that an output needs, by key class, if the title requires HDCP."""
 
 TEXT_GROUP = "text"
 """All text is in one group, which every variant refers to."""
@@ -93,13 +93,13 @@ def in_hls(track: AnyTrack | AnyOutlined) -> bool:
 def multivariant(outline: ReleaseOutline, *, identity: bool = False, steering: str = "") -> str:
     """The multivariant playlist: audio groups, variants, I-frame playlists and thumbnails.
 
-    BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, even if they don't coincide:
-    "the largest sum of peak segment bit rates that is produced by any playable combination of Renditions". The default
-    rendition with plain stereo comes first, since players start there.
+    BANDWIDTH is the sum of the video's peak rate and of the highest peak rates in the audio and text groups, even if
+    the peaks don't coincide: "the largest sum of peak segment bit rates that is produced by any playable combination of
+    Renditions". The default rendition with AAC stereo comes first, because players start with the first variant.
 
     Args:
         outline: The title.
-        identity: Whether playlists state key addresses, for players that fetch keys directly.
+        identity: Whether to refer to playlists that state key addresses, for players that fetch keys directly.
         steering: Address of the title's steering manifest; empty for none.
 
     Source:
@@ -111,7 +111,7 @@ def multivariant(outline: ReleaseOutline, *, identity: bool = False, steering: s
     chosen = first_choice(track.rendition for track in outline.audio if in_hls(track))
     lines = [HEADER, VERSION, INDEPENDENT]
     if steering:
-        # Variants name no pathway, so all belong to this one; the steering server clones it for other hosts.
+        # Variants state no pathway, so all belong to this default; the steering server clones it for other hosts.
         lines.append(_tag(STEERING, {"SERVER-URI": _quoted(steering), "PATHWAY-ID": _quoted(HERE)}))
     lines.append(_tag(SESSION_DATA, {"DATA-ID": _quoted(TITLE_DATA), "VALUE": _quoted(outline.title)}))
     lines += _session_keys(outline, identity=identity)
@@ -136,8 +136,8 @@ def multivariant(outline: ReleaseOutline, *, identity: bool = False, steering: s
 def media_playlist(track: AnyTrack, grid: Grid, protection: Protection | None = None, *, identity: bool = False) -> str:
     """The media playlist of one rendition.
 
-    Durations are differences of rounded times, so that rounding errors don't add up: the sum of all EXTINF is the
-    track's length to the microsecond.
+    Durations are differences of rounded times, so that rounding errors don't add up: the sum of all EXTINF durations is
+    the track's length to the microsecond.
 
     Args:
         track: The rendition.
@@ -160,7 +160,7 @@ def media_playlist(track: AnyTrack, grid: Grid, protection: Protection | None = 
 
 
 def has_iframe_playlists(protection: Protection | None) -> bool:
-    """Whether I-frame playlists are possible: not with whole encrypted segments, as CBC is decrypted from the start."""
+    """Whether I-frame playlists are possible. If whole segments are encrypted, byte ranges can't be decrypted."""
     return protection is None or protection.scheme is not Scheme.AES_128
 
 
@@ -184,7 +184,7 @@ def iframe_playlist(
 
 
 def image_playlist(thumbnails: Track[Thumbnails], grid: Grid) -> str:
-    """The playlist of thumbnails. Players count tiles from each sheet's first, and ignore those after its duration.
+    """The playlist of thumbnail sheets. Players ignore tiles that would lie after the end of a sheet's duration.
 
     Source:
         Image Media Playlist specification, ``EXT-X-IMAGES-ONLY`` and ``EXT-X-TILES``.
@@ -233,7 +233,7 @@ def _media_line(
 
 
 def _is_autoselected(group: AudioGroup, rendition: AudioRendition, chosen: int | None) -> bool:
-    """Whether a player may pick this by language alone: only one of those that it can't distinguish.
+    """Whether a player may select the programme by language: true for only one of those with the same attributes.
 
     Source:
         RFC 8216, section 4.3.4.1.1: such members should differ in LANGUAGE or CHARACTERISTICS.
@@ -263,7 +263,7 @@ def _characteristics(rendition: AudioRendition) -> str | None:
 
 
 def _text_line(track: OutlinedTrack[TextRendition], text: Sequence[OutlinedTrack[TextRendition]]) -> str:
-    """Text is never on by default: the viewer or the player's settings turn it on.
+    """Text is never shown by default; the viewer or the player's settings turn it on.
 
     Source:
         RFC 8216, section 4.3.4.1: of members with the same language and characteristics, one is AUTOSELECT.
@@ -295,7 +295,7 @@ def _variant_line(
     score: int,
     protection: Protection | None,
 ) -> str:
-    # CODECS leaves WebVTT out: it needs no decoder, and players choose variants by picture and sound.
+    # CODECS does not list WebVTT: it needs no decoder, and players choose variants by video and audio.
     rendition = track.rendition
     members = sound.members if sound else ()
     groups: tuple[Sequence[AnyOutlined], ...] = (members, text)
@@ -316,7 +316,7 @@ def _variant_line(
             "HDCP-LEVEL": _hdcp_level(rendition, protection),
             "AUDIO": _quoted(sound.id if sound else None),
             "SUBTITLES": _quoted(TEXT_GROUP if text else None),
-            # Pictures carry no captions: they have been converted to text.
+            # The video has no captions: they have been converted to text tracks.
             "CLOSED-CAPTIONS": "NONE",
             "STABLE-VARIANT-ID": _quoted(rendition.id),
             "SCORE": str(score),
@@ -325,7 +325,7 @@ def _variant_line(
 
 
 def _hdcp_level(rendition: VideoRendition, protection: Protection | None) -> str | None:
-    """The protection that an output needs (RFC 8216bis, section 4.4.6.2); None if none is required."""
+    """The HDCP level that an output needs (RFC 8216bis, section 4.4.6.2); None if HDCP is not required."""
     if protection is None or not protection.hdcp:
         return None
     return HDCP_LEVELS[video_class(rendition.width_px, rendition.height_px)]
@@ -361,11 +361,11 @@ def _image_variant_line(thumbnails: OutlinedTrack[Thumbnails]) -> str:
 
 
 def _changes(track: AnyTrack, protection: Protection | None, before: int, number: int, *, identity: bool) -> list[str]:
-    """The init segment and the keys to list before a segment, if they differ from those of the segment before.
+    """The init segment and the keys to list before a segment, if they differ from those of the previous segment.
 
-    The first init segment of encrypted samples is clear, and comes before its keys. If whole segments are encrypted, so
-    is the init segment, and its key comes first. When keys change, the previous period's key must not apply to the next
-    init segment, so the new key comes first, too.
+    With encrypted samples, the first init segment is clear, so it is listed before the keys. If whole segments are
+    encrypted, the init segment is, too, so its key is listed first. When keys change, the new key is listed before the
+    new init segment, so that the old key does not apply to it.
 
     Args:
         track: The rendition.
@@ -396,7 +396,7 @@ def _map(track: AnyTrack, period: int) -> list[str]:
 
 
 def _session_keys(outline: ReleaseOutline, *, identity: bool) -> list[str]:
-    """All keys in the playlists, each once, so that players can request licences early.
+    """All keys of the playlists, each listed once, so that players can request licences early.
 
     Source:
         RFC 8216, section 4.3.4.5.

@@ -1,7 +1,4 @@
-"""Labels of sound and text programmes, made safe for manifests.
-
-Names, languages and roles come from the master, so they may hold anything.
-"""
+"""Makes the labels of sound and text programmes safe for manifests: they come from masters, which are not trusted."""
 
 import re
 import unicodedata
@@ -21,11 +18,11 @@ DUB = "dub"
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _MAX_NAME_CHARACTERS = 80
-"""Characters that a menu has room for; names in masters may be of any length."""
+"""Maximum length of a name in a player's menu; names in masters may be of any length."""
 
 
 def clean(text: str) -> str:
-    """Replace what would end a quoted attribute or is not allowed in XML: quotes and control characters.
+    """Replace quotes, which would end an attribute, and control characters, which XML does not allow.
 
     Returns:
         One line, with runs of white space replaced by one space.

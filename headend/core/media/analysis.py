@@ -1,4 +1,4 @@
-"""Analyses of a title before it is encoded: the complexity of each GOP, and the results of trial encodes."""
+"""Data types of the analysis of a title before it is encoded: complexity of GOPs, and results of trial encodes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class GopComplexity:
         frames: Its number of frames.
         size_bytes: Size of the quick encode: large if there is much motion or grain.
         black_frames: Number of black frames.
-        frozen_frames: Number of frames that repeat the one before.
+        frozen_frames: Number of frames that repeat the previous one.
         cuts: First frames of shots, counted from the GOP's first frame.
     """
 

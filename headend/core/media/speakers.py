@@ -54,7 +54,7 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
 """Speakers of each named layout, in the order of its channels."""
 
 ASSUMED: Mapping[int, str] = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Assumed layout of unnamed channels, by their number: the orders of ITU-R BS.775 and SMPTE ST 428-12."""
+"""Assumed layout of unnamed channels, by their number, according to ITU-R BS.775 and SMPTE ST 428-12."""
 
 _LISTED = re.compile(r"(\d{1,3}) channels? \(([^()]+)\)")
 _AMBISONIC = re.compile(r"ambisonic (\d{1,2})(?:\+(.+))?")

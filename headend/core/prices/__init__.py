@@ -1,7 +1,7 @@
-"""Prices of CPU, storage and requests: TOML tables, and conversion of an estimate or an account to money.
+"""Prices of CPU, storage and requests: reads price tables (TOML) and converts quantities to money.
 
-It takes a price table, and a plan or a job's account. It provides amounts in the table's currency. The tables in this
-folder are examples of the magnitude of large clouds' list prices; don't budget with them.
+Amounts are in the table's currency. The tables in this folder show the magnitude of large clouds' list prices; don't
+use them for budgets.
 """
 
 import tomllib

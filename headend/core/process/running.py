@@ -1,4 +1,4 @@
-"""The only place that starts child processes for work."""
+"""Runs programs as child processes: the only place that starts encoders and other tools."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ GRACE_S = 2.0
 TAIL_LINES = 60
 """Number of lines of a child's output that are kept for errors."""
 IDLE_CPU_S = 0.5
-"""A child that uses less CPU than this in `Watch.idle_s` is idle; FFmpeg uses a little even if it is stuck."""
+"""A child that uses less CPU time than this within `Watch.idle_s` counts as idle; even a stuck FFmpeg uses a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Watch:
 
     Attributes:
         stall_s: Longest time without progress.
-        progress: Returns a value that changes as the child makes progress; bytes that it reads count as progress, too.
-            None: any output is progress.
-        idle_s: Longest time without progress and CPU use, as when it is stopped or deadlocked.
+        progress: Returns a value that changes as the child makes progress; bytes that the child reads count as
+            progress, too. If it is None, any output counts as progress.
+        idle_s: Longest time without progress and without CPU use, for example in a deadlock.
         deadline_s: Longest time in total; None for no limit.
         on_read: Called from time to time with the number of bytes that the child has read.
     """

@@ -1,7 +1,7 @@
-"""A cache of digests of local files, by path, size and times.
+"""A cache of the digests of local files, by path, size and times.
 
-So a master of hundreds of gigabytes is hashed once, not by every command. The cache lies in the user's cache folder and
-may be deleted at any time.
+It saves hashing a master of hundreds of gigabytes in every command. The cache is in the user's cache folder and may be
+deleted at any time.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 from headend.core import user_cache
 
 SETTLED_S = 2.0
-"""A file that changed less than this ago may change again without a new timestamp."""
+"""If a file was changed more recently than this, it may change again without getting a new timestamp."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from headend.core.errors import Cancelled, StoreUnavailable
 from headend.core.storage.base import ObjectInfo, Reader, Store
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Pauses after each failure; the last one is repeated."""
+"""Pauses after the first failures; the last one is repeated."""
 NOTICE_S = 20.0
 """Interval of messages while the store can't be reached."""
 POLL_S = 0.25
@@ -20,13 +20,13 @@ _Answer = TypeVar("_Answer")
 class RetryingStore:
     """Retries the requests to a store, with growing pauses, while it can't be reached.
 
-    Requests that the store rejects fail at once. When the time is over, the first error is raised, as it is usually
+    Requests that the store rejects fail at once. After ``patience_s``, the first error is raised, because it is usually
     clearer than later ones. May be used from several threads; can't be pickled.
 
     Args:
-        store: The store; its own retries should be few.
+        store: The store, which should retry little itself.
         patience_s: How long requests are retried.
-        cancelled: Returns true if retrying is pointless.
+        cancelled: Returns true if retrying should stop, because the job was cancelled.
         on_wait: Called from time to time with a message for the user while the store can't be reached.
     """
 
@@ -56,7 +56,7 @@ class RetryingStore:
         self._with_retries(lambda: self._store.put_file(key, path))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless it exists; also false if a failed attempt of this call has written it."""
+        """Write an object unless it exists; also returns false if a failed attempt of the same call has written it."""
         return self._with_retries(lambda: self._store.put_if_absent(key, data))
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
@@ -72,7 +72,7 @@ class RetryingStore:
         return self._with_retries(lambda: self._store.get_range(key, start, length))
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
-        """Read an object in pieces; to retry, the caller must read it from the start."""
+        """Read an object in pieces. This is not retried: the caller has to start again."""
         return self._store.open(key)
 
     def head(self, key: str) -> ObjectInfo:
