@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from headend.core.access.tokens import EDGE_VALID_S, Grant, Key, Use, decode_token, issue, read_keys, sign_territory, signed_territory
+from headend.core.access.tokens import (
+    EDGE_VALID_S,
+    Grant,
+    Key,
+    Use,
+    decode_token,
+    issue,
+    read_keys,
+    sign_territory,
+    signed_territory,
+)
 from headend.core.errors import ConfigError
 
 GUIDE = (Path(__file__).parents[4] / "docs/guides/access.md").read_text(encoding="utf-8")
