@@ -1,4 +1,4 @@
-"""Counts of a run by hour, and statistics on them."""
+"""Counts of a run by hour, and statistics of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Tally:
         isp: Name of the provider.
         seed: Seed of the run.
         edges: Number of edges; in ``requests`` and ``sent`` the shield follows them.
-        warm_up_hours: Hours at the start that metrics leave out.
+        warm_up_hours: Hours at the start that metrics don't count.
         requests: Requests by cache, decision and hour.
         sent: Bytes sent by cache, decision and hour.
         traffic: Bytes by link (edges, transit, origin link) and five minutes, without fill.
@@ -53,8 +53,8 @@ class Tally:
         fills: Fill of each night.
         peak_sessions: Maximum number of concurrent sessions.
         active: Sessions still playing at the end.
-        tail: Bytes by link that did not fit within four minutes.
-        away: Bytes sent from the shield directly to viewers.
+        tail: Bytes that a link could not carry within four minutes of their request, by link.
+        away: Bytes that the shield sent directly to viewers, because no edge was up.
         library_bytes: Bytes of all titles, in their first version.
         objects: Number of objects of all versions of all titles.
         cpu_s: CPU seconds of the run; not part of any metric.
@@ -111,7 +111,7 @@ class Tally:
                 raise HeadendError(f"the counts of {self.isp} don't balance: {name}: {left:,.0f} and {right:,.0f}")
 
     def counted(self, hourly: Array) -> Array:
-        """The part of an hourly array (last axis) after the warm-up."""
+        """The part after the warm-up of an array whose last axis is hours."""
         return hourly[..., self.warm_up_hours :]
 
 
@@ -127,21 +127,25 @@ def hit_ratio(sent: Array) -> float:
 
 
 def p95_mbps(bins: Array) -> float:
-    """Billed transit rate: the 95th percentile of five-minute means, in Mb/s."""
+    """Billed transit rate: the 95th percentile of five-minute means, in Mb/s.
+
+    Args:
+        bins: Bytes of each five minutes.
+    """
     if not len(bins):
         return 0.0
     ordered = np.sort(bins)
-    place = max(0, int(np.ceil(0.95 * len(ordered))) - 1)
-    return float(ordered[place] * 8 / 300 / 1e6)
+    number = max(0, int(np.ceil(0.95 * len(ordered))) - 1)
+    return float(ordered[number] * 8 / 300 / 1e6)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % confidence interval by Student's t; 0 for a single value."""
+    """Mean, and half the width of its 95 % confidence interval by Student's t-distribution; 0 for a single value."""
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < 2:
         return float(numbers.mean()), 0.0
     quantiles = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
     freedom = len(numbers) - 1
-    # Beyond the table, the first terms of the expansion around the normal distribution are exact to a thousandth.
+    # Beyond the table, the first terms of the expansion around the normal distribution are off by less than 0.001.
     quantile = quantiles[freedom - 1] if freedom <= len(quantiles) else 1.960 + 2.372 / freedom + 2.82 / freedom**2
     return float(numbers.mean()), float(quantile * numbers.std(ddof=1) / np.sqrt(len(numbers)))

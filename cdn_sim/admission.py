@@ -1,13 +1,14 @@
 """Admission rules: which missed objects a cache stores.
 
-A rule sees every request for an unpinned object, hits included, so that it can count.
+A rule is asked at every request for an object that is not in the planned part. Hits are included, so that it can count
+requests.
 """
 
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
 RULES = ("all", "second request", "size", "planned only")
-"""Names of the rules in scenarios."""
+"""Names of the rules, in scenarios and options."""
 
 
 class Admission(Protocol):
@@ -52,11 +53,11 @@ class AdmitBySize:
 class AdmitSecondRequest:
     """Store an object at its second recent request, which keeps out objects that are requested only once.
 
-    Two generations of keys are remembered. When the younger one is full it replaces the older one, so a key is
-    forgotten after at least ``remembered`` and at most twice as many other keys.
+    It remembers two generations of keys. When the younger generation is full, it replaces the older one. So a key is
+    forgotten after requests for at least ``remembered`` and at most twice as many other objects.
 
     Args:
-        remembered: Keys per generation, at least 1.
+        remembered: Number of keys in a generation, at least 1.
 
     Source:
         Maggs, Sitaraman: Algorithmic nuggets in content delivery, SIGCOMM CCR 45(3), 2015, section 4.
@@ -68,14 +69,14 @@ class AdmitSecondRequest:
         self._older: set[Hashable] = set()
 
     def admits(self, key: Hashable, size_bytes: int) -> bool:  # noqa: ARG002
-        """Whether the object was requested before."""
+        """Whether the object was requested recently."""
         if key in self._younger:
             return True
-        known = key in self._older
+        was_requested = key in self._older
         self._younger.add(key)
         if len(self._younger) >= self._remembered:
             self._older, self._younger = self._younger, set()
-        return known
+        return was_requested
 
 
 def rule(name: str, *, largest_bytes: int = 0) -> Callable[[], Admission]:

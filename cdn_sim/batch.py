@@ -1,4 +1,4 @@
-"""Replays a list of requests through one cache, or through a cascade of caches."""
+"""Replays requests through one cache, or through a cascade of caches, with compiled kernels."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from headend.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of replaying requests through one cache.
+    """Counts of requests that were replayed through one cache.
 
     Attributes:
         requests: Number of requests.
@@ -30,12 +30,12 @@ class Outcome:
 
     @property
     def object_hit_ratio(self) -> float:
-        """Share of requests that were hits, 0 to 1."""
+        """Share of the requests that were hits, 0 to 1."""
         return 1 - self.misses / self.requests if self.requests else 0.0
 
     @property
     def byte_hit_ratio(self) -> float:
-        """Share of bytes that were hits, 0 to 1."""
+        """Share of the requested bytes that were hits, 0 to 1."""
         return 1 - self.missed_bytes / self.bytes if self.bytes else 0.0
 
 
@@ -59,19 +59,19 @@ def play(policy: str, numbers: Array, sizes: Array, budget_bytes: int, state: St
         raise ConfigError(f"there is no cache policy {policy!r}: use one of {', '.join(NUMBERS)}")
     state = state or empty(policy, len(sizes))
     hits = np.zeros(len(numbers), dtype=np.uint8)
-    number = NUMBERS[policy]
-    objects = np.ascontiguousarray(numbers, dtype=np.int32)
-    weights = np.ascontiguousarray(sizes, dtype=np.int64)
-    if number in _LOOPS:
-        _LOOPS[number](objects, weights, int(budget_bytes), state.nodes, state.totals, hits)
+    policy_number = NUMBERS[policy]
+    numbers = np.ascontiguousarray(numbers, dtype=np.int32)
+    sizes = np.ascontiguousarray(sizes, dtype=np.int64)
+    if policy_number in _LOOPS:
+        _LOOPS[policy_number](numbers, sizes, int(budget_bytes), state.nodes, state.totals, hits)
     else:
-        coming = next_uses(objects, len(sizes)) if number == BELADY else np.zeros(1, dtype=np.int32)
+        uses = next_uses(numbers, len(sizes)) if policy_number == BELADY else np.zeros(1, dtype=np.int32)
         _ranked(
-            number,
-            objects,
-            weights,
+            policy_number,
+            numbers,
+            sizes,
             int(budget_bytes),
-            coming,
+            uses,
             state.nodes,
             state.totals,
             state.heap,
@@ -117,10 +117,10 @@ def next_uses(numbers: Array, objects: int) -> Array:
 
 
 @compiled
-def _next_uses(numbers: Array, coming: Array, found: Array) -> None:
+def _next_uses(numbers: Array, next_requests: Array, found: Array) -> None:
     for request in range(len(numbers) - 1, -1, -1):
-        found[request] = coming[numbers[request]]
-        coming[numbers[request]] = request
+        found[request] = next_requests[numbers[request]]
+        next_requests[numbers[request]] = request
 
 
 @compiled
@@ -174,4 +174,5 @@ def _ranked(
         )
 
 
+# One loop per policy, so that the policy is not chosen again for each request.
 _LOOPS = {LRU: _lru, FIFO: _fifo, SLRU: _slru, SIEVE: _sieve, S3FIFO: _s3fifo}

@@ -25,7 +25,7 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One rendition of a release, from the store's track index.
+    """One rendition of a release in a store.
 
     Attributes:
         codec: ``avc``, ``hevc``, ``av1``, ``vp9``, or ``sound``.
@@ -55,10 +55,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """All objects of a run, numbered without gaps.
+    """All objects (segments) of a run, numbered without gaps.
 
-    The object of a title's rendition r and segment k is ``bases[title] + r * segments[title] + k``. A republished title
-    gets a new base.
+    The object of a title's rendition r and segment k is ``bases[title] + r * segments[title] + k``. A later
+    version of a title has its own first object instead of ``bases[title]``.
 
     Attributes:
         sizes: int32, bytes of each object.
@@ -66,9 +66,9 @@ class Objects:
         segments: int32, segments of each title.
         rates: kbit/s by device and quality, padded with 0.
         counts: Number of qualities by device.
-        firsts: First rendition number by device.
+        firsts: First rendition by device; a device's qualities are consecutive renditions.
         renditions: Number of renditions per title, sound included.
-        sound: Rendition number of sound, or -1.
+        sound: Rendition of the sound; -1 if there is none.
         segment_ms: Length of a segment.
         extra: Title and first object of each later version, in the order of publication.
     """
@@ -102,8 +102,8 @@ class Objects:
         return rows
 
 
-def _rungs(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[Release]) -> list[list[float]]:
-    """Bitrates by device, from the ladder or the first release."""
+def _ladders(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[Release]) -> list[list[float]]:
+    """Bitrates that each device plays, from the synthetic ladder or the first release."""
     ladders = []
     for device in devices:
         if releases:
@@ -140,23 +140,27 @@ def build(
     Raises:
         ConfigError: No release has a device's codec, or there are too many objects.
     """
-    ladders = _rungs(catalogue, devices, releases)
+    ladders = _ladders(catalogue, devices, releases)
     width = max(map(len, ladders))
     rates = np.zeros((len(ladders), width))
     firsts = np.zeros(len(ladders), dtype=np.int64)
-    flat: list[tuple[str, float]] = []
+    renditions: list[tuple[str, float]] = []
     for number, (device, ladder) in enumerate(zip(devices, ladders, strict=True)):
-        known = [(device.codec, rate) for rate in ladder]
-        start = next((at for at in range(len(flat)) if flat[at : at + len(known)] == known), len(flat))
-        flat += known if start == len(flat) else []
+        own = [(device.codec, rate) for rate in ladder]
+        positions = range(len(renditions))
+        start = next((at for at in positions if renditions[at : at + len(own)] == own), len(renditions))
+        renditions += own if start == len(renditions) else []
         firsts[number], rates[number, : len(ladder)] = start, ladder
-    sound = len(flat) if catalogue.sound_kbps > 0 else -1
+    sound = len(renditions) if catalogue.sound_kbps > 0 else -1
     if sound >= 0:
-        flat.append(("sound", catalogue.sound_kbps))
+        renditions.append(("sound", catalogue.sound_kbps))
     segment_s = releases[0].segment_s if releases else catalogue.segment_s
     blocks, segments = [], np.zeros(titles, dtype=np.int32)
     for title in range(titles):
-        block = _from_release(flat, releases, title, seed) if releases else _synthetic(flat, catalogue, title, seed)
+        if releases:
+            block = _sizes_from_release(renditions, releases, title, seed)
+        else:
+            block = _synthetic_sizes(renditions, catalogue, title, seed)
         segments[title] = block.shape[1]
         blocks.append(block.ravel())
     lengths = np.array([len(block) for block in blocks], dtype=np.int64)
@@ -175,31 +179,33 @@ def build(
         rates,
         np.array([len(ladder) for ladder in ladders], dtype=np.int64),
         firsts,
-        len(flat),
+        len(renditions),
         sound,
         segment_s * 1000.0,
         tuple(extra),
     )
 
 
-def _synthetic(flat: Sequence[tuple[str, float]], catalogue: Catalogue, title: int, seed: int) -> Array:
-    """Sizes by rendition and segment: each segment takes 0.6 to 1.4 of the average rate, the same in all renditions."""
+def _synthetic_sizes(renditions: Sequence[tuple[str, float]], catalogue: Catalogue, title: int, seed: int) -> Array:
+    """Sizes by rendition and segment; a segment has 0.6 to 1.4 times the average rate, the same in all renditions."""
     shortest, longest = catalogue.minutes
     minutes = shortest + (longest - shortest) * float(uniform(stream_of(seed, "lengths of titles"), [title])[0])
     count = max(1, round(minutes * 60 / catalogue.segment_s))
     scenes = 0.6 + 0.8 * uniform(stream_of(seed, "scenes"), np.arange(count) + (title << 20))
     steady = np.ones(count)
-    rows = [rate * 125.0 * catalogue.segment_s * (steady if codec == "sound" else scenes) for codec, rate in flat]
+    rows = [rate * 125.0 * catalogue.segment_s * (steady if codec == "sound" else scenes) for codec, rate in renditions]
     return np.array(rows).astype(np.int32)
 
 
-def _from_release(flat: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int) -> Array:
-    """Sizes by rendition and segment from a release; a missing rendition gets the sizes of the nearest rate."""
+def _sizes_from_release(
+    renditions: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int
+) -> Array:
+    """Sizes by rendition and segment; a rendition that the release lacks gets the sizes of the one nearest in rate."""
     release = releases[title % len(releases)]
     count = max(len(track.sizes_bytes) for track in release.tracks)
     shift = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(releases) else 0
     rows = []
-    for codec, rate in flat:
+    for codec, rate in renditions:
         candidates = [track for track in release.tracks if track.codec == codec]
         if not candidates:
             candidates = [track for track in release.tracks if track.codec != "sound"] or list(release.tracks)

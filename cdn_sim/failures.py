@@ -12,11 +12,17 @@ class ChangeKind(Enum):
     """Kind of a change."""
 
     CACHE_DOWN = auto()
+    """An edge or the shield goes down."""
     CACHE_UP = auto()
+    """It comes up again."""
     TRANSIT_KEEPS = auto()
+    """Transit keeps a share of its capacity."""
     ORIGIN = auto()
+    """The origin gets other latency and another share of failed responses."""
     STORES = auto()
+    """An edge stops or starts storing new objects."""
     REPUBLISH = auto()
+    """The most popular titles are published again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +30,13 @@ class Change:
     """One change.
 
     Attributes:
-        at_ms: Time of the change.
+        at_ms: Time of the change, from the start of the run.
         kind: Kind of the change.
-        cache: Number of the edge; the number of edges stands for the shield; -1 for none.
-        value: Depends on the kind: remaining share of capacity, share of failed answers, number of titles, or 1 if a
-            cache returns cold or may store.
-        extra_ms: Extra latency of the origin.
+        cache: Number of the edge, from 0, or the number of edges for the shield; -1 if the change is not to a cache.
+        value: For `TRANSIT_KEEPS`, the remaining share of the capacity; for `ORIGIN`, the share of failed responses;
+            for `REPUBLISH`, the number of titles; for `CACHE_UP`, 1 if the cache is empty; for `STORES`, 1 if the edge
+            may store. Otherwise 0.
+        extra_ms: For `ORIGIN`: extra latency.
     """
 
     at_ms: int
@@ -41,8 +48,8 @@ class Change:
 
 def changes(scenario: Scenario, isp_number: int) -> tuple[Change, ...]:
     """All changes at a provider, in order of time."""
-    found = [change for event in scenario.events for change in _changes(event, scenario, isp_number)]
-    return tuple(sorted(found, key=lambda change: change.at_ms))
+    all_changes = [change for event in scenario.events for change in _changes(event, scenario, isp_number)]
+    return tuple(sorted(all_changes, key=lambda change: change.at_ms))
 
 
 def missed_days(scenario: Scenario, isp_number: int) -> frozenset[int]:

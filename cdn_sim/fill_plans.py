@@ -1,7 +1,7 @@
-"""Makes fill plans for live edges: from logs of past requests to the tracks that each edge should store tomorrow."""
+"""Makes fill plans for live edges: which tracks each edge should store tomorrow, from logs of past requests."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from cdn_sim import forecasting, placement, topology
 from cdn_sim.compiling import Array
 from cdn_sim.filling import window_bytes
-from cdn_sim.model import Scenario
+from cdn_sim.model import Isp, Scenario
 from cdn_sim.plans import FillItem, FillPlan
 from cdn_sim.request_logs.reading import Requests
 from cdn_sim.scenario import size_bytes
@@ -21,13 +21,13 @@ _SEGMENT = re.compile(
 )
 """Path of a segment in decision logs, access logs and stores."""
 
-Rendition = tuple[str, str]
-"""A title and one of its tracks."""
+TrackKey = tuple[str, str]
+"""A title's slug, and the id of one of its tracks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Size of a track in a cache.
+class TrackSize:
+    """Size of a track.
 
     Attributes:
         bytes: Bytes of all its objects.
@@ -38,32 +38,32 @@ class Stored:
     segments: int
 
 
-def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[Rendition, ...], list[Array], dict[Rendition, Stored]]:
+def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[TrackKey, ...], list[Array], dict[TrackKey, TrackSize]]:
     """Count requested segments by track and day.
 
     Args:
         logs: Decision logs or access logs; times are local to the site.
 
     Returns:
-        The tracks; requested segments per track for each day, oldest first; and sizes of the tracks, counting only
-        segments that appear in the logs.
+        The tracks; for each day, the oldest first, the number of requests for segments of each track; and the size of
+        each track, of which only the segments in the logs are known.
 
     Raises:
         ConfigError: No request is for a segment of a track.
     """
-    tracks: dict[Rendition, int] = {}
+    tracks: dict[TrackKey, int] = {}
     counts: dict[int, dict[int, int]] = {}
-    segment_sizes: dict[Rendition, dict[int, int]] = {}
+    segment_sizes: dict[TrackKey, dict[int, int]] = {}
     for log in logs:
-        owner = np.full(len(log.keys), -1, dtype=np.int64)
+        track_of = np.full(len(log.keys), -1, dtype=np.int64)
         for number, key in enumerate(log.keys):
             if found := _SEGMENT.fullmatch(key):
-                rendition = (found[1], found[2])
-                owner[number] = tracks.setdefault(rendition, len(tracks))
-                segment_sizes.setdefault(rendition, {})[int(found[3])] = int(log.sizes[number])
-        if not len(owner):
+                track_key = (found[1], found[2])
+                track_of[number] = tracks.setdefault(track_key, len(tracks))
+                segment_sizes.setdefault(track_key, {})[int(found[3])] = int(log.sizes[number])
+        if not len(track_of):
             continue
-        requested = owner[log.numbers]
+        requested = track_of[log.numbers]
         days = log.times_ms // DAY_MS
         for day in np.unique(days).tolist():
             log_counts = np.bincount(requested[(days == day) & (requested >= 0)], minlength=len(tracks))
@@ -78,15 +78,15 @@ def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[Rendition, ...], list[
         for number, views in counts.get(day, {}).items():
             row[number] = views
         history.append(row)
-    stored = {rendition: Stored(sum(sizes.values()), max(sizes)) for rendition, sizes in segment_sizes.items()}
-    return tuple(tracks), history, stored
+    track_sizes = {key: TrackSize(sum(sizes.values()), max(sizes)) for key, sizes in segment_sizes.items()}
+    return tuple(tracks), history, track_sizes
 
 
 def plan(
     scenario: Scenario,
-    tracks: Sequence[Rendition],
+    tracks: Sequence[TrackKey],
     history: Sequence[Array],
-    stored: Mapping[Rendition, Stored],
+    track_sizes: Mapping[TrackKey, TrackSize],
     expected: Mapping[str, float],
 ) -> tuple[FillPlan, ...]:
     """Make the fill plan of each edge of a scenario's providers.
@@ -94,69 +94,90 @@ def plan(
     Args:
         scenario: Edges, disks and fill windows.
         tracks: The requested tracks.
-        history: Requested segments by day and track, oldest day first.
-        stored: Size of each track, including tracks of new titles.
-        expected: Expected full views of new titles tomorrow, split over their tracks in the last day's mix.
+        history: Number of requests for segments by day and track, oldest day first.
+        track_sizes: Size of each track, including tracks of new titles.
+        expected: For new titles: expected number of full views tomorrow, split over their tracks in the last day's mix.
 
     Raises:
         ConfigError: An expected title has no track in the store.
     """
-    names = [*tracks, *(rendition for rendition in stored if rendition not in set(tracks))]
-    days = [np.pad(day, (0, len(names) - len(tracks))) for day in history]
+    keys = list(dict.fromkeys((*tracks, *track_sizes)))
+    days = [np.pad(day, (0, len(keys) - len(tracks))) for day in history]
     views = forecasting.ewma(days, scenario.edge.fill.alpha)
-    for title, whole in expected.items():
-        own = [number for number, (of, _) in enumerate(names) if of == title]
-        if not own:
+    for title, full_views in expected.items():
+        numbers = [number for number, (track_title, _) in enumerate(keys) if track_title == title]
+        if not numbers:
             raise ConfigError(f"--expect {title}: the title has no track in the store or the logs; publish it first")
-        shares = _mix(names, own, days[-1])
-        for number, share in zip(own, shares, strict=True):
-            views[number] += whole * stored[names[number]].segments * share
-    found: list[FillPlan] = []
-    for isp in scenario.isps:
-        edge = scenario.edge_of(isp)
-        edges = [f"{isp.name}/{number}" for number in range(1, isp.edges + 1)]
-        order = np.array([[edges.index(each) for each in topology.rendezvous(title, edges)] for title, _ in names])
-        sizes = np.array([[float(stored[rendition].bytes)] for rendition in names])
-        segments = np.array([stored[rendition].segments for rendition in names])
-        hours = np.array(scenario.viewers.hours, dtype=np.float64)
-        own_views = views * isp.share
-        shared = placement.replicas(
-            own_views * sizes[:, 0] / segments,
-            order,
-            edge.gbps * 1e9 / 8,
-            float(hours.max() / hours.sum()),
-            isp.replicas_of_top,
-        )
-        budget = int(size_bytes(edge.disk) * edge.pinned)
-        held = np.zeros((isp.edges, len(names), 1), dtype=bool)
-        placed = placement.place(own_views[:, None], sizes, segments, order, shared, held, budget)
-        for number, name in enumerate(edges):
-            wanted = np.flatnonzero(placed.planned[number, :, 0])
-            wanted = wanted[np.argsort(-placed.worth[wanted, 0], kind="stable")]
-            items = tuple(
-                FillItem(
-                    *names[each],
-                    stored[names[each]].bytes,
-                    round(float(placed.worth[each, 0]), 3),
-                    edges[next(e for e in order[each] if placed.planned[e, each, 0])],
-                )
-                for each in wanted
+        for number, share in zip(numbers, _mix(keys, numbers, days[-1]), strict=True):
+            views[number] += full_views * track_sizes[keys[number]].segments * share
+    sizes = [track_sizes[key] for key in keys]
+    return tuple(
+        made for isp in scenario.isps for made in _plans_of_site(scenario, isp, keys, sizes, views * isp.share)
+    )
+
+
+def _plans_of_site(
+    scenario: Scenario, isp: Isp, keys: Sequence[TrackKey], track_sizes: Sequence[TrackSize], views: Array
+) -> Iterator[FillPlan]:
+    """Make the fill plan of each edge of a provider.
+
+    Args:
+        scenario: Edges, disks and fill windows.
+        isp: The provider.
+        keys: All tracks.
+        track_sizes: Size of each track.
+        views: Forecast requests for segments of each track at the provider.
+    """
+    edge = scenario.edge_of(isp)
+    edges = [f"{isp.name}/{number}" for number in range(1, isp.edges + 1)]
+    order = np.array([[edges.index(name) for name in topology.rendezvous(title, edges)] for title, _ in keys])
+    sizes = np.array([[float(size.bytes)] for size in track_sizes])
+    segments = np.array([size.segments for size in track_sizes])
+    hours = np.array(scenario.viewers.hours, dtype=np.float64)
+    replicas = placement.replicas(
+        views * sizes[:, 0] / segments,
+        order,
+        edge.gbps * 1e9 / 8,
+        float(hours.max() / hours.sum()),
+        isp.replicas_of_top,
+    )
+    budget_bytes = int(size_bytes(edge.disk) * edge.pinned)
+    held = np.zeros((isp.edges, len(keys), 1), dtype=bool)
+    placed = placement.place(views[:, None], sizes, segments, order, replicas, held, budget_bytes)
+    for edge_number, name in enumerate(edges):
+        chosen = np.flatnonzero(placed.planned[edge_number, :, 0])
+        chosen = chosen[np.argsort(-placed.worth[chosen, 0], kind="stable")]
+        items = tuple(
+            FillItem(
+                *keys[number],
+                track_sizes[number].bytes,
+                round(float(placed.worth[number, 0]), 3),
+                edges[next(puller for puller in order[number] if placed.planned[puller, number, 0])],
             )
-            room = window_bytes(edge.fill.mbps, edge.fill.hours)
-            late = max(0, round(sum(item.bytes for item in items) - room))
-            found.append(FillPlan(name, edge.fill.starts, edge.fill.hours, edge.fill.mbps, budget, items, late))
-    return tuple(found)
+            for number in chosen.tolist()
+        )
+        late_bytes = max(0, round(sum(item.bytes for item in items) - window_bytes(edge.fill.mbps, edge.fill.hours)))
+        yield FillPlan(name, edge.fill.starts, edge.fill.hours, edge.fill.mbps, budget_bytes, items, late_bytes)
 
 
-def _mix(names: Sequence[Rendition], own: Sequence[int], yesterday: Array) -> list[float]:
-    """Shares of a title's tracks: yesterday's shares of tracks with the same name except the digest; else equal."""
+def _mix(keys: Sequence[TrackKey], numbers: Sequence[int], yesterday: Array) -> list[float]:
+    """Shares of a title's tracks in its views.
 
-    def kind(track: str) -> str:
+    They are yesterday's shares, over all titles, of the tracks with the same id except for the digest at its end. If
+    there were none, the shares are equal.
+
+    Args:
+        keys: All tracks.
+        numbers: The title's tracks, as positions in ``keys``.
+        yesterday: Requests for each track.
+    """
+
+    def without_digest(track: str) -> str:
         return track.rpartition("-")[0] or track
 
-    watched: dict[str, float] = {}
-    for (_, track), count in zip(names, yesterday, strict=True):
-        watched[kind(track)] = watched.get(kind(track), 0.0) + float(count)
-    shares = [watched.get(kind(names[number][1]), 0.0) for number in own]
+    views: dict[str, float] = {}
+    for (_, track), count in zip(keys, yesterday, strict=True):
+        views[without_digest(track)] = views.get(without_digest(track), 0.0) + float(count)
+    shares = [views.get(without_digest(keys[number][1]), 0.0) for number in numbers]
     total = sum(shares)
-    return [share / total for share in shares] if total else [1 / len(own)] * len(own)
+    return [share / total for share in shares] if total else [1 / len(numbers)] * len(numbers)

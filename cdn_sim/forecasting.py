@@ -8,14 +8,14 @@ from cdn_sim.compiling import Array
 from cdn_sim.streams import normal, stream_of
 
 RELEASE_ERROR = 0.5
-"""Standard deviation of the logarithm of the error in forecasts of new titles."""
+"""Error of forecasts of new titles: standard deviation of its logarithm."""
 
 
 def ewma(history: Sequence[Array], alpha: float) -> Array:
     """Exponentially weighted moving average of daily views.
 
     Args:
-        history: Segments sent by title and rendition, one matrix per day, oldest first; at least one.
+        history: Requests for segments by title and rendition, one matrix per day, oldest first; at least one.
         alpha: Weight of the last day, above 0, up to 1.
     """
     mean = np.asarray(history[0], dtype=np.float64)
@@ -25,7 +25,7 @@ def ewma(history: Sequence[Array], alpha: float) -> Array:
 
 
 def mix(views: Array) -> Array:
-    """Share of each rendition in all segments sent; equal shares if nothing was sent."""
+    """Share of each rendition in all requests for segments; equal shares if there were none."""
     sums = np.asarray(views, dtype=np.float64).sum(axis=0)
     return np.asarray(sums / sums.sum() if sums.sum() else np.full(len(sums), 1 / len(sums)))
 
@@ -34,15 +34,15 @@ def releases(views: Array, segments: Array, past_weights: Array, weights: Array,
     """Forecast views of new titles: their expected popularity times yesterday's views per unit of popularity.
 
     Args:
-        views: Yesterday's views, by title and rendition.
+        views: Yesterday's requests for segments, by title and rendition.
         segments: Segments of each title.
-        past_weights: Popularity of each title that was expected for yesterday.
-        weights: Popularity expected for tomorrow.
+        past_weights: Expected popularity of each title yesterday.
+        weights: Expected popularity of each title tomorrow.
         new: Mask of the new titles.
         seed: Seed of the forecast errors.
 
     Returns:
-        Views by title and rendition; 0 for titles that aren't new.
+        Requests by title and rendition; 0 for titles that aren't new.
     """
     ratio = views.sum() / max(float((past_weights * segments).sum()), 1e-300)
     error = np.exp(RELEASE_ERROR * normal(stream_of(seed, "expectations"), np.arange(len(segments))))
@@ -51,12 +51,12 @@ def releases(views: Array, segments: Array, past_weights: Array, weights: Array,
 
 
 def oracle(views: Array, title: Array, left: Array) -> Array:
-    """The perfect forecast: tomorrow's actual sessions, in yesterday's mix of renditions.
+    """A perfect forecast of titles: tomorrow's actual sessions, in yesterday's mix of renditions.
 
     Args:
-        views: Yesterday's views, by title and rendition.
-        title: Title of each session.
-        left: Number of segments that each session watches.
+        views: Yesterday's requests for segments, by title and rendition.
+        title: Title of each of tomorrow's sessions.
+        left: Number of segments that each of them plays.
     """
     watched = np.bincount(title, weights=left, minlength=len(views))
     return np.asarray(watched[:, None] * mix(views)[None, :])

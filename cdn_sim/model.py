@@ -22,8 +22,8 @@ class Days(Record, frozen=True):
     """Length of a run.
 
     Attributes:
-        counted: Days in the report, at least 1.
-        warm_up: Days before them, in which caches fill.
+        counted: Days that the report counts, at least 1.
+        warm_up: Days before them that are not counted, so that caches can fill.
     """
 
     counted: int = 1
@@ -65,10 +65,10 @@ class Popularity(Record, frozen=True):
         shift: Number added to the rank.
         half_life_days: Half-life of a new title's extra popularity.
         floor: Share of its weight that an old title keeps, 0 to 1.
-        noise: Standard deviation of the daily noise in the logarithm of a title's weight.
-        regional: Standard deviation of the constant difference between providers, likewise.
+        noise: Standard deviation of the logarithm of the noise, which is drawn for each title and day.
+        regional: Standard deviation of the logarithm of a constant factor, which is drawn for each title and provider.
         releases_per_day: New titles per day.
-        republished_per_day: Titles re-encoded per day, so that all their objects are new.
+        republished_per_day: Titles that are re-encoded per day, so that all their objects are new.
     """
 
     exponent: float = 0.9
@@ -82,7 +82,13 @@ class Popularity(Record, frozen=True):
 
 
 class Length(Record, frozen=True):
-    """How long a share of the viewers watches: up to ``leaves_after`` of the title, or until ``leaves``."""
+    """How much of a title a share of the viewers watches.
+
+    Attributes:
+        share: Share of the viewers.
+        leaves_after: They leave at a random point before this part of the title, from 0 to 1.
+        leaves: Instead of ``leaves_after``: they leave at a random point, or at the end of the title.
+    """
 
     share: float
     leaves_after: float | None = None
@@ -90,7 +96,13 @@ class Length(Record, frozen=True):
 
 
 class Device(Record, frozen=True):
-    """A share of the viewers whose devices play one codec, up to a bitrate."""
+    """A class of devices.
+
+    Attributes:
+        share: Share of the viewers.
+        codec: The codec that they play.
+        most_kbps: Maximum bitrate that they play; None for no limit.
+    """
 
     share: float
     codec: Codec = "avc"
@@ -98,7 +110,14 @@ class Device(Record, frozen=True):
 
 
 class Player(Record, frozen=True):
-    """A share of the viewers whose players use one ABR rule. ``quality``, from 0, is for ``fixed`` only."""
+    """A class of players.
+
+    Attributes:
+        share: Share of the viewers.
+        rule: Their ABR rule.
+        buffer_s: Maximum length of their buffer.
+        quality: For the rule ``fixed``: the quality, counted from 0 for the lowest.
+    """
 
     share: float
     rule: RuleName = "dynamic"
@@ -107,15 +126,15 @@ class Player(Record, frozen=True):
 
 
 class Access(Record, frozen=True):
-    """A share of the viewers with one class of access.
+    """A class of access links.
 
     Attributes:
         share: Share of the viewers.
         mbps: Median rate.
         spread: Standard deviation of the logarithm of the viewers' rates.
         rtt_ms: Round trip to an edge of the provider.
-        varies: ``steady``, or ``markov`` for a Markov chain of five rates.
-        trace: CSV file with one relative rate per line for every two seconds, instead of ``varies``.
+        varies: How a viewer's rate varies over time: ``steady``, or ``markov`` for a Markov chain of five rates.
+        trace: Instead of ``varies``: CSV file with the relative rate in each two seconds, one number per line.
     """
 
     share: float
@@ -127,7 +146,18 @@ class Access(Record, frozen=True):
 
 
 class Viewers(Record, frozen=True):
-    """The viewers: sessions per day, hours, lengths, devices, players and access."""
+    """The viewers.
+
+    Attributes:
+        sessions_per_day: Number of sessions on a working day, at all providers together.
+        hours: Relative number of sessions that start in each hour of the day, from midnight.
+        weekend: Factor for the sessions of days 6 and 7 of each week.
+        lengths: How much of a title viewers watch.
+        seeks_per_hour: Mean number of seeks in an hour of viewing.
+        devices: Classes of devices.
+        players: Classes of players.
+        access: Classes of access links.
+    """
 
     sessions_per_day: float
     hours: tuple[float, ...] = (3, 2, 1, 1, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 8, 10, 13, 15, 14, 10, 6)
@@ -152,11 +182,11 @@ class Fill(Record, frozen=True):
     Attributes:
         starts: Local start time, ``HH:MM``, the same for all edges of a site.
         hours: Length of the window.
-        mbps: Rate per edge.
+        mbps: Maximum rate of each edge.
         transit_share: Maximum share of the transit link for the fill of all edges.
-        forecast: Method of forecasting tomorrow's views.
+        forecast: How tomorrow's views are forecast; see `cdn_sim.forecasting`.
         alpha: Weight of the last day in the EWMA.
-        stays: Factor by which a new rendition must be worth more than a stored one to replace it.
+        stays: A new rendition replaces a stored one only if it is worth more than this many times as much.
     """
 
     starts: str = msgspec.field(default="02:00", name="from")
@@ -169,7 +199,7 @@ class Fill(Record, frozen=True):
 
 
 class Edge(Record, frozen=True):
-    """Defaults of all edges; a provider may override them.
+    """Settings of edges: the defaults, or those of one provider.
 
     Attributes:
         disk: Size of the disk, such as ``"20T"``.
@@ -177,7 +207,7 @@ class Edge(Record, frozen=True):
         policy: Eviction policy of the reactive part.
         admission: Admission rule of the reactive part.
         largest: For admission ``size``: maximum size of a stored object, such as ``"8M"``.
-        pinned: Share of the disk that the fill plan uses, 0 to 1.
+        pinned: Share of the disk for the planned part, 0 to 1.
         fill: The fill window.
     """
 
@@ -212,7 +242,7 @@ class Isp(Record, frozen=True):
         share: Share of all viewers.
         edges: Number of edges.
         replicas_of_top: Maximum number of edges that store the same hot title.
-        edge: Edge settings that replace the defaults as a whole.
+        edge: Edge settings instead of the defaults; keys that are left out don't come from the scenario's ``edge``.
         shield: The shield.
         transit: The link to the shield.
     """
@@ -250,7 +280,14 @@ class Origin(Record, frozen=True):
 
 
 class Lost(Record, frozen=True):
-    """An edge (``provider/number``) or a shield (``provider``) goes down, and returns with a warm or cold cache."""
+    """An edge or a shield goes down for a while.
+
+    Attributes:
+        minutes: How long it is down.
+        edge: The edge, ``provider/number``.
+        shield: Instead of ``edge``: the provider whose shield goes down.
+        returns: Whether it still has its cache afterwards: ``warm`` or ``cold``.
+    """
 
     minutes: float
     edge: str = ""
@@ -259,7 +296,13 @@ class Lost(Record, frozen=True):
 
 
 class Slow(Record, frozen=True):
-    """A provider's transit keeps a share of its capacity; 0 cuts it."""
+    """A provider's transit loses capacity for a while.
+
+    Attributes:
+        transit: The provider.
+        minutes: How long.
+        keeps: Share of the capacity that remains; 0 for none.
+    """
 
     transit: str
     minutes: float
@@ -267,7 +310,13 @@ class Slow(Record, frozen=True):
 
 
 class OriginTrouble(Record, frozen=True):
-    """The origin responds late, or with errors to a share of the requests."""
+    """The origin responds late or with errors for a while.
+
+    Attributes:
+        minutes: How long.
+        extra_ms: Extra latency.
+        fails: Share of the requests that fail.
+    """
 
     minutes: float
     extra_ms: float = 0.0
@@ -275,7 +324,13 @@ class OriginTrouble(Record, frozen=True):
 
 
 class Premiere(Record, frozen=True):
-    """A new title is released, with extra sessions."""
+    """A new title is released, with extra sessions.
+
+    Attributes:
+        sessions: Number of extra sessions, at all providers.
+        within_minutes: They start within this time.
+        planned: Whether the title's release is announced, so that fill plans include it.
+    """
 
     sessions: float
     within_minutes: float = 10.0
@@ -283,20 +338,33 @@ class Premiere(Record, frozen=True):
 
 
 class Republish(Record, frozen=True):
-    """The most popular titles are re-encoded, so that all their objects are new."""
+    """The most popular titles are re-encoded, so that all their objects are new.
+
+    Attributes:
+        top: Number of titles.
+    """
 
     top: int
 
 
 class DiskFull(Record, frozen=True):
-    """An edge (``provider/number``) stores nothing new for a while."""
+    """An edge stores nothing new for a while.
+
+    Attributes:
+        edge: The edge, ``provider/number``.
+        minutes: How long.
+    """
 
     edge: str
     minutes: float
 
 
 class WindowMissed(Record, frozen=True):
-    """A provider's edges get no fill on this day."""
+    """A provider's edges get no fill on this day.
+
+    Attributes:
+        isp: The provider.
+    """
 
     isp: str
 
@@ -340,8 +408,8 @@ class Scenario(Record, frozen=True):
         edge: Defaults of all edges.
         isps: The providers.
         origin: The origin.
-        events: Events.
-        alternatives: Changed values by name of the alternative, as plain data; each alternative is a separate run.
+        events: Failures, premieres and other events.
+        alternatives: Changed values by name of the alternative, as plain data. Each alternative is simulated by itself.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Variation of viewers' access rates over time."""
+"""How the rates of viewers' access links vary over time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,17 +10,17 @@ from cdn_sim.streams import stream_of, uniform
 from headend.core.errors import ConfigError
 
 STEP_S = 2
-"""Seconds per factor."""
+"""How long a factor applies."""
 STEPS = 1 << 13
-"""Factors per class: four and a half hours, repeated; each viewer starts at a random offset."""
+"""Number of factors per access class: they last four and a half hours and repeat. Each viewer has a random offset."""
 STATES = (0.3, 0.6, 1.0, 1.3, 1.6)
-"""Factors of the Markov model's states."""
-STAYS = 0.85
+"""Factors of the Markov chain's states."""
+STAY_PROBABILITY = 0.85
 """Probability that a state lasts another step."""
 
 
 def factors(access: Sequence[Access], seed: int, traces: Mapping[str, Sequence[float]] | None = None) -> Array:
-    """Factors by which the rates of access classes vary: one row of `STEPS` numbers per class.
+    """Factors by which the rates of access classes are multiplied over time: one row of `STEPS` numbers per class.
 
     Args:
         access: The access classes.
@@ -31,13 +31,15 @@ def factors(access: Sequence[Access], seed: int, traces: Mapping[str, Sequence[f
         ConfigError: A trace is missing or empty, has negative numbers, or is all 0.
     """
     rows = np.ones((len(access), STEPS))
-    for number, kind in enumerate(access):
-        if kind.trace:
-            values = np.array((traces or {}).get(kind.trace, ()), dtype=np.float64)
+    for number, access_class in enumerate(access):
+        if access_class.trace:
+            values = np.array((traces or {}).get(access_class.trace, ()), dtype=np.float64)
             if not len(values) or not np.isfinite(values).all() or values.min() < 0 or values.mean() <= 0:
-                raise ConfigError(f"viewers.access: trace {kind.trace} must have numbers, none negative and not all 0")
+                raise ConfigError(
+                    f"viewers.access: trace {access_class.trace} must have numbers, none negative and not all 0"
+                )
             rows[number] = np.resize(values / values.mean(), STEPS)
-        elif kind.varies == "markov":
+        elif access_class.varies == "markov":
             rows[number] = _markov(stream_of(seed, f"access {number}"))
     return rows
 
@@ -47,8 +49,8 @@ def _markov(stream: int) -> Array:
     states = np.zeros(STEPS, dtype=np.int64)
     state = 2
     for step, value in enumerate(drawn):
-        if value >= STAYS:
-            up = value >= (1 + STAYS) / 2
+        if value >= STAY_PROBABILITY:
+            up = value >= (1 + STAY_PROBABILITY) / 2
             state = min(max(state + (1 if up else -1), 0), len(STATES) - 1)
         states[step] = state
     chain = np.array(STATES)[states]

@@ -17,7 +17,7 @@ from cdn_sim.topology import rendezvous
 from headend.core.errors import ConfigError
 
 HERE = "."
-"""The pathway in a title's manifests: the server that sent the manifest."""
+"""Id of the pathway in a title's manifests. It stands for the server that sent the manifest."""
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[a-z0-9][a-z0-9-]{0,39}")
 
@@ -49,9 +49,9 @@ class SteeredEdge:
 
     @property
     def server(self) -> tuple[str, int]:
-        """Scheme and port, which players keep from the manifest's address."""
-        found = urlsplit(self.url)
-        return found.scheme, found.port or _PORTS[found.scheme]
+        """Scheme and port. Players keep those of the manifest's address, so they must be the same for all edges."""
+        parts = urlsplit(self.url)
+        return parts.scheme, parts.port or _PORTS[parts.scheme]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Health:
 
     Attributes:
         is_up: Whether it takes requests.
-        load: Load as a share of its rate, from 0.
+        load: Its load, as a share of its rate; from 0.
     """
 
     is_up: bool = True
@@ -73,9 +73,9 @@ class Plan:
 
     Attributes:
         edges: All edges.
-        networks: Provider and network of its viewers; providers without networks serve all other viewers.
-        replicas: Number of edges of a provider that share a title's viewers.
-        ttl_s: How long a player uses a steering manifest.
+        networks: Pairs of a provider and a network of its viewers. Providers without networks serve all other viewers.
+        replicas: Number of edges of a provider that store a title and share its viewers.
+        ttl_s: How long a player uses a steering manifest before it requests the next one.
     """
 
     edges: tuple[SteeredEdge, ...]
@@ -85,51 +85,52 @@ class Plan:
 
     def isp_of(self, address: Address | None) -> str | None:
         """The provider of an address, by the longest matching prefix; None if no network matches."""
-        claims = [
+        matches = [
             (network.prefixlen, isp)
             for isp, network in self.networks
             if address is not None and address.version == network.version and address in network
         ]
-        return max(claims)[1] if claims else None
+        return max(matches)[1] if matches else None
 
     def near(self, address: Address | None) -> tuple[SteeredEdge, ...]:
         """The edges of a viewer's provider; if no network matches, the edges of providers without networks."""
         isp = self.isp_of(address)
-        claimed = {name for name, _ in self.networks}
         if isp is not None:
             return tuple(edge for edge in self.edges if edge.isp == isp)
-        return tuple(edge for edge in self.edges if edge.isp not in claimed)
+        with_networks = {name for name, _ in self.networks}
+        return tuple(edge for edge in self.edges if edge.isp not in with_networks)
 
 
 def steered_edge(text: str) -> SteeredEdge:
     """Parse ``PROVIDER/NAME=URL``.
 
     Raises:
-        ConfigError: The text is malformed, or the URL has a path: players replace only the host.
+        ConfigError: The text is malformed, or the URL has a path, which players could not use: they replace only the
+            host.
     """
     name, _, url = text.partition("=")
-    found = urlsplit(url)
+    parts = urlsplit(url)
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{text!r} does not begin with PROVIDER/NAME=, such as north/1=; use a-z, 0-9 and '-'")
     try:
-        is_address = found.scheme in ("http", "https") and found.hostname and (found.port or 0) >= 0
+        is_address = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 0) >= 0
     except ValueError:
         is_address = False
-    if not is_address or found.path.strip("/") or found.query or found.fragment or "@" in found.netloc:
+    if not is_address or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(f"{name}: {url!r} is not the address of an edge, such as http://edge-1.example:8081")
-    return SteeredEdge(name, f"{found.scheme}://{found.netloc.lower()}")
+    return SteeredEdge(name, f"{parts.scheme}://{parts.netloc.lower()}")
 
 
 def check(edges: Sequence[SteeredEdge]) -> None:
-    """Refuse edges that steering can't use.
+    """Check that steering can use these edges together.
 
     Raises:
         ConfigError: Two have the same name or address, or they differ in scheme or port.
     """
-    for what in ("name", "url"):
-        named = [getattr(edge, what) for edge in edges]
-        if twice := next((each for each in named if named.count(each) > 1), None):
-            raise ConfigError(f"{twice} is given twice; give each edge its own name and address")
+    for attribute in ("name", "url"):
+        values = [getattr(edge, attribute) for edge in edges]
+        if duplicate := next((value for value in values if values.count(value) > 1), None):
+            raise ConfigError(f"{duplicate} is given twice; give each edge its own name and address")
     if len({edge.server for edge in edges}) > 1:
         raise ConfigError(
             "the edges differ in scheme or port; players replace only the host, so give all edges and the origin "
@@ -150,11 +151,11 @@ def order(
 
     Args:
         plan: The edges.
-        health: State of edges by name; other edges count as up and idle.
+        health: State of the edges by name; an edge without a state counts as up and idle.
         address: The viewer's address, if known.
         title: The title's slug.
         draw: The viewer's random number, not negative.
-        current: Pathway of the viewer's current edge; None if unknown.
+        current: Pathway id of the viewer's current edge; None if unknown.
     """
     near = plan.near(address)
     far = tuple(edge for edge in plan.edges if edge not in near)
@@ -175,14 +176,14 @@ def _ranked(
     if not edges:
         return ()
     names = [edge.name for edge in edges]
-    found = [health.get(name, Health()) for name in names]
+    states = [health.get(name, Health()) for name in names]
     pathways = [edge.pathway for edge in edges]
     ranked = rank(
         [names.index(name) for name in rendezvous(title, names)],
         replicas=min(plan.replicas, len(edges)),
         draw=draw,
-        up=[each.is_up for each in found],
-        load=[each.load for each in found],
+        up=[state.is_up for state in states],
+        load=[state.load for state in states],
         current=pathways.index(current) if current in pathways else None,
     )
     return tuple(edges[number] for number in ranked)
@@ -191,8 +192,9 @@ def _ranked(
 def manifest(plan: Plan, ordered: Sequence[SteeredEdge], reload_uri: str, *, keeps_port: bool) -> dict[str, object]:
     """The steering manifest.
 
-    Every edge is a clone of the pathway in the title's manifests with another host, so these need not list hosts. That
-    pathway comes last: if all edges fail, a player returns to the server that sent its manifest.
+    The title's manifests have one pathway, `HERE`. The steering manifest declares each edge as a clone of it with
+    another host, so that the title's manifests need not list the edges. `HERE` comes last: if all edges fail, a player
+    returns to the server that sent its manifest.
 
     Args:
         plan: The edges.

@@ -1,6 +1,7 @@
-"""Chooses the renditions that each edge of a site should store: the highest forecast bytes per stored byte first.
+"""Chooses the renditions that each edge of a site should store: those with the most forecast bytes per stored byte.
 
-It places whole renditions: counts by segment are too sparse, and placing by segment lost 20 points of hit ratio.
+It places whole renditions. Placing single segments lost 20 points of hit ratio, because views of single segments are
+too few for a forecast.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 
 from cdn_sim.compiling import Array
 
-BUSY = 0.8
+MAX_PLANNED_LOAD = 0.8
 """Maximum planned load of an edge, as a share of its rate."""
 
 
@@ -19,8 +20,8 @@ class Placement:
 
     Attributes:
         planned: Mask by edge, title and rendition.
-        worth: Forecast requests per stored segment by title and rendition, before they are split between replicas.
-        replicas: Number of edges that share each title's viewers.
+        worth: Forecast requests per segment, by title and rendition, for the whole site.
+        replicas: Number of edges that store each title and share its viewers.
     """
 
     planned: Array
@@ -28,37 +29,37 @@ class Placement:
     replicas: Array
 
 
-def replicas(bytes_per_day: Array, order: Array, rate_bytes_s: float, peak_share: float, most: int) -> Array:
-    """Replicate the hottest titles until the busiest edge's peak load fits its rate.
+def replicas(bytes_per_day: Array, order: Array, rate_bytes_s: float, peak_share: float, max_replicas: int) -> Array:
+    """Replicate the most popular titles until the peak load of the busiest edge fits its rate.
 
     Args:
         bytes_per_day: Forecast bytes of each title.
         order: Ranked edges of each title.
         rate_bytes_s: Rate of an edge.
         peak_share: Share of a day's bytes in its busiest hour.
-        most: Maximum replicas of a title.
+        max_replicas: Maximum replicas of a title.
 
     Returns:
-        Replicas of each title, from 1 to ``most``.
+        Replicas of each title: 1 or ``max_replicas``.
     """
     titles, edges = order.shape
-    shared = np.ones(titles, dtype=np.int64)
-    if most < 2 or edges < 2:
-        return shared
+    counts = np.ones(titles, dtype=np.int64)
+    if max_replicas < 2 or edges < 2:
+        return counts
     peak = bytes_per_day * peak_share / 3600
     load = np.bincount(order[:, 0], weights=peak, minlength=edges)
     ranked = np.argsort(-peak, kind="stable")
     for title in ranked:
-        hottest = int(load.argmax())
-        if load[hottest] <= BUSY * rate_bytes_s or peak[title] <= 0:
+        busiest = int(load.argmax())
+        if load[busiest] <= MAX_PLANNED_LOAD * rate_bytes_s or peak[title] <= 0:
             break
-        if hottest not in order[title, : shared[title]]:
+        if busiest not in order[title, : counts[title]]:
             continue
         load[order[title, 0]] -= peak[title]
-        shared[title] = most
-        for edge in order[title, :most]:
-            load[edge] += peak[title] / most
-    return shared
+        counts[title] = max_replicas
+        for edge in order[title, :max_replicas]:
+            load[edge] += peak[title] / max_replicas
+    return counts
 
 
 def place(
@@ -66,7 +67,7 @@ def place(
     sizes: Array,
     segments: Array,
     order: Array,
-    shared: Array,
+    replicas: Array,
     held: Array,
     budget_bytes: float,
     *,
@@ -75,36 +76,37 @@ def place(
     """Choose the renditions that each edge stores.
 
     Args:
-        views: Forecast segments by title and rendition.
+        views: Forecast requests for segments, by title and rendition.
         sizes: Bytes by title and rendition.
         segments: Segments of each title.
         order: Ranked edges of each title.
-        shared: Replicas of each title.
+        replicas: Replicas of each title.
         held: Mask by edge, title and rendition: the current planned part.
         budget_bytes: Size of the planned part of each edge.
-        stays: Factor by which a new rendition must be worth more than a stored one to replace it.
+        stays: Factor by which the worth of a stored rendition is multiplied, so that it is only replaced by one that is
+            clearly worth more.
     """
     edges = order.shape[1]
     worth = views / np.maximum(segments, 1)[:, None]
     planned = np.zeros_like(held)
+    flat_sizes = sizes.ravel()
     for edge in range(edges):
-        place_of = np.argmax(order == edge, axis=1)
-        here = place_of < shared
-        value = np.where(here[:, None], worth / shared[:, None], 0.0) * np.where(held[edge], stays, 1.0)
+        rank_of_edge = np.argmax(order == edge, axis=1)
+        is_replica = rank_of_edge < replicas
+        value = np.where(is_replica[:, None], worth / replicas[:, None], 0.0) * np.where(held[edge], stays, 1.0)
         ranked = np.argsort(-value, axis=None, kind="stable")
         ranked = ranked[value.ravel()[ranked] > 0]
-        left = float(budget_bytes)
-        flat_sizes = sizes.ravel()
+        free_bytes = float(budget_bytes)
         chosen = planned[edge].reshape(-1)
-        # Take the prefix that fits at once, then try the others one by one.
-        fitting = int(np.searchsorted(np.cumsum(flat_sizes[ranked]), left, side="right"))
-        chosen[ranked[:fitting]] = True
-        left -= float(flat_sizes[ranked[:fitting]].sum())
-        smallest = float(flat_sizes[ranked[fitting:]].min()) if fitting < len(ranked) else left + 1
-        for candidate in ranked[fitting:]:
-            if smallest > left:
+        # First take the longest prefix that fits, then try the others one by one.
+        prefix = int(np.searchsorted(np.cumsum(flat_sizes[ranked]), free_bytes, side="right"))
+        chosen[ranked[:prefix]] = True
+        free_bytes -= float(flat_sizes[ranked[:prefix]].sum())
+        smallest_bytes = float(flat_sizes[ranked[prefix:]].min()) if prefix < len(ranked) else free_bytes + 1
+        for candidate in ranked[prefix:]:
+            if smallest_bytes > free_bytes:
                 break
-            if flat_sizes[candidate] <= left:
+            if flat_sizes[candidate] <= free_bytes:
                 chosen[candidate] = True
-                left -= float(flat_sizes[candidate])
-    return Placement(planned, worth, shared)
+                free_bytes -= float(flat_sizes[candidate])
+    return Placement(planned, worth, replicas)

@@ -1,4 +1,7 @@
-"""Fill plans: the tracks that an edge should store. Doesn't import numpy, because live edges read plans."""
+"""Fill plans: the tracks that an edge should store.
+
+This module doesn't import numpy, because live edges read plans and should start fast.
+"""
 
 from dataclasses import dataclass
 
@@ -11,8 +14,8 @@ class FillItem:
         title: The title's slug.
         track: The track's id; its objects are below ``titles/{title}/tracks/{track}/``.
         bytes: Size of the track.
-        worth: Forecast requests per segment tomorrow.
-        pulled_by: Edge of the site that pulls the track from the origin; the other edges copy it from there.
+        worth: Tomorrow's forecast requests for each segment, in the mean.
+        pulled_by: Edge of the site that pulls the track from the origin; the site's other edges copy it from this one.
     """
 
     title: str
@@ -33,7 +36,7 @@ class FillPlan:
         mbps: Maximum rate of the edge's fill.
         budget_bytes: Size of the planned part of the disk.
         items: Tracks in the order of the fill, the most requested first.
-        late_bytes: Bytes that don't fit into one window if the disk is empty.
+        late_bytes: Bytes that don't arrive within one window if the disk is empty.
     """
 
     edge: str

@@ -13,9 +13,9 @@ class Bill:
 
     Attributes:
         transit: Transit, billed by the 95th percentile of five-minute means.
-        gets: S3 requests.
-        egress: S3 egress.
-        edges: Machines: edges and shields.
+        gets: Requests to S3.
+        egress: Bytes from S3.
+        edges: Machines of the edges and the shield.
     """
 
     transit: float
@@ -29,7 +29,7 @@ class Bill:
         return self.transit + self.gets + self.egress + self.edges
 
 
-def bill(
+def monthly_bill(
     prices: Prices, *, days: float, p95_mbps: float, origin_requests: float, origin_bytes: float, machines: int
 ) -> Bill:
     """Scale the costs of some days to a month.

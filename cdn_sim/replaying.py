@@ -16,7 +16,7 @@ from headend.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """Result of one policy at one size.
+    """What a cache with one policy and one size would have done with a log's requests.
 
     Attributes:
         policy: Name of the policy.
@@ -45,7 +45,7 @@ def compare(
         requests: The log.
         names: Names of policies; ``"belady"`` is allowed.
         budgets: Cache sizes in bytes.
-        warm_up: Share of the requests that warm the cache and aren't counted, from 0 to below 1.
+        warm_up: Share of the requests, at the start, that aren't counted; from 0 to below 1.
         on_done: Called with each result.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Metrics of the report, computed from counts, by alternative, seed and provider."""
+"""The report's metrics by alternative, seed and provider, computed from the counts of each run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from cdn_sim.outcomes import (
     STALLS,
     START_MS,
 )
-from cdn_sim.prices import Bill, bill
+from cdn_sim.model import Scenario
+from cdn_sim.prices import Bill, monthly_bill
 from cdn_sim.scenario import BASE, size_bytes
 
 MISSES = tuple(number for number in range(len(DECISIONS)) if number not in (HIT, DELAYED, FAILED))
@@ -34,7 +35,7 @@ class Metric:
 
     Attributes:
         key: Name in ``report.json``.
-        title: Name for people.
+        title: Name shown in the report.
         unit: ``share``, ``Mb/s``, ``bytes``, ``ms``, ``kb/s``, ``money`` or ``count``.
         higher_is_better: Whether higher values are better; None if neither is.
     """
@@ -87,8 +88,8 @@ def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
     seen = sum(tally.seen[tally.warm_up_hours :].sum(axis=0) for tally in tallies)
     assert not isinstance(requests, int) and not isinstance(sent, int) and not isinstance(seen, int)
     assert not isinstance(shield, int) and not isinstance(shield_requests, int)
-    fills = [each for tally in tallies for each in tally.fills if each.day * DAY_HOURS >= tally.warm_up_hours]
-    missed, pulled = float(sent[list(MISSES)].sum()), float(sum(each.pulled for each in fills))
+    fills = [night for tally in tallies for night in tally.fills if night.day * DAY_HOURS >= tally.warm_up_hours]
+    missed, pulled = float(sent[list(MISSES)].sum()), float(sum(night.pulled for night in fills))
     origin = float(shield[list(MISSES)].sum())
     watched_ms = seen[SEGMENTS] * segment_ms
     total, total_requests = float(sent.sum()), float(requests.sum())
@@ -105,9 +106,9 @@ def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
         "transit_p95_mbps": sum(p95_mbps(transit_bins(tally)) for tally in tallies),
         "transit_bytes": missed + pulled,
         "origin_bytes": origin + pulled,
-        "fill_bytes": float(sum(each.arrived for each in fills)),
+        "fill_bytes": float(sum(night.arrived for night in fills)),
         "fill_share_of_misses": share(pulled, missed),
-        "late_bytes": float(sum(each.late for each in fills)),
+        "late_bytes": float(sum(night.late for night in fills)),
         "stall_ratio": share(seen[STALL_MS], watched_ms + seen[STALL_MS]),
         "stalls_per_hour": share(seen[STALLS], watched_ms / 3_600_000),
         "start_ms": share(seen[START_MS], seen[SESSIONS]),
@@ -118,21 +119,21 @@ def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
         "sessions": float(seen[SESSIONS]) / days,
         "requests": total_requests / days,
         "sent_bytes": total / days,
-        "cost_month": sum(each.total for each in bills),
+        "cost_month": sum(bill.total for bill in bills),
     }
 
 
 def bills_of(scenario: Scenario, tallies: Sequence[Tally]) -> list[Bill]:
     """Monthly costs of each provider."""
     return [
-        bill(
+        monthly_bill(
             scenario.origin.prices,
             days=scenario.days.counted,
             p95_mbps=p95_mbps(transit_bins(tally)),
             origin_requests=float(tally.counted(tally.requests[tally.edges]).sum(axis=1)[list(MISSES)].sum()),
             origin_bytes=float(
                 tally.counted(tally.sent[tally.edges]).sum(axis=1)[list(MISSES)].sum()
-                + sum(each.pulled for each in tally.fills if each.day * DAY_HOURS >= tally.warm_up_hours)
+                + sum(night.pulled for night in tally.fills if night.day * DAY_HOURS >= tally.warm_up_hours)
             ),
             machines=tally.edges + 1,
         )
@@ -169,8 +170,8 @@ class Results:
         variants: The base scenario and its alternatives, by name.
         runs: All complete runs.
         segment_ms: Length of a segment.
-        missing: Number of incomplete runs, if the simulation was stopped.
-        played_s: Seconds played live, with real servers and clients; None for a simulation.
+        missing: Number of incomplete runs; above 0 only if the simulation was stopped early.
+        played_s: Length of a live run, with real servers and clients; None for a simulation.
     """
 
     variants: Mapping[str, Scenario]
@@ -205,14 +206,22 @@ class Results:
         return interval([self.metrics(run)[key] for run in self.of(alternative)])
 
     def difference(self, alternative: str, key: str, base: str | None = None) -> tuple[float, float] | None:
-        """Mean difference from the first alternative, paired by seed, and half the width of its 95 % interval.
+        """Mean difference of a metric from another alternative, paired by seed.
 
-        None if the two have no seed in common.
+        Args:
+            alternative: Name of the alternative.
+            key: Key of the metric.
+            base: Name of the alternative to compare with; None for the first one.
+
+        Returns:
+            The mean, and half the width of its 95 % confidence interval; None if the two have no seed in common.
         """
         base = base or self.alternatives[0]
-        first = {run.seed: self.metrics(run)[key] for run in self.of(base)}
-        pairs = [self.metrics(run)[key] - first[run.seed] for run in self.of(alternative) if run.seed in first]
-        return interval(pairs) if pairs else None
+        base_values = {run.seed: self.metrics(run)[key] for run in self.of(base)}
+        differences = [
+            self.metrics(run)[key] - base_values[run.seed] for run in self.of(alternative) if run.seed in base_values
+        ]
+        return interval(differences) if differences else None
 
     def over_seeds(self, alternative: str, value: Callable[[Run], Array]) -> Array:
         """Mean of an array over an alternative's seeds."""

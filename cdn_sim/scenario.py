@@ -1,4 +1,4 @@
-"""Reads scenario files (TOML) and checks them; errors are one line that names the key."""
+"""Reads scenario files (TOML) and checks their values. An error is one line that names the key."""
 
 import copy
 import difflib
@@ -15,36 +15,36 @@ from cdn_sim.model import EVENT_KINDS, Isp, Scenario
 from headend.core.errors import ConfigError
 
 BASE = "as given"
-"""Name of the base alternative: the scenario's own values."""
+"""Name of the base scenario, without the changes of an alternative."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _UNITS |= {f"{unit}i": 1 << 10 * power for power, unit in enumerate("KMGTP", 1)}
-MOST_DAYS = 24
-"""Times are stored in 31 bits of milliseconds."""
-MOST_SEED = (1 << 53) - 1
-"""The largest integer that JSON stores exactly; reports contain seeds."""
-MOST_BYTES = 10**18
-"""Sizes and their sums are stored in 63 bits."""
-MOST_SEEDS = 1000
-MOST_ALTERNATIVES = 100
-MOST_CHARACTERS = 1_000_000
+MAX_DAYS = 24
+"""Maximum length of a run: times in ms must fit into 31 bits."""
+MAX_SEED = (1 << 53) - 1
+"""Maximum seed: the largest integer that JSON readers keep exactly, because reports contain seeds."""
+MAX_BYTES = 10**18
+"""Maximum size of a cache: sums of sizes must fit into 63 bits."""
+MAX_SEEDS = 1000
+MAX_ALTERNATIVES = 100
+MAX_CHARACTERS = 1_000_000
 """Maximum size of a scenario file."""
 
 
 def presets() -> tuple[str, ...]:
-    """Names of the included scenarios."""
+    """Names of the built-in scenarios."""
     names = (entry.name for entry in files("cdn_sim.presets").iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def preset_text(name: str) -> str:
-    """Text of an included scenario; raises `KeyError` if there is none of this name."""
+    """Text of a built-in scenario; raises `KeyError` if there is none with this name."""
     if name not in presets():
         raise KeyError(name)
     return (files("cdn_sim.presets") / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def parse(text: str, name: str) -> Scenario:
-    """Parse a scenario; its alternatives are checked, too.
+    """Parse a scenario. Its alternatives are checked, too, but not returned.
 
     Raises:
         ConfigError: As in `variants`.
@@ -53,18 +53,21 @@ def parse(text: str, name: str) -> Scenario:
 
 
 def variants(text: str, name: str) -> dict[str, Scenario]:
-    """Parse a scenario and its alternatives, by name, the base first.
+    """Parse a scenario and its alternatives.
 
     Args:
         text: TOML.
         name: Name for error messages.
 
+    Returns:
+        The scenarios by name of the alternative; the base scenario is the first, with the name `BASE`.
+
     Raises:
         ConfigError: The text is not TOML, a key is unknown, or a value is invalid; the message names the key.
     """
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         raise ConfigError(
-            f"{name} has more than {MOST_CHARACTERS:,} characters, too many for a scenario; check that it is one"
+            f"{name} has more than {MAX_CHARACTERS:,} characters, too many for a scenario; check that it is one"
         )
     try:
         return variants_of(_document(text.removeprefix("\ufeff"), name), name)
@@ -83,19 +86,19 @@ def _document(text: str, name: str) -> dict[str, Any]:
 
 def variants_of(document: dict[str, Any], name: str) -> dict[str, Scenario]:
     """Like `variants`, from parsed TOML."""
-    given = _convert(document, name)
-    if len(given.alternatives) > MOST_ALTERNATIVES:
+    base = _convert(document, name)
+    if len(base.alternatives) > MAX_ALTERNATIVES:
         raise ConfigError(
-            f"{name}: alternatives: there are {len(given.alternatives):,}; give at most {MOST_ALTERNATIVES}"
+            f"{name}: alternatives: there are {len(base.alternatives):,}; give at most {MAX_ALTERNATIVES}"
         )
-    found = {BASE: given}
-    for alternative in given.alternatives:
+    scenarios = {BASE: base}
+    for alternative in base.alternatives:
         if alternative == BASE or not re.fullmatch(r"[\w .,%+-]{1,40}", alternative):
             raise ConfigError(
-                f"{name}: alternatives.{alternative}: give it another name, of letters, digits and spaces"
+                f"{name}: alternatives.{alternative}: give it another name, of up to 40 letters, digits and spaces"
             )
-        found[alternative] = with_alternative(document, alternative, name)
-    return found
+        scenarios[alternative] = with_alternative(document, alternative, name)
+    return scenarios
 
 
 def with_alternative(document: dict[str, Any], alternative: str, name: str) -> Scenario:
@@ -130,7 +133,7 @@ def size_bytes(text: str) -> int:
 
 
 def time_ms(text: str) -> int:
-    """Parse a time such as ``day 9 20:30`` into ms since the start of the run; days count from 1.
+    """Parse a time such as ``day 9 20:30`` into ms from the start of the run; the first day is day 1.
 
     Raises:
         ValueError: The text is not a time.
@@ -143,7 +146,7 @@ def time_ms(text: str) -> int:
 
 
 def clock_ms(text: str) -> int:
-    """Parse a time of day such as ``02:00`` into ms; raises `ValueError` if it is not one."""
+    """Parse a time of day such as ``02:00`` into ms from midnight; raises `ValueError` if it is malformed."""
     return time_ms(f"day 1 {text}")
 
 
@@ -152,72 +155,78 @@ def _convert(document: dict[str, Any], name: str) -> Scenario:
         scenario = msgspec.convert(document, Scenario)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {_key_first(str(error))}") from error
-    for place, problem in _problems(scenario):
-        raise ConfigError(f"{name}: {place}: {problem}")
+    for key, problem in _problems(scenario):  # report the first one
+        raise ConfigError(f"{name}: {key}: {problem}")
     return scenario
 
 
 def _key_first(message: str) -> str:
-    """Rewrite a message of msgspec: the key first, and a suggestion for a misspelled key."""
+    """Rewrite an error message of msgspec: put the key first, and suggest a key for an unknown one."""
     text, _, where = message.partition(" - at `$")
-    place = where.rstrip("`").lstrip(".").replace("[...]", "")
+    key = where.rstrip("`").lstrip(".").replace("[...]", "")
     if found := re.search(r"unknown field `(.+)`", text):
-        known = _fields_at(place)
+        known = _field_names(key)
         near = difflib.get_close_matches(found[1], known, 1)
-        key = f"{place}.{found[1]}".lstrip(".")
-        return f"{key} is not a key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
+        unknown = f"{key}.{found[1]}".lstrip(".")
+        return f"{unknown} is not a key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
     if found := re.search(r"missing required field `(.+)`", text):
-        return f"{place}.{found[1]}".lstrip(".") + " is missing; add it"
+        return f"{key}.{found[1]}".lstrip(".") + " is missing; add it"
     if found := re.search(r"[Ii]nvalid enum value (.+)", text):
-        return f"{place}: there is no {found[1]}; use one of {', '.join(_choices_at(place))}"
-    return f"{place}: {text[:1].lower()}{text[1:]}" if place else text
+        return f"{key}: there is no {found[1]}; use one of {', '.join(_choices(key))}"
+    return f"{key}: {text[:1].lower()}{text[1:]}" if key else text
 
 
-def _choices_at(place: str) -> list[str]:
-    """The allowed words at a key."""
-    above, _, key = re.sub(r"\[\d+\]", "", place).rpartition(".")
-    kind = _struct_at(above)
-    field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == key), None) if kind else None
+def _choices(key: str) -> list[str]:
+    """The allowed words of a key."""
+    table, _, name = re.sub(r"\[\d+\]", "", key).rpartition(".")
+    struct = _struct_of(table)
+    field = _field(struct, name) if struct else None
     return [str(choice) for choice in get_args(field.type)] if field else []
 
 
-def _fields_at(place: str) -> list[str]:
-    kind = _struct_at(place)
-    return [each.encode_name for each in msgspec.structs.fields(kind)] if kind else []
+def _field_names(key: str) -> list[str]:
+    """The allowed keys of a table."""
+    struct = _struct_of(key)
+    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
 
 
-def _struct_at(place: str) -> Any:
-    """The type of the table at a key; None if there is none."""
-    kind: Any = Scenario
-    for part in re.sub(r"\[\d+\]", "", place).split("."):
+def _field(struct: Any, name: str) -> msgspec.structs.FieldInfo | None:
+    return next((field for field in msgspec.structs.fields(struct) if field.encode_name == name), None)
+
+
+def _struct_of(key: str) -> Any:
+    """The record type of a table, by its key; None if there is none."""
+    struct: Any = Scenario
+    for part in re.sub(r"\[\d+\]", "", key).split("."):
         if part:
-            field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == part), None)
-            kind = _struct_in(field.type) if field else None
-        if kind is None:
+            field = _field(struct, part)
+            struct = _struct_in(field.type) if field else None
+        if struct is None:
             return None
-    return kind
+    return struct
 
 
-def _struct_in(kind: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    if get_origin(kind) in (Union, tuple) or type(kind).__name__ == "UnionType":
-        return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
+def _struct_in(annotation: Any) -> Any:
+    """The record type in a field's type, such as an optional record or a tuple of records; None if there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    if get_origin(annotation) in (Union, tuple) or type(annotation).__name__ == "UnionType":
+        return next((found for part in get_args(annotation) if (found := _struct_in(part))), None)
     return None
 
 
 def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """Invalid values: the key, and what to do."""
+    """Find invalid values; yields the key, and what is wrong or what to give instead."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", scenario.name):
         yield "name", f"{scenario.name!r} must be of a-z, 0-9 and '-'"
     if (
-        not 0 < len(scenario.seeds) <= MOST_SEEDS
+        not 0 < len(scenario.seeds) <= MAX_SEEDS
         or len(set(scenario.seeds)) != len(scenario.seeds)
-        or any(not 0 <= seed <= MOST_SEED for seed in scenario.seeds)
+        or any(not 0 <= seed <= MAX_SEED for seed in scenario.seeds)
     ):
-        yield "seeds", f"give 1 to {MOST_SEEDS:,}, all different and from 0 to {MOST_SEED:,}, such as [1, 2, 3]"
-    if scenario.days.counted < 1 or scenario.days.warm_up < 0 or scenario.days.all > MOST_DAYS:
-        yield "days", f"counted must be at least 1, warm_up at least 0, and both together at most {MOST_DAYS}"
+        yield "seeds", f"give 1 to {MAX_SEEDS:,}, all different and from 0 to {MAX_SEED:,}, such as [1, 2, 3]"
+    if scenario.days.counted < 1 or scenario.days.warm_up < 0 or scenario.days.all > MAX_DAYS:
+        yield "days", f"counted must be at least 1, warm_up at least 0, and both together at most {MAX_DAYS}"
     yield from _catalogue_problems(scenario)
     yield from _viewer_problems(scenario)
     yield from _network_problems(scenario)
@@ -227,17 +236,17 @@ def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield place, f"give exactly one of {', '.join(EVENT_KINDS)}"
             continue
         try:
-            late = time_ms(event.at) >= scenario.days.all * 86_400_000
+            is_after_end = time_ms(event.at) >= scenario.days.all * 86_400_000
         except ValueError:
             yield f"{place}, at", f"{event.at!r} is not a time, such as 'day 9 20:30'"
             continue
-        if late:
+        if is_after_end:
             yield f"{place}, at", f"{event.at!r} is after the last of {scenario.days.all} days"
         yield from ((f"{place}, {event.kind}", problem) for problem in _event_problems(scenario, event))
 
 
-def _between(value: float, least: float, most: float) -> bool:
-    return least <= value <= most  # false for NaN
+def _between(value: float, lowest: float, highest: float) -> bool:
+    return lowest <= value <= highest  # false for NaN
 
 
 def _catalogue_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
@@ -263,10 +272,10 @@ def _catalogue_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
         "releases_per_day": (0, 1e5),
         "republished_per_day": (0, 1e5),
     }
-    for key, (least, most) in bounds.items():
+    for key, (lowest, highest) in bounds.items():
         value = getattr(popularity, key)
-        if not _between(value, least, most):
-            yield f"popularity.{key}", f"{value} is not from {least:g} to {most:g}"
+        if not _between(value, lowest, highest):
+            yield f"popularity.{key}", f"{value} is not from {lowest:g} to {highest:g}"
 
 
 def _viewer_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
@@ -285,7 +294,7 @@ def _viewer_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield f"viewers.{key}", f"the shares must add up to 1, not {sum(shares):g}"
     for length in viewers.lengths:
         if (length.leaves is None) == (length.leaves_after is None):
-            yield "viewers.lengths", "give leaves_after or leaves, one of them"
+            yield "viewers.lengths", "give either leaves_after or leaves"
         if length.leaves_after is not None and not _between(length.leaves_after, 0, 1):
             yield "viewers.lengths", f"leaves_after is a part of the title, 0 to 1, not {length.leaves_after:g}"
     codecs = LADDERS.get(scenario.catalogue.ladder, {})
@@ -296,8 +305,11 @@ def _viewer_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield "viewers.devices", f"most_kbps must be above 0, not {device.most_kbps:g}"
     for player in viewers.players:
         if not _between(player.buffer_s, 2 * scenario.catalogue.segment_s, 600):
-            least = 2 * scenario.catalogue.segment_s
-            yield "viewers.players", f"buffer_s must be from two segments ({least:g} s) to 600, not {player.buffer_s:g}"
+            lowest = 2 * scenario.catalogue.segment_s
+            yield (
+                "viewers.players",
+                f"buffer_s must be from two segments ({lowest:g} s) to 600, not {player.buffer_s:g}",
+            )
         if player.quality < 0:
             yield "viewers.players", f"quality counts from 0, not {player.quality}"
     for access in viewers.access:
@@ -312,7 +324,7 @@ def _network_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
         yield "isps", "give at least one [[isps]]"
     names = [isp.name for isp in scenario.isps]
     if len(set(names)) != len(names):
-        yield "isps", "two of them have the same name"
+        yield "isps", "two providers have the same name; give each its own"
     shares = sum(isp.share for isp in scenario.isps)
     if any(isp.share < 0 for isp in scenario.isps) or not _between(shares, 0.999, 1.001):
         yield "isps", f"the shares must add up to 1, not {shares:g}"
@@ -354,10 +366,10 @@ def _edge_problems(place: str, scenario: Scenario, isp: Isp | None = None) -> It
         yield f"{place}.fill.hours", f"{edge.fill.hours} is not from 0.1 to 24"
     if not _between(edge.fill.mbps, 0.001, 1e9):
         yield f"{place}.fill.mbps", f"{edge.fill.mbps} is not above 0"
-    for key, least, most in (("transit_share", 0.001, 1), ("alpha", 0.001, 1), ("stays", 1, 100)):
+    for key, lowest, highest in (("transit_share", 0.001, 1), ("alpha", 0.001, 1), ("stays", 1, 100)):
         value = getattr(edge.fill, key)
-        if not _between(value, least, most):
-            yield f"{place}.fill.{key}", f"{value} is not from {least:g} to {most:g}"
+        if not _between(value, lowest, highest):
+            yield f"{place}.fill.{key}", f"{value} is not from {lowest:g} to {highest:g}"
     try:
         clock_ms(edge.fill.starts)
     except ValueError:
@@ -366,32 +378,34 @@ def _edge_problems(place: str, scenario: Scenario, isp: Isp | None = None) -> It
 
 def _size_problems(place: str, text: str) -> Iterator[tuple[str, str]]:
     try:
-        if size_bytes(text) > MOST_BYTES:
-            yield place, f"{text!r} is more than {MOST_BYTES // 10**15:,}P, the maximum that can be simulated"
+        if size_bytes(text) > MAX_BYTES:
+            yield place, f"{text!r} is more than {MAX_BYTES // 10**15:,}P, the maximum that can be simulated"
     except ValueError:
         yield place, f"{text!r} is not a size, such as '20T'"
 
 
 def _event_problems(scenario: Scenario, event: Any) -> Iterator[str]:
-    what = getattr(event, event.kind)
+    details = getattr(event, event.kind)
     names = [isp.name for isp in scenario.isps]
     edges = [f"{isp.name}/{number}" for isp in scenario.isps for number in range(1, isp.edges + 1)]
-    if event.kind == "lost" and bool(what.edge) == bool(what.shield):
-        yield 'give edge = "provider/number" or shield = "provider", one of them'
-    edge = getattr(what, "edge", None)
+    if event.kind == "lost" and bool(details.edge) == bool(details.shield):
+        yield 'give either edge = "provider/number" or shield = "provider"'
+    edge = getattr(details, "edge", None)
     if edge not in (None, *edges) and (edge or event.kind != "lost"):
         yield f"there is no edge {edge!r}; use one of {', '.join(edges[:8])}"
     for key in ("shield", "transit", "isp"):
-        name = getattr(what, key, None)
+        name = getattr(details, key, None)
         if name not in (None, *names) and (name or event.kind != "lost"):
             yield f"there is no provider {name!r}; use one of {', '.join(names)}"
-    if not _between(getattr(what, "minutes", 1.0), 0.1, 1e6):
+    if not _between(getattr(details, "minutes", 1.0), 0.1, 1e6):
         yield "minutes must be at least 0.1"
-    if event.kind == "slow" and not _between(what.keeps, 0, 1):
-        yield f"keeps is a share of the capacity, 0 to 1, not {what.keeps:g}"
-    if event.kind == "origin" and not (_between(what.fails, 0, 1) and _between(what.extra_ms, 0, 600_000)):
+    if event.kind == "slow" and not _between(details.keeps, 0, 1):
+        yield f"keeps is a share of the capacity, 0 to 1, not {details.keeps:g}"
+    if event.kind == "origin" and not (_between(details.fails, 0, 1) and _between(details.extra_ms, 0, 600_000)):
         yield "fails is a share from 0 to 1, and extra_ms is from 0 to 600,000"
-    if event.kind == "premiere" and not (_between(what.sessions, 1, 1e8) and _between(what.within_minutes, 0.1, 1440)):
+    if event.kind == "premiere" and not (
+        _between(details.sessions, 1, 1e8) and _between(details.within_minutes, 0.1, 1440)
+    ):
         yield "sessions must be at least 1, and within_minutes from 0.1 to 1440"
-    if event.kind == "republish" and what.top < 1:
-        yield f"top must be at least 1, not {what.top}"
+    if event.kind == "republish" and details.top < 1:
+        yield f"top must be at least 1, not {details.top}"

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL = 0.98
-"""Load from which an edge gets no new viewers, as a share of its rate."""
+"""Load at which an edge gets no new viewers, as a share of its rate."""
 LEAVE = 0.995
-"""Load from which an edge's viewers are moved; above `FULL`, so that viewers don't oscillate between edges."""
+"""Load at which an edge's viewers are moved to others; above `FULL`, so that they don't oscillate between edges."""
 AWAY = -1
-"""No edge is up; the shield serves the viewer."""
+"""Stands for an edge if none is up, so that the shield serves the viewer."""
 
 
 def pick(
@@ -21,14 +21,14 @@ def pick(
 
     Args:
         order: The title's edges, the preferred one first.
-        replicas: Number of first edges that hold the title and share its viewers.
-        draw: The viewer's random number, which spreads viewers over replicas.
+        replicas: The first this many edges in ``order`` store the title and share its viewers.
+        draw: The viewer's random number, which spreads viewers over these edges.
         up: Whether each edge is up.
         load: Load of each edge, as a share of its rate.
         current: The viewer's current edge, or -1.
 
     Returns:
-        The edge, or `AWAY`, and whether the edge is none of those that hold the title.
+        The edge, or `AWAY`, and whether the viewer is diverted to an edge that is not one of the ``replicas``.
     """
     edges = order.shape[0]
     home = draw % replicas
@@ -70,25 +70,25 @@ def rank(
     load: Sequence[float],
     current: int | None = None,
 ) -> tuple[int, ...]:
-    """All edges that are up, best first, as a steering manifest lists pathways.
+    """All edges that are up, best first, in the order of a steering manifest's pathways.
 
     Args:
         order: The title's edges, the preferred one first.
-        replicas: Number of first edges that hold the title, at least 1.
+        replicas: The first this many edges in ``order`` store the title; at least 1.
         draw: The viewer's random number, not negative.
         up: Whether each edge is up.
         load: Load of each edge, as a share of its rate.
         current: The viewer's current edge, if any.
     """
-    works = np.array(up, dtype=np.uint8)
+    available = np.array(up, dtype=np.uint8)
     loads = np.array(load, dtype=np.float64)
     edges = np.array(order, dtype=np.int64)
     ranked: list[int] = []
-    now = -1 if current is None else current
+    preferred = -1 if current is None else current
     while True:
-        chosen, _ = pick(edges, replicas, draw, works, loads, now)
+        chosen, _ = pick(edges, replicas, draw, available, loads, preferred)
         if chosen < 0:
             return tuple(ranked)
         ranked.append(int(chosen))
-        works[chosen] = 0
-        now = -1
+        available[chosen] = 0
+        preferred = -1

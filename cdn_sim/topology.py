@@ -1,4 +1,4 @@
-"""Maps titles to the edges of a site."""
+"""Maps titles to the edges of a site, by rendezvous hashing."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -11,12 +11,12 @@ from cdn_sim.streams import draw, stream_of
 
 
 def order(titles: int, edges: int, site: str) -> NDArray[Any]:
-    """Rank the edges for each title by rendezvous hashing, so that losing an edge moves only its own titles.
+    """Rank the edges for each title in a simulation; if an edge is lost, only its own titles move.
 
     Args:
         titles: Number of titles.
         edges: Number of edges.
-        site: Name of the site, so that sites rank differently.
+        site: Name of the site; edges of different sites are ranked independently.
 
     Returns:
         int64, one row of edge numbers per title, the preferred edge first.
@@ -29,10 +29,13 @@ def order(titles: int, edges: int, site: str) -> NDArray[Any]:
 
 
 def rendezvous(title: str, edges: Sequence[str]) -> tuple[str, ...]:
-    """Rank a site's edges for a title; used by live edges, steering and fill plans.
+    """Rank a site's edges for a title: for live edges, the steering server and fill plans.
 
     Args:
         title: The title's slug.
         edges: Names of a site's edges, such as ``north/1``.
+
+    Returns:
+        The names, the preferred edge first.
     """
     return tuple(sorted(edges, key=lambda edge: blake2b(f"{edge}\n{title}".encode(), digest_size=8).digest()))

@@ -17,7 +17,22 @@ SESSION_BYTES = 400
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Columns with one entry per session, ordered by start; see `cdn_sim.engine.state.Viewers`."""
+    """The sessions of a day: arrays with one entry per session, ordered by start.
+
+    Attributes:
+        start_ms: Start, from the start of the run.
+        title: Number of the title.
+        left: Number of segments to play.
+        device: Number of the device in the scenario.
+        rule: Number of the ABR rule in `cdn_sim.players.state`.
+        quality: Quality for the rule ``fixed``.
+        most_ms: Size of the player's buffer.
+        kbps: Rate of the access link, before its variation over time.
+        rtt_ms: Round trip of the access link.
+        access: Number of the access class in the scenario.
+        offset: Position in the access class's factors (`cdn_sim.networks`) at the start.
+        draw: The viewer's random number, which spreads viewers over replicas.
+    """
 
     start_ms: Array
     title: Array
@@ -42,7 +57,7 @@ def sessions(
     segments: Array,
     premieres: tuple[tuple[float, float, int, float], ...] = (),
 ) -> Sessions:
-    """All sessions that start on a day at a provider.
+    """Draw all sessions that start on a day at a provider.
 
     Args:
         scenario: The scenario.
@@ -51,17 +66,62 @@ def sessions(
         seed: Seed of the run.
         weights: Weight of each title on this day.
         segments: Segments of each title.
-        premieres: Start in ms of the run, length in ms, title and sessions of each premiere of the day.
+        premieres: Start in ms from the start of the run, length in ms, title and sessions of each premiere of the day.
     """
     viewers, isp = scenario.viewers, scenario.isps[isp_number]
-    count = _count(scenario, isp, day)
     name = f"day {day} at provider {isp_number}"
-    numbers = np.arange(count)
+    start_ms, title = _arrivals(scenario, isp, day, seed, name, weights, premieres)
+    numbers = np.arange(len(start_ms))
 
-    hours = np.array(viewers.hours, dtype=np.float64)
-    edges = np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
-    at = np.interp((numbers + uniform(stream_of(seed, f"arrivals, {name}"), numbers)) / max(count, 1), edges, range(25))
-    start_ms = day * DAY_MS + at * 3_600_000
+    def choose(purpose: str, shares: list[float]) -> Array:
+        bounds = np.cumsum(shares) / sum(shares)
+        return np.searchsorted(bounds, uniform(stream_of(seed, f"{purpose}, {name}"), numbers), side="right")
+
+    length = choose("lengths", [each.share for each in viewers.lengths])
+    part = uniform(stream_of(seed, f"stays, {name}"), numbers)
+    max_part = np.array([1.0 if each.leaves_after is None else each.leaves_after for each in viewers.lengths])[length]
+    to_end = np.array([each.leaves == "at the end" for each in viewers.lengths])[length]
+    whole = segments[title]
+    left = np.where(to_end, whole, np.ceil(part * max_part * whole)).clip(1, whole).astype(np.int32)
+
+    player = choose("players", [each.share for each in viewers.players])
+    access = choose("access", [each.share for each in viewers.access])
+    spread = np.array([each.spread for each in viewers.access])[access]
+    kbps = np.array([each.mbps * 1000 for each in viewers.access])[access]
+    kbps = kbps * np.exp(spread * normal(stream_of(seed, f"rates, {name}"), numbers))
+    drawn = draw(stream_of(seed, f"viewers, {name}"), numbers)
+    return Sessions(
+        start_ms,
+        title,
+        left,
+        device=choose("devices", [each.share for each in viewers.devices]).astype(np.int64),
+        rule=np.array([RULES[each.rule] for each in viewers.players], dtype=np.int64)[player],
+        quality=np.array([each.quality for each in viewers.players], dtype=np.int64)[player],
+        most_ms=np.array([each.buffer_s * 1000 for each in viewers.players])[player],
+        kbps=kbps,
+        rtt_ms=np.array([each.rtt_ms for each in viewers.access])[access],
+        access=access.astype(np.int64),
+        offset=(drawn >> np.uint64(40)).astype(np.int64) % STEPS,
+        draw=(drawn & np.uint64(0x7FFFFFFF)).astype(np.int64),
+    )
+
+
+def _arrivals(
+    scenario: Scenario,
+    isp: Isp,
+    day: int,
+    seed: int,
+    name: str,
+    weights: Array,
+    premieres: tuple[tuple[float, float, int, float], ...],
+) -> tuple[Array, Array]:
+    """Start in ms and title of each session, ordered by start; ``name`` is the day and provider, for random streams."""
+    count = _count(scenario, isp, day)
+    numbers = np.arange(count)
+    hours = np.array(scenario.viewers.hours, dtype=np.float64)
+    shares_until = np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
+    shares = (numbers + uniform(stream_of(seed, f"arrivals, {name}"), numbers)) / max(count, 1)
+    start_ms = day * DAY_MS + np.interp(shares, shares_until, range(25)) * 3_600_000
     sums = np.cumsum(weights)
     title = np.searchsorted(sums, uniform(stream_of(seed, f"titles, {name}"), numbers) * sums[-1], side="right")
     title = np.minimum(title, len(weights) - 1)
@@ -70,45 +130,12 @@ def sessions(
         when = uniform(stream_of(seed, f"premiere {number}, {name}"), np.arange(more))
         start_ms = np.concatenate([start_ms, begins_ms + when * lasts_ms])
         title = np.concatenate([title, np.full(more, premiered)])
-    arrival = np.argsort(start_ms, kind="stable")
-    start_ms, title = start_ms[arrival], title[arrival]
-    numbers = np.arange(len(start_ms))
-
-    def kind(purpose: str, shares: list[float]) -> Array:
-        bounds = np.cumsum(shares) / sum(shares)
-        return np.searchsorted(bounds, uniform(stream_of(seed, f"{purpose}, {name}"), numbers), side="right")
-
-    length = kind("lengths", [each.share for each in viewers.lengths])
-    part = uniform(stream_of(seed, f"stays, {name}"), numbers)
-    most = np.array([1.0 if each.leaves_after is None else each.leaves_after for each in viewers.lengths])[length]
-    to_end = np.array([each.leaves == "at the end" for each in viewers.lengths])[length]
-    whole = segments[title]
-    left = np.where(to_end, whole, np.ceil(part * most * whole)).clip(1, whole).astype(np.int32)
-
-    player = kind("players", [each.share for each in viewers.players])
-    access = kind("access", [each.share for each in viewers.access])
-    spread = np.array([each.spread for each in viewers.access])[access]
-    kbps = np.array([each.mbps * 1000 for each in viewers.access])[access]
-    kbps = kbps * np.exp(spread * normal(stream_of(seed, f"rates, {name}"), numbers))
-    own = draw(stream_of(seed, f"viewers, {name}"), numbers)
-    return Sessions(
-        start_ms,
-        title.astype(np.int64),
-        left,
-        kind("devices", [each.share for each in viewers.devices]).astype(np.int64),
-        np.array([RULES[each.rule] for each in viewers.players], dtype=np.int64)[player],
-        np.array([each.quality for each in viewers.players], dtype=np.int64)[player],
-        np.array([each.buffer_s * 1000 for each in viewers.players])[player],
-        kbps,
-        np.array([each.rtt_ms for each in viewers.access])[access],
-        access.astype(np.int64),
-        (own >> np.uint64(40)).astype(np.int64) % STEPS,
-        (own & np.uint64(0x7FFFFFFF)).astype(np.int64),
-    )
+    order = np.argsort(start_ms, kind="stable")
+    return start_ms[order], title[order].astype(np.int64)
 
 
 def most_sessions(scenario: Scenario, isp: Isp) -> int:
-    """Maximum number of sessions per day at a provider."""
+    """Upper bound of the sessions that start on any one day at a provider."""
     premieres = sum(event.premiere.sessions for event in scenario.events if event.premiere is not None)
     counts = [_count(scenario, isp, day) for day in range(scenario.days.all)]
     return max(counts) + round(premieres * isp.share)

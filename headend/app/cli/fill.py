@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cdn_sim import fill_plans
-from cdn_sim.fill_plans import Stored
+from cdn_sim.fill_plans import TrackSize
 from cdn_sim.request_logs import reading
 from cdn_sim.scenario import parse
 from headend.app.cli import options
@@ -87,14 +87,14 @@ def plan(
         raise ConfigError(f"--edges {scenario_file} can't be read: {error}") from error
     if not any(scenario.edge_of(isp).pinned > 0 for isp in scenario.isps):
         raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it to 0.8, for example")
-    tracks, history, stored = fill_plans.views_by_day(map(reading.read, logs))
+    tracks, history, track_sizes = fill_plans.views_by_day(map(reading.read, logs))
     if store_url is not None:
         from headend.app.cli.segment_sizes import stored_tracks
 
         settings = StoreSettings(options.absolute(store_url), endpoint_url)
         sizes = stored_tracks(settings, {title for title, _ in tracks} | set(expected))
-        stored = stored | {rendition: Stored(*size) for rendition, size in sizes.items()}
-    plans = fill_plans.plan(scenario, tracks, history, stored, expected)
+        track_sizes = track_sizes | {track: TrackSize(*size) for track, size in sizes.items()}
+    plans = fill_plans.plan(scenario, tracks, history, track_sizes, expected)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for each in plans:
