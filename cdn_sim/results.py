@@ -22,7 +22,6 @@ from cdn_sim.outcomes import (
     STALLS,
     START_MS,
 )
-from cdn_sim.model import Scenario
 from cdn_sim.prices import Bill, monthly_bill
 from cdn_sim.scenario import BASE, size_bytes
 

@@ -21,33 +21,39 @@ from headend.core.http.conditions import Headers
 from headend.core.http.responses import COMMON_HEADERS, File, Representation, Response
 
 WAIT_S = 20.0
+"""How long a client waits for a document."""
 FLIGHTS = 256
+"""Maximum number of documents that are being read."""
 FLIGHTS_PER_CLIENT = 32
-IF_ERROR_S = 3600.0
+"""Maximum number of these reads that one client has started."""
+STALE_IF_ERROR_S = 3600.0
 """Default of ``stale-if-error``: how long a stale document is served while no upstream server responds."""
-LONGEST_S = 365 * 86400.0
+MAX_LIFETIME_S = 365 * 86400.0
+"""Longer times in Cache-Control count as this."""
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([0-9]{1,10})"?)?')
 PAGE_POLICY = "Content-Security-Policy"
 _KEPT = (hdrs.CONTENT_TYPE, hdrs.CACHE_CONTROL, hdrs.LOCATION, hdrs.RETRY_AFTER, PAGE_POLICY)
+"""Headers of upstream responses that clients get."""
 _CACHEABLE = frozenset({200, 301, 302, 307, 308, 404, 410})
+"""Statuses of responses that may be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What Cache-Control allows a shared cache.
+    """What a response's Cache-Control allows a shared cache.
 
     Attributes:
         fresh_s: Freshness lifetime.
-        revalidate_s: Additional time for serving it stale while revalidating.
-        error_s: Additional time for serving it stale if revalidation fails.
-        stored: Whether it may be stored at all.
+        revalidate_s: How long after that it may be served stale while it is revalidated.
+        error_s: How long after its freshness lifetime it may be served stale if revalidation fails.
+        may_store: Whether it may be stored at all.
         is_private: Whether it is for a single client.
     """
 
     fresh_s: float
     revalidate_s: float = 0.0
-    error_s: float = IF_ERROR_S
-    stored: bool = True
+    error_s: float = STALE_IF_ERROR_S
+    may_store: bool = True
     is_private: bool = False
 
 
@@ -56,16 +62,16 @@ def freshness(header: str) -> Freshness:
     found: dict[str, str] = dict(_DIRECTIVE.findall(header[:1024].lower()))
 
     def seconds(name: str, default: float) -> float:
-        return min(float(found[name]), LONGEST_S) if found.get(name) else default
+        return min(float(found[name]), MAX_LIFETIME_S) if found.get(name) else default
 
     is_private = "private" in found
-    stored = not (is_private or "no-store" in found)
+    may_store = not (is_private or "no-store" in found)
     fresh_s = seconds("s-maxage", seconds("max-age", 0.0))
     return Freshness(
         0.0 if "no-cache" in found else fresh_s,
         seconds("stale-while-revalidate", 0.0),
-        seconds("stale-if-error", IF_ERROR_S),
-        stored,
+        seconds("stale-if-error", STALE_IF_ERROR_S),
+        may_store,
         is_private,
     )
 
@@ -76,11 +82,11 @@ class Document:
 
     Attributes:
         status: HTTP status.
-        file: The file of a 200 response; None for other statuses.
-        other: The response for other statuses.
+        file: The body of a 200 response, in all its content codings; None for other statuses.
+        other: The response with another status; None for 200.
         etag: The upstream server's ETag, for revalidation.
         allowed: What Cache-Control allows.
-        at_s: When it was received or revalidated, on the monotonic clock.
+        at_s: When it was received or last revalidated, on the monotonic clock.
         age_s: Its age at that time.
     """
 
@@ -111,8 +117,8 @@ class Document:
             found = self.other
         else:
             caching = self.file.plain.whole.headers[hdrs.CACHE_CONTROL]
-            personal = caching.replace("public", "private", 1) if is_personal else None
-            found = responses.for_file(method, headers, self.file, personal)
+            private = caching.replace("public", "private", 1) if is_personal else None
+            found = responses.for_file(method, headers, self.file, private)
         return with_age(found, self.age_s + now_s - self.at_s)
 
 
@@ -189,7 +195,7 @@ class Documents:
         return found, self._clock()
 
     def is_fresh(self, key: tuple[str, ...], document: Document, now_s: float) -> bool:
-        """Whether a document is still cached under a key and fresh; counts as a use."""
+        """Whether a document is still cached under a key and fresh; counts as a use in the cache."""
         return document.age_s + now_s - document.at_s < document.allowed.fresh_s and self._kept.get(key) is document
 
     def _refresh(self, key: tuple[str, ...], target: str, kept: Document, loops: str, accept: str) -> None:
@@ -219,7 +225,7 @@ class Documents:
                 found = _document(response, allowed, now_s)
             except ValueError as error:  # a header has characters that can't be sent
                 raise Unreachable from error
-        if allowed.stored and found.status in _CACHEABLE and _varies_as_keyed(response.headers):
+        if allowed.may_store and found.status in _CACHEABLE and _varies_as_keyed(response.headers):
             self._kept.put(key, found, found.size_bytes)
         else:
             self._kept.drop(key)

@@ -1,7 +1,8 @@
-"""Fill of a live edge: pulls the plan's tracks during the window, at the plan's rate, and pins them.
+"""Fill of a live edge: fetches the plan's tracks during the fill window, at the plan's rate, and pins them.
 
-The wall clock is checked before each object, so changes of the clock do no harm. Objects that have not arrived when the
-window closes are late and are pulled in the next one. The plan is read again whenever a window opens.
+The wall clock is checked before each object, so the window stays right if the clock is changed. Objects that have not
+arrived when the window closes are late, and are fetched in the next window. The plan is read again whenever a window
+opens.
 """
 
 import asyncio
@@ -26,18 +27,20 @@ log = logging.getLogger("headend.edge")
 
 DAY_S = 86_400.0
 IDLE_S = 30.0
-"""Pause between checks of the clock when idle."""
-AGAIN_S = 60.0
-"""Pause after a pass with failures."""
+"""Time between checks of the clock while no window is open, or its fill is complete."""
+RETRY_S = 60.0
+"""Pause before objects that failed are fetched again."""
 TOKEN_S = 3600
+"""Lifetime of the tokens for fill."""
 BURST_S = 0.1
+"""Maximum burst after a pause, in seconds of the plan's rate."""
 
 
 def read_plan(path: Path) -> FillPlan:
     """Read a plan that ``headend fill plan`` wrote.
 
     Raises:
-        ConfigError: The file is no plan, or its values are invalid.
+        ConfigError: The file is not a fill plan, or its values are invalid.
     """
     try:
         plan = documents.read(FillPlan, path.read_bytes(), key=str(path))
@@ -50,18 +53,18 @@ def read_plan(path: Path) -> FillPlan:
 
 
 def left_s(plan: FillPlan, now: datetime) -> float:
-    """Seconds until a plan's window closes; 0 while it is closed.
+    """Time until a plan's window closes, in seconds; 0 while it is closed.
 
     Args:
         plan: A plan; its window is in local time.
         now: Local time.
     """
-    since_s = (now.hour * 3600 + now.minute * 60 + now.second - _starts_s(plan)) % DAY_S
-    return max(0.0, plan.hours * 3600 - since_s)
+    since_start_s = (now.hour * 3600 + now.minute * 60 + now.second - _starts_s(plan)) % DAY_S
+    return max(0.0, plan.hours * 3600 - since_start_s)
 
 
 def _starts_s(plan: FillPlan) -> int:
-    """Seconds from midnight to the window; raises `ValueError` if the plan's time is malformed."""
+    """Start of the window in seconds from midnight; raises `ValueError` if the plan's time is malformed."""
     found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", plan.starts)
     if found is None:
         raise ValueError(f"{plan.starts!r} is not a time of day")
@@ -69,7 +72,7 @@ def _starts_s(plan: FillPlan) -> int:
 
 
 class Pace:
-    """Limits the rate of fill: callers wait for their bytes."""
+    """Limits the rate of fill: callers wait before they take more bytes."""
 
     def __init__(self, mbps: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._bytes_per_s = mbps * 1e6 / 8
@@ -77,7 +80,7 @@ class Pace:
         self._free_s = clock()
 
     async def __call__(self, size_bytes: int) -> None:
-        """Wait until ``size_bytes`` fit the rate."""
+        """Wait until ``size_bytes`` more bytes don't exceed the rate."""
         now_s = self._clock()
         self._free_s = max(self._free_s, now_s - BURST_S) + size_bytes / self._bytes_per_s
         if self._free_s > now_s:
@@ -88,10 +91,13 @@ class Filler:
     """Fills an edge according to a plan; belongs to one event loop.
 
     Args:
-        edge: The edge, which pulls, pins and unpins objects.
+        edge: The edge, which fetches, pins and unpins objects.
         path: File of the plan.
         keys: Keys to sign tokens; None if upstream servers don't check tokens.
         local: Returns local time.
+
+    Raises:
+        ConfigError: The file is not a fill plan, or the plan is for a larger edge.
     """
 
     def __init__(
@@ -115,13 +121,13 @@ class Filler:
             if not open_s:
                 await asyncio.sleep(IDLE_S)
                 continue
-            self._read_again()
-            await self._window()
+            self._reload_plan()
+            await self._fill_window()
             while left_s(self._plan, self._local()):
                 await asyncio.sleep(IDLE_S)
 
-    async def _window(self) -> None:
-        """Pull until all objects have arrived or the window closes."""
+    async def _fill_window(self) -> None:
+        """Fetch until all objects have arrived or the window closes."""
         plan = self._plan
         pace = Pace(plan.mbps)
         self._objects.unpin_others({f"{item.title}/{item.track}" for item in plan.items})
@@ -129,16 +135,16 @@ class Filler:
         while left_s(plan, self._local()):
             late_bytes = 0
             for item in plan.items:
-                late_bytes += await self._item(item, plan, pace)
+                late_bytes += await self._fetch_track(item, plan, pace)
             if not late_bytes:
                 log.info("the fill of %s is complete", plan.edge)
                 return
-            await asyncio.sleep(min(AGAIN_S, left_s(plan, self._local())))
+            await asyncio.sleep(min(RETRY_S, left_s(plan, self._local())))
         self._edge.counts.filled("late", late_bytes)
         log.warning("the fill window of %s closed with %s bytes missing", plan.edge, f"{late_bytes:,}")
 
-    async def _item(self, item: FillItem, plan: FillPlan, pace: Pace) -> int:
-        """Pull one track; returns the missing bytes, at least 1 if the number is unknown."""
+    async def _fetch_track(self, item: FillItem, plan: FillPlan, pace: Pace) -> int:
+        """Fetch one track's objects; returns the bytes that are missing, at least 1 if the number is unknown."""
         prefix = f"/t/{self._token(item.title)}" if self._keys is not None else ""
         missing_bytes = 0
         try:
@@ -148,7 +154,7 @@ class Filler:
                 if self._objects.pinned_bytes + wanted.size_bytes > plan.budget_bytes and not self._objects.has_pinned(
                     wanted
                 ):
-                    continue  # tracks are larger than planned: leave out the last ones
+                    continue  # tracks are larger than planned, so skip what does not fit
                 target = f"{prefix}/{item.title}/tracks/{wanted.key.partition('/')[2]}"
                 if not await self._objects.pin(wanted, target, pace, from_peers=item.pulled_by != plan.edge):
                     missing_bytes += wanted.size_bytes
@@ -157,14 +163,14 @@ class Filler:
             return missing_bytes + 1
         return missing_bytes
 
-    def _read_again(self) -> None:
+    def _reload_plan(self) -> None:
         try:
-            found = read_plan(self._path)
+            plan = read_plan(self._path)
         except ConfigError as error:
             log.error("can't reload the fill plan, so the old one stays in use: %s", error)
             return
-        if found.budget_bytes <= self._objects.budget_bytes:
-            self._plan = found
+        if plan.budget_bytes <= self._objects.budget_bytes:
+            self._plan = plan
 
     def _token(self, title: str) -> str:
         assert self._keys is not None

@@ -1,4 +1,4 @@
-"""The servers of a live run: ``headend`` commands as child processes that exit with this process."""
+"""The servers of a live run: ``headend`` commands in child processes, which exit with this process."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,15 @@ class Child:
     """One server.
 
     Args:
-        words: The command and its arguments, without ``headend``; it must print a JSON object with its ``url``.
+        command: The ``headend`` command and its arguments. It must print a JSON object with its ``url``.
         log: File for its standard error.
+
+    Attributes:
+        command: The command and its arguments, without ``headend``.
     """
 
-    def __init__(self, words: Sequence[str], log: Path) -> None:
-        self.words = tuple(words)
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.command = tuple(command)
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
 
@@ -36,7 +39,7 @@ class Child:
         Raises:
             ConfigError: The server exits, or does not print its address.
         """
-        argv = [sys.executable, "-m", "headend", *self.words]
+        argv = [sys.executable, "-m", "headend", *self.command]
         with self._log.open("ab") as log:
             # A separate session, so that Ctrl-C reaches only this process, which stops its children in order.
             self._process = await asyncio.create_subprocess_exec(
@@ -55,11 +58,11 @@ class Child:
         except (TimeoutError, ValueError, KeyError) as error:
             last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
             raise ConfigError(
-                f"headend {self.words[0]} did not start: {' '.join(last) or 'it printed nothing'}"
+                f"headend {self.command[0]} did not start: {' '.join(last) or 'it printed nothing'}"
             ) from error
 
     async def kill(self) -> None:
-        """Kill the server, like a power cut."""
+        """Kill the server with SIGKILL, as a power failure would."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -78,6 +81,6 @@ class Child:
             await self.kill()
 
 
-def empty(folder: Path) -> None:
+def remove_cache(folder: Path) -> None:
     """Remove a cache's files, as if the machine had a new disk."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The edge's disk: one file per object.
 
-An object is written to a hidden file in the same folder and renamed once its digest is verified, so no path ever has
-half an object. Files of an earlier process are kept, oldest first, and hashed before they are served.
+An object is written to a hidden file in the same folder, and renamed when its digest has been verified. So a file at
+its final path is always complete. Files of an earlier process are kept, and hashed before they are served.
 """
 
 import errno
@@ -18,7 +18,8 @@ from headend.core.errors import ConfigError
 from headend.core.http.blobs import Blob, in_file
 
 _ARRIVING = ".arriving-"
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""Prefix of the hidden files."""
+_KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class NoRoom(Exception):
@@ -61,7 +62,7 @@ class Folder:
                     path.unlink(missing_ok=True)
                     continue
                 key = path.relative_to(self._root).as_posix()
-                if all(_PART.fullmatch(part) for part in key.split("/")):
+                if all(_KEY_PART.fullmatch(part) for part in key.split("/")):
                     with suppress(OSError):
                         status = path.stat(follow_symlinks=False)
                         if not stat.S_ISREG(status.st_mode):
@@ -71,7 +72,7 @@ class Folder:
             yield key, size_bytes
 
     def open(self, key: str, size_bytes: int, sha256: bytes) -> Blob | None:
-        """Open an object, hashed at its first use by this process; None if it is missing or damaged."""
+        """Open an object; None if it is missing or damaged. Its first use by this process hashes it."""
         try:
             # Opening a pipe would wait for its other end.
             fd = os.open(self._root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -11,7 +11,7 @@ SPAN_S = 10
 
 
 class LoadMeter:
-    """Counts sent bytes over the last `SPAN_S` seconds.
+    """Counts the bytes sent in the last `SPAN_S` seconds.
 
     Args:
         rate_bps: The edge's maximum rate; infinite if not configured.
@@ -33,7 +33,7 @@ class LoadMeter:
 
     @property
     def load(self) -> float:
-        """Mean rate as a share of the maximum rate."""
+        """Mean rate of the last `SPAN_S` seconds, as a share of the maximum rate."""
         self._advance()
         return sum(self._bytes) * 8 / SPAN_S / self._rate_bps
 

@@ -1,4 +1,4 @@
-"""Plays part of a scenario in real time: servers are processes, links are shaped, and viewers are HTTP clients."""
+"""Plays a part of a scenario in real time, with servers in processes, shaped links, and viewers as HTTP clients."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ import numpy as np
 
 from cdn_sim import popularity, viewing
 from cdn_sim.accounting import DAY_HOURS, Tally
-from cdn_sim.live.fleet import Child, empty
+from cdn_sim.live.fleet import Child, remove_cache
 from cdn_sim.live.shaping import BIN_S, Link
 from cdn_sim.live.titles import LiveTitle, read_titles
 from cdn_sim.live.watching import Audience, Viewer, warm_up
@@ -27,11 +27,16 @@ from cdn_sim.viewing import DAY_MS
 from headend.core.errors import ConfigError
 
 CHECK_S = 0.5
+"""Time between the steering server's health checks."""
 TTL_S = 3
+"""How long viewers use a steering manifest."""
 PROGRESS_S = 5.0
+"""Time between progress reports."""
 STEERED_S = 60.0
+"""Timeout for the steering server to find that all edges are up."""
 _DECISION_NUMBERS = {Decision.HIT: HIT, Decision.DELAYED: DELAYED, Decision.MISS: CONTENT_MISS, Decision.PASSED: PASSED}
 LIVE_EVENTS = ("lost", "slow", "origin")
+"""Kinds of events that can be played live; the others are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,11 @@ class Slice:
 
     @property
     def starts_ms(self) -> int:
-        """Start: the first event that can be played live, or else the busiest hour of the first day."""
+        """Start of the slice: the first live event, or the first day's busiest hour if that event is in the warm-up."""
         first_ms = self.scenario.days.warm_up * DAY_MS
-        at = [time_ms(event.at) for event in self.scenario.events if event.kind in LIVE_EVENTS]
-        if at and min(at) >= first_ms:
-            return min(at)
+        events_ms = [time_ms(event.at) for event in self.scenario.events if event.kind in LIVE_EVENTS]
+        if events_ms and min(events_ms) >= first_ms:
+            return min(events_ms)
         hours = self.scenario.viewers.hours
         return first_ms + hours.index(max(hours)) * 3_600_000
 
@@ -89,7 +94,7 @@ class _Site:
         self.logs: list[Path] = []
 
     def host(self, edge: int) -> str:
-        """Address of an edge, from 0; all of 127.0.0.0/8 is this machine."""
+        """Address of an edge, counted from 0; all addresses in 127.0.0.0/8 are this machine."""
         return f"127.{10 + self.number}.0.{edge + 1}"
 
     @property
@@ -126,7 +131,7 @@ async def _play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Re
             titles = starting.result()
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        played_s = await _slice(wanted, sites, titles, stop, on_progress)
+        played_s = await _run_viewers(wanted, sites, titles, stop, on_progress)
     return _results(wanted, sites, titles, played_s), played_s < wanted.seconds
 
 
@@ -135,52 +140,53 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
     scenario = wanted.scenario
     children: list[Child] = []
 
-    def child(name: str, *words: str) -> tuple[Child, tuple[str, int]]:
+    def add_child(name: str, *command: str) -> tuple[Child, tuple[str, int]]:
         # Fix the port in advance, so that a killed server can restart at the same address.
-        place = "127.0.0.1", _reserve_port("127.0.0.1", held)
-        children.append(Child((*words, "--port", str(place[1]), "--json"), scratch / f"{name}.err"))
+        address = "127.0.0.1", _reserve_port("127.0.0.1", held)
+        children.append(Child((*command, "--port", str(address[1]), "--json"), scratch / f"{name}.err"))
         held.push_async_callback(children[-1].stop)
-        return children[-1], place
+        return children[-1], address
 
-    def cache(site: _Site, name: str, policy: str, disk: str, *words: str) -> tuple[Child, tuple[str, int]]:
+    def add_cache(site: _Site, name: str, policy: str, disk: str, *options: str) -> tuple[Child, tuple[str, int]]:
         full = f"{site.isp.name}-{name}"
         log = wanted.folder / f"{full}.decisions"
         log.unlink(missing_ok=True)
         site.logs.append(log)
         common = ("--disk", str(scratch / full), "--disk-bytes", str(size_bytes(disk)), "--decisions", str(log))
-        return child(full, "edge", "--name", full, "--policy", policy, *common, *words)
+        return add_child(full, "edge", "--name", full, "--policy", policy, *common, *options)
 
     endpoint = ("--endpoint-url", wanted.endpoint_url) if wanted.endpoint_url else ()
-    _, origin = child("origin", "serve", "--store", wanted.store, *endpoint, "--open")
+    _, origin = add_child("origin", "serve", "--store", wanted.store, *endpoint, "--open")
     port = _reserve_port(sites[0].host(0), held)
     steered: list[str] = []
     for site in sites:
         isp, edge = site.isp, scenario.edge_of(site.isp)
         site.origin_link = Link(max(scenario.origin.link.gbps * isp.share * 1e9, 1e3), scenario.origin.link.rtt_ms)
         upstream = await held.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
-        site.shield, shield = cache(
+        site.shield, shield = add_cache(
             site, "shield", isp.shield.policy, isp.shield.disk, "--origin", upstream, "--tier", "shield"
         )
         site.transit = Link(isp.transit.gbps * 1e9, isp.transit.rtt_ms)
         transit = await held.enter_async_context(site.transit.proxy("127.0.0.1", 0, shield))
         for number in range(isp.edges):
-            words = ("--origin", upstream, "--shield", transit, "--admission", edge.admission)
-            rate = ("--mbps", str(edge.gbps * 1000))
-            server, place = cache(site, str(number + 1), edge.policy, edge.disk, *words, *rate)
+            upstreams = ("--origin", upstream, "--shield", transit)
+            options = ("--admission", edge.admission, "--mbps", str(edge.gbps * 1000))
+            server, address = add_cache(site, str(number + 1), edge.policy, edge.disk, *upstreams, *options)
             link = Link(edge.gbps * 1e9)
-            url = await held.enter_async_context(link.proxy(site.host(number), port, place))
+            url = await held.enter_async_context(link.proxy(site.host(number), port, address))
             site.edges.append(server)
             site.edge_links.append(link)
             steered += ["--edge", f"{_slug(isp.name)}/{number + 1}={url}"]
         steered += ["--network", f"{_slug(isp.name)}={site.network}"]
-    options = ("--replicas", str(max(isp.replicas_of_top for isp in scenario.isps)), "--check", str(CHECK_S))
-    _, steering = child("steering", "steer", *steered, *options, "--ttl", str(TTL_S))
+    replicas = max(isp.replicas_of_top for isp in scenario.isps)
+    options = ("--replicas", str(replicas), "--check", str(CHECK_S), "--ttl", str(TTL_S))
+    _, steering = add_child("steering", "steer", *steered, *options)
     for site in sites:
         site.audience = Audience(f"http://{steering[0]}:{steering[1]}", site.viewers)
         held.push_async_callback(site.audience.close)
     async with asyncio.TaskGroup() as starting:
-        for each in children:
-            starting.create_task(each.start())
+        for child in children:
+            starting.create_task(child.start())
     await _until_steered(sites)
     return await read_titles(f"http://{origin[0]}:{origin[1]}", scenario.catalogue.titles)
 
@@ -197,7 +203,7 @@ async def _until_steered(sites: Sequence[_Site]) -> None:
     raise ConfigError("the edges did not start in time: play a smaller scenario, or use a less busy machine")
 
 
-async def _slice(
+async def _run_viewers(
     wanted: Slice,
     sites: Sequence[_Site],
     titles: Sequence[LiveTitle],
@@ -241,30 +247,29 @@ def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list
     ranking = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
     segments = np.array([title.segments for title in titles])
     weights = ranking.weights(day, isp_number)[: len(titles)]
-    found = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)
-    inside = np.flatnonzero(
-        (found.start_ms >= wanted.starts_ms) & (found.start_ms < wanted.starts_ms + wanted.seconds * 1000)
-    )
+    sessions = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)
+    end_ms = wanted.starts_ms + wanted.seconds * 1000
+    numbers = np.flatnonzero((sessions.start_ms >= wanted.starts_ms) & (sessions.start_ms < end_ms))
     return [
         Viewer(
-            float(found.start_ms[each] - wanted.starts_ms) / 1000,
-            titles[int(found.title[each])],
-            scenario.viewers.devices[int(found.device[each])].codec,
-            scenario.viewers.devices[int(found.device[each])].most_kbps,
-            int(found.left[each]),
-            int(found.rule[each]),
-            int(found.quality[each]),
-            float(found.most_ms[each]),
-            float(found.kbps[each]),
-            float(found.rtt_ms[each]),
-            int(found.draw[each]),
+            starts_s=float(sessions.start_ms[number] - wanted.starts_ms) / 1000,
+            title=titles[int(sessions.title[number])],
+            codec=scenario.viewers.devices[int(sessions.device[number])].codec,
+            most_kbps=scenario.viewers.devices[int(sessions.device[number])].most_kbps,
+            left=int(sessions.left[number]),
+            rule=int(sessions.rule[number]),
+            quality=int(sessions.quality[number]),
+            most_ms=float(sessions.most_ms[number]),
+            kbps=float(sessions.kbps[number]),
+            rtt_ms=float(sessions.rtt_ms[number]),
+            draw=int(sessions.draw[number]),
         )
-        for each in inside
+        for number in numbers
     ]
 
 
 async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
-    """Apply an event to servers and links at its time, and undo it at its end."""
+    """Apply an event to servers and links at its time, and end it after its length."""
     await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
     if event.lost is not None:
         isp, _, number = (event.lost.edge or event.lost.shield).partition("/")
@@ -273,17 +278,17 @@ async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
         await server.kill()
         await asyncio.sleep(event.lost.minutes * 60)
         if event.lost.returns == "cold":
-            await asyncio.to_thread(empty, Path(server.words[server.words.index("--disk") + 1]))
+            await asyncio.to_thread(remove_cache, Path(server.command[server.command.index("--disk") + 1]))
         await server.start()
     elif event.slow is not None:
         link = next(each for each in sites if each.isp.name == event.slow.transit).transit
-        whole_bps = link.bps
+        full_bps = link.bps
         if event.slow.keeps > 0:
-            link.bps = whole_bps * event.slow.keeps
+            link.bps = full_bps * event.slow.keeps
         else:
             link.cut()
         await asyncio.sleep(event.slow.minutes * 60)
-        link.bps = whole_bps
+        link.bps = full_bps
         link.mend()
     elif event.origin is not None:
         for site in sites:
@@ -343,24 +348,24 @@ def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, p
 
 
 def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Requests and bytes by decision, from a log; a failed fetch turns its miss into a failure."""
+    """Requests and bytes by decision, from a log; a miss whose fetch fails counts as failed."""
     counts, sizes = np.zeros(len(DECISIONS)), np.zeros(len(DECISIONS))
-    known: dict[str, int] = {}
+    known_sizes: dict[str, int] = {}
     with suppress(FileNotFoundError), log.open(encoding="ascii") as lines:
         for record in parse(lines, log.name):
             if record.kind is Kind.REQUEST and record.decision is not None:
                 counts[_DECISION_NUMBERS[record.decision]] += 1
                 sizes[_DECISION_NUMBERS[record.decision]] += record.size_bytes
-                known[record.key] = record.size_bytes
+                known_sizes[record.key] = record.size_bytes
             elif record.kind is Kind.FAILED and counts[CONTENT_MISS]:
                 counts[CONTENT_MISS] -= 1
                 counts[FAILED] += 1
-                sizes[CONTENT_MISS] -= known.get(record.key, 0)
+                sizes[CONTENT_MISS] -= known_sizes.get(record.key, 0)
     return counts, sizes
 
 
 def _reserve_port(host: str, held: AsyncExitStack) -> int:
-    """Reserve a port while ``held`` is open: bound without listening, so that a server can still listen on it."""
+    """Reserve a port while ``held`` is open: bind a socket that doesn't listen, so that a server can still listen."""
     reserved = held.enter_context(socket.socket())
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((host, 0))
@@ -369,4 +374,4 @@ def _reserve_port(host: str, held: AsyncExitStack) -> int:
 
 def _slug(name: str) -> str:
     """A provider's name in the form that ``headend steer`` accepts."""
-    return "".join(each if each.isalnum() else "-" for each in name.lower())
+    return "".join(character if character.isalnum() else "-" for character in name.lower())

@@ -1,4 +1,4 @@
-"""Runs a server: as a program until a signal, or in a thread of another program."""
+"""Runs a server: as a process until a signal, or in a thread of another process."""
 
 import asyncio
 import contextlib
@@ -11,21 +11,21 @@ from contextlib import contextmanager
 
 from headend.core.http.listening import listen, url_of
 
-Work = Callable[[socket.socket, asyncio.Event, Callable[[], object]], Awaitable[None]]
+Serve = Callable[[socket.socket, asyncio.Event, Callable[[], object]], Awaitable[None]]
 """Serves on a listening socket until the event is set; calls the function once connections are accepted."""
 
 
-def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], object]) -> None:
+def until_signalled(serve: Serve, host: str, port: int, on_ready: Callable[[str], object]) -> None:
     """Serve until SIGTERM or SIGINT, then finish pending requests.
 
     Args:
-        work: Runs the server.
+        serve: Runs the server.
         host: Address or name to listen on.
         port: Port to listen on; 0 for any free port.
         on_ready: Called with the base URL, without a trailing slash, once connections are accepted.
 
     Raises:
-        ConfigError: The address can't be listened on.
+        ConfigError: It is not possible to listen on the address.
     """
     [listener] = listen(host, port, 1)
     with contextlib.closing(listener):
@@ -36,23 +36,23 @@ def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], 
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
-            await work(listener, stop, lambda: on_ready(url))
+            await serve(listener, stop, lambda: on_ready(url))
 
         asyncio.run(main())
 
 
 @contextmanager
-def in_thread(work: Work, name: str, host: str, port: int = 0) -> Iterator[str]:
+def in_thread(serve: Serve, name: str, host: str, port: int = 0) -> Iterator[str]:
     """Serve from a thread of this process until the ``with`` block ends; yields the base URL, without a trailing slash.
 
     Args:
-        work: Runs the server.
+        serve: Runs the server.
         name: Name of the thread.
         host: Address or name to listen on.
         port: Port to listen on; 0 for any free port.
 
     Raises:
-        ConfigError: The address can't be listened on.
+        ConfigError: It is not possible to listen on the address.
     """
     [listener] = listen(host, port, 1)
     url = url_of(host, listener)
@@ -60,7 +60,7 @@ def in_thread(work: Work, name: str, host: str, port: int = 0) -> Iterator[str]:
 
     async def main() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        await work(listener, stop, lambda: ready.set_result((loop, stop)))
+        await serve(listener, stop, lambda: ready.set_result((loop, stop)))
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Runs an edge: as a program until a signal, or in a thread of another program."""
+"""Runs an edge: as a process until a signal, or in a thread of another process."""
 
 import asyncio
 import contextlib
@@ -34,8 +34,11 @@ DEFAULT_PORT = 8081
 DEFAULT_DISK_BYTES = 20 << 30
 DEFAULT_MEMORY_BYTES = 32 << 20
 FLUSH_DECISIONS_S = 1.0
+"""Time between two flushes of the decision log."""
 KEEP_FREE_BYTES = 64 << 20
+"""Space on the disk that the cache should leave free."""
 LIMITS = Limits()
+"""Limits of the HTTP server."""
 
 log = logging.getLogger("headend.edge")
 
@@ -46,13 +49,13 @@ class EdgeSettings:
 
     Attributes:
         origin: Address of the origin.
-        disk: Folder for objects.
-        disk_bytes: Maximum size of the objects.
-        name: Name, unique among all edges; by default the host's name and the port.
+        disk: Folder of the cache.
+        disk_bytes: Size of the cache.
+        name: Name, unique among all edges; if empty, the host's name and the port.
         tier: ``edge`` or ``shield``.
         shield: Address of the shield, which is tried before the origin; None for no shield.
-        peers: Addresses of the other edges of the cluster.
-        itself: This edge's own address among its peers; required with ``peers``.
+        peers: Addresses of the site's other edges.
+        itself: This edge's own address, as its peers know it; required with ``peers``.
         policy: A name in `cdn_sim.policies.POLICIES`.
         admission: A name in `cdn_sim.admission.RULES`.
         memory_bytes: Memory for manifests.
@@ -61,9 +64,11 @@ class EdgeSettings:
         state_dir: Folder for leases of screens; required with ``keys``.
         territory: Territory of the edge, ISO 3166-1 alpha-2; empty if unknown.
         access_log: Whether to write each request to standard output, as a line of JSON.
-        rate_bps: Maximum rate, used to report the load; the steering server sends no new viewers to a full edge.
-        fill: Fill plan written by ``headend fill plan``; None for no fill.
-        linger_s: How long the edge still serves after a signal to stop; meanwhile it is not ready.
+        rate_bps: Maximum rate, from which the load is calculated; the steering server sends no new viewers to an edge
+            with full load.
+        fill: File of a fill plan, as ``headend fill plan`` writes it; None for no fill.
+        linger_s: How long the edge still serves after a signal to stop. Meanwhile ``/readyz`` says that it is not
+            ready.
     """
 
     origin: str
@@ -97,7 +102,7 @@ def serve(
     """Serve until SIGTERM or SIGINT, then finish pending requests.
 
     Raises:
-        ConfigError: An address is malformed, it can't be listened on, or the folder can't be used.
+        ConfigError: An address is malformed, it is not possible to listen on it, or the folder can't be used.
     """
     until_signalled(partial(_run, settings), host, port, on_ready)
 
@@ -130,10 +135,12 @@ async def _run(
         )
         for key, _ in found:
             if key not in policy.policy:
-                folder.remove(key)  # from a larger cache
+                folder.remove(key)  # it doesn't fit, because the cache was larger before
         upstreams = Upstreams(_upstreams(settings), name, lambda: _vouched(settings))
         checker = None
-        if settings.keys is not None and settings.state_dir is not None:
+        if settings.keys is not None:
+            if settings.state_dir is None:
+                raise ConfigError("tokens need a folder for leases")
             leases = held.enter_context(contextlib.closing(Leases(settings.state_dir)))
             checker = GrantChecker(settings.keys, leases)
         registry = Registry("headend_edge")
@@ -195,7 +202,7 @@ def _vouched(settings: EdgeSettings) -> dict[str, str]:
 
 
 def _decisions(path: Path | None) -> tuple[TextIO | None, DecisionLog | None]:
-    """Open the decision log for appending; ends an incomplete last line of a killed process."""
+    """Open the decision log for appending; if a killed process left an incomplete last line, end it."""
     if path is None:
         return None, None
     try:

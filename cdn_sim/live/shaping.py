@@ -1,7 +1,7 @@
-"""Shaped links on loopback: TCP proxies with limited rate and added delay.
+"""Shaped links on loopback: TCP proxies with limited rate and added delay, which need no privileges.
 
-They need no privileges: all connections of a link share a token bucket, and data is delayed by half a round trip each
-way. TCP's flow control slows the senders down when a proxy stops reading.
+All connections of a link share a token bucket, and data is delayed by half a round trip in each direction. When a proxy
+stops reading, TCP's flow control slows the sender down.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 BURST_S = 0.02
 """Maximum burst of an idle link, in seconds of its rate."""
 PIECE_BYTES = 16 << 10
-QUEUED = 64
+"""Maximum bytes that a proxy reads at once."""
+MAX_PIECES = 64
 """Maximum pieces in flight per connection and direction."""
 BIN_S = 300
 """Length of a traffic bin, as in transit billing."""
@@ -43,7 +44,7 @@ class Link:
         self._open: set[asyncio.Task[None]] = set()
 
     async def carry(self, size_bytes: int) -> None:
-        """Wait until the link has carried ``size_bytes``."""
+        """Count ``size_bytes`` as carried, and wait as long as the link takes to carry them."""
         now_s = self._loop.time()
         self.carried[int((now_s - self._began_s) // BIN_S)] += size_bytes
         self._free_s = max(self._free_s, now_s - BURST_S) + size_bytes * 8 / self.bps
@@ -86,9 +87,9 @@ class Link:
                 return
             server_reader, server_writer = await asyncio.open_connection(*target)
             try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._forward(reader, server_writer, is_down=False))
-                    both.create_task(self._forward(server_reader, writer, is_down=True))
+                async with asyncio.TaskGroup() as directions:
+                    directions.create_task(self._forward(reader, server_writer, is_downstream=False))
+                    directions.create_task(self._forward(server_reader, writer, is_downstream=True))
             finally:
                 server_writer.transport.abort()
         except (OSError, asyncio.CancelledError, ExceptionGroup):
@@ -97,9 +98,11 @@ class Link:
             self._open.discard(task)
             writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_down: bool) -> None:
-        """Forward one direction until its sender ends it."""
-        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUED)
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_downstream: bool
+    ) -> None:
+        """Forward one direction until the sender closes it; only data from servers to clients takes the link's rate."""
+        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_PIECES)
 
         async def send() -> None:
             while True:
@@ -113,11 +116,12 @@ class Link:
                 writer.write(piece)
                 await writer.drain()
 
-        async with asyncio.TaskGroup() as both:
-            both.create_task(send())
-            piece = b"first"
-            while piece:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send())
+            while True:
                 piece = await reader.read(PIECE_BYTES)
-                if is_down and piece:
+                if is_downstream and piece:
                     await self.carry(len(piece))
                 await in_flight.put((self._loop.time() + self.delay_s, piece))
+                if not piece:  # the end of the stream
+                    break

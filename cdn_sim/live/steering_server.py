@@ -1,7 +1,7 @@
 """The steering server: sends players steering manifests, based on the health and load of the edges.
 
-It is stateless: a viewer's random number, which spreads viewers over replicas, is in the address of the next request.
-So any number of steering servers with the same options return the same manifests.
+It keeps no state of viewers: a viewer's random number, which spreads viewers over replicas, is in the address of the
+viewer's next request. So any number of steering servers with the same options return the same manifests.
 """
 
 import asyncio
@@ -37,16 +37,19 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8083
 CHECK_S = 2.0
 """Time between health checks of an edge."""
-PATIENCE_S = 2.0
+CHECK_TIMEOUT_S = 2.0
 """Timeout of a health check."""
 RISES = 2
 """Consecutive successful checks before an edge that was down gets viewers again."""
 PATHWAY = re.compile(r"(?:^|&)_(?:HLS|DASH)_pathway=(?:%22|\")?([A-Za-z0-9._-]{1,96})")
+"""Query parameter with the player's current pathway."""
 TITLE = re.compile(r"/([a-z0-9-]{1,64})")
 VIEWER = re.compile(r"(?:^|&)viewer=([0-9]{1,10})(?=&|$)")
-LONGEST_QUERY = 2048
-HOPS = 512
-"""Maximum number of characters of X-Forwarded-For that are read."""
+"""Query parameter with the viewer's random number."""
+MAX_QUERY_CHARACTERS = 2048
+"""The rest of a longer query is ignored."""
+MAX_FORWARDED_CHARACTERS = 512
+"""Only this many characters at the end of X-Forwarded-For are read."""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
 
@@ -73,7 +76,7 @@ def serve(
     port: int = DEFAULT_PORT,
     on_ready: Callable[[str], object] = lambda _url: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises `ConfigError` if the address can't be listened on."""
+    """Serve until SIGTERM or SIGINT; raises `ConfigError` if it is not possible to listen on the address."""
     until_signalled(partial(_run, settings), host, port, on_ready)
 
 
@@ -100,7 +103,7 @@ class Steering:
         self._replies = registry.counter("replies", "Steering manifests by their first edge.", "edge")
         self._changes = registry.counter("changes", "How often an edge went down or came up.", "edge")
         registry.gauge(
-            "edges_up", "Edges that take requests.", lambda: sum(each.is_up for each in self._health.values())
+            "edges_up", "Edges that take requests.", lambda: sum(state.is_up for state in self._health.values())
         )
 
     async def respond(self, request: Request) -> tuple[str, Response]:
@@ -112,22 +115,22 @@ class Steering:
             if request.local[0].removeprefix("::ffff:") not in LOOPBACK:
                 return NO_ROUTE, responses.NOT_FOUND
             return "metrics", responses.document(self._registry.exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
-        found = TITLE.fullmatch(path)
-        if found is None:
+        title = TITLE.fullmatch(path)
+        if title is None:
             return NO_ROUTE, responses.NOT_FOUND
-        query = request.query[:LONGEST_QUERY]
+        query = request.query[:MAX_QUERY_CHARACTERS]
         viewer, current = VIEWER.search(query), PATHWAY.search(query)
         draw = int(viewer[1]) & 0x7FFFFFFF if viewer else secrets.randbits(31)
         ordered = order(
             self._settings.plan,
             self._health,
             address=self._viewer(request),
-            title=found[1],
+            title=title[1],
             draw=draw,
             current=current[1] if current else None,
         )
         self._replies.inc(ordered[0].name if ordered else "none")
-        reload_uri = f"{found[1]}?viewer={draw}"
+        reload_uri = f"{title[1]}?viewer={draw}"
         body = json.dumps(manifest(self._settings.plan, ordered, reload_uri, keeps_port="_HLS_" in query))
         return "steering", responses.document(body.encode(), responses.JSON_TYPE, responses.NO_STORE)
 
@@ -135,7 +138,7 @@ class Steering:
         """Nothing to do: the server counts responses."""
 
     def note(self, name: str, health: Health) -> None:
-        """Record the result of an edge's health check."""
+        """Record the result of an edge's health check; see `RISES` for edges that come up."""
         known = self._health[name]
         self._rises[name] = self._rises[name] + 1 if health.is_up else 0
         is_up = health.is_up and (known.is_up or self._rises[name] >= RISES)
@@ -145,42 +148,46 @@ class Steering:
         self._health[name] = replace(health, is_up=is_up)
 
     def _viewer(self, request: Request) -> Address | None:
-        """The viewer's address: the connection's, or the last in X-Forwarded-For that is not a trusted proxy."""
-        address = _address(request.client)
-        if address is None or not any(_holds(network, address) for network in self._settings.proxies):
+        """The viewer's address; None if it is unknown.
+
+        It is the address of the connection or, if that is a trusted proxy, the last address in X-Forwarded-For that is
+        not a trusted proxy.
+        """
+        address = _parse_address(request.client)
+        if address is None or not self._is_proxy(address):
             return address
-        hops = ",".join(request.headers.getall("X-Forwarded-For", ()))[-HOPS:].split(",")
-        for hop in reversed(hops):
-            found = _address(hop.strip())
-            if found is None:
-                return None
-            if not any(_holds(network, found) for network in self._settings.proxies):
-                return found
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))[-MAX_FORWARDED_CHARACTERS:]
+        for hop in reversed(forwarded.split(",")):
+            address = _parse_address(hop.strip())
+            if address is None or not self._is_proxy(address):
+                return address
         return None
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(network.version == address.version and address in network for network in self._settings.proxies)
 
 
 async def check(steering: Steering, edges: Sequence[SteeredEdge], every_s: float) -> None:
     """Check the health of all edges periodically; never returns."""
-    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
+    timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
 
-        async def watch(edge: SteeredEdge) -> None:
+        async def check_forever(edge: SteeredEdge) -> None:
             while True:
                 steering.note(edge.name, await _health(session, edge))
                 await asyncio.sleep(every_s)
 
         async with asyncio.TaskGroup() as group:
             for edge in edges:
-                group.create_task(watch(edge))
+                group.create_task(check_forever(edge))
 
 
 async def _health(session: aiohttp.ClientSession, edge: SteeredEdge) -> Health:
     try:
-        async with session.get(f"{edge.url}/readyz", allow_redirects=False) as answer:
-            load = answer.headers.get(LOAD, "0")[:16]
-            return Health(
-                answer.status == 200, float(load) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", load) else 0.0
-            )
+        async with session.get(f"{edge.url}/readyz", allow_redirects=False) as response:
+            load = response.headers.get(LOAD, "0")[:16]
+            is_number = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", load) is not None
+            return Health(response.status == 200, float(load) if is_number else 0.0)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return Health(is_up=False)
 
@@ -208,13 +215,10 @@ def _checking(steering: Steering, settings: SteeringSettings) -> Iterator[None]:
         task.cancel()
 
 
-def _address(text: str) -> Address | None:
+def _parse_address(text: str) -> Address | None:
+    """Parse an IP address, an IPv4 address in IPv6 form as IPv4; None if it is malformed."""
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
-
-
-def _holds(network: Network, address: Address) -> bool:
-    return network.version == address.version and address in network
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address

@@ -1,4 +1,4 @@
-"""Reads titles from an origin's HLS playlists, as live viewers need them."""
+"""Reads the titles that live viewers play from an origin's HLS playlists."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -14,11 +14,11 @@ CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One quality of a title.
+    """One video rendition of a title.
 
     Attributes:
         kbps: Mean bitrate.
-        paths: Paths of its segments.
+        paths: Paths of its segments, in order.
     """
 
     kbps: float
@@ -33,8 +33,8 @@ class LiveTitle:
         name: The title's slug.
         manifest: Path of the multivariant playlist.
         segment_ms: Length of a segment.
-        levels: Qualities by codec, the lowest first.
-        sound: Paths of the sound's segments; empty if there is no sound.
+        levels: Video renditions by codec, the lowest bitrate first.
+        sound: Paths of the segments of the default audio rendition; empty if there is no sound.
     """
 
     name: str
@@ -49,57 +49,60 @@ class LiveTitle:
         return len(next(iter(self.levels.values()))[0].paths)
 
 
-async def read_titles(origin: str, most: int) -> tuple[LiveTitle, ...]:
+async def read_titles(origin: str, max_titles: int) -> tuple[LiveTitle, ...]:
     """Read the titles of an origin.
 
     Args:
         origin: Base URL of the origin.
-        most: Maximum number of titles.
+        max_titles: Maximum number of titles.
 
     Raises:
         ConfigError: No title can be played with HLS.
     """
-    found = []
+    titles = []
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{origin}/") as answer:
-            listed = [each["title"] for each in (await answer.json())["titles"]]
-        for name in listed[:most]:
-            title = await _read(session, origin, name)
+        async with session.get(f"{origin}/") as response:
+            names = [entry["title"] for entry in (await response.json())["titles"]]
+        for name in names[:max_titles]:
+            title = await _read_title(session, origin, name)
             if title is not None:
-                found.append(title)
-    if not found:
-        raise ConfigError("the store has no release for HLS; publish a title first")
-    return tuple(found)
+                titles.append(title)
+    if not titles:
+        raise ConfigError("the store has no title that can be played with HLS; publish one first")
+    return tuple(titles)
 
 
-async def _read(session: aiohttp.ClientSession, origin: str, name: str) -> LiveTitle | None:
+async def _read_title(session: aiohttp.ClientSession, origin: str, name: str) -> LiveTitle | None:
+    """Read a title; None if it has no video in a known codec."""
     manifest = f"/{name}/multivariant.m3u8"
-    url, playlist = await _playlist(session, f"{origin}{manifest}")
-    levels: dict[str, dict[str, Level]] = {}
+    url, multivariant = await _read_playlist(session, f"{origin}{manifest}")
+    levels: dict[str, dict[str, Level]] = {}  # by codec and URI
     segment_ms = 0.0
-    for variant in playlist.playlists:
-        codec = next(
-            (CODECS[each[:4]] for each in (variant.stream_info.codecs or "").split(",") if each[:4] in CODECS), ""
-        )
+    for variant in multivariant.playlists:
+        codecs = (variant.stream_info.codecs or "").split(",")
+        codec = next((CODECS[text[:4]] for text in codecs if text[:4] in CODECS), "")
         if not codec or variant.uri in levels.setdefault(codec, {}):
             continue
-        at, media = await _playlist(session, urljoin(url, variant.uri))
+        media_url, media = await _read_playlist(session, urljoin(url, variant.uri))
         bps = variant.stream_info.average_bandwidth or variant.stream_info.bandwidth
-        levels[codec][variant.uri] = Level(bps / 1000, _paths(at, media))
+        levels[codec][variant.uri] = Level(bps / 1000, _paths(media_url, media))
         segment_ms = segment_ms or 1000 * max(segment.duration for segment in media.segments)
     sound: tuple[str, ...] = ()
-    for rendition in sorted(playlist.media, key=lambda each: each.default != "YES"):
+    for rendition in sorted(multivariant.media, key=lambda rendition: rendition.default != "YES"):
         if rendition.type == "AUDIO" and rendition.uri and not sound:
-            sound = _paths(*await _playlist(session, urljoin(url, rendition.uri)))
+            sound = _paths(*await _read_playlist(session, urljoin(url, rendition.uri)))
     ordered = {
-        codec: tuple(sorted(each.values(), key=lambda level: level.kbps)) for codec, each in levels.items() if each
+        codec: tuple(sorted(by_uri.values(), key=lambda level: level.kbps))
+        for codec, by_uri in levels.items()
+        if by_uri
     }
     return LiveTitle(name, manifest, segment_ms, ordered, sound) if ordered else None
 
 
-async def _playlist(session: aiohttp.ClientSession, url: str) -> tuple[str, m3u8.M3U8]:
-    async with session.get(url) as answer:
-        return str(answer.url), m3u8.loads(await answer.text())
+async def _read_playlist(session: aiohttp.ClientSession, url: str) -> tuple[str, m3u8.M3U8]:
+    """Read a playlist; returns its address after redirects, and its contents."""
+    async with session.get(url) as response:
+        return str(response.url), m3u8.loads(await response.text())
 
 
 def _paths(url: str, playlist: m3u8.M3U8) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sizes, digests and heights of tracks' objects, from the compact track indexes."""
+"""Sizes, digests and heights of tracks' objects, from the tracks' indexes."""
 
 import asyncio
 import re
@@ -19,8 +19,11 @@ MEMORY_BYTES = 32 << 20
 ABSENT_S = 5.0
 """How long a missing track is remembered as missing."""
 WAIT_S = 20.0
+"""How long a client waits for an index."""
 FLIGHTS = 256
+"""Maximum number of indexes that are being read."""
 FLIGHTS_PER_CLIENT = 32
+"""Maximum number of these reads that one client has started."""
 _NUMBER = re.compile(r"([1-9][0-9]{0,6})\.[a-z0-9]{3,4}")
 
 
@@ -63,7 +66,7 @@ class Tracks:
         self._flights: SingleFlight[str, TrackIndex | None] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
 
     async def find(self, title: str, track: str, name: str, *, prefix: str, client: str, loops: str) -> Wanted | None:
-        """Look up an object; None if there is no such track or object.
+        """Find an object by its path; None if there is no such track or object.
 
         Args:
             title: The title.
@@ -94,14 +97,14 @@ class Tracks:
             return ()
         inits = (layout.init_name(period) for period, _ in enumerate(index.facts.inits_sha256, start=1))
         names = (*inits, *(layout.segment_name(track, number) for number in range(1, index.segment_count + 1)))
-        found = (wanted(place, name, index) for name in names)
-        return tuple(each for each in found if each is not None)
+        objects = (wanted(place, name, index) for name in names)
+        return tuple(found for found in objects if found is not None)
 
     async def _index(self, place: str, prefix: str, client: str, loops: str) -> TrackIndex | None:
         index = self._known.get(place)
         if index is None:
-            absent_s = self._absent.get(place)
-            if absent_s is not None and self._clock() < absent_s:
+            absent_until_s = self._absent.get(place)
+            if absent_until_s is not None and self._clock() < absent_until_s:
                 return None
             title, _, track = place.partition("/")
             target = f"{prefix}/{title}/tracks/{track}/{layout.INDEX}"
@@ -111,14 +114,14 @@ class Tracks:
         return index
 
     async def _fetch(self, place: str, target: str, loops: str) -> TrackIndex | None:
-        answered = await self._upstreams.document(target, loops=loops)
-        if answered.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        response = await self._upstreams.document(target, loops=loops)
+        if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
             self._absent.put(place, self._clock() + ABSENT_S)
             return None
-        if answered.status != HTTPStatus.OK:
+        if response.status != HTTPStatus.OK:
             raise Unreachable
         try:
-            index = await asyncio.to_thread(track_index.decode, answered.body, key=place)
+            index = await asyncio.to_thread(track_index.decode, response.body, key=place)
         except StorageError as error:
             raise Unreachable from error
         self._known.put(place, index, index.memory_bytes)
@@ -130,7 +133,13 @@ class Tracks:
 
 
 def wanted(place: str, name: str, index: TrackIndex) -> Wanted | None:
-    """An object of a track by its name; None if there is none."""
+    """An object of a track by its name; None if the track has no such object.
+
+    Args:
+        place: The title's slug and the track's id, separated by a slash.
+        name: Name of the object in the track.
+        index: Index of the track.
+    """
     facts = index.facts
     bounds = index.bounds_ticks
     segment_s = (bounds[1] - bounds[0]) / facts.timescale if len(bounds) > 1 else 0.0

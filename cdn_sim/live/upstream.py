@@ -1,7 +1,7 @@
 """Upstream servers of an edge: peers, a shield and the origin, tried in this order, each with a circuit breaker.
 
-If a transfer breaks off, the next server is asked for the rest. The only parts of a client's request that are forwarded
-are the path, a checked query and the token.
+If a transfer breaks off, the edge requests the rest from the next server. Of a client's request, only the path, a
+checked query and the token are forwarded.
 """
 
 import re
@@ -20,17 +20,21 @@ from headend.core.caching.circuit_breaker import CircuitBreaker, RetryBudget
 from headend.core.errors import ConfigError
 
 LOOP = "CDN-Loop"
-"""RFC 8586."""
+"""Header that lists the servers which forwarded a request (RFC 8586)."""
 LOOP_MARK = "peer"
-"""Parameter of `LOOP` in a peer's request, which is never sent to another peer."""
+"""Parameter of `LOOP` in a request to a peer. A request that has it is not forwarded to another peer."""
 CONNECT_S = 5.0
+"""Timeout for connecting."""
 READ_S = 15.0
 """Timeout for the next bytes of a response."""
 TOTAL_S = 120.0
+"""Timeout for a whole response."""
 DOCUMENT_BYTES = 32 << 20
+"""Maximum size of a document."""
 DOCUMENT_STATUSES = frozenset({200, 301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 429, 431})
 """Accepted statuses of a document; 304, too, for revalidation."""
 PIECE_BYTES = 256 << 10
+"""Maximum bytes that are read at once."""
 _ADDRESS = re.compile(r"https?://[^/?#\s@]+(/[A-Za-z0-9._~/-]*)?")
 
 
@@ -130,18 +134,18 @@ class Upstreams:
         headers: dict[str, str] = {hdrs.ACCEPT: accept, **({hdrs.IF_NONE_MATCH: etag} if etag else {})}
         accepted = DOCUMENT_STATUSES | ({HTTPStatus.NOT_MODIFIED} if etag else frozenset())
         last: UpstreamResponse | None = None
-        for upstream in self._chosen(loops, peers=False):
+        for upstream in self._chosen(loops):
             try:
-                async with self._get(upstream, target, headers, loops) as answer:
-                    body = await answer.content.read(DOCUMENT_BYTES + 1)
-                    while len(body) <= DOCUMENT_BYTES and (more := await answer.content.read(DOCUMENT_BYTES + 1)):
+                async with self._get(upstream, target, headers, loops) as received:
+                    body = await received.content.read(DOCUMENT_BYTES + 1)
+                    while len(body) <= DOCUMENT_BYTES and (more := await received.content.read(DOCUMENT_BYTES + 1)):
                         body += more
-                    response = UpstreamResponse(answer.status, answer.headers, body, upstream.role)
+                    response = UpstreamResponse(received.status, received.headers, body, upstream.role)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 upstream.breaker.note(failed=True)
                 continue
             # A partial or unexpectedly compressed body must not be cached as the document.
-            failed = answer.status not in accepted or len(body) > DOCUMENT_BYTES or _is_coded(answer.headers)
+            failed = response.status not in accepted or len(body) > DOCUMENT_BYTES or _is_encoded(response.headers)
             upstream.breaker.note(failed=failed)
             if not failed:
                 upstream.retries.earn()
@@ -160,7 +164,7 @@ class Upstreams:
         loops: str = "",
         facts: "ObjectFacts | None" = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Get an object of a known size from the first server that has it; the next one continues a broken transfer.
+        """Get an object of a known size from the first server that has it; the next server continues a broken transfer.
 
         Args:
             target: Path, with the client's token.
@@ -173,47 +177,51 @@ class Upstreams:
             Absent: The object does not exist.
             Unreachable: No server returned the complete object.
         """
-        at = 0
-        missing = False
-        for upstream in self._chosen(loops, peers=True, wanted=peers):
-            headers: dict[str, str] = {hdrs.RANGE: f"bytes={at}-"} if at else {}
+        received_bytes = 0
+        is_missing = False
+        for upstream in self._chosen(loops, peers):
+            headers: dict[str, str] = {hdrs.RANGE: f"bytes={received_bytes}-"} if received_bytes else {}
             try:
-                async with self._get(upstream, target, headers, loops) as answer:
-                    if answer.status == 404 and upstream.role is not Role.PEER:
+                async with self._get(upstream, target, headers, loops) as response:
+                    if response.status == 404 and upstream.role is not Role.PEER:
                         upstream.breaker.note(failed=False)
-                        missing = True
+                        is_missing = True
                         continue
-                    length = answer.content_length
-                    if answer.status != (206 if at else 200) or length != size_bytes - at or _is_coded(answer.headers):
-                        upstream.breaker.note(failed=answer.status >= 500)
+                    is_rest = (
+                        response.status == (206 if received_bytes else 200)
+                        and response.content_length == size_bytes - received_bytes
+                        and not _is_encoded(response.headers)
+                    )
+                    if not is_rest:
+                        upstream.breaker.note(failed=response.status >= 500)
                         continue
                     if facts is not None:
-                        facts.begin(upstream.role, answer.headers)
-                    async for piece in answer.content.iter_chunked(PIECE_BYTES):
-                        at += len(piece)
+                        facts.begin(upstream.role, response.headers)
+                    async for piece in response.content.iter_chunked(PIECE_BYTES):
+                        received_bytes += len(piece)
                         if facts is not None:
                             facts.bytes += len(piece)
                         yield piece
             except (aiohttp.ClientError, TimeoutError, OSError):
                 upstream.breaker.note(failed=True)
                 continue
-            upstream.breaker.note(failed=at != size_bytes)
-            if at == size_bytes:
+            upstream.breaker.note(failed=received_bytes != size_bytes)
+            if received_bytes == size_bytes:
                 upstream.retries.earn()
                 return
-        raise Absent if missing and not at else Unreachable
+        raise Absent if is_missing and not received_bytes else Unreachable
 
     def blame(self, role: Role) -> None:
-        """Count damaged bytes from a kind of server as a failure of its circuit breaker."""
+        """Count damaged bytes from servers of a kind as failures in their circuit breakers."""
         for upstream in self._upstreams:
             if upstream.role is role:
                 upstream.breaker.note(failed=True)
 
-    def _chosen(self, loops: str, *, peers: bool, wanted: Sequence[str] = ()) -> list[Upstream]:
-        """Servers to try, in order; the shield and the origin are tried twice if their retry budget allows it."""
+    def _chosen(self, loops: str, peers: Sequence[str] = ()) -> list[Upstream]:
+        """Servers to try, in order: these peers, the shield, the origin; the last two again if retries are left."""
         allowed_peers = [
             upstream
-            for url in (wanted if peers and LOOP_MARK not in loops else ())
+            for url in (peers if LOOP_MARK not in loops else ())
             for upstream in self._upstreams
             if upstream.role is Role.PEER and upstream.url == url and upstream.breaker.allows()
         ]
@@ -269,5 +277,5 @@ def modified_of(headers: Mapping[str, str]) -> datetime:
         return datetime.now(UTC)
 
 
-def _is_coded(headers: Mapping[str, str]) -> bool:
+def _is_encoded(headers: Mapping[str, str]) -> bool:
     return headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity")

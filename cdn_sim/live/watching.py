@@ -29,6 +29,7 @@ from cdn_sim.players.session import utilities_of
 from cdn_sim.players.state import LAST, fresh
 
 READ_BYTES = 16 << 10
+"""Maximum bytes that a player reads at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Viewer:
     """A viewer's session.
 
     Attributes:
-        starts_s: Start, in seconds from the start of the run.
+        starts_s: Start of the session, in seconds from the start of the run.
         title: The title.
         codec: Codec of the device, which determines the switching set.
         most_kbps: Maximum bitrate of the device; None for no limit.
@@ -72,7 +73,7 @@ class Audience:
     Attributes:
         seen: Sums of the viewers' experience; columns as in `cdn_sim.outcomes.EXPERIENCE`.
         active: Number of viewers playing now.
-        peak: Maximum of ``active``.
+        peak: Highest value of ``active`` so far.
     """
 
     def __init__(self, steering: str, address: str) -> None:
@@ -103,27 +104,28 @@ class Audience:
     async def order(self, title: str, draw: int, current: str) -> tuple[tuple[str, ...], dict[str, str], float]:
         """Request a steering manifest: pathways in order, host of each pathway, and TTL in seconds."""
         query = f"viewer={draw}&_DASH_pathway=%22{current}%22" if current else f"viewer={draw}"
-        async with self._session.get(f"{self._steering}/{title}?{query}") as answer:
-            document = await answer.json()
-        hosts = {each["ID"]: each["URI-REPLACEMENT"]["HOST"] for each in document.get("PATHWAY-CLONES", ())}
-        return tuple(each for each in document["PATHWAY-PRIORITY"] if each in hosts), hosts, float(document["TTL"])
+        async with self._session.get(f"{self._steering}/{title}?{query}") as response:
+            document = await response.json()
+        hosts = {clone["ID"]: clone["URI-REPLACEMENT"]["HOST"] for clone in document.get("PATHWAY-CLONES", ())}
+        pathways = tuple(pathway for pathway in document["PATHWAY-PRIORITY"] if pathway in hosts)
+        return pathways, hosts, float(document["TTL"])
 
-    async def get(self, url: str, line: Link) -> tuple[int, float, float]:
+    async def get(self, url: str, link: Link) -> tuple[int, float, float]:
         """Download over an access link; returns the bytes, ms to the first byte, and ms from the first to the last.
 
         Raises:
             aiohttp.ClientError: The download failed; also `TimeoutError` and `OSError`.
         """
         started_s = time.monotonic()
-        await asyncio.sleep(2 * line.delay_s)
-        async with self._session.get(url) as answer:
-            answer.raise_for_status()
+        await asyncio.sleep(2 * link.delay_s)
+        async with self._session.get(url) as response:
+            response.raise_for_status()
             first_s = time.monotonic()
-            size = 0
-            while piece := await answer.content.read(READ_BYTES):
-                size += len(piece)
-                await line.carry(len(piece))
-        return size, (first_s - started_s) * 1000, (time.monotonic() - first_s) * 1000
+            size_bytes = 0
+            while piece := await response.content.read(READ_BYTES):
+                size_bytes += len(piece)
+                await link.carry(len(piece))
+        return size_bytes, (first_s - started_s) * 1000, (time.monotonic() - first_s) * 1000
 
 
 class _GaveUp(Exception):
@@ -135,10 +137,10 @@ class _Playing:
 
     def __init__(self, audience: Audience, viewer: Viewer) -> None:
         self._audience, self._viewer = audience, viewer
-        self._line = Link(viewer.kbps * 1000, viewer.rtt_ms)
+        self._link = Link(viewer.kbps * 1000, viewer.rtt_ms)
         self._pathways: tuple[str, ...] = ()
         self._hosts: dict[str, str] = {}
-        self._asked_s = -1e9
+        self._steered_s = -1e9
         self._ttl_s = 0.0
 
     async def play(self) -> None:
@@ -149,30 +151,31 @@ class _Playing:
         row = fresh(1, with_mpc=True)[0]
         row[LAST] = min(viewer.quality, len(levels) - 1)
         segment_ms = viewer.title.segment_ms
-        began_s, dry_s, last = time.monotonic(), 0.0, -1
+        # The buffer runs empty at `empty_s`, if nothing more arrives.
+        began_s, empty_s, last = time.monotonic(), 0.0, -1
         await self._fetch(viewer.title.manifest)
         count = min(viewer.left, len(levels[0].paths))
         for number in range(count):
-            buffer_ms = max(0.0, (dry_s - time.monotonic()) * 1000)
-            if number and (full_ms := buffer_ms + segment_ms - viewer.most_ms) > 0:
-                await asyncio.sleep(full_ms / 1000)
-                note_wait(viewer.rule, row, full_ms)
-                buffer_ms -= full_ms
+            buffer_ms = max(0.0, (empty_s - time.monotonic()) * 1000)
+            if number and (excess_ms := buffer_ms + segment_ms - viewer.most_ms) > 0:
+                await asyncio.sleep(excess_ms / 1000)
+                note_wait(viewer.rule, row, excess_ms)
+                buffer_ms -= excess_ms
             quality, delay_ms = next_quality(
                 viewer.rule, row, buffer_ms, number, count, rates, utilities, len(levels), segment_ms, viewer.most_ms
             )
             if delay_ms > 0:
                 await asyncio.sleep(delay_ms / 1000)
-            size, latency_ms, transfer_ms = await self._fetch(levels[quality].paths[number])
+            size_bytes, latency_ms, transfer_ms = await self._fetch(levels[quality].paths[number])
             if number < len(viewer.title.sound):
                 await self._fetch(viewer.title.sound[number])
             now_s = time.monotonic()
             if not number:
                 seen[START_MS] += (now_s - began_s) * 1000
-            elif now_s > dry_s:
+            elif now_s > empty_s:
                 seen[STALLS] += 1
-                seen[STALL_MS] += (now_s - dry_s) * 1000
-            dry_s = max(dry_s, now_s) + segment_ms / 1000
+                seen[STALL_MS] += (now_s - empty_s) * 1000
+            empty_s = max(empty_s, now_s) + segment_ms / 1000
             seen[SEGMENTS] += 1
             seen[KBPS] += rates[quality]
             seen[CHANGE_KBPS] += abs(rates[quality] - rates[last]) if last >= 0 else 0.0
@@ -181,8 +184,8 @@ class _Playing:
                 viewer.rule,
                 row,
                 quality,
-                (dry_s - now_s) * 1000,
-                size * 8.0,
+                (empty_s - now_s) * 1000,
+                size_bytes * 8.0,
                 latency_ms,
                 max(transfer_ms, 1.0),
                 rates,
@@ -191,7 +194,7 @@ class _Playing:
                 segment_ms,
                 viewer.most_ms,
             )
-        await asyncio.sleep(max(0.0, dry_s - time.monotonic()))
+        await asyncio.sleep(max(0.0, empty_s - time.monotonic()))
 
     async def _fetch(self, path: str) -> tuple[int, float, float]:
         """Download from the first edge that responds."""
@@ -199,35 +202,36 @@ class _Playing:
             await self._steer()
             for pathway in self._pathways:
                 try:
-                    found = await self._audience.get(f"http://{self._hosts[pathway]}{path}", self._line)
+                    measured = await self._audience.get(f"http://{self._hosts[pathway]}{path}", self._link)
                 except (aiohttp.ClientError, TimeoutError, OSError):
                     continue
                 if pathway != self._pathways[0]:  # stay with this edge until the next steering manifest
-                    others = (each for each in self._pathways if each != pathway)
+                    others = (other for other in self._pathways if other != pathway)
                     self._pathways = (pathway, *others)
-                return found
+                return measured
             await asyncio.sleep(RETRY_MS / 1000)
         raise _GaveUp
 
     async def _steer(self) -> None:
-        if time.monotonic() < self._asked_s + self._ttl_s and self._pathways:
+        """Request a steering manifest if the last one has expired."""
+        if time.monotonic() < self._steered_s + self._ttl_s and self._pathways:
             return
         current = self._pathways[0] if self._pathways else ""
         try:
-            found = await self._audience.order(self._viewer.title.name, self._viewer.draw, current)
-            self._pathways, self._hosts, self._ttl_s = found
+            steered = await self._audience.order(self._viewer.title.name, self._viewer.draw, current)
+            self._pathways, self._hosts, self._ttl_s = steered
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            self._ttl_s = 5.0  # keep the last order
-        self._asked_s = time.monotonic()
+            self._ttl_s = 5.0  # keep the last order for this time
+        self._steered_s = time.monotonic()
 
 
 def levels_of(title: LiveTitle, codec: str, most_kbps: float | None) -> Sequence[Level]:
-    """The qualities that a device plays: its codec up to its maximum bitrate; H.264 if the title lacks the codec."""
+    """The levels that a device plays: in its codec, or in H.264 if the title lacks that, up to its maximum bitrate."""
     levels = title.levels.get(codec) or title.levels.get("avc") or next(iter(title.levels.values()))
     return [level for level in levels if most_kbps is None or level.kbps <= most_kbps] or levels[:1]
 
 
-# Entry points of the ABR rules that are compiled and cached on disk.
+# The rules are inlined into their callers. These functions are compiled by themselves, and cached on disk.
 
 
 @compiled

@@ -1,6 +1,6 @@
-"""Reads requests (object, size and time) from a log in any known format.
+"""Reads requests from a log in any known format: the object, size and time of each.
 
-The format is detected from the first bytes; gzip files are unpacked.
+The format is detected from the first bytes of the file. Files compressed with gzip are unpacked.
 
 ==================  ================================================================================
 decision log        of an edge; see `cdn_sim.request_logs.decisions`
@@ -37,7 +37,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests, in order.
+    """The requests of a log, in order.
 
     Attributes:
         numbers: int32, object of each request, numbered from 0 in order of first appearance.
@@ -45,7 +45,7 @@ class Requests:
         times_ms: int64, time of each request.
         keys: Name of each object; empty if the log has only numbers.
         format: Format of the log.
-        note: Remark for the user about the reading; empty if none.
+        note: What the user should know about skipped parts of the log; empty if nothing was skipped.
     """
 
     numbers: Array
@@ -57,12 +57,12 @@ class Requests:
 
     @property
     def bytes(self) -> int:
-        """Requested bytes."""
+        """Sum of the sizes of all requests."""
         return int(self.sizes[self.numbers].sum())
 
     @property
     def footprint_bytes(self) -> int:
-        """Bytes of all different objects."""
+        """Sum of the sizes of all objects."""
         return int(self.sizes.sum())
 
 
@@ -78,7 +78,7 @@ def is_decision_log(path: Path) -> bool:
 
 @contextmanager
 def decision_records(path: Path) -> Iterator[Iterator[Record]]:
-    """Open a decision log; yields its records.
+    """Open a decision log, and yield an iterator over its records.
 
     Raises:
         ConfigError: The log can't be read, or is damaged.
@@ -136,11 +136,14 @@ def _text(stream: IO[bytes]) -> Iterator[str]:
     return iter(io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n"))
 
 
-def _dense(
-    rows: Iterable[tuple[int, str, int]], name: str, kind: str, note: Callable[[], str] = lambda: ""
+def _number_objects(
+    rows: Iterable[tuple[int, str, int]], name: str, log_format: str, note: Callable[[], str] = lambda: ""
 ) -> Requests:
-    """Number the objects of requests (time in ms, key, size); an object's size is the largest one seen."""
-    known: dict[str, int] = {}
+    """Number the objects of requests, which are rows of time in ms, key and size.
+
+    If an object is requested with different sizes, the largest one counts, because requests may be for a part.
+    """
+    object_numbers: dict[str, int] = {}
     numbers: list[int] = []
     times: list[int] = []
     sizes: list[int] = []
@@ -149,26 +152,26 @@ def _dense(
             raise ConfigError(
                 f"{name}, request {len(numbers) + 1}: its time or size is out of range; correct or remove it"
             )
-        number = known.setdefault(key, len(known))
+        number = object_numbers.setdefault(key, len(object_numbers))
         if number == len(sizes):
             sizes.append(size_bytes)
         elif size_bytes > sizes[number]:
             sizes[number] = size_bytes
         numbers.append(number)
         times.append(time_ms)
-    found = Requests(
+    requests = Requests(
         np.array(numbers, dtype=np.int32),
         np.array(sizes, dtype=np.int64),
         np.array(times, dtype=np.int64),
-        tuple(known),
-        kind,
+        tuple(object_numbers),
+        log_format,
         note(),
     )
-    if found.sizes[found.numbers].sum(dtype=np.float64) >= LIMIT:
+    if requests.sizes[requests.numbers].sum(dtype=np.float64) >= LIMIT:
         raise ConfigError(
             f"{name}: the sizes of its requests add up to more than {LIMIT / 1e18:.1f} EB; check that they are in bytes"
         )
-    return found
+    return requests
 
 
 def _decisions(stream: io.BufferedReader, name: str) -> Requests:
@@ -177,10 +180,10 @@ def _decisions(stream: io.BufferedReader, name: str) -> Requests:
         for record in parse(_text(stream), name)
         if record.kind is Kind.REQUEST
     )
-    return _dense(rows, name, "decision log")
+    return _number_objects(rows, name, "decision log")
 
 
-class _Line(msgspec.Struct):
+class _AccessLogLine(msgspec.Struct):
     at_s: float = 0.0
     method: str = "GET"
     path: str = ""
@@ -189,28 +192,30 @@ class _Line(msgspec.Struct):
 
 
 def _access_log(stream: io.BufferedReader, name: str) -> Requests:
-    decoder = msgspec.json.Decoder(_Line)
-    bad: list[int] = []
+    decoder = msgspec.json.Decoder(_AccessLogLine)
+    damaged_lines: list[int] = []
 
     def rows() -> Iterator[tuple[int, str, int]]:
         for line_number, line in enumerate(stream, 1):
             try:
-                found = decoder.decode(line)
+                entry = decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                bad.append(line_number)
-                if len(bad) > 100:
+                damaged_lines.append(line_number)
+                if len(damaged_lines) > 100:
                     raise ConfigError(
-                        f"{name} is not an access log: line {bad[0]} and many others aren't JSON"
+                        f"{name} is not an access log: line {damaged_lines[0]} and many others aren't JSON"
                     ) from None
                 continue
-            if found.path and found.method == "GET" and found.status in (200, 206):
-                time_ms = int(found.at_s * 1000) if abs(found.at_s) < LIMIT else LIMIT
-                yield time_ms, found.path, found.sent_bytes
+            if entry.path and entry.method == "GET" and entry.status in (200, 206):
+                time_ms = int(entry.at_s * 1000) if abs(entry.at_s) < LIMIT else LIMIT
+                yield time_ms, entry.path, entry.sent_bytes
 
     def note() -> str:
-        return f"skipped {len(bad)} damaged lines, the first is line {bad[0]}" if bad else ""
+        if not damaged_lines:
+            return ""
+        return f"skipped {len(damaged_lines)} damaged lines, the first is line {damaged_lines[0]}"
 
-    return _dense(rows(), name, "access log", note)
+    return _number_objects(rows(), name, "access log", note)
 
 
 def _csv(stream: io.BufferedReader, name: str) -> Requests:
@@ -219,13 +224,13 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
         header = [column.strip().lower() for column in next(table)]
     except csv.Error as error:
         raise ConfigError(f"{name}, line 1: not valid CSV ({error})") from error
-    places = {}
-    for meaning, names in _COLUMNS.items():
+    columns = {}
+    for field, names in _COLUMNS.items():
         found = [header.index(column) for column in names if column in header]
-        if not found and meaning != "time":
-            raise ConfigError(f"{name}, line 1: no column is named {meaning!r}; name the columns time, key and size")
-        places[meaning] = found[0] if found else -1
-    scale = 1 if places["time"] >= 0 and header[places["time"]] == "time_ms" else 1000
+        if not found and field != "time":
+            raise ConfigError(f"{name}, line 1: no column is named {field!r}; name the columns time, key and size")
+        columns[field] = found[0] if found else -1
+    scale = 1 if columns["time"] >= 0 and header[columns["time"]] == "time_ms" else 1000
 
     def records() -> Iterator[list[str]]:
         try:
@@ -238,8 +243,8 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
     def rows() -> Iterator[tuple[int, str, int]]:
         for line_number, row in enumerate(records(), 2):
             try:
-                time_ms = int(float(row[places["time"]]) * scale) if places["time"] >= 0 else line_number
-                key, size_bytes = row[places["key"]], int(row[places["size"]])
+                time_ms = int(float(row[columns["time"]]) * scale) if columns["time"] >= 0 else line_number
+                key, size_bytes = row[columns["key"]], int(row[columns["size"]])
             except (ValueError, IndexError, OverflowError):
                 if not row:
                     continue
@@ -250,7 +255,7 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
                 raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; correct or remove it")
             yield time_ms, key, size_bytes
 
-    return _dense(rows(), name, "CSV")
+    return _number_objects(rows(), name, "CSV")
 
 
 def _oracle_general(stream: io.BufferedReader, name: str) -> Requests:
@@ -265,5 +270,5 @@ def _oracle_general(stream: io.BufferedReader, name: str) -> Requests:
     sizes = np.zeros(len(first), dtype=np.int64)
     numbers = order[inverse].astype(np.int32)
     sizes[order] = table["size"][first]
-    note = f"the file is truncated in record {whole + 1}; the {whole:,} records before it are used" if rest else ""
+    note = f"the file is truncated in record {whole + 1:,}; the {whole:,} records before it are used" if rest else ""
     return Requests(numbers, sizes, times * 1000, (), "oracleGeneral", note)

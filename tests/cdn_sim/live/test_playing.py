@@ -113,7 +113,7 @@ def test_ctrl_c_keeps_the_results_and_ends_all_children(scenario: Path, store: s
     ("words", "message"),
     [
         (("--live",), "give --store URL"),
-        (("--live", "--store", "{empty}"), "no release"),
+        (("--live", "--store", "{empty}"), "no title that can be played"),
         (("--live", "--store", "{empty}", "--workers", "2"), "at most once, and neither"),
         (("--live", "--store", "{empty}", "--seed", "1", "--seed", "2"), "at most once, and neither"),
     ],
