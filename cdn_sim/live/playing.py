@@ -179,8 +179,8 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
             steered += ["--edge", f"{_slug(isp.name)}/{number + 1}={url}"]
         steered += ["--network", f"{_slug(isp.name)}={site.network}"]
     replicas = max(isp.replicas_of_top for isp in scenario.isps)
-    options = ("--replicas", str(replicas), "--check", str(CHECK_S), "--ttl", str(TTL_S))
-    _, steering = add_child("steering", "steer", *steered, *options)
+    steering_options = ("--replicas", str(replicas), "--check", str(CHECK_S), "--ttl", str(TTL_S))
+    _, steering = add_child("steering", "steer", *steered, *steering_options)
     for site in sites:
         site.audience = Audience(f"http://{steering[0]}:{steering[1]}", site.viewers)
         held.push_async_callback(site.audience.close)
