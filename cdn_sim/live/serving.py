@@ -119,23 +119,11 @@ async def _run(
 ) -> None:
     name = settings.name or f"{socket.gethostname()}-{listener.getsockname()[1]}"
     folder = Folder(settings.disk)
-    found = tuple(folder.found())
-    _check_room(folder, settings, sum(size_bytes for _, size_bytes in found))
     with contextlib.ExitStack() as held:
-        stream, decisions = _decisions(settings.decisions)
+        stream, decisions = _open_decisions(settings.decisions)
         if stream is not None:
             held.enter_context(stream)
-        policy = LoggedPolicy(
-            settings.policy,
-            settings.disk_bytes,
-            decisions,
-            lambda: time.time_ns() // 1_000_000,
-            admission=settings.admission,
-            kept=found,
-        )
-        for key, _ in found:
-            if key not in policy.policy:
-                folder.remove(key)  # it doesn't fit, because the cache was larger before
+        policy = _start_policy(settings, folder, decisions)
         upstreams = Upstreams(_upstreams(settings), name, lambda: _vouched(settings))
         checker = None
         if settings.keys is not None:
@@ -201,7 +189,25 @@ def _vouched(settings: EdgeSettings) -> dict[str, str]:
         return {}  # no key for edges, so the origin ignores territories
 
 
-def _decisions(path: Path | None) -> tuple[TextIO | None, DecisionLog | None]:
+def _start_policy(settings: EdgeSettings, folder: Folder, decisions: DecisionLog | None) -> LoggedPolicy:
+    """Make the policy, with the objects of an earlier process; remove those that don't fit."""
+    found = tuple(folder.found())
+    _check_room(folder, settings, sum(size_bytes for _, size_bytes in found))
+    policy = LoggedPolicy(
+        settings.policy,
+        settings.disk_bytes,
+        decisions,
+        lambda: time.time_ns() // 1_000_000,
+        admission=settings.admission,
+        kept=found,
+    )
+    for key, _ in found:
+        if key not in policy.policy:
+            folder.remove(key)  # the cache was larger before
+    return policy
+
+
+def _open_decisions(path: Path | None) -> tuple[TextIO | None, DecisionLog | None]:
     """Open the decision log for appending; if a killed process left an incomplete last line, end it."""
     if path is None:
         return None, None
