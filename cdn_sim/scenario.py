@@ -289,7 +289,7 @@ def _viewer_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
     if not _between(viewers.seeks_per_hour, 0, 360):
         yield "viewers.seeks_per_hour", f"{viewers.seeks_per_hour} is not from 0 to 360"
     for key in ("lengths", "devices", "players", "access"):
-        shares = [each.share for each in getattr(viewers, key)]
+        shares = [entry.share for entry in getattr(viewers, key)]
         if not shares or min(shares) < 0 or not _between(sum(shares), 0.999, 1.001):
             yield f"viewers.{key}", f"the shares must add up to 1, not {sum(shares):g}"
     for length in viewers.lengths:

@@ -77,29 +77,29 @@ def sessions(
         bounds = np.cumsum(shares) / sum(shares)
         return np.searchsorted(bounds, uniform(stream_of(seed, f"{purpose}, {name}"), numbers), side="right")
 
-    length = choose("lengths", [each.share for each in viewers.lengths])
+    length = choose("lengths", [kind.share for kind in viewers.lengths])
     part = uniform(stream_of(seed, f"stays, {name}"), numbers)
-    max_part = np.array([1.0 if each.leaves_after is None else each.leaves_after for each in viewers.lengths])[length]
-    to_end = np.array([each.leaves == "at the end" for each in viewers.lengths])[length]
+    max_part = np.array([1.0 if kind.leaves_after is None else kind.leaves_after for kind in viewers.lengths])[length]
+    to_end = np.array([kind.leaves == "at the end" for kind in viewers.lengths])[length]
     whole = segments[title]
     left = np.where(to_end, whole, np.ceil(part * max_part * whole)).clip(1, whole).astype(np.int32)
 
-    player = choose("players", [each.share for each in viewers.players])
-    access = choose("access", [each.share for each in viewers.access])
-    spread = np.array([each.spread for each in viewers.access])[access]
-    kbps = np.array([each.mbps * 1000 for each in viewers.access])[access]
+    player = choose("players", [player_class.share for player_class in viewers.players])
+    access = choose("access", [access_class.share for access_class in viewers.access])
+    spread = np.array([access_class.spread for access_class in viewers.access])[access]
+    kbps = np.array([access_class.mbps * 1000 for access_class in viewers.access])[access]
     kbps = kbps * np.exp(spread * normal(stream_of(seed, f"rates, {name}"), numbers))
     drawn = draw(stream_of(seed, f"viewers, {name}"), numbers)
     return Sessions(
         start_ms,
         title,
         left,
-        device=choose("devices", [each.share for each in viewers.devices]).astype(np.int64),
-        rule=np.array([RULES[each.rule] for each in viewers.players], dtype=np.int64)[player],
-        quality=np.array([each.quality for each in viewers.players], dtype=np.int64)[player],
-        most_ms=np.array([each.buffer_s * 1000 for each in viewers.players])[player],
+        device=choose("devices", [device_class.share for device_class in viewers.devices]).astype(np.int64),
+        rule=np.array([RULES[player_class.rule] for player_class in viewers.players], dtype=np.int64)[player],
+        quality=np.array([player_class.quality for player_class in viewers.players], dtype=np.int64)[player],
+        most_ms=np.array([player_class.buffer_s * 1000 for player_class in viewers.players])[player],
         kbps=kbps,
-        rtt_ms=np.array([each.rtt_ms for each in viewers.access])[access],
+        rtt_ms=np.array([access_class.rtt_ms for access_class in viewers.access])[access],
         access=access.astype(np.int64),
         offset=(drawn >> np.uint64(40)).astype(np.int64) % STEPS,
         draw=(drawn & np.uint64(0x7FFFFFFF)).astype(np.int64),

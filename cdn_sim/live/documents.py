@@ -32,7 +32,7 @@ MAX_LIFETIME_S = 365 * 86400.0
 """Longer times in Cache-Control count as this."""
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([0-9]{1,10})"?)?')
 PAGE_POLICY = "Content-Security-Policy"
-_KEPT = (hdrs.CONTENT_TYPE, hdrs.CACHE_CONTROL, hdrs.LOCATION, hdrs.RETRY_AFTER, PAGE_POLICY)
+_FORWARDED = (hdrs.CONTENT_TYPE, hdrs.CACHE_CONTROL, hdrs.LOCATION, hdrs.RETRY_AFTER, PAGE_POLICY)
 """Headers of upstream responses that clients get."""
 _CACHEABLE = frozenset({200, 301, 302, 307, 308, 404, 410})
 """Statuses of responses that may be stored."""
@@ -142,14 +142,14 @@ class Documents:
         self._upstreams = upstreams
         self._count = count
         self._clock = clock
-        self._kept: SegmentedLRU[tuple[str, ...], Document] = SegmentedLRU(budget_bytes)
+        self._cached: SegmentedLRU[tuple[str, ...], Document] = SegmentedLRU(budget_bytes)
         self._flights: SingleFlight[tuple[str, ...], Document] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
         self._background: set[asyncio.Task[object]] = set()
 
     @property
     def size_bytes(self) -> int:
         """Memory of all documents."""
-        return self._kept.size_bytes
+        return self._cached.size_bytes
 
     async def get(
         self, key: tuple[str, ...], target: str, *, client: str, loops: str, accept: str
@@ -172,39 +172,39 @@ class Documents:
             TookTooLong: The upstream server takes too long.
         """
         now_s = self._clock()
-        kept = self._kept.get(key)
-        if kept is not None:
-            stale_s = kept.age_s + now_s - kept.at_s - kept.allowed.fresh_s
+        cached = self._cached.get(key)
+        if cached is not None:
+            stale_s = cached.age_s + now_s - cached.at_s - cached.allowed.fresh_s
             if stale_s < 0:
                 self._count("hit")
-                return kept, now_s
-            if stale_s < kept.allowed.revalidate_s:
+                return cached, now_s
+            if stale_s < cached.allowed.revalidate_s:
                 self._count("stale")
-                self._refresh(key, target, kept, loops, accept)
-                return kept, now_s
+                self._refresh(key, target, cached, loops, accept)
+                return cached, now_s
         try:
             found = await self._flights.do(
-                key, lambda: self._fetch(key, target, kept, loops, accept), wait_s=WAIT_S, client=client
+                key, lambda: self._fetch(key, target, cached, loops, accept), wait_s=WAIT_S, client=client
             )
         except Unreachable:
-            if kept is None or kept.age_s + now_s - kept.at_s > kept.allowed.fresh_s + kept.allowed.error_s:
+            if cached is None or cached.age_s + now_s - cached.at_s > cached.allowed.fresh_s + cached.allowed.error_s:
                 raise
             self._count("stale")
-            return kept, now_s
+            return cached, now_s
         self._count("miss")
         return found, self._clock()
 
     def is_fresh(self, key: tuple[str, ...], document: Document, now_s: float) -> bool:
         """Whether a document is still cached under a key and fresh; counts as a use in the cache."""
-        return document.age_s + now_s - document.at_s < document.allowed.fresh_s and self._kept.get(key) is document
+        return document.age_s + now_s - document.at_s < document.allowed.fresh_s and self._cached.get(key) is document
 
-    def _refresh(self, key: tuple[str, ...], target: str, kept: Document, loops: str, accept: str) -> None:
+    def _refresh(self, key: tuple[str, ...], target: str, cached: Document, loops: str, accept: str) -> None:
         if key in self._flights:
             return
 
         async def refresh() -> None:
             try:
-                await self._flights.do(key, lambda: self._fetch(key, target, kept, loops, accept), wait_s=WAIT_S)
+                await self._flights.do(key, lambda: self._fetch(key, target, cached, loops, accept), wait_s=WAIT_S)
             except Exception:
                 return  # keep serving the stale document as long as Cache-Control allows
 
@@ -213,22 +213,24 @@ class Documents:
         task.add_done_callback(self._background.discard)
 
     async def _fetch(
-        self, key: tuple[str, ...], target: str, kept: Document | None, loops: str, accept: str
+        self, key: tuple[str, ...], target: str, cached: Document | None, loops: str, accept: str
     ) -> Document:
-        response = await self._upstreams.document(target, etag=kept.etag if kept else None, loops=loops, accept=accept)
+        response = await self._upstreams.document(
+            target, etag=cached.etag if cached else None, loops=loops, accept=accept
+        )
         now_s = self._clock()
         allowed = freshness(response.headers.get(hdrs.CACHE_CONTROL, ""))
-        if response.status == HTTPStatus.NOT_MODIFIED and kept is not None:
-            found = replace(kept, allowed=allowed, at_s=now_s, age_s=_age(response.headers))
+        if response.status == HTTPStatus.NOT_MODIFIED and cached is not None:
+            found = replace(cached, allowed=allowed, at_s=now_s, age_s=_age(response.headers))
         else:
             try:
                 found = _document(response, allowed, now_s)
             except ValueError as error:  # a header has characters that can't be sent
                 raise Unreachable from error
         if allowed.may_store and found.status in _CACHEABLE and _varies_as_keyed(response.headers):
-            self._kept.put(key, found, found.size_bytes)
+            self._cached.put(key, found, found.size_bytes)
         else:
-            self._kept.drop(key)
+            self._cached.drop(key)
         return found
 
     def cancel(self) -> None:
@@ -247,7 +249,7 @@ def with_age(response: Response, age_s: float) -> Response:
 def _document(response: UpstreamResponse, allowed: Freshness, now_s: float) -> Document:
     age_s = _age(response.headers)
     etag = response.headers.get(hdrs.ETAG)
-    headers: dict[str, str] = {name: response.headers[name] for name in _KEPT if name in response.headers}
+    headers: dict[str, str] = {name: response.headers[name] for name in _FORWARDED if name in response.headers}
     if response.status != HTTPStatus.OK:
         length = str(len(response.body))
         sent: dict[str, str] = {**COMMON_HEADERS, **headers, hdrs.CONTENT_LENGTH: length}

@@ -117,8 +117,7 @@ class Filler:
     async def run(self) -> None:
         """Fill in every window; never returns."""
         while True:
-            open_s = left_s(self._plan, self._local())
-            if not open_s:
+            if not left_s(self._plan, self._local()):
                 await asyncio.sleep(IDLE_S)
                 continue
             self._reload_plan()

@@ -70,14 +70,14 @@ class Slice:
         return first_ms + hours.index(max(hours)) * 3_600_000
 
 
-def play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
+def play(part: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
     """Play a slice; returns the results, and whether SIGINT or SIGTERM stopped it early.
 
     Raises:
         ConfigError: A server does not start, or the store has no release.
     """
     warm_up()
-    return asyncio.run(_play(wanted, on_progress))
+    return asyncio.run(_play(part, on_progress))
 
 
 class _Site:
@@ -108,17 +108,17 @@ class _Site:
         return f"127.{10 + self.number}.1.1"
 
 
-async def _play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
+async def _play(part: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    wanted.folder.mkdir(parents=True, exist_ok=True)
+    part.folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as held:
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="headend-live-")))
-        sites = [_Site(number, isp) for number, isp in enumerate(wanted.scenario.isps)]
-        on_progress(f"starting an origin and {sum(isp.edges + 1 for isp in wanted.scenario.isps)} caches")
-        starting = asyncio.ensure_future(_start(wanted, sites, held, scratch))
+        sites = [_Site(number, isp) for number, isp in enumerate(part.scenario.isps)]
+        on_progress(f"starting an origin and {sum(isp.edges + 1 for isp in part.scenario.isps)} caches")
+        starting = asyncio.ensure_future(_start(part, sites, held, scratch))
         stopping = asyncio.ensure_future(stop.wait())
         held.callback(stopping.cancel)
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -131,13 +131,13 @@ async def _play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Re
             titles = starting.result()
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        played_s = await _run_viewers(wanted, sites, titles, stop, on_progress)
-    return _results(wanted, sites, titles, played_s), played_s < wanted.seconds
+        played_s = await _run_viewers(part, sites, titles, stop, on_progress)
+    return _results(part, sites, titles, played_s), played_s < part.seconds
 
 
-async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
+async def _start(part: Slice, sites: Sequence[_Site], held: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
     """Start all servers concurrently; their addresses are fixed in advance."""
-    scenario = wanted.scenario
+    scenario = part.scenario
     children: list[Child] = []
 
     def add_child(name: str, *command: str) -> tuple[Child, tuple[str, int]]:
@@ -149,14 +149,14 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
 
     def add_cache(site: _Site, name: str, policy: str, disk: str, *options: str) -> tuple[Child, tuple[str, int]]:
         full = f"{site.isp.name}-{name}"
-        log = wanted.folder / f"{full}.decisions"
+        log = part.folder / f"{full}.decisions"
         log.unlink(missing_ok=True)
         site.logs.append(log)
         common = ("--disk", str(scratch / full), "--disk-bytes", str(size_bytes(disk)), "--decisions", str(log))
         return add_child(full, "edge", "--name", full, "--policy", policy, *common, *options)
 
-    endpoint = ("--endpoint-url", wanted.endpoint_url) if wanted.endpoint_url else ()
-    _, origin = add_child("origin", "serve", "--store", wanted.store, *endpoint, "--open")
+    endpoint = ("--endpoint-url", part.endpoint_url) if part.endpoint_url else ()
+    _, origin = add_child("origin", "serve", "--store", part.store, *endpoint, "--open")
     port = _reserve_port(sites[0].host(0), held)
     steered: list[str] = []
     for site in sites:
@@ -204,7 +204,7 @@ async def _until_steered(sites: Sequence[_Site]) -> None:
 
 
 async def _run_viewers(
-    wanted: Slice,
+    part: Slice,
     sites: Sequence[_Site],
     titles: Sequence[LiveTitle],
     stop: asyncio.Event,
@@ -220,39 +220,39 @@ async def _run_viewers(
         await site.audience.watch(viewer)
 
     for site in sites:
-        tasks |= {loop.create_task(start(site, viewer)) for viewer in viewers(wanted, site.number, titles)}
+        tasks |= {loop.create_task(start(site, viewer)) for viewer in viewers(part, site.number, titles)}
     expected = len(tasks)
-    for event in wanted.scenario.events:
-        after_s = (time_ms(event.at) - wanted.starts_ms) / 1000
-        if event.kind in LIVE_EVENTS and 0 <= after_s < wanted.seconds:
+    for event in part.scenario.events:
+        after_s = (time_ms(event.at) - part.starts_ms) / 1000
+        if event.kind in LIVE_EVENTS and 0 <= after_s < part.seconds:
             tasks.add(loop.create_task(_apply(event, started_s + after_s, sites)))
     try:
-        while not stop.is_set() and (left_s := started_s + wanted.seconds - loop.time()) > 0:
+        while not stop.is_set() and (left_s := started_s + part.seconds - loop.time()) > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), min(PROGRESS_S, left_s))
             active = sum(site.audience.active for site in sites)
             started = int(sum(site.audience.seen[0] for site in sites))
             on_progress(f"{active} viewers playing; {started} of {expected} sessions started")
-        return min(wanted.seconds, loop.time() - started_s)
+        return min(part.seconds, loop.time() - started_s)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list[Viewer]:
+def viewers(part: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list[Viewer]:
     """The sessions that start in the slice: those of the simulation, with the titles of the store."""
-    scenario = wanted.scenario
-    day = wanted.starts_ms // DAY_MS
-    ranking = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
+    scenario = part.scenario
+    day = part.starts_ms // DAY_MS
+    ranking = popularity.rank_titles(scenario.popularity, len(titles), scenario.days.all, part.seed)
     segments = np.array([title.segments for title in titles])
     weights = ranking.weights(day, isp_number)[: len(titles)]
-    sessions = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)
-    end_ms = wanted.starts_ms + wanted.seconds * 1000
-    numbers = np.flatnonzero((sessions.start_ms >= wanted.starts_ms) & (sessions.start_ms < end_ms))
+    sessions = viewing.sessions(scenario, isp_number, day, part.seed, weights, segments)
+    end_ms = part.starts_ms + part.seconds * 1000
+    numbers = np.flatnonzero((sessions.start_ms >= part.starts_ms) & (sessions.start_ms < end_ms))
     return [
         Viewer(
-            starts_s=float(sessions.start_ms[number] - wanted.starts_ms) / 1000,
+            starts_s=float(sessions.start_ms[number] - part.starts_ms) / 1000,
             title=titles[int(sessions.title[number])],
             codec=scenario.viewers.devices[int(sessions.device[number])].codec,
             most_kbps=scenario.viewers.devices[int(sessions.device[number])].most_kbps,
@@ -273,7 +273,7 @@ async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
     await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
     if event.lost is not None:
         isp, _, number = (event.lost.edge or event.lost.shield).partition("/")
-        site = next(each for each in sites if each.isp.name == isp)
+        site = next(site for site in sites if site.isp.name == isp)
         server = site.edges[int(number) - 1] if number else site.shield
         await server.kill()
         await asyncio.sleep(event.lost.minutes * 60)
@@ -281,7 +281,7 @@ async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
             await asyncio.to_thread(remove_cache, Path(server.command[server.command.index("--disk") + 1]))
         await server.start()
     elif event.slow is not None:
-        link = next(each for each in sites if each.isp.name == event.slow.transit).transit
+        link = next(site for site in sites if site.isp.name == event.slow.transit).transit
         full_bps = link.bps
         if event.slow.keeps > 0:
             link.bps = full_bps * event.slow.keeps
@@ -298,31 +298,31 @@ async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
             site.origin_link.delay_s -= event.origin.extra_ms / 2000
 
 
-def _results(wanted: Slice, sites: Sequence[_Site], titles: Sequence[LiveTitle], played_s: float) -> Results:
-    scenario = wanted.scenario
-    hour = wanted.starts_ms % DAY_MS // 3_600_000
-    day_ms = wanted.starts_ms // DAY_MS * DAY_MS
+def _results(part: Slice, sites: Sequence[_Site], titles: Sequence[LiveTitle], played_s: float) -> Results:
+    scenario = part.scenario
+    hour = part.starts_ms % DAY_MS // 3_600_000
+    day_ms = part.starts_ms // DAY_MS * DAY_MS
     events = tuple(
         msgspec.structs.replace(event, at=f"day 1 {event.at.rpartition(' ')[2]}")
         for event in scenario.events
-        if event.kind in LIVE_EVENTS and 0 <= time_ms(event.at) - wanted.starts_ms < wanted.seconds * 1000
+        if event.kind in LIVE_EVENTS and 0 <= time_ms(event.at) - part.starts_ms < part.seconds * 1000
     )
-    clock = f"{(wanted.starts_ms - day_ms) // 3_600_000:02}:{(wanted.starts_ms - day_ms) // 60_000 % 60:02}"
+    clock = f"{(part.starts_ms - day_ms) // 3_600_000:02}:{(part.starts_ms - day_ms) // 60_000 % 60:02}"
     played = msgspec.structs.replace(
         scenario,
         summary=f"{scenario.summary} Played live from {clock} for {played_s:.0f} s, with real servers and clients.",
         days=Days(counted=1),
         events=events,
         alternatives={},
-        seeds=(wanted.seed,),
+        seeds=(part.seed,),
     )
-    tallies = tuple(_tally(wanted, site, titles, hour, played_s) for site in sites)
+    tallies = tuple(_tally(part, site, titles, hour, played_s) for site in sites)
     segment_ms = titles[0].segment_ms
-    missing = int(played_s < wanted.seconds)
-    return Results({BASE: played}, (Run(BASE, wanted.seed, tallies),), segment_ms, missing, played_s)
+    missing = int(played_s < part.seconds)
+    return Results({BASE: played}, (Run(BASE, part.seed, tallies),), segment_ms, missing, played_s)
 
 
-def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, played_s: float) -> Tally:
+def _tally(part: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, played_s: float) -> Tally:
     isp = site.isp
     requests = np.zeros((isp.edges + 1, len(DECISIONS), DAY_HOURS))
     sent = np.zeros_like(requests)
@@ -341,7 +341,7 @@ def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, p
     seen[hour] = site.audience.seen
     renditions = sum(len(levels) for levels in titles[0].levels.values())
     return Tally(
-        isp.name, wanted.seed, isp.edges, 0, requests, sent, traffic, np.zeros_like(traffic), seen, (),
+        isp.name, part.seed, isp.edges, 0, requests, sent, traffic, np.zeros_like(traffic), seen, (),
         site.audience.peak, site.audience.active, np.zeros(isp.edges + 2), 0.0, 0,
         sum(title.segments for title in titles) * renditions,
     )  # fmt: skip

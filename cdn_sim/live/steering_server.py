@@ -139,10 +139,10 @@ class Steering:
 
     def note(self, name: str, health: Health) -> None:
         """Record the result of an edge's health check; see `RISES` for edges that come up."""
-        known = self._health[name]
+        last = self._health[name]
         self._rises[name] = self._rises[name] + 1 if health.is_up else 0
-        is_up = health.is_up and (known.is_up or self._rises[name] >= RISES)
-        if is_up != known.is_up:
+        is_up = health.is_up and (last.is_up or self._rises[name] >= RISES)
+        if is_up != last.is_up:
             self._changes.inc(name)
             log.warning("edge %s is %s", name, "up" if is_up else "down")
         self._health[name] = replace(health, is_up=is_up)

@@ -9,7 +9,7 @@ import m3u8
 from headend.core.errors import ConfigError
 
 CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": "av1"}
-"""Codecs by the first part of their RFC 6381 name. HLS has no VP9."""
+"""Codecs by the first four characters of their name in a playlist (RFC 6381); HLS playlists have no VP9 variants."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,9 @@ class Tracks:
             TooMany: Too many indexes are being read.
             TookTooLong: The upstream takes too long.
         """
-        place = f"{title}/{track}"
-        index = await self._index(place, prefix, client, loops)
-        return wanted(place, name, index) if index is not None else None
+        path = f"{title}/{track}"
+        index = await self._index(path, prefix, client, loops)
+        return wanted(path, name, index) if index is not None else None
 
     async def all(self, title: str, track: str, *, prefix: str) -> tuple[Wanted, ...]:
         """All objects of a track, in playback order; empty if there is no such track.
@@ -91,40 +91,38 @@ class Tracks:
         Raises:
             Unreachable, TooMany, TookTooLong: As `find`.
         """
-        place = f"{title}/{track}"
-        index = await self._index(place, prefix, "", "")
+        path = f"{title}/{track}"
+        index = await self._index(path, prefix, "", "")
         if index is None:
             return ()
         inits = (layout.init_name(period) for period, _ in enumerate(index.facts.inits_sha256, start=1))
         names = (*inits, *(layout.segment_name(track, number) for number in range(1, index.segment_count + 1)))
-        objects = (wanted(place, name, index) for name in names)
+        objects = (wanted(path, name, index) for name in names)
         return tuple(found for found in objects if found is not None)
 
-    async def _index(self, place: str, prefix: str, client: str, loops: str) -> TrackIndex | None:
-        index = self._known.get(place)
+    async def _index(self, path: str, prefix: str, client: str, loops: str) -> TrackIndex | None:
+        index = self._known.get(path)
         if index is None:
-            absent_until_s = self._absent.get(place)
+            absent_until_s = self._absent.get(path)
             if absent_until_s is not None and self._clock() < absent_until_s:
                 return None
-            title, _, track = place.partition("/")
+            title, _, track = path.partition("/")
             target = f"{prefix}/{title}/tracks/{track}/{layout.INDEX}"
-            index = await self._flights.do(
-                place, lambda: self._fetch(place, target, loops), wait_s=WAIT_S, client=client
-            )
+            index = await self._flights.do(path, lambda: self._fetch(path, target, loops), wait_s=WAIT_S, client=client)
         return index
 
-    async def _fetch(self, place: str, target: str, loops: str) -> TrackIndex | None:
+    async def _fetch(self, path: str, target: str, loops: str) -> TrackIndex | None:
         response = await self._upstreams.document(target, loops=loops)
         if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            self._absent.put(place, self._clock() + ABSENT_S)
+            self._absent.put(path, self._clock() + ABSENT_S)
             return None
         if response.status != HTTPStatus.OK:
             raise Unreachable
         try:
-            index = await asyncio.to_thread(track_index.decode, response.body, key=place)
+            index = await asyncio.to_thread(track_index.decode, response.body, key=path)
         except StorageError as error:
             raise Unreachable from error
-        self._known.put(place, index, index.memory_bytes)
+        self._known.put(path, index, index.memory_bytes)
         return index
 
     def cancel(self) -> None:
@@ -132,18 +130,18 @@ class Tracks:
         self._flights.cancel()
 
 
-def wanted(place: str, name: str, index: TrackIndex) -> Wanted | None:
+def wanted(path: str, name: str, index: TrackIndex) -> Wanted | None:
     """An object of a track by its name; None if the track has no such object.
 
     Args:
-        place: The title's slug and the track's id, separated by a slash.
+        path: The title's slug and the track's id, separated by a slash.
         name: Name of the object in the track.
         index: Index of the track.
     """
     facts = index.facts
     bounds = index.bounds_ticks
     segment_s = (bounds[1] - bounds[0]) / facts.timescale if len(bounds) > 1 else 0.0
-    key = f"{place}/{name}"
+    key = f"{path}/{name}"
     if (period := layout.init_period(name)) > 0:
         if period > len(facts.inits_sha256):
             return None

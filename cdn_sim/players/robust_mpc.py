@@ -20,11 +20,11 @@ STALL_WEIGHT = 4.3
 def forecast(row: Array) -> float:
     """Harmonic mean of the last throughputs, divided by one plus the largest recent error; in kbit/s."""
     inverse, count, error = 0.0, 0, 0.0
-    for place in range(RECENT, RECENT + RECENT_COUNT):
-        if row[place] > 0.0:
-            inverse += 1.0 / row[place]
+    for column in range(RECENT, RECENT + RECENT_COUNT):
+        if row[column] > 0.0:
+            inverse += 1.0 / row[column]
             count += 1
-        error = max(error, row[place + RECENT_COUNT])
+        error = max(error, row[column + RECENT_COUNT])
     if count == 0:
         return 0.0
     return count / inverse / (1.0 + error)
@@ -34,9 +34,9 @@ def forecast(row: Array) -> float:
 def mpc_observe(row: Array, kbps: float) -> None:
     """Record the throughput of a download."""
     last = RECENT + 2 * RECENT_COUNT
-    for place in range(RECENT, RECENT + RECENT_COUNT - 1):
-        row[place] = row[place + 1]
-        row[place + RECENT_COUNT] = row[place + RECENT_COUNT + 1]
+    for column in range(RECENT, RECENT + RECENT_COUNT - 1):
+        row[column] = row[column + 1]
+        row[column + RECENT_COUNT] = row[column + RECENT_COUNT + 1]
     row[RECENT + RECENT_COUNT - 1] = kbps
     row[last - 1] = abs(row[last] - kbps) / kbps if row[last] > 0.0 else 0.0
     row[last] = forecast(row)

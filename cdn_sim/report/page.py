@@ -189,15 +189,15 @@ def _figure(title: str, svg: str, note: str = "") -> str:
 
 
 def _tiles(results: Results) -> str:
-    known = {metric.key: metric for metric in METRICS}
+    by_key = {metric.key: metric for metric in METRICS}
     name = results.alternatives[0]
     tiles = []
     for key in _TILES:
         if results.played_s is not None and key in _OF_WHOLE_DAYS:
             continue
         mean, _ = results.mean(name, key)
-        note = known[key].title + (" per day" if key == "sessions" and results.played_s is None else "")
-        tiles.append(f'<div class="tile"><b>{value_text(known[key], mean)}</b><span>{escape(note)}</span></div>')
+        note = by_key[key].title + (" per day" if key == "sessions" and results.played_s is None else "")
+        tiles.append(f'<div class="tile"><b>{value_text(by_key[key], mean)}</b><span>{escape(note)}</span></div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -209,11 +209,11 @@ def _table(results: Results) -> str:
         if results.played_s is not None and metric.key in _OF_WHOLE_DAYS:
             continue
         cells = []
-        for place, name in enumerate(names):
+        for column, name in enumerate(names):
             mean, half = results.mean(name, metric.key)
             own = f" <small>± {value_text(metric, half)}</small>" if half else ""
             cells.append(
-                f"<td>{value_text(metric, mean)}{own}{_difference(results, metric, name) if place else ''}</td>"
+                f"<td>{value_text(metric, mean)}{own}{_difference(results, metric, name) if column else ''}</td>"
             )
         rows.append(f"<tr><td>{escape(metric.title)}</td>{''.join(cells)}</tr>")
     note = (
