@@ -86,7 +86,7 @@ class Length(Record, frozen=True):
 
     Attributes:
         share: Share of the viewers.
-        leaves_after: They leave at a random point before this part of the title, from 0 to 1.
+        leaves_after: They leave at a random point in this first part of the title, from 0 to 1.
         leaves: Instead of ``leaves_after``: they leave at a random point, or at the end of the title.
     """
 
@@ -186,7 +186,7 @@ class Fill(Record, frozen=True):
         transit_share: Maximum share of the transit link for the fill of all edges.
         forecast: How tomorrow's views are forecast; see `cdn_sim.forecasting`.
         alpha: Weight of the last day in the EWMA.
-        stays: A new rendition replaces a stored one only if it is worth more than this many times as much.
+        stays: A new rendition replaces a stored one only if it is worth more than this many times the stored one.
     """
 
     starts: str = msgspec.field(default="02:00", name="from")
@@ -241,7 +241,7 @@ class Isp(Record, frozen=True):
         name: Name of the provider.
         share: Share of all viewers.
         edges: Number of edges.
-        replicas_of_top: Maximum number of edges that store the same hot title.
+        replicas_of_top: Maximum number of edges that store the same popular title.
         edge: Edge settings instead of the defaults; keys that are left out don't come from the scenario's ``edge``.
         shield: The shield.
         transit: The link to the shield.

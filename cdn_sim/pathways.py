@@ -48,7 +48,7 @@ class SteeredEdge:
         return self.name.replace("/", ".")
 
     @property
-    def server(self) -> tuple[str, int]:
+    def scheme_and_port(self) -> tuple[str, int]:
         """Scheme and port. Players keep those of the manifest's address, so they must be the same for all edges."""
         parts = urlsplit(self.url)
         return parts.scheme, parts.port or _PORTS[parts.scheme]
@@ -68,8 +68,8 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Edges and their providers' networks.
+class SteeringMap:
+    """The edges that steering chooses from, and the networks of their providers.
 
     Attributes:
         edges: All edges.
@@ -101,7 +101,7 @@ class Plan:
         return tuple(edge for edge in self.edges if edge.isp not in with_networks)
 
 
-def steered_edge(text: str) -> SteeredEdge:
+def parse_edge(text: str) -> SteeredEdge:
     """Parse ``PROVIDER/NAME=URL``.
 
     Raises:
@@ -131,7 +131,7 @@ def check(edges: Sequence[SteeredEdge]) -> None:
         values = [getattr(edge, attribute) for edge in edges]
         if duplicate := next((value for value in values if values.count(value) > 1), None):
             raise ConfigError(f"{duplicate} is given twice; give each edge its own name and address")
-    if len({edge.server for edge in edges}) > 1:
+    if len({edge.scheme_and_port for edge in edges}) > 1:
         raise ConfigError(
             "the edges differ in scheme or port; players replace only the host, so give all edges and the origin "
             "the same scheme and port"
@@ -139,7 +139,7 @@ def check(edges: Sequence[SteeredEdge]) -> None:
 
 
 def order(
-    plan: Plan,
+    steering_map: SteeringMap,
     health: Mapping[str, Health],
     *,
     address: Address | None,
@@ -150,23 +150,23 @@ def order(
     """Rank the edges that are up: first those of the viewer's provider, then all others.
 
     Args:
-        plan: The edges.
+        steering_map: The edges.
         health: State of the edges by name; an edge without a state counts as up and idle.
         address: The viewer's address, if known.
         title: The title's slug.
         draw: The viewer's random number, not negative.
         current: Pathway id of the viewer's current edge; None if unknown.
     """
-    near = plan.near(address)
-    far = tuple(edge for edge in plan.edges if edge not in near)
+    near = steering_map.near(address)
+    far = tuple(edge for edge in steering_map.edges if edge not in near)
     return (
-        *_ranked(plan, near, health, title, draw, current),
-        *_ranked(plan, far, health, title, draw, None),
+        *_ranked(steering_map, near, health, title, draw, current),
+        *_ranked(steering_map, far, health, title, draw, None),
     )
 
 
 def _ranked(
-    plan: Plan,
+    steering_map: SteeringMap,
     edges: Sequence[SteeredEdge],
     health: Mapping[str, Health],
     title: str,
@@ -180,7 +180,7 @@ def _ranked(
     pathways = [edge.pathway for edge in edges]
     ranked = rank(
         [names.index(name) for name in rendezvous(title, names)],
-        replicas=min(plan.replicas, len(edges)),
+        replicas=min(steering_map.replicas, len(edges)),
         draw=draw,
         up=[state.is_up for state in states],
         load=[state.load for state in states],
@@ -189,7 +189,9 @@ def _ranked(
     return tuple(edges[number] for number in ranked)
 
 
-def manifest(plan: Plan, ordered: Sequence[SteeredEdge], reload_uri: str, *, keeps_port: bool) -> dict[str, object]:
+def manifest(
+    steering_map: SteeringMap, ordered: Sequence[SteeredEdge], reload_uri: str, *, keeps_port: bool
+) -> dict[str, object]:
     """The steering manifest.
 
     The title's manifests have one pathway, `HERE`. The steering manifest declares each edge as a clone of it with
@@ -197,7 +199,7 @@ def manifest(plan: Plan, ordered: Sequence[SteeredEdge], reload_uri: str, *, kee
     returns to the server that sent its manifest.
 
     Args:
-        plan: The edges.
+        steering_map: The edges.
         ordered: Edges that the player may use, best first.
         reload_uri: Address of the next steering manifest.
         keeps_port: Whether the player keeps the port of the manifest's address, as the HLS draft requires. dash.js
@@ -212,7 +214,7 @@ def manifest(plan: Plan, ordered: Sequence[SteeredEdge], reload_uri: str, *, kee
     ]
     return {
         "VERSION": 1,
-        "TTL": plan.ttl_s,
+        "TTL": steering_map.ttl_s,
         "RELOAD-URI": reload_uri,
         "PATHWAY-PRIORITY": [*(edge.pathway for edge in ordered), HERE],
         **({"PATHWAY-CLONES": clones} if clones else {}),

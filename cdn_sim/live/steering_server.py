@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cdn_sim.live.load import HEADER as LOAD
 from cdn_sim.live.running import in_thread, until_signalled
-from cdn_sim.pathways import Address, Health, Network, Plan, SteeredEdge, manifest, order
+from cdn_sim.pathways import Address, Health, Network, SteeredEdge, SteeringMap, manifest, order
 from headend.core.http import responses
 from headend.core.http.connections import NO_ROUTE
 from headend.core.http.requests import Request
@@ -59,12 +59,12 @@ class SteeringSettings:
     """Settings of a steering server.
 
     Attributes:
-        plan: The edges and their providers' networks.
+        steering_map: The edges and their providers' networks.
         proxies: Networks of trusted reverse proxies, whose X-Forwarded-For is used.
         check_s: Time between health checks of an edge.
     """
 
-    plan: Plan
+    steering_map: SteeringMap
     proxies: tuple[Network, ...] = ()
     check_s: float = CHECK_S
 
@@ -98,7 +98,7 @@ class Steering:
     def __init__(self, settings: SteeringSettings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._health = {edge.name: Health() for edge in settings.plan.edges}
+        self._health = {edge.name: Health() for edge in settings.steering_map.edges}
         self._rises = dict.fromkeys(self._health, 0)
         self._replies = registry.counter("replies", "Steering manifests by their first edge.", "edge")
         self._changes = registry.counter("changes", "How often an edge went down or came up.", "edge")
@@ -122,7 +122,7 @@ class Steering:
         viewer, current = VIEWER.search(query), PATHWAY.search(query)
         draw = int(viewer[1]) & 0x7FFFFFFF if viewer else secrets.randbits(31)
         ordered = order(
-            self._settings.plan,
+            self._settings.steering_map,
             self._health,
             address=self._viewer(request),
             title=title[1],
@@ -131,7 +131,7 @@ class Steering:
         )
         self._replies.inc(ordered[0].name if ordered else "none")
         reload_uri = f"{title[1]}?viewer={draw}"
-        body = json.dumps(manifest(self._settings.plan, ordered, reload_uri, keeps_port="_HLS_" in query))
+        body = json.dumps(manifest(self._settings.steering_map, ordered, reload_uri, keeps_port="_HLS_" in query))
         return "steering", responses.document(body.encode(), responses.JSON_TYPE, responses.NO_STORE)
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
@@ -208,7 +208,7 @@ async def _run(
 
 @contextmanager
 def _checking(steering: Steering, settings: SteeringSettings) -> Iterator[None]:
-    task = asyncio.get_running_loop().create_task(check(steering, settings.plan.edges, settings.check_s))
+    task = asyncio.get_running_loop().create_task(check(steering, settings.steering_map.edges, settings.check_s))
     try:
         yield
     finally:

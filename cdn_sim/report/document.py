@@ -9,10 +9,11 @@ from cdn_sim.outcomes import DECISIONS, EXPERIENCE
 from cdn_sim.results import METRICS, Results, bills_of, transit_bins
 
 VERSION = 1
+"""Version of the document's format."""
 
 
 def document(results: Results) -> dict[str, Any]:
-    """All metrics and time series as plain data; deterministic."""
+    """All metrics and time series as plain data; the same results always give the same document."""
     return {
         "kind": "SimulationReport",
         "version": VERSION,
@@ -37,9 +38,9 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
     scenario = results.variants[name]
     summary = {}
     for metric in METRICS:
-        mean, half = results.mean(name, metric.key)
+        mean, half_width = results.mean(name, metric.key)
         difference = results.difference(name, metric.key)
-        summary[metric.key] = {"mean": mean, "interval_95": half}
+        summary[metric.key] = {"mean": mean, "interval_95": half_width}
         if difference is not None and name != results.alternatives[0]:
             summary[metric.key] |= {"difference": difference[0], "difference_interval_95": difference[1]}
     return {
@@ -57,7 +58,7 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
                         "objects": tally.objects,
                         "library_bytes": tally.library_bytes,
                         "requests_by_decision": {
-                            _cache(tally.edges, cache): dict(
+                            _cache_name(tally.edges, cache): dict(
                                 zip(DECISIONS, tally.counted(tally.requests[cache]).sum(axis=1).tolist(), strict=True)
                             )
                             for cache in range(tally.edges + 1)
@@ -82,5 +83,5 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
     }
 
 
-def _cache(edges: int, cache: int) -> str:
+def _cache_name(edges: int, cache: int) -> str:
     return f"edge {cache + 1}" if cache < edges else "shield"

@@ -2,15 +2,15 @@ import ipaddress
 
 import pytest
 
-from cdn_sim.pathways import HERE, Health, Plan, check, manifest, order, steered_edge
+from cdn_sim.pathways import HERE, Health, SteeringMap, check, manifest, order, parse_edge
 from headend.core.errors import ConfigError
 
 EDGES = tuple(
-    steered_edge(f"{name}=http://{host}.example:8081")
+    parse_edge(f"{name}=http://{host}.example:8081")
     for name, host in (("north/1", "n1"), ("north/2", "n2"), ("north/3", "n3"), ("south/1", "s1"))
 )
 NORTH, SOUTH = ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("10.2.0.9")
-PLAN = Plan(
+STEERING_MAP = SteeringMap(
     EDGES,
     (("north", ipaddress.ip_network("10.1.0.0/16")), ("south", ipaddress.ip_network("10.2.0.0/16"))),
     replicas=2,
@@ -18,10 +18,12 @@ PLAN = Plan(
 DOWN = Health(is_up=False)
 
 
-def names(address: ipaddress.IPv4Address | None = NORTH, plan: Plan = PLAN, **changes: object) -> list[str]:
+def names(
+    address: ipaddress.IPv4Address | None = NORTH, steering_map: SteeringMap = STEERING_MAP, **changes: object
+) -> list[str]:
     given: dict[str, object] = {"title": "film", "draw": 0, **changes}
     health = given.pop("health", {})
-    return [edge.name for edge in order(plan, health, address=address, **given)]  # type: ignore[arg-type]
+    return [edge.name for edge in order(steering_map, health, address=address, **given)]  # type: ignore[arg-type]
 
 
 def test_a_viewer_gets_the_edges_of_its_own_provider_first() -> None:
@@ -35,14 +37,14 @@ def test_a_viewer_of_no_provider_gets_all_edges() -> None:
 
 
 def test_the_longest_prefix_decides() -> None:
-    inner = Plan(EDGES, (*PLAN.networks, ("south", ipaddress.ip_network("10.1.2.0/24"))))
-    assert names(plan=inner)[0] == "south/1"
+    inner = SteeringMap(EDGES, (*STEERING_MAP.networks, ("south", ipaddress.ip_network("10.1.2.0/24"))))
+    assert names(steering_map=inner)[0] == "south/1"
 
 
 def test_a_provider_without_networks_takes_everyone_else() -> None:
-    plan = Plan(EDGES, PLAN.networks[:1])
-    assert names(SOUTH, plan)[0] == "south/1"
-    assert names(NORTH, plan)[0].startswith("north/")
+    steering_map = SteeringMap(EDGES, STEERING_MAP.networks[:1])
+    assert names(SOUTH, steering_map)[0] == "south/1"
+    assert names(NORTH, steering_map)[0].startswith("north/")
 
 
 def test_unreachable_edges_are_left_out_and_full_ones_come_last() -> None:
@@ -65,7 +67,7 @@ def test_a_viewer_stays_with_an_edge_while_it_has_room() -> None:
 
 
 def test_the_document_gives_the_manifests_pathway_other_hosts() -> None:
-    found = manifest(PLAN, EDGES[:2], "film?viewer=1", keeps_port=True)
+    found = manifest(STEERING_MAP, EDGES[:2], "film?viewer=1", keeps_port=True)
     assert found == {
         "VERSION": 1,
         "TTL": 10,
@@ -76,7 +78,7 @@ def test_the_document_gives_the_manifests_pathway_other_hosts() -> None:
             {"BASE-ID": HERE, "ID": "north.2", "URI-REPLACEMENT": {"HOST": "n2.example"}},
         ],
     }
-    nobody = manifest(PLAN, (), "film", keeps_port=True)
+    nobody = manifest(STEERING_MAP, (), "film", keeps_port=True)
     assert nobody["PATHWAY-PRIORITY"] == [HERE] and "PATHWAY-CLONES" not in nobody
 
 
@@ -89,9 +91,9 @@ def test_the_document_gives_the_manifests_pathway_other_hosts() -> None:
     ],
 )
 def test_players_that_drop_the_port_get_it_with_the_host(address: str, kept: str, dropped: str) -> None:
-    edge = steered_edge(f"north/1={address}")
+    edge = parse_edge(f"north/1={address}")
     for keeps_port, host in ((True, kept), (False, dropped)):
-        [clone] = manifest(Plan((edge,)), (edge,), "", keeps_port=keeps_port)["PATHWAY-CLONES"]  # type: ignore[misc]
+        [clone] = manifest(SteeringMap((edge,)), (edge,), "", keeps_port=keeps_port)["PATHWAY-CLONES"]  # type: ignore[misc]
         assert clone["URI-REPLACEMENT"] == {"HOST": host}
 
 
@@ -112,13 +114,13 @@ def test_players_that_drop_the_port_get_it_with_the_host(address: str, kept: str
 )
 def test_malformed_edges_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
-        steered_edge(text)
+        parse_edge(text)
 
 
 def test_edges_that_players_cannot_be_sent_to_are_refused() -> None:
     check(EDGES)
     for other in ("north/1=http://x.example:8081", "north/9=http://n1.example:8081", "north/9=http://x.example:8082"):
         with pytest.raises(ConfigError):
-            check((*EDGES, steered_edge(other)))
+            check((*EDGES, parse_edge(other)))
     with pytest.raises(ConfigError, match="scheme or port"):
-        check((steered_edge("a/1=http://x:443"), steered_edge("a/2=https://y")))
+        check((parse_edge("a/1=http://x:443"), parse_edge("a/2=https://y")))

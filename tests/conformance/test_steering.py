@@ -16,7 +16,7 @@ import pytest
 
 from cdn_sim.live.steering_server import SteeringSettings
 from cdn_sim.live.steering_server import running as steering_running
-from cdn_sim.pathways import Plan, steered_edge
+from cdn_sim.pathways import SteeringMap, parse_edge
 from headend.core.errors import ConfigError
 from headend.core.http.listening import listen
 from headend.core.settings import StoreSettings
@@ -125,8 +125,10 @@ def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
         port = listener.getsockname()[1]
         listener.close()
         hosts = ("127.0.0.2", "127.0.0.3")
-        plan = Plan(tuple(steered_edge(f"north/{n}=http://{host}:{port}") for n, host in enumerate(hosts, 1)), ttl_s=1)
-        steering = held.enter_context(steering_running(SteeringSettings(plan, check_s=0.2)))
+        steering_map = SteeringMap(
+            tuple(parse_edge(f"north/{n}=http://{host}:{port}") for n, host in enumerate(hosts, 1)), ttl_s=1
+        )
+        steering = held.enter_context(steering_running(SteeringSettings(steering_map, check_s=0.2)))
         origin = held.enter_context(running(store, port=port, settings=OriginSettings(steering=steering)))
         made = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
         yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in made})

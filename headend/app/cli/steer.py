@@ -7,7 +7,7 @@ import click
 
 from cdn_sim.live import steering_server
 from cdn_sim.live.steering_server import SteeringSettings
-from cdn_sim.pathways import Network, Plan, SteeredEdge, check, steered_edge
+from cdn_sim.pathways import Network, SteeredEdge, SteeringMap, check, parse_edge
 from headend.app.cli import options
 from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.screen import console, print_json
@@ -16,7 +16,7 @@ from headend.core.errors import ConfigError
 
 def _edges(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[SteeredEdge, ...]:
     try:
-        found = tuple(map(steered_edge, values))
+        found = tuple(map(parse_edge, values))
         check(found)
     except ConfigError as error:
         raise click.BadParameter(f"{error}.") from error
@@ -118,7 +118,7 @@ def command(
     for isp, _ in networks:
         if not re.fullmatch(r"[a-z0-9-]+", isp) or isp not in known:
             raise ConfigError(f"--network {isp}: no --edge belongs to this provider; there are {', '.join(known)}")
-    settings = SteeringSettings(Plan(edges, networks, replicas, ttl_s), proxies, check_s)
+    settings = SteeringSettings(SteeringMap(edges, networks, replicas, ttl_s), proxies, check_s)
 
     def ready(url: str) -> None:
         if as_json:

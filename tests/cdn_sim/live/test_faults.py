@@ -17,7 +17,7 @@ from cdn_sim.live.steering_server import SteeringSettings
 from cdn_sim.live.steering_server import running as steering_running
 from cdn_sim.live.titles import Level, LiveTitle
 from cdn_sim.live.watching import Audience, Viewer, _Playing
-from cdn_sim.pathways import Plan, steered_edge
+from cdn_sim.pathways import SteeringMap, parse_edge
 from cdn_sim.request_logs.decisions import DecisionLog, LoggedPolicy, parse, verify
 from headend.core.http.listening import listen
 from headend.core.settings import StoreSettings
@@ -167,10 +167,10 @@ def test_a_slow_origin_delays_only_requests_for_uncached_objects(origin: FaultyO
 
 def test_without_the_steering_server_playback_continues_unchanged() -> None:
     async def play() -> tuple[tuple[str, ...], tuple[str, ...]]:
-        plan = Plan((steered_edge("north/1=http://127.0.0.2:8081"),), ttl_s=1)
+        steering_map = SteeringMap((parse_edge("north/1=http://127.0.0.2:8081"),), ttl_s=1)
         title = LiveTitle("film", "/film/multivariant.m3u8", 1000.0, {"avc": (Level(1.0, ("/a",)),)}, ())
         viewer = Viewer(0.0, title, "avc", None, 1, 0, 0, 1000.0, 1000.0, 1.0, 1)
-        with steering_running(SteeringSettings(plan, check_s=60)) as url:
+        with steering_running(SteeringSettings(steering_map, check_s=60)) as url:
             audience = Audience(url, "127.0.0.1")
             playing = _Playing(audience, viewer)
             playing._pathways, playing._hosts = ("north.1",), {"north.1": "127.0.0.2:8081"}

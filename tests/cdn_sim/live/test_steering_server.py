@@ -12,7 +12,7 @@ from cdn_sim.live.load import LoadMeter
 from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.live.steering_server import SteeringSettings, running
-from cdn_sim.pathways import Plan, steered_edge
+from cdn_sim.pathways import SteeringMap, parse_edge
 from headend.core.http.listening import listen
 from tests.cdn_sim.live.plant import FaultyOrigin, path_of
 from tests.cdn_sim.live.plant import running as origin_running
@@ -30,9 +30,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def plan(port: int) -> Plan:
-    edges = tuple(steered_edge(f"north/{number}=http://{host}:{port}") for number, host in enumerate(HOSTS, 1))
-    return Plan(edges, ttl_s=1)
+def steering_map(port: int) -> SteeringMap:
+    edges = tuple(parse_edge(f"north/{number}=http://{host}:{port}") for number, host in enumerate(HOSTS, 1))
+    return SteeringMap(edges, ttl_s=1)
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def pathways(url: str, query: str = "", title: str = "film", **headers: str) -> 
 
 
 def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
-    upstream: FaultyOrigin, plan: Plan, port: int, tmp_path: Path
+    upstream: FaultyOrigin, steering_map: SteeringMap, port: int, tmp_path: Path
 ) -> None:
     settings = [EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host) for host in HOSTS]
-    with running(SteeringSettings(plan, check_s=0.1)) as url, ExitStack() as held:
+    with running(SteeringSettings(steering_map, check_s=0.1)) as url, ExitStack() as held:
         wait_until(lambda: pathways(url) == [])
         held.enter_context(edge_running(settings[0], host=HOSTS[0], port=port))
         with edge_running(settings[1], host=HOSTS[1], port=port):
@@ -67,12 +67,14 @@ def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
             wait_until(lambda: sorted(pathways(url)) == ["north.1", "north.2"])
 
 
-def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Plan, port: int, tmp_path: Path) -> None:
+def test_no_new_viewers_are_sent_to_a_full_edge(
+    upstream: FaultyOrigin, steering_map: SteeringMap, port: int, tmp_path: Path
+) -> None:
     with ExitStack() as held:
         for host in HOSTS:
             made = EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host, rate_bps=40_000)
             held.enter_context(edge_running(made, host=host, port=port))
-        url = held.enter_context(running(SteeringSettings(plan, check_s=0.1)))
+        url = held.enter_context(running(SteeringSettings(steering_map, check_s=0.1)))
         wait_until(lambda: len(pathways(url)) == 2)
         first, second = pathways(url)
         number = int(first[-1])
@@ -80,8 +82,8 @@ def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Pl
         wait_until(lambda: pathways(url) == [second, first])
 
 
-def test_a_viewer_keeps_its_number_and_its_edge(plan: Plan) -> None:
-    two = Plan(plan.edges, replicas=2, ttl_s=1)
+def test_a_viewer_keeps_its_number_and_its_edge(steering_map: SteeringMap) -> None:
+    two = SteeringMap(steering_map.edges, replicas=2, ttl_s=1)
     with running(SteeringSettings(two, check_s=60)) as url:
         wait_until(lambda: pathways(url) == [])  # these edges don't run
     with running(SteeringSettings(two, check_s=60)) as url:
@@ -90,10 +92,10 @@ def test_a_viewer_keeps_its_number_and_its_edge(plan: Plan) -> None:
 
 
 def test_viewers_are_assigned_by_network_and_only_trusted_proxies_may_state_their_address(port: int) -> None:
-    edges = tuple(steered_edge(f"{isp}/1=http://{host}:{port}") for isp, host in zip("ab", HOSTS, strict=True))
+    edges = tuple(parse_edge(f"{isp}/1=http://{host}:{port}") for isp, host in zip("ab", HOSTS, strict=True))
     networks = (("a", ipaddress.ip_network("10.1.0.0/16")), ("b", ipaddress.ip_network("127.0.0.0/8")))
     loopback = (ipaddress.ip_network("127.0.0.1/32"),)
-    upstreams = Plan(edges, networks)
+    upstreams = SteeringMap(edges, networks)
     for proxies, forwarded, first in (
         ((), "", "b.1"),
         ((), "10.1.0.1", "b.1"),
@@ -132,16 +134,16 @@ def _answering(host: str, port: int) -> ExitStack:
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/A", "/film%2f", "/" + "a" * 65, "/film/../x"])
-def test_an_invalid_title_is_404(path: str, plan: Plan) -> None:
-    with running(SteeringSettings(plan)) as url:
+def test_an_invalid_title_is_404(path: str, steering_map: SteeringMap) -> None:
+    with running(SteeringSettings(steering_map)) as url:
         assert get(url + path)[0] == 404
 
 
 @pytest.mark.parametrize(
     "query", ["?" + "_HLS_pathway=" * 100, "?viewer=99999999999999", "?viewer=-1", "?_DASH_pathway=%22a,b%22", "?%00"]
 )
-def test_malformed_queries_are_still_answered(query: str, plan: Plan) -> None:
-    with running(SteeringSettings(plan)) as url:
+def test_malformed_queries_are_still_answered(query: str, steering_map: SteeringMap) -> None:
+    with running(SteeringSettings(steering_map)) as url:
         pathways(url, query)
 
 
