@@ -3,6 +3,7 @@
 In: a scenario (catalogue, viewers, networks, caches) or a log of requests. Out: hit ratios, traffic, stalls and costs
 as a report, and fill plans for edges.
 
-Simulations use no real clock and open no sockets, and only the log readers and the report writer touch files; live edge
-caches are in `cdn_sim.live`. This package must not import the packages beside it.
+A simulation's results depend only on its inputs, not on the clock or on where it runs; `parallel` distributes runs over
+processes or a Dask cluster. Real edge caches and a steering server, which decide by the same rules, are in `live`. This
+package must not import the encoder, the packager, the ladders or the origin.
 """

@@ -14,7 +14,7 @@ class FillItem:
         title: The title's slug.
         track: The track's id; its objects are below ``titles/{title}/tracks/{track}/``.
         bytes: Size of the track.
-        worth: Tomorrow's forecast requests for each segment, in the mean.
+        worth: Forecast for tomorrow: mean number of requests for each of its segments.
         pulled_by: Edge of the site that pulls the track from the origin; the site's other edges copy it from this one.
     """
 

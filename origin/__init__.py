@@ -2,8 +2,10 @@
 
 In: a store with published releases, and requests. Out: entry points of each title's current release, the immutable
 files of every release, pages for browsers, health checks, and metrics for Prometheus. A request passes `app` (routes,
-access) and `handlers`, which read the store through `library`, a cache.
+access) and `handlers`, which read the store through `library`, a cache. `licences` is a separate server, which sends
+content keys to players with tokens.
 
-This package imports no encoding or packaging code. The HTTP server, caches and token checks are in `headend.core`
-(``http``, ``caching``, ``access``); TLS, HTTP/2 and HTTP/3 are left to a reverse proxy.
+This package must not import the encoder, the packager, the ladders or the CDN simulation. The HTTP server, caches and
+token checks are in `headend.core` (``http``, ``caching``, ``access``). TLS, HTTP/2 and HTTP/3 are left to a reverse
+proxy.
 """
