@@ -98,7 +98,7 @@ class Library:
         self._tracks: SegmentedLRU[DocumentKey, LoadedTrack] = SegmentedLRU(index_bytes)
         self._summaries: SegmentedLRU[tuple[str, str], TrackSummary] = SegmentedLRU(MAX_SUMMARIES)
         self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(MAX_POINTERS)
-        self._catalogue = Catalogue(self._names, clock)
+        self._catalogue = Catalogue(self._list_folder, clock)
         registry = metrics.registry
         registry.gauge("cache_bytes", "Memory of cached files.", lambda: self._files.size_bytes)
         registry.gauge("reads_under_way", "Reads of the store that clients wait for.", lambda: len(self._reads))
@@ -170,7 +170,7 @@ class Library:
     async def file(self, requested: RequestedFile, client: str = "") -> File:
         """Read a file and cache it.
 
-        Small files are verified before they are returned. A segment may still be arriving; it is verified at its end.
+        A segment, init segment or sheet may still be arriving; it is verified at its end, against its track's index.
         """
         key = requested.key
         if requested.track is None:
@@ -313,7 +313,7 @@ class Library:
 
         return await self._reads.coalesce(self._reads.documents, key, read, client=client)
 
-    async def _names(self, folder: str) -> tuple[str, ...]:
+    async def _list_folder(self, folder: str) -> tuple[str, ...]:
         key = DocumentKey("listing", folder)
         read = partial(self._published_titles if folder == layout.published() else self._store.folders, folder)
         return await self._reads.coalesce(self._reads.internal, key, lambda: self._reads.run_in_thread(key, read))
