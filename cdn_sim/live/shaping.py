@@ -101,7 +101,7 @@ class Link:
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_downstream: bool
     ) -> None:
-        """Forward one direction until the sender closes it; only data from servers to clients takes the link's rate."""
+        """Forward one direction until the sender closes it; the rate limits only data from servers to clients."""
         in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_PIECES)
 
         async def send() -> None:

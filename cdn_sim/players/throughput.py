@@ -10,7 +10,7 @@ SHARE = 0.9
 
 @inlined
 def safe_quality(row: Array, quality: int, buffer_ms: float, rates: Array, segment_ms: float) -> int:
-    """The insufficient buffer rule: lower the quality until the next segment arrives before the buffer runs empty."""
+    """The insufficient buffer rule: lower a quality so far that its segment arrives before the buffer runs empty."""
     safe_bits = row[SAFETY] * (buffer_ms - row[LATENCY]) * row[ESTIMATE]
     row[SAFETY] = max(row[SAFETY] * INITIAL_SAFETY, MIN_SAFETY)
     lowered = 0
