@@ -6,14 +6,16 @@ that fills the frame, means that there are none. If it is ambiguous, nothing is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from encoder import probing
 from headend.core.errors import ConfigError
 from headend.core.media import Crop, Master, VideoTrack
 from headend.core.settings import Cropping, PictureChoice
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SAMPLES = 48
 """Number of frames to sample: one in two to three minutes of a film."""
@@ -176,11 +178,11 @@ def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
             if frame is not None:
                 # This format has black at 0 and white at 65535, whatever the master's bit depth and range are.
                 luma = frame.to_ndarray(format="gray16le")
-                detected[frame.pts] = borders_of(np.asarray(luma, np.uint16), samples.area)
+                detected[frame.pts] = borders_of(luma.view("uint16"), samples.area)
     return DetectedBorders(tuple(one for one in detected.values() if one is not None))
 
 
-def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
+def borders_of(luma: "npt.NDArray[np.uint16]", area: Crop) -> Borders | None:
     """Measure the dark borders of a frame.
 
     Args:
@@ -199,7 +201,7 @@ def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
     return Borders(left, right, top, bottom, bright=bool(detected.mean() >= BRIGHT * 65535))
 
 
-def _dark_ends(luma: npt.NDArray[np.uint16], axis: int) -> tuple[int, int]:
+def _dark_ends(luma: "npt.NDArray[np.uint16]", axis: int) -> tuple[int, int]:
     dark = (luma.mean(axis=axis) <= DARK * 65535) & (luma.max(axis=axis) <= SPECK * 65535)
     if dark.all():
         return len(dark), 0

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from encoder.timelines import policy
-from encoder.timelines.spans import Stated
+from encoder.timelines.stated import Stated
 from headend.core.errors import DamagedMaster, MasterError
 from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 

@@ -5,19 +5,24 @@ Modules: `opening` opens the container, `indexing` reads the times of frames, `r
 and `sound` read headers, `inspecting` combines them. It must not import planning.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from encoder.probing.captions import read_captions
-from encoder.probing.inspecting import probe, probe_sound
 from encoder.probing.opening import (
     ANY_PICTURE,
     CONTAINERS,
     SOUND_CONTAINERS,
+    forget_order,
     input_options,
     opened,
     select,
     time_base_of,
 )
-from encoder.probing.rates import STANDARD_RATES, frame_rate
-from encoder.probing.sound import audio_track, forget_order
+
+if TYPE_CHECKING:
+    from encoder.probing.inspecting import probe, probe_sound
+    from encoder.probing.rates import STANDARD_RATES, frame_rate
+    from encoder.probing.sound import audio_track
 
 __all__ = [
     "ANY_PICTURE",
@@ -35,3 +40,12 @@ __all__ = [
     "select",
     "time_base_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs NumPy on first use: every task starts a scan for damage, which does not need it."""
+    if name in __all__:
+        from encoder.probing import inspecting, rates, sound
+
+        return next(getattr(module, name) for module in (inspecting, rates, sound) if hasattr(module, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import Flags, InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
@@ -18,6 +19,7 @@ from av.video.stream import VideoStream
 from encoder.probing import describing
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Master
+from headend.core.media.speakers import LAYOUTS, channel_count
 from headend.core.settings import PictureChoice
 
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
@@ -197,3 +199,13 @@ def time_base_of(stream: Stream) -> Fraction:
     """Seconds of one tick of a stream's clock."""
     # FFmpeg's demuxers always set it.
     return stream.time_base or Fraction(1, av.time_base)
+
+
+def forget_order(stream: AudioStream) -> None:
+    """Make a stream safe to decode with PyAV, whatever the order of its channels; the order stays.
+
+    For a custom order of channels, PyAV frees memory of FFmpeg's, and the process crashes.
+    """
+    _, layout = describing.sound(stream.container, stream.index)
+    if channel_count(layout) and layout not in LAYOUTS:
+        stream.codec_context.layout = f"{channel_count(layout)}C"

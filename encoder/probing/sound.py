@@ -12,15 +12,13 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
-from langcodes import standardize_tag
-from langcodes.tag_parser import LanguageTagError
 
 from encoder.probing import describing
 from encoder.probing.opening import time_base_of
 from encoder.timelines import spans
 from encoder.timelines.spans import PacketTimes
 from headend.core.media import AudioTrack, SubtitleTrack
-from headend.core.media.speakers import LAYOUTS, channel_count
+from headend.core.media.speakers import channel_count
 
 _COMING_LATE = ("mpegts", "mpeg")
 """Containers that declare streams which may start at any time; FFmpeg's start time of such a stream is a guess."""
@@ -107,16 +105,6 @@ def decoded_sound(container: InputContainer, index: int) -> tuple[int, str]:
     return 0, ""
 
 
-def forget_order(stream: AudioStream) -> None:
-    """Make a stream safe to decode with PyAV, whatever the order of its channels; the order stays.
-
-    For a custom order of channels, PyAV frees memory of FFmpeg's, and the process crashes.
-    """
-    _, layout = describing.sound(stream.container, stream.index)
-    if channel_count(layout) and layout not in LAYOUTS:
-        stream.codec_context.layout = f"{channel_count(layout)}C"
-
-
 def subtitle_track(stream: SubtitleStream, times_ms: Sequence[tuple[int, int]] = ()) -> SubtitleTrack:
     """Describe a text track by its header, and by the times of its cues in milliseconds."""
     return SubtitleTrack(
@@ -131,6 +119,10 @@ def subtitle_track(stream: SubtitleStream, times_ms: Sequence[tuple[int, int]] =
 
 
 def _language(stream: Stream) -> str:
+    # Imported here, since its tables take long to load and scans for damage don't use them.
+    from langcodes import standardize_tag
+    from langcodes.tag_parser import LanguageTagError
+
     try:
         return standardize_tag(stream.metadata.get("language") or "und")
     except LanguageTagError:

@@ -8,7 +8,6 @@ import re
 from array import array
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from math import lcm
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from encoder.timelines import pace
 from encoder.timelines.samples import Count
+from encoder.timelines.stated import Stated
 from headend.core.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
@@ -37,38 +37,6 @@ Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; R
 _PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
 
 Numbers = npt.NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Stated:
-    """The channels and sample rates that packets state.
-
-    Attributes:
-        runs: Runs of packets that state the same: first time, description, number of packets.
-        lasting_packets: Shorter runs are damage.
-    """
-
-    runs: list[tuple[int, str, int]] = field(default_factory=list)
-    lasting_packets: int = 3
-
-    def say(self, pts_ticks: int, words: str) -> None:
-        """Record the description of a packet; an empty one is ignored."""
-        if not words:
-            return
-        if self.runs and self.runs[-1][1] == words:
-            start, _, count = self.runs[-1]
-            self.runs[-1] = (start, words, count + 1)
-        else:
-            self.runs.append((pts_ticks, words, 1))
-
-    def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """The lasting changes."""
-        lasting = [(start, words) for start, words, count in self.runs if count >= self.lasting_packets]
-        return tuple(
-            Change(start * time_base, before, after)
-            for (_, before), (start, after) in pairwise(lasting)
-            if before != after
-        )
 
 
 @dataclass(slots=True)
