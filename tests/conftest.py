@@ -6,6 +6,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests.support import once
+
 # Measuring costs more than encoding the short films of most tests; tests of quality switch it on.
 os.environ.setdefault("HEADEND_QC", "off")
 # No test asserts on timing, so hypothesis must not either.
@@ -23,8 +25,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--heavy", action="store_true", help="run the tests that take more than a minute, too")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than there are cores, since many tests wait for servers, clusters and playback."""
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        once.make_folder()  # processes of xdist inherit its name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        once.remove_folder()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one process more than there are cores, since many tests wait for servers, clusters and playback.
+
+    A single file or test runs in this process, since starting others would take longer than most files do.
+    """
+    if len(config.args) == 1 and ".py" in config.args[0]:
+        return 0
     return len(os.sched_getaffinity(0)) + 1
 
 

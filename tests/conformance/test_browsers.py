@@ -55,7 +55,7 @@ def test_a_title_plays_to_its_end_with_every_frame_and_no_stall(
     with watch(browser, served, player, manifest) as viewer:
         viewer.load_all()
         viewer.play(speed=2)
-        viewer.wait("video.ended")
+        viewer.wait_end()
         grid = served.presentation.grid
         assert viewer.ask("video.duration") == pytest.approx(float(grid.duration_s), abs=0.03)
         # A player that replaces buffered segments decodes some frames twice.
@@ -148,7 +148,7 @@ def test_text_is_shown_at_its_time_changed_and_switched_off(
         viewer.choose("text", "en")
         viewer.ask(f"(window.seen = [], setInterval(() => seen.push([video.currentTime, {SHOWN}]), 40))")
         viewer.play()
-        viewer.wait("video.ended")
+        viewer.wait_end()
         seen = viewer.ask("seen")
         for start_ms, end_ms, text in LINES["en"]:
             line, start_s, end_s = text.split("\n")[0], start_ms / 1000, end_ms / 1000

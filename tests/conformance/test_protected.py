@@ -149,7 +149,7 @@ def jump(viewer: Viewer, frame: int) -> None:
 def plays_to_its_end(viewer: Viewer) -> None:
     viewer.load_all()
     viewer.play()
-    viewer.wait("video.ended")
+    viewer.wait_end()
     assert viewer.ask("video.mediaKeys !== null")
     assert viewer.decoded_frames() >= FRAMES
     assert viewer.starved() == []
@@ -234,7 +234,7 @@ RESTRICTED = """(() => {
 
 def plays_in_sd(viewer: Viewer) -> None:
     viewer.play(speed=2)
-    viewer.wait("video.ended")
+    viewer.wait_end()
     assert viewer.ask("video.videoHeight") == 180
     assert viewer.page.inner_text("#trouble") == ""
 

@@ -21,7 +21,7 @@ from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from packager.publishing import read_pointer
 from tests.headend.app.jobs.test_notifying import Receiver
-from tests.support.command_line import command, environment, headend
+from tests.support.command_line import command, environment, headend, headend_here
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -104,7 +104,7 @@ def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despi
         "--queue",
         "--json",
     )
-    queued = headend("submit", master, "--title", "film", "--store", store.url, *options, "--json")
+    queued = headend_here("submit", master, "--title", "film", "--store", store.url, *options, "--json")
     assert queued.returncode == 0, queued.stderr
     (entry,) = queue.all_entries()
     assert headend("dispatch", "--store", store.url, "--workers", "1", "--until-idle").returncode == 0
@@ -114,12 +114,12 @@ def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despi
     assert (found.state, current_pointer(store, "film")) == (State.FAILED, None)
     assert "fails the rule on 'best rendition'" in found.why
     assert dict(found.status.account.cpu_s)["quality"] > 0
-    waited = headend("job", "wait", entry.id, "--store", store.url)
+    waited = headend_here("job", "wait", entry.id, "--store", store.url)
     assert (waited.returncode, release in waited.stderr) == (6, True), waited.stderr
 
-    refused = headend("publish", "film", release, "--store", store.url, "--yes")
+    refused = headend_here("publish", "film", release, "--store", store.url, "--yes")
     assert refused.returncode == 6, refused.stderr
-    done = headend("publish", "film", release, "--store", store.url, "--yes", "--despite-quality")
+    done = headend_here("publish", "film", release, "--store", store.url, "--yes", "--despite-quality")
     assert done.returncode == 0, done.stderr
     report = measured.read_report(store, "film", release)
     assert report is not None and len(report.overrides) == 1

@@ -27,7 +27,7 @@ from headend.core.errors import WorkerUnfit
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from tests.encoder.test_troubled_clusters import worker_of
-from tests.support.command_line import command, environment, headend
+from tests.support.command_line import command, environment, headend, headend_here
 from tests.support.dask_cluster import dask_cluster
 from tests.support.gate import gate_before
 from tests.support.jobs import picture_ladder
@@ -188,7 +188,7 @@ def test_work_split_by_little_memory_is_reported_with_its_cost(tmp_path: Path) -
     large = make_film(tmp_path / "large.mov", frame_count=4, size=(3840, 2160))
     with dask_cluster(tmp_path, workers=1, arguments=["--memory-limit", "1GB"]) as dask:
         where = "--title", "film", "--scheduler", dask.address, "--ladder", "web", "--effort", "draft"
-        planned = headend("plan", large, *where)
+        planned = headend_here("plan", large, *where)
         with running("submit", large, *where, "--store", tmp_path / "store") as job:
             job.wait_for("memory of", 60)
     line = r"memory of 1\.0 GB for each task splits the renditions: about ([\d,]+) CPU s instead of ([\d,]+); give"

@@ -36,7 +36,7 @@ from ladders.loading import load
 from packager.signalling import System
 from tests.headend.core.manifests.test_dash import SCHEMA
 from tests.support import encryption
-from tests.support.command_line import headend
+from tests.support.command_line import headend_here
 from tests.support.content_keys import make_keys, write_keys
 from tests.support.in_process import run_tasks
 from tests.support.masters import Sound, make_film, make_sound
@@ -296,15 +296,15 @@ def test_impossible_settings_are_refused_before_anything_is_made(made: Made) -> 
 
 def test_the_command_line_makes_and_shows_a_lead_and_changing_keys(made: Made) -> None:
     store = made.folder / "after"
-    listed = json.loads(headend("keys", "list", "film", "--periods", "2", "--json").stdout)
+    listed = json.loads(headend_here("keys", "list", "film", "--periods", "2", "--json").stdout)
     assert [(key["class"], key["period"]) for key in listed["keys"]][::4] == [("audio", 1), ("audio", 2)]
-    done = headend(
+    done = headend_here(
         "protect", "film", "--release", made.clear.release, "--store", store, "--protect", "cbcs", "--keys",
         made.settings.keys.address, "--clear-lead", "0.25", "--rotate", "1s", "--yes", "--json",
     )  # fmt: skip
     [protection] = json.loads(done.stdout)["protection"]
     assert (protection["clear_lead_segments"], protection["rotation_segments"]) == (1, 3)
     assert [key["period"] for key in protection["keys"]] == [1, 1, 2, 2]
-    shown = headend("show", "film", "--store", store).stdout
+    shown = headend_here("show", "film", "--store", store).stdout
     assert "in the clear for 0.48 s" in " ".join(shown.split())
     assert "new keys every 1.44 s, 2 of each class" in " ".join(shown.split())

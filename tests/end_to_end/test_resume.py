@@ -15,6 +15,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager.conformance import verify
 from tests.support.masters import make_film
+from tests.support.processes import encoders_of
 from tests.support.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -30,16 +31,6 @@ def start(master: Path, folder: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-
-
-def encoders_of(folder: Path) -> list[int]:
-    """FFmpeg processes that read this folder's master."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if str(folder) in " ".join(words) and "-filter_complex" in words and process.info["status"] != "zombie":
-            found.append(process.pid)
-    return found
 
 
 def test_a_second_submit_completes_the_work_after_everything_was_killed(tmp_path: Path) -> None:
@@ -75,7 +66,7 @@ def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> No
     def kill_a_worker() -> bool:
         for encoder in encoders_of(tmp_path):
             with suppress(psutil.NoSuchProcess):  # an encoder may end as soon as it has been seen
-                if (worker := psutil.Process(encoder).parent()) is not None:
+                if (worker := encoder.parent()) is not None:
                     worker.kill()
                     return True
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.core import boxes
@@ -168,7 +168,6 @@ def test_text_is_refused(encoded: Encoded) -> None:
         protection_of([make_key()], kids=[], salt=SALT)(bytes(clear[: next(read_fragments(clear)).start]))
 
 
-@settings(max_examples=500)
 @given(st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.integers(0, 2**32 - 1)), min_size=2, unique=True))
 def test_vectors_of_different_samples_differ(salts_and_ordinals: list[tuple[bytes, int]]) -> None:
     vectors = {iv_of(salt, ordinal) for salt, ordinal in salts_and_ordinals}

@@ -28,8 +28,10 @@ from packager.publishing import now, read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
 from tests.support.s3_servers import BUCKET, LocalS3
 
-# Fork from a process that has loaded nothing, since threads of libraries don't survive a fork.
+# Fork from a process that has only imported this module: threads of libraries don't survive a fork, and importing takes
+# longer than most actions.
 PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
 KILLED = -signal.SIGKILL
 REFUSED = 3
 """Exit status of a process whose action was refused."""

@@ -32,20 +32,29 @@ STARVED = """window.starved = [];
     if (!ahead && !target.seeking && at > 0 && at < target.duration - .25) starved.push(at);
   }, true);"""
 
-# The displayed picture's green channel, which is nearly its brightness, and its time according to the browser.
-LOOK = """(time) => new Promise((resolve) => {
-  const shown = (_, { mediaTime }) => {
+# The displayed picture's green channel, which is nearly its brightness, and its time according to the browser. A frame
+# that arrives while the video is seeking may be one of the seek before, so it only counts if none follows it.
+SEEK = """(time) => new Promise((resolve) => {
+  const settled_ms = 500;
+  let shown_s = null;
+  const finish = () => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 80, height: 48 });
     const pen = canvas.getContext('2d');
     pen.drawImage(video, 0, 0, 80, 48);
     const { data } = pen.getImageData(0, 0, 80, 48);
-    resolve({ time: mediaTime, luma: Array.from(data).filter((_, at) => at % 4 === 1) });
+    resolve({ time: shown_s, luma: Array.from(data).filter((_, at) => at % 4 === 1) });
   };
-  video.requestVideoFrameCallback(shown);
+  const show = (_, { mediaTime }) => {
+    shown_s = mediaTime;
+    if (video.seeking) video.requestVideoFrameCallback(show);
+    else finish();
+  };
+  video.requestVideoFrameCallback(show);
   video.currentTime = time;
+  video.addEventListener('seeked', () => setTimeout(() => shown_s !== null && finish(), settled_ms), { once: true });
 })"""
 
-# A part of a picture, in the format of `LOOK`.
+# A part of a picture, in the format of `SEEK`.
 READ = """async ({ url, x, y, width, height }) => {
   const image = new Image();
   image.src = url;
@@ -135,6 +144,10 @@ class Viewer:
         """Wait until a JavaScript condition holds."""
         wait_for(self.page, condition, lambda: f"{self.page.inner_text('body')}\n{self.complaints}")
 
+    def wait_end(self) -> None:
+        """Wait until the film has ended; dash.js pauses there, and then the browser may never say that it has ended."""
+        self.wait("video.ended || (video.paused && video.currentTime > video.duration - 0.1)")
+
     def wait_playing(self, condition: str) -> None:
         """Wait until a condition holds during playback; a film that ends before that is played again."""
         again = "(video.ended && (video.currentTime = 0, video.play()), true)"
@@ -179,7 +192,7 @@ class Viewer:
 
     def seek(self, time_s: float) -> tuple[float, int | None]:
         """Seek; returns the time of the displayed picture, and the number in it."""
-        shown = self.page.evaluate(LOOK, time_s)
+        shown = self.page.evaluate(SEEK, time_s)
         return float(shown["time"]), _number(shown["luma"])
 
     def hover(self, share: float) -> tuple[float, int | None]:

@@ -1,13 +1,16 @@
-"""Runs the command ``headend`` as people do, in a separate process."""
+"""Runs the command ``headend`` as people do, in a separate process, or in this one, which starts a second earlier."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from headend.app.cli import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +28,14 @@ def headend(*args: str | Path, cwd: Path = ROOT, **more: str) -> subprocess.Comp
     return subprocess.run(
         command(*args), capture_output=True, text=True, cwd=cwd, env=environment(**more), timeout=120, check=False
     )
+
+
+def headend_here(*args: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in this process, for tests that are not about processes."""
+    words, out, err = [*map(str, args)], io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        status = run(words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def read_ready(child: subprocess.Popen[str]) -> dict[str, Any]:

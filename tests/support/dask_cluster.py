@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
 
 START_S = 240
 
@@ -54,6 +53,8 @@ class DaskCluster:
 
     def wait_for(self, workers: int) -> None:
         """Wait until the scheduler knows this number of workers."""
+        from distributed import Client  # takes a second, which tests without a cluster need not wait for
+
         with Client(self.address, timeout=START_S) as client:
             client.wait_for_workers(workers, timeout=START_S)
 
@@ -127,5 +128,5 @@ def _start(folder: Path, env: dict[str, str], *args: str) -> subprocess.Popen[by
 @pytest.fixture(scope="session")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with two workers, shared by all tests that only need a cluster."""
-    with dask_processes(tmp_path_factory.mktemp("dask")) as address:
-        yield address
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster.address

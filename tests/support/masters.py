@@ -1,17 +1,16 @@
 """Makers of small, real masters: FFmpeg encodes numbered frames (see `frame_numbers`) on request.
 
-Each distinct film is encoded once per session and copied to where the test wants it.
+Each distinct film is encoded once per test run and copied to where the test wants it.
 """
 
-import atexit
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -19,6 +18,7 @@ import imageio_ffmpeg
 from headend.core import boxes
 from headend.core.media import Crop, Master
 from tests.support.frame_numbers import draw_frame
+from tests.support.once import made_once
 
 BEEP_S = Fraction(1, 25)
 _CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}
@@ -217,13 +217,6 @@ def run_ffmpeg(*args: str, stdin: bytes = b"") -> bytes:
 
 
 @cache
-def _session_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="headend-masters-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-@cache
 def _film(
     suffix: str,
     frame_rate: Fraction,
@@ -239,22 +232,29 @@ def _film(
     output_args: tuple[str, ...],
 ) -> Path:
     width, height = size
-    path = Path(tempfile.mkdtemp(dir=_session_folder())) / f"film{suffix}"
-    encode_pictures(
-        path,
-        b"".join(draw_frame(number, width, height, noise=noise) for number in range(frame_count)),
-        size=size,
-        frame_rate=frame_rate,
-        sound_s=frame_count / frame_rate,
-        codec=codec,
-        codec_args=codec_args,
-        pixel_format=pixel_format,
-        filters=filters,
-        sound=sound,
-        start_s=start_s,
-        output_args=output_args,
-    )
-    return path
+    name = f"film{suffix}"
+
+    def make(folder: Path) -> None:
+        encode_pictures(
+            folder / name,
+            b"".join(draw_frame(number, width, height, noise=noise) for number in range(frame_count)),
+            size=size,
+            frame_rate=frame_rate,
+            sound_s=frame_count / frame_rate,
+            codec=codec,
+            codec_args=codec_args,
+            pixel_format=pixel_format,
+            filters=filters,
+            sound=sound,
+            start_s=start_s,
+            output_args=output_args,
+        )
+
+    wanted = (
+        suffix, frame_rate, frame_count, size, codec, codec_args, pixel_format, filters, sound, start_s, noise,
+        output_args,
+    )  # fmt: skip
+    return made_once(sha256(repr(wanted).encode()).hexdigest()[:32], make) / name
 
 
 def _sound_inputs(sound: Sequence[Sound], duration_s: Fraction) -> list[str]:

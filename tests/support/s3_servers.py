@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 import pytest
 
 from headend.core.storage.local_server import LocalS3, rclone_server, serving
@@ -17,6 +16,8 @@ PAGE_KEYS = 7
 
 @contextmanager
 def moto_server() -> Iterator[LocalS3]:
+    import boto3  # takes half a second, which tests without S3 need not wait for
+
     argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with serving(
         argv, r"Running on (http://127\.0\.0\.1:\d+)", {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE_KEYS)}

@@ -21,7 +21,7 @@ from headend.core.manifests.outline import ReleaseOutline
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, SOUND, put_release
-from tests.support.command_line import command, environment, headend
+from tests.support.command_line import command, environment, headend_here
 
 SCENARIO = """
 name = "tiny"
@@ -123,7 +123,7 @@ def test_an_unplayable_scenario_is_reported_in_one_line(
 ) -> None:
     (tmp_path / "empty").mkdir()
     filled = [word.format(empty=tmp_path / "empty") for word in words]
-    found = headend("simulate", scenario, *filled, "--out", tmp_path / "out")
+    found = headend_here("simulate", scenario, *filled, "--out", tmp_path / "out")
     assert found.returncode == 2, found.stderr
     errors = [line for line in found.stderr.splitlines() if line.startswith("headend: ")]
     assert len(errors) == 1 and message in errors[0], found.stderr

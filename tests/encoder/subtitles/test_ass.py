@@ -110,5 +110,5 @@ def test_layers_with_the_same_text_are_one_cue() -> None:
 @pytest.mark.parametrize("hostile", ["{", "\\", "{\\p", "{\\an8}", "{\\i1}a{\\i0}"])
 def test_a_long_event_takes_linear_time(hostile: str) -> None:
     # Quadratic code would take minutes and hit the test's time limit.
-    found = ass.cues(ass.Script(HEAD), [(0, 9, "0,0,Default,,0,0,0,," + hostile * 200_000)])
+    found = ass.cues(ass.Script(HEAD), [(0, 9, "0,0,Default,,0,0,0,," + (hostile * 200_000)[:400_000])])
     assert len(found) <= 1

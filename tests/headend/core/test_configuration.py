@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from encoder.cluster import link
 from headend.app.cli import run
 from headend.core import configuration
 from headend.core.errors import ConfigError
@@ -117,6 +118,7 @@ def test_a_missing_file_that_the_environment_names_is_an_error(
 def test_a_named_cluster_replaces_a_configured_number_of_workers(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(link, "CONNECT_S", 0.5)
     (folder / "headend.toml").write_text("[defaults]\nworkers = 2\n")
     film = make_film(folder / "film.mp4", frame_count=2, size=(160, 90))
     elsewhere = ["submit", str(film), "--title", "film", "--scheduler", "tcp://127.0.0.1:1"]

@@ -14,7 +14,7 @@ from headend.core.keys.base import ContentKey, new_secret
 from headend.core.media import Codec, Scheme
 from headend.core.media.protection import key_names
 from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
-from tests.support.command_line import headend
+from tests.support.command_line import headend_here
 from tests.support.masters import Sound, make_film
 
 
@@ -88,10 +88,10 @@ def test_contradictory_options_are_refused_in_a_line(words: tuple[str, ...], exp
 def test_protect_needs_a_title_and_a_confirmation(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     words = ("protect", "film", "--store", "store", "--protect", "cbcs", "--keys", "film.keys")
-    asked = headend(*words, cwd=tmp_path)
+    asked = headend_here(*words, cwd=tmp_path)
     assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
     assert "There is no terminal to ask on" in asked.stderr
-    gone = headend(*words, "--yes", cwd=tmp_path)
+    gone = headend_here(*words, "--yes", cwd=tmp_path)
     assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
     assert "'film' is not published" in gone.stderr
 
@@ -131,7 +131,7 @@ def test_a_missing_key_is_reported_before_a_title_is_analysed(tmp_path: Path) ->
     path = tmp_path / "film.keys"
     path.touch(0o600)
     words = ("--ladder", "smoke", "--workers", "1", "--store", "store", "--fit", "per-title", "--protect", "cbcs")
-    done = headend("submit", "film.mp4", "--title", "film", *words, "--keys", "film.keys", cwd=tmp_path)
+    done = headend_here("submit", "film.mp4", "--title", "film", *words, "--keys", "film.keys", cwd=tmp_path)
     assert done.returncode == 2
     assert "has no key" in done.stderr
     assert not list((tmp_path / "store").rglob("analysis/*"))

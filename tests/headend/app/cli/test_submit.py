@@ -11,6 +11,7 @@ from headend.app.cli import run
 from tests.headend.app.cli.conftest import Made
 from tests.support.command_line import command, environment
 from tests.support.masters import Sound, make_film
+from tests.support.processes import encoders_of, is_alive
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
@@ -86,24 +87,6 @@ def test_submit_prints_the_manifests_addresses_and_what_was_reused(
     assert re.search(rf"made +{count}\b", shown), "submit and show count the same"
 
 
-def encoders_of(master: Path) -> list[psutil.Process]:
-    """FFmpeg processes, whatever their parent, that name a master on their command line."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if str(master) in words and "-filter_complex" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
-
-
-def alive(process: psutil.Process) -> bool:
-    """Return whether a process still runs; an orphan may stay a zombie."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     number: signal.Signals, status: int, tmp_path: Path
@@ -122,7 +105,7 @@ def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     assert (job.returncode, out) == (status, "")
     assert err.splitlines()[-1].startswith("headend: interrupted" if number is signal.SIGINT else "headend: terminated")
     assert "Traceback" not in err
-    wait_until(lambda: not any(map(alive, children)) and not encoders_of(master), "the end of all children")
+    wait_until(lambda: not any(map(is_alive, children)) and not encoders_of(master), "the end of all children")
     assert not list(store.rglob("current.json")) and not list(store.rglob("*.m3u8"))
 
 
