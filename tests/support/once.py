@@ -23,7 +23,7 @@ def remove_folder() -> None:
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that ``make`` has filled, in this process or in another one; tests must not change it."""
+    """Return a folder that ``make`` has filled, in this process or in another one; tests must not change it."""
     if FOLDER not in os.environ:  # outside of pytest, as in scripts of docs/
         make_folder()
         atexit.register(remove_folder)

@@ -7,7 +7,7 @@ import psutil
 
 
 def encoders_of(path: Path) -> list[psutil.Process]:
-    """FFmpeg processes, whatever their parent, whose command line names a master, or a file of a folder."""
+    """Return the FFmpeg processes, whatever their parent, whose command line names a master, or a file of a folder."""
     found = []
     # By name first: reading the command line of every process takes long on a machine with many.
     for process in psutil.process_iter(["name"]):
@@ -21,7 +21,7 @@ def encoders_of(path: Path) -> list[psutil.Process]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; an orphan may stay a zombie."""
+    """Return whether a process still runs; an orphan may stay a zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
