@@ -148,7 +148,7 @@ def jump(viewer: Viewer, frame: int) -> None:
 
 def plays_to_its_end(viewer: Viewer) -> None:
     viewer.load_all()
-    viewer.play()
+    viewer.play(speed=2)
     viewer.wait_end()
     assert viewer.ask("video.mediaKeys !== null")
     assert viewer.decoded_frames() >= FRAMES

@@ -152,7 +152,7 @@ def events() -> list[Event]:
 def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
     """A cluster for this module only, without FFmpeg, whose workers may be killed."""
     environment = {tool.OVERRIDE: "/nonexistent"}
-    with dask_processes(tmp_path_factory.mktemp("killable"), environment=environment) as address:
+    with dask_processes(tmp_path_factory.mktemp("killable"), environment=environment, nannies=True) as address:
         yield ClusterSettings(scheduler=address)
 
 

@@ -23,7 +23,7 @@ from headend.core.settings import AudioFileChoice, ClusterSettings, StoreSetting
 from headend.core.storage import Store, open_store
 from packager.publishing import current_presentation, current_release
 from tests.support.command_line import command, environment
-from tests.support.jobs import submit_small
+from tests.support.jobs import picture_ladder, submit_small
 from tests.support.masters import Sound, make_film, make_sound
 from tests.support.playback import sound, track_bytes
 
@@ -36,7 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> StoreS
     folder = tmp_path_factory.mktemp("dubs")
     master = make_film(folder / "film.mp4", frame_count=100, sound=[Sound()])
     store = StoreSettings(str(folder / "store"))
-    submit_small(master, store, scheduler)
+    submit_small(master, store, scheduler, ladder=picture_ladder())
     return store
 
 

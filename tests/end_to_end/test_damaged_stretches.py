@@ -14,7 +14,7 @@ from headend.core.storage import open_store
 from packager.conformance import verify
 from packager.publishing import current_presentation
 from tests.support.damage import blank, garble, lose, skip_frames
-from tests.support.jobs import submit_small
+from tests.support.jobs import picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import frame_numbers, sound, track_bytes
 
@@ -121,7 +121,7 @@ def test_damage_fails_the_job_with_all_its_times(name: str, tmp_path: Path, sche
     store = StoreSettings(str(tmp_path / "store"))
 
     with pytest.raises(DamagedMaster, match="--allow-damaged") as caught:
-        submit_small(case.make(tmp_path), store, scheduler)
+        submit_small(case.make(tmp_path), store, scheduler, ladder=picture_ladder())
 
     assert caught.value.message.startswith("film: ")
     for stretch in case.reported:
@@ -133,7 +133,7 @@ def test_damage_fails_the_job_with_all_its_times(name: str, tmp_path: Path, sche
 def test_allowed_damage_is_concealed_in_its_place_and_put_on_record(name: str, tmp_path: Path, scheduler: str) -> None:
     case = CASES[name]
     store = StoreSettings(str(tmp_path / "store"))
-    published = submit_small(case.make(tmp_path), store, scheduler, allow_damaged=True)
+    published = submit_small(case.make(tmp_path), store, scheduler, ladder=picture_ladder(), allow_damaged=True)
     presentation = published.outcome.presentation
 
     assert any("recorded" in line for line in published.outcome.plan.decisions)
@@ -160,7 +160,10 @@ def test_a_chunk_without_any_frame_is_refused_even_if_damage_is_allowed(tmp_path
     with pytest.raises(
         DamagedMaster, match=r"is damaged at .* and can't be concealed there: deliver it again"
     ) as caught:
-        submit_small(blank(film, range(20, 100)), StoreSettings(str(tmp_path / "store")), scheduler, allow_damaged=True)
+        submit_small(
+            blank(film, range(20, 100)), StoreSettings(str(tmp_path / "store")), scheduler, ladder=picture_ladder(),
+            allow_damaged=True,
+        )  # fmt: skip
 
     assert "--allow-damaged" not in caught.value.message
 

@@ -192,7 +192,8 @@ def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_
     document: Callable[[str], str], queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=100, size=(160, 90))
-    film, later = add(queue, store, master, "film"), add(queue, store, master, "later", 40)
+    short = make_film(tmp_path / "short.mov", frame_count=25, size=(160, 90))
+    film, later = add(queue, store, master, "film"), add(queue, store, short, "later", 40)
     with dispatching(store, "--until-idle", "--max-jobs", "1") as process:
         wait_until(lambda: queue.read(film).state is State.RUNNING)
         store.put(document(film), b"{")

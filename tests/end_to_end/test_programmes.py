@@ -14,7 +14,7 @@ from headend.core.settings import AudioChoice, StoreSettings
 from packager.conformance import verify
 from packager.publishing import current_presentation
 from packager.stock import read_track
-from tests.support.jobs import Published, submit_small
+from tests.support.jobs import Published, picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import sound, track_bytes
 
@@ -37,7 +37,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Publi
         AudioChoice((4,)),
         AudioChoice((5,)),
     )
-    return submit_small(master, StoreSettings(str(folder / "store")), scheduler, audio=audio)
+    return submit_small(master, StoreSettings(str(folder / "store")), scheduler, ladder=picture_ladder(), audio=audio)
 
 
 def test_hls_offers_every_programme_by_name_language_and_role(published: Published) -> None:
@@ -107,7 +107,8 @@ def test_indexes_and_the_release_state_each_programmes_loudness_before_and_after
 
 
 def test_a_film_without_sound_becomes_a_title(tmp_path: Path, scheduler: str) -> None:
-    silent = submit_small(make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store")), scheduler)
+    film, where = make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store"))
+    silent = submit_small(film, where, scheduler, ladder=picture_ladder())
     made = silent.outcome.presentation
     assert made.audio == ()
     assert "master has no audio tracks: no audio renditions" in silent.outcome.plan.decisions

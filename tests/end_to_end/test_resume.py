@@ -25,7 +25,7 @@ def start(master: Path, folder: Path) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "headend", "submit", str(master), "--title", "film", "--ladder", "smoke"]
     argv += ["--store", str(folder / "store"), "--workers", "2", "--segment-seconds", "1", "--chunk-seconds", "1"]
     return subprocess.Popen(
-        [*argv, "--effort", "high", "--json"],
+        [*argv, "--effort", "high", "--only-codecs", "avc,hevc", "--json"],
         cwd=ROOT,
         start_new_session=True,
         stdout=subprocess.PIPE,

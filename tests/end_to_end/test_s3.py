@@ -20,7 +20,7 @@ from ladders.loading import load
 from packager.conformance import verify
 from tests.support.counting_proxy import metered
 from tests.support.dask_cluster import dask_processes
-from tests.support.jobs import submit_small
+from tests.support.jobs import picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import frame_numbers, track_bytes
 from tests.support.s3_servers import BUCKET
@@ -114,7 +114,7 @@ def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
     url = upload(film, rclone_s3, "masters/small.mp4")
     settings = StoreSettings(f"s3://{BUCKET}/plant", rclone_s3.endpoint_url)
     with dask_processes(tmp_path, environment=rclone_s3.environment()) as scheduler:
-        published = submit_small(url, settings, scheduler, thumbnails=True)
+        published = submit_small(url, settings, scheduler, ladder=picture_ladder(), thumbnails=True)
     presentation = published.outcome.presentation
     for track in presentation.video:
         assert frame_numbers(track_bytes(published.store, presentation, track)) == list(

@@ -8,7 +8,7 @@ import pytest
 from headend.app.request import Outcome
 from headend.core.media import AudioRendition, Track
 from headend.core.settings import StoreSettings
-from tests.support.jobs import Published, submit_small
+from tests.support.jobs import Published, picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import sound, track_bytes
 
@@ -22,7 +22,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Publi
     folder = tmp_path_factory.mktemp("sound")
     tone = Sound(frequency_hz=FREQUENCY_HZ, layout="5.1", codec="pcm_s24le", language="eng")
     master = make_film(folder / "master.mov", frame_rate=Fraction(30000, 1001), frame_count=107, sound=[tone])
-    return submit_small(master, StoreSettings(str(folder / "store")), scheduler)
+    return submit_small(master, StoreSettings(str(folder / "store")), scheduler, ladder=picture_ladder())
 
 
 @pytest.fixture(scope="module")

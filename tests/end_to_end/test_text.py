@@ -16,10 +16,10 @@ from headend.core.media import Codec, Effort, Presentation, Track
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, TextChoice
 from headend.core.storage import Store, open_store
 from headend.core.storage.local_server import LocalS3
-from ladders.loading import load
 from packager.conformance import verify
 from tests.support.captions import make_captioned_film
 from tests.support.dask_cluster import dask_processes
+from tests.support.jobs import picture_ladder
 from tests.support.masters import run_ffmpeg
 from tests.support.playback import frames, track_bytes
 from tests.support.s3_servers import BUCKET, with_credentials
@@ -77,7 +77,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory, scheduler: str, rclone_s3
     return Request(
         master=f"s3://{BUCKET}/masters/master.mkv",
         title="film",
-        ladder=load("smoke"),
+        ladder=picture_ladder(),
         store=StoreSettings(f"s3://{BUCKET}/films", rclone_s3.endpoint_url),
         cluster=ClusterSettings(scheduler=scheduler),
         encode=EncodeSettings(

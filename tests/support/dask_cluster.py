@@ -103,9 +103,11 @@ def dask_cluster(
 
 
 @contextmanager
-def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[str]:
+def dask_processes(
+    folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None, nannies: bool = False
+) -> Iterator[str]:
     """Run a cluster; yield the scheduler's address."""
-    with dask_cluster(folder, workers=workers, environment=environment, nannies=True) as cluster:
+    with dask_cluster(folder, workers=workers, environment=environment, nannies=nannies) as cluster:
         yield cluster.address
 
 
