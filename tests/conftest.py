@@ -2,6 +2,9 @@
 
 import os
 import signal
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -43,6 +46,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if len(config.args) == 1 and ".py" in config.args[0]:
         return 0
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import a part of all tests first, another one in each process.
+
+    In a fresh checkout, each process would otherwise compile every test, at the same time as the others.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or [Path(arg).name for arg in session.config.args] != ["tests"]:
+        return
+    modules = sorted(path.relative_to(session.config.rootpath) for path in Path(__file__).parent.rglob("test_*.py"))
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for path in modules[len(modules) * number // count : len(modules) * (number + 1) // count]:
+        with suppress(Exception, pytest.skip.Exception):  # reported when it is collected
+            import_module(".".join(path.with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
