@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -39,13 +40,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return one process more than there are cores, since many tests wait for servers, clusters and playback.
+    """Return two processes more than there are cores, since many tests wait for servers, clusters and playback.
 
     A single file or test runs in this process, since starting others would take longer than most files do.
     """
     if len(config.args) == 1 and ".py" in config.args[0]:
         return 0
-    return len(os.sched_getaffinity(0)) + 1
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -63,7 +64,31 @@ def pytest_collection(session: pytest.Session) -> None:
             import_module(".".join(path.with_suffix("").parts))
 
 
+def slow_first(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Order tests so that each process of xdist begins with its share of the slow ones, and quick ones end the run.
+
+    xdist gives each process one part of the list; a process that has nothing left takes the rear of another one's part.
+    So files of slow tests stay whole, with what is made once for their tests, and no process plays films alone at the
+    end.
+    """
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        # All tests of conformance use the same title.
+        group = {"conformance": folder, "end_to_end": item.path.name}.get(folder, "")
+        groups.setdefault(group, []).append(item)
+    quick, slow = groups.pop("", []), list(groups.values())
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        part = [item for group in slow[number::processes] for item in group]
+        room = max(0, (len(items) - len(ordered)) // (processes - number) - len(part))
+        ordered += [*part, *quick[:room]]
+        del quick[:room]
+    return ordered + quick
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:] = slow_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
     for item in items:
         if not item.get_closest_marker("heavy"):
             continue

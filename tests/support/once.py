@@ -5,7 +5,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = "HEADEND_TEST_FOLDER"
@@ -22,15 +23,22 @@ def remove_folder() -> None:
     shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
 
 
-def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that ``make`` has filled, in this process or in another one; tests must not change it."""
+@contextmanager
+def locked(name: str) -> Iterator[Path]:
+    """Hold a lock of this run, and yield the folder of this run."""
     if FOLDER not in os.environ:  # outside of pytest, as in scripts of docs/
         make_folder()
         atexit.register(remove_folder)
-    folder = Path(os.environ[FOLDER]) / name
-    complete = folder.with_name(f"{name}.complete")
-    with folder.with_name(f"{name}.lock").open("w") as lock:
+    folder = Path(os.environ[FOLDER])
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that ``make`` has filled, in this process or in another one; tests must not change it."""
+    with locked(name) as run:
+        folder, complete = run / name, run / f"{name}.complete"
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

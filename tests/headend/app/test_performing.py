@@ -13,11 +13,13 @@ from headend.app.request import Request
 from headend.app.task_context import TaskContext, context_of
 from headend.core import layout
 from headend.core.errors import ChunkRejected, HeadendError, StorageError
-from headend.core.media import Effort, EncodeTask, Kind, Receipt
+from headend.core.media import Codec, Effort, EncodeTask, Kind, Receipt
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage.local import LocalStore
-from tests.support.jobs import picture_ladder
+from ladders import choosing, loading
 from tests.support.masters import make_film
+
+LADDER = choosing.part(loading.load("smoke"), codecs=(Codec.AVC, Codec.HEVC))
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def smoke(tmp_path: Path) -> tuple[TaskContext, EncodeTask]:
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings = StoreSettings(str(tmp_path / "store"))
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
-    request = Request(str(film), "film", picture_ladder(), settings, ClusterSettings(workers=1), encode)
+    request = Request(str(film), "film", LADDER, settings, ClusterSettings(workers=1), encode)
     plan = deciding.plan_for(request, deciding.inspect(str(film), settings))
     return context_of(plan, settings), next(task for task in plan.tasks if task.kind is Kind.VIDEO)
 
@@ -63,7 +65,7 @@ def test_a_tasks_receipt_is_written_after_all_its_results(tmp_path: Path) -> Non
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings, store = StoreSettings(str(tmp_path / "store")), LocalStore(tmp_path / "store")
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
-    request = Request(str(film), "film", picture_ladder(), settings, ClusterSettings(workers=1), encode)
+    request = Request(str(film), "film", LADDER, settings, ClusterSettings(workers=1), encode)
     plan = deciding.plan_for(request, deciding.inspect(str(film), settings))
     task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
     run = TaskRun(task, 1, "here", tmp_path, lambda: False, lambda _: None, lambda: None)
