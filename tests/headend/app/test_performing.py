@@ -19,7 +19,7 @@ from headend.core.storage.local import LocalStore
 from ladders import choosing, loading
 from tests.support.masters import make_film
 
-LADDER = choosing.part(loading.load("smoke"), codecs=(Codec.AVC, Codec.HEVC))
+LADDER = choosing.select(loading.load("smoke"), codecs=(Codec.AVC, Codec.HEVC))
 
 
 @pytest.fixture
