@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from headend.core.media.quality import QualityReport, RenditionQuality, SegmentQuality
 
+FLAWLESS = 99.5
+"""A segment whose frames all reach this, such as a black one, looks like the master: a picture of it shows nothing."""
+
 
 def best_of_codecs(report: QualityReport, *, tone_mapped: bool) -> Iterator[RenditionQuality]:
     """Yield the rendition with the highest rate of each codec, in SDR or in HDR."""
@@ -30,6 +33,7 @@ def worst_segments(report: QualityReport, most: int) -> tuple[tuple[RenditionQua
         for tone_mapped in (False, True)
         for rendition in best_of_codecs(report, tone_mapped=tone_mapped)
         for segment in rendition.segments
+        if segment.worst < FLAWLESS
     ]
     ranked = [*sorted(faulty, key=_score)[: most // 2], *sorted(best, key=_score)]
     chosen: dict[tuple[str, int], tuple[RenditionQuality, SegmentQuality]] = {}

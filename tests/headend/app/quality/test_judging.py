@@ -306,7 +306,7 @@ def test_failures_come_first_and_name_rendition_place_and_value() -> None:
 
 def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> None:
     faulty = replace(rendition(500, 60), other=((260, 280),))
-    made = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(6, 80, 80)))
+    made = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(4, 100, 100), segment(6, 80, 80)))
     made = replace(made, shortfalls=judge(made))
 
     shown = [(one.rendition, found.number) for one, found in worst_segments(made, 8)]
