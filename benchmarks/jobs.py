@@ -134,7 +134,7 @@ class _Monitor:
     def note(self, event: Event) -> None:
         if isinstance(event, Planned):
             self.probes_cpu_s, self.planned = _cpu_s(resource.RUSAGE_CHILDREN), True
-        if isinstance(event, cluster.Advance | cluster.Done):
+        if isinstance(event, cluster.TaskProgress | cluster.Done):
             self.started = True
         if isinstance(event, cluster.Done):
             self.stored_s = time.monotonic()

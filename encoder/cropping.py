@@ -1,7 +1,7 @@
 """Crop to the clean aperture, to the area between black bars, or to a requested area.
 
-Black bars are detected in frames from all over the film, and must be the same in all of them. Text in a bar, or a scene
-that fills the frame, means that there are none. If it is ambiguous, nothing is cropped.
+Black bars are detected in frames from the whole film, and must be the same in all of them: if there is text in a bar,
+or a scene fills the frame, there are no bars. If the result is ambiguous, nothing is cropped.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,26 +17,28 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-SAMPLES = 48
-"""Number of frames to sample: one in two to three minutes of a film."""
-FORWARD_FRAMES = 48
-"""Maximum distance of a sample from the keyframe before it; in longer GOPs, an earlier frame is sampled."""
-DARK, SPECK = 0.02, 0.1
-"""Maximum mean and peak luma of a line in a bar, as shares of the range from black to white: coding and scanner noise.
-
-2 % is about 0.01 cd/m² in SDR and 0.02 in PQ and HLG, which is invisible beside a picture."""
-BRIGHT = 0.04
+MAX_SAMPLES = 48
+"""Number of frames to sample: one every two to three minutes of a film."""
+MAX_FORWARD_FRAMES = 48
+"""Maximum number of frames to decode after a keyframe to reach a sample; in longer GOPs, an earlier frame is used."""
+MAX_MEAN_LUMA, MAX_PEAK_LUMA = 0.02, 0.1
+"""Maximum mean and peak luma of a line in a bar, as shares of the range from black to white. Bars have noise from
+scanners and encoders. 2 % is about 0.01 cd/m² in SDR and 0.02 cd/m² in PQ and HLG, which is invisible next to a
+picture."""
+MIN_BRIGHT_LUMA = 0.04
 """Minimum mean luma of a frame in which the edges of the picture are visible."""
-SLACK_PX = 2
-"""Tolerance for an edge, since coding blurs it."""
-AGREEING = 0.5
-"""Share of the bright samples whose picture must end at the bars; in a dark film without bars, edges move."""
-ENOUGH = 8
+TOLERANCE_PX = 2
+"""Tolerance for the position of an edge, since encoding blurs it."""
+MIN_AGREEING = 0.5
+"""Minimum share of the bright samples in which the picture ends at the bars; in a dark film without bars, edges
+vary."""
+MIN_BRIGHT_SAMPLES = 8
 """Minimum number of bright samples; with fewer, nothing is cropped."""
-LEAST_BARS = 0.02
-"""Minimum size of two opposite bars, as a share of the picture; less is blanking, not bars."""
-LEAST_KEPT = 0.5
-"""Minimum share of the frame that is picture; less is intended, such as a logo or a title card."""
+MIN_BARS = 0.02
+"""Minimum size of two opposite bars together, as a share of the frame; anything less is blanking."""
+MIN_PICTURE = 0.5
+"""Minimum size of the picture, as a share of the frame; a smaller picture is intended, such as a logo or a title
+card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,8 @@ def crop(
         detect: Detects the borders in samples of an area; called only for `Cropping.AUTO`.
 
     Returns:
-        The part to keep, with even size and position as 4:2:0 requires, or None for the whole picture; and a line for
-        each decision.
+        The part to keep, or None for the whole picture, and a line for each decision. Size and position are even, as
+        4:2:0 requires.
 
     Raises:
         ConfigError: The requested area is not within the picture.
@@ -104,7 +106,7 @@ def crop(
         _check(track, wanted)
         return wanted, (f"cropped to {_text(wanted)}, as requested",)
     whole = Crop(track.width_px, track.height_px)
-    area, decisions = _even(track.clean_aperture or whole), []
+    area, decisions = _round_to_even(track.clean_aperture or whole), []
     if track.clean_aperture is not None:
         decisions.append(f"clean aperture {_text(area)} of {whole.width_px}x{whole.height_px}")
     elif area != whole:
@@ -124,24 +126,28 @@ def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, s
         area: The sampled area.
 
     Returns:
-        The area of the picture, with even size and position, and never smaller than the picture in any sample; None if
-        there are no bars or it is ambiguous. And the decision as text.
+        The area of the picture, or None if there are no bars or the result is ambiguous, and the decision as text. Size
+        and position of the area are even, and it contains the picture of every sample.
     """
-    across = [(one.left_px, one.right_px, one.bright) for one in borders]
-    down = [(one.top_px, one.bottom_px, one.bright) for one in borders]
+    horizontal = [(one.left_px, one.right_px, one.bright) for one in borders]
+    vertical = [(one.top_px, one.bottom_px, one.bright) for one in borders]
     sides = []
-    for detected, length_px in ((across, area.width_px), (down, area.height_px)):
+    for detected, length_px in ((horizontal, area.width_px), (vertical, area.height_px)):
         before, after = (min((one[side] for one in detected), default=0) for side in (0, 1))
-        if before + after < LEAST_BARS * length_px:
+        if before + after < MIN_BARS * length_px:
             sides.append((0, length_px))
             continue
         bright = [one for one in detected if one[2]]
-        agreeing = sum(one[0] - before <= SLACK_PX and one[1] - after <= SLACK_PX for one in bright)
+        agreeing = sum(one[0] - before <= TOLERANCE_PX and one[1] - after <= TOLERANCE_PX for one in bright)
         kept_px = length_px - before - after
-        if len(bright) < ENOUGH or agreeing < AGREEING * len(bright) or kept_px < LEAST_KEPT * length_px:
+        if (
+            len(bright) < MIN_BRIGHT_SAMPLES
+            or agreeing < MIN_AGREEING * len(bright)
+            or kept_px < MIN_PICTURE * length_px
+        ):
             return None, (
                 f"dark edges, but only {agreeing} of {len(bright)} bright samples end there → not cropped; "
-                "--crop W:H:X:Y crops all the same"
+                "to crop nevertheless, use --crop W:H:X:Y"
             )
         start = before - before % 2
         sides.append((start, min(length_px - start, kept_px + before % 2 + (kept_px + before) % 2)))
@@ -152,9 +158,9 @@ def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, s
     return picture, f"black bars, the same in {len(borders)} samples → cropped to {_text(picture)}"
 
 
-def sampling(master: Master, track: VideoTrack, area: Crop) -> Sampling:
-    """Choose sample frames from all over a film."""
-    count = min(SAMPLES, track.frame_count)
+def choose_samples(master: Master, track: VideoTrack, area: Crop) -> Sampling:
+    """Choose sample frames, evenly spaced over a film."""
+    count = min(MAX_SAMPLES, track.frame_count)
     pts = track.frames.pts_ticks
     return Sampling(master, track.index, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
 
@@ -165,7 +171,7 @@ def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
     Raises:
         MasterError: The master can't be read.
     """
-    # By time: if keyframes are far apart, several samples end up at the same frame, which must count once.
+    # By time, so that a frame counts once: if keyframes are far apart, several samples end up at the same frame.
     detected: dict[int | None, Borders | None] = {}
     with probing.opened(samples.master, input_url) as container:
         picture = probing.select(container, samples.master, PictureChoice(video=samples.stream)).picture
@@ -173,10 +179,10 @@ def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
             container.seek(pts, stream=picture)
             frame = None
             for number, frame in enumerate(container.decode(picture), start=1):
-                if number > FORWARD_FRAMES or (frame.pts is not None and frame.pts >= pts):
+                if number > MAX_FORWARD_FRAMES or (frame.pts is not None and frame.pts >= pts):
                     break
             if frame is not None:
-                # This format has black at 0 and white at 65535, whatever the master's bit depth and range are.
+                # In this format, black is 0 and white is 65535, independently of the master's bit depth and range.
                 luma = frame.to_ndarray(format="gray16le")
                 detected[frame.pts] = borders_of(luma.view("uint16"), samples.area)
     return DetectedBorders(tuple(one for one in detected.values() if one is not None))
@@ -194,15 +200,15 @@ def borders_of(luma: "npt.NDArray[np.uint16]", area: Crop) -> Borders | None:
     """
     rows = slice(area.top_px, area.top_px + area.height_px)
     detected = luma[rows, area.left_px : area.left_px + area.width_px]
-    top, bottom = _dark_ends(detected, axis=1)
+    top, bottom = _dark_edges(detected, axis=1)
     if top == area.height_px:
         return None
-    left, right = _dark_ends(detected[top : area.height_px - bottom], axis=0)
-    return Borders(left, right, top, bottom, bright=bool(detected.mean() >= BRIGHT * 65535))
+    left, right = _dark_edges(detected[top : area.height_px - bottom], axis=0)
+    return Borders(left, right, top, bottom, bright=bool(detected.mean() >= MIN_BRIGHT_LUMA * 65535))
 
 
-def _dark_ends(luma: "npt.NDArray[np.uint16]", axis: int) -> tuple[int, int]:
-    dark = (luma.mean(axis=axis) <= DARK * 65535) & (luma.max(axis=axis) <= SPECK * 65535)
+def _dark_edges(luma: "npt.NDArray[np.uint16]", axis: int) -> tuple[int, int]:
+    dark = (luma.mean(axis=axis) <= MAX_MEAN_LUMA * 65535) & (luma.max(axis=axis) <= MAX_PEAK_LUMA * 65535)
     if dark.all():
         return len(dark), 0
     return int(dark.argmin()), int(dark[::-1].argmin())
@@ -217,7 +223,7 @@ def _check(track: VideoTrack, wanted: Crop) -> None:
         )
 
 
-def _even(area: Crop) -> Crop:
+def _round_to_even(area: Crop) -> Crop:
     return Crop(
         max(2, area.width_px - area.width_px % 2),
         max(2, area.height_px - area.height_px % 2),

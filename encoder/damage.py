@@ -1,7 +1,7 @@
 """Damage: scan a master for frames and sound that can't be decoded, and report when they occur.
 
-Decoders skip damage, conceal it as well as they can, and log it without a time. If they logged something, this module
-decodes the stretch once more, packet by packet.
+Decoders skip or conceal damage, and log it without a time. If an encode has logged damage, this module decodes the same
+part of the master again, packet by packet, to find the time.
 """
 
 from bisect import bisect_left
@@ -21,18 +21,18 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from encoder.probing import SOUND_CONTAINERS, forget_order, opened
+from encoder.probing import SOUND_CONTAINERS, avoid_custom_layout, opened
 from encoder.timelines import policy
-from encoder.timelines.stated import Stated
+from encoder.timelines.stated import StatedFormats
 from headend.core.errors import DamagedMaster, MasterError
 from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
-LOSING_CONTAINERS = ("mpegts", "mpeg")
-"""Containers that are sent and may lose packets. Holes in other containers are intended."""
+BROADCAST_CONTAINERS = ("mpegts", "mpeg")
+"""Containers that may lose packets when they are sent. In others, missing frames are intended."""
 _LASTING_FRAMES = 3
 """Shorter runs of frames in another format are damage."""
-SHOWN = 12
-"""Maximum number of stretches that an error lists."""
+MAX_LISTED = 12
+"""Maximum number of damaged stretches that an error lists."""
 _NEAR = Fraction(3, 4)
 """Tolerance in frames: the two fields of a frame may be separate packets with separate times."""
 
@@ -59,35 +59,35 @@ def scan(master: Master, input_url: str, read_ranges: Iterable[ReadRange]) -> tu
             if read_range.seek_s is not None and stream.time_base:
                 container.seek(int(read_range.seek_s / stream.time_base), stream=stream)
             if isinstance(stream, VideoStream):
-                found += _of_picture(container, stream, read_range, master)
+                found += _picture_damage(container, stream, read_range, master)
             elif isinstance(stream, AudioStream):
-                found += _of_sound(container, stream, read_range, master)
+                found += _sound_damage(container, stream, read_range, master)
     return merged(found)
 
 
-def holes(probe: Probe, track: VideoTrack) -> tuple[Damage, ...]:
+def find_missing_frames(probe: Probe, track: VideoTrack) -> tuple[Damage, ...]:
     """Find the frames that are missing from a stream of constant rate, using only its index.
 
     Returns:
-        The missing frames; nothing for containers in which holes are intended, and for variable rates.
+        The missing frames; nothing for containers in which missing frames are intended, and for variable rates.
     """
-    if track.constant_rate or not probe.container.startswith(LOSING_CONTAINERS):
+    if track.constant_rate or not probe.container.startswith(BROADCAST_CONTAINERS):
         return ()
     pts = track.frames.pts_ticks
     step = 1 / (track.frame_rate * track.time_base)
-    apart = [(here, after, round((after - here) / step)) for here, after in pairwise(pts)]
-    if any(frames < 1 or abs((after - here) / step - frames) > Fraction(1, 4) for here, after, frames in apart):
+    steps = [(here, after, round((after - here) / step)) for here, after in pairwise(pts)]
+    if any(frames < 1 or abs((after - here) / step - frames) > Fraction(1, 4) for here, after, frames in steps):
         return ()
     start = pts[0]
     return merged(
         Damage(track.index, (here - start + step) * track.time_base, (after - start) * track.time_base, frames - 1)
-        for here, after, frames in apart
+        for here, after, frames in steps
         if frames > 1
     )
 
 
-def without_holes(track: VideoTrack) -> VideoTrack:
-    """The track as it was sent: at a constant rate, with the frames that `holes` finds missing."""
+def fill_missing_frames(track: VideoTrack) -> VideoTrack:
+    """Add the frames that `find_missing_frames` finds to the index of a track, which then has a constant rate."""
     index, step = track.frames, 1 / (track.frame_rate * track.time_base)
     numbers = [round((pts - index.pts_ticks[0]) / step) for pts in index.pts_ticks]
     full = tuple(index.pts_ticks[0] + round(number * step) for number in range(numbers[-1] + 1))
@@ -98,8 +98,8 @@ def without_holes(track: VideoTrack) -> VideoTrack:
     )
 
 
-def whole(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
-    """The parts of a master that tasks read, one range per stream."""
+def merged_reads(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
+    """Merge the parts of a master that tasks read into one range for each stream."""
     by_stream: dict[int, ReadRange] = {}
     for read_range in (read_range for task in tasks for read_range in task.reads):
         known = by_stream.setdefault(read_range.stream, read_range)
@@ -108,8 +108,8 @@ def whole(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
     return tuple(by_stream[stream] for stream in sorted(by_stream))
 
 
-def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: bool = False) -> DamagedMaster:
-    """The error that lists all damage; ``allowed`` means that concealing it was allowed but failed."""
+def damage_error(title: str, master: Master, found: Sequence[Damage], *, allowed: bool = False) -> DamagedMaster:
+    """Return the error that lists all damage; ``allowed`` means that concealing it was allowed, but has failed."""
     advice = " and can't be concealed there: deliver it again"
     if not allowed:
         advice = "; deliver it again, or conceal and record the damage with --allow-damaged"
@@ -120,7 +120,7 @@ def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: boo
 
 
 def describe(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
-    """Decisions about damage, as `plan` shows them."""
+    """Describe the decisions about damage, a line each; ``allowed`` means that it may be concealed."""
     if not allowed:
         return ()
     line = "what can't be decoded → frames repeated, silence inserted, recorded"
@@ -128,11 +128,11 @@ def describe(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
 
 
 def _listed(found: Sequence[Damage]) -> str:
-    more = f" and {len(found) - SHOWN} more stretches" if len(found) > SHOWN else ""
-    return ", ".join(map(str, found[:SHOWN])) + more
+    more = f" and {len(found) - MAX_LISTED} more stretches" if len(found) > MAX_LISTED else ""
+    return ", ".join(map(str, found[:MAX_LISTED])) + more
 
 
-def _of_picture(
+def _picture_damage(
     container: InputContainer, stream: VideoStream, read_range: ReadRange, master: Master
 ) -> Iterator[Damage]:
     is_checked = stream.codec_context.name == "hevc"
@@ -140,39 +140,39 @@ def _of_picture(
     stream.thread_type = "SLICE" if is_checked else "AUTO"
     # Otherwise the HEVC decoder outputs incomplete pictures, and those with a wrong checksum.
     stream.codec_context.options = {"err_detect": "explode+crccheck"} if is_checked else {}
-    wrong: set[Fraction] = set()
-    promised: set[Fraction] = set()
-    shown: list[Fraction] = []
+    damaged: set[Fraction] = set()
+    expected: set[Fraction] = set()
+    decoded: list[Fraction] = []
     formats = _Formats(read_range.picture_format)
     for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
         if at_s is not None and packet.size and not packet.is_discard:
-            promised |= {at_s} if packet.pts is not None else set()
-            # A picture with a wrong checksum is shown nevertheless. If packets have no presentation time, use the
-            # decoding time of the one that fails.
-            wrong |= {at_s} if packet.is_corrupt or (failed and (is_checked or packet.pts is None)) else set()
+            expected |= {at_s} if packet.pts is not None else set()
+            # The decoder outputs a picture with a wrong checksum nevertheless. If packets have no presentation time,
+            # use the decoding time of the one that fails.
+            damaged |= {at_s} if packet.is_corrupt or (failed and (is_checked or packet.pts is None)) else set()
         for frame in frames:
-            shown_s = _time_s(frame, stream)
-            if shown_s is not None:
-                formats.add(frame, shown_s - read_range.zero_s, master)
-                shown.append(shown_s)
-                wrong |= {shown_s} if frame.is_corrupt else set()
-    shown.sort()
-    wrong |= {at_s for at_s in promised if not _is_near(shown, at_s, read_range.frame_s * _NEAR)}
-    for at_s in sorted(wrong):
+            frame_s = _time_s(frame, stream)
+            if frame_s is not None:
+                formats.add(frame, frame_s - read_range.zero_s, master)
+                decoded.append(frame_s)
+                damaged |= {frame_s} if frame.is_corrupt else set()
+    decoded.sort()
+    damaged |= {at_s for at_s in expected if not _is_near(decoded, at_s, read_range.frame_s * _NEAR)}
+    for at_s in sorted(damaged):
         if read_range.start_s <= at_s < read_range.end_s:
             yield _damage(read_range, at_s, at_s + read_range.frame_s)
 
 
 @dataclass(slots=True)
 class _Formats:
-    """Detects a size, pixel format, matrix or range of frames that the plan does not know.
+    """Detects changes of size, pixel format, matrix or range of frames that the plan does not know.
 
     Attributes:
         planned: Required size and pixel format of frames; empty if they may change.
-        before: The format of the frames so far.
-        since_s: When frames started to differ from that; None if they don't.
-        count: Number of frames that have differed since then.
+        before: The format of the frames so far: size and pixel format, then matrix and range.
+        since_s: When frames started to have another format; None if they have the same.
+        count: Number of frames in another format since then.
     """
 
     planned: str
@@ -186,8 +186,8 @@ class _Formats:
         Raises:
             MasterError: Several frames in a row have differed; fewer are damage.
         """
-        words = f"{frame.width}x{frame.height} {frame.format.name}"
-        here = (words, (frame.colorspace, frame.color_range))
+        picture_format = f"{frame.width}x{frame.height} {frame.format.name}"
+        here = (picture_format, (frame.colorspace, frame.color_range))
         if not self.before[0]:
             self.before = (self.planned, here[1])
         if not self.planned or here == self.before:
@@ -195,28 +195,29 @@ class _Formats:
             return
         self.since_s, self.count = at_s if self.since_s is None else self.since_s, self.count + 1
         if self.count >= _LASTING_FRAMES:
-            before = self.before[0] if words != self.before[0] else f"{words} with another matrix or range"
+            only_colour = picture_format == self.before[0]
+            before = f"{picture_format} with another matrix or range" if only_colour else self.before[0]
             raise MasterError(
-                f"{master.url}: the picture changes from {before} to {words} at {float(self.since_s):.3f} s, which was "
-                "not seen when the master was read; deliver it in one format throughout",
+                f"{master.url}: the picture changes from {before} to {picture_format} at {float(self.since_s):.3f} s, "
+                "which was not seen when the master was read; deliver it in one format throughout",
                 at_s=float(self.since_s),
             )
 
 
-def _of_sound(
+def _sound_damage(
     container: InputContainer, stream: AudioStream, read_range: ReadRange, master: Master
 ) -> Iterator[Damage]:
-    forget_order(stream)
+    avoid_custom_layout(stream)
     if stream.codec_context.name in ("ac3", "eac3"):
         stream.codec_context.options = {"err_detect": "explode+crccheck"}
     expected_s: Fraction | None = None
-    stated = Stated()
+    stated = StatedFormats()
     for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
         for frame in frames if packet.pts is not None else ():
-            stated.say(packet.pts or 0, f"{len(frame.layout.channels)} channels, {frame.sample_rate} Hz")
+            stated.record(packet.pts or 0, f"{len(frame.layout.channels)} channels, {frame.sample_rate} Hz")
         for change in stated.changes(packet.time_base) if len(stated.runs) > 1 else ():
-            raise policy.changing(master, stream.index, change, read_range.zero_s)
+            raise policy.format_change_error(master, stream.index, change, read_range.zero_s)
         if at_s is None or not packet.duration:
             continue
         length_s = packet.duration * packet.time_base
@@ -246,15 +247,15 @@ def _decoded(
         yield last, stream.codec_context.decode(None), False
 
 
-def _time_s(what: "Packet[Any] | Frame", stream: Stream) -> Fraction | None:
-    at = what.pts if what.pts is not None else what.dts
+def _time_s(item: "Packet[Any] | Frame", stream: Stream) -> Fraction | None:
+    at = item.pts if item.pts is not None else item.dts
     # Frames from flushing a decoder have no time base.
     return None if at is None or stream.time_base is None else at * stream.time_base
 
 
 def _is_near(times_s: Sequence[Fraction], at_s: Fraction, within_s: Fraction) -> bool:
-    place = bisect_left(times_s, at_s)
-    return any(abs(time_s - at_s) < within_s for time_s in times_s[max(0, place - 1) : place + 1])
+    index = bisect_left(times_s, at_s)
+    return any(abs(time_s - at_s) < within_s for time_s in times_s[max(0, index - 1) : index + 1])
 
 
 def _damage(read_range: ReadRange, start_s: Fraction, end_s: Fraction, errors: int = 1) -> Damage:

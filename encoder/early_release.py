@@ -1,4 +1,4 @@
-"""The part of a title that is encoded and published first, in codecs that every player decodes. Pure."""
+"""Select the part of a title that is encoded and published first, in codecs that every player decodes. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)
 """Codecs of an early release: those that every player decodes."""
 
 
-def reduced(plan: EncodePlan) -> EncodePlan | None:
+def early_part(plan: EncodePlan) -> EncodePlan | None:
     """The part of a plan that can be published before the rest.
 
     Returns:
@@ -27,7 +27,7 @@ def reduced(plan: EncodePlan) -> EncodePlan | None:
             f"an early release is made of H.264 and AAC, but ladder {plan.ladder!r} has no "
             f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
         )
-    wanted = ids(plan)
+    wanted = early_ids(plan)
     if wanted == plan.tracks.keys():
         return None
     return replace(
@@ -40,7 +40,7 @@ def reduced(plan: EncodePlan) -> EncodePlan | None:
     )
 
 
-def ids(plan: EncodePlan) -> frozenset[str]:
+def early_ids(plan: EncodePlan) -> frozenset[str]:
     """Ids of the renditions and still pictures of an early release."""
     coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
     side = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
@@ -49,7 +49,7 @@ def ids(plan: EncodePlan) -> frozenset[str]:
 
 
 def waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ...]]:
-    """The renditions of an early release, then the rest; empty ones are left out."""
+    """Split renditions into those of an early release and the others; an empty group is left out."""
     for first in (True, False):
         if wave := tuple(rendition for rendition in video if (rendition.codec in EARLY) is first):
             yield wave

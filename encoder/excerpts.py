@@ -1,8 +1,8 @@
 """Choose the GOPs that represent a title, and predict the whole from trial encodes of them. Pure and deterministic.
 
-GOPs are drawn in proportion to their bytes in the survey's quick encode, in even steps along the title, so that hard
-scenes are sampled often; each excerpt's weight corrects for that. The rate is a ratio estimate: bytes of the trials
-over bytes of the survey, times the survey's bytes of the whole title. It is exact if the two are proportional.
+The chance of a GOP is in proportion to its bytes in the survey's quick encode, so hard scenes are drawn more often;
+each excerpt's weight corrects for that. The rate is a ratio estimate: the bytes of the excerpts in the trials, divided
+by their bytes in the survey, times the survey's bytes of the whole title. It is exact if the two are proportional.
 
 Source:
     W. G. Cochran, Sampling Techniques, 3rd edition, chapters 6 and 9A.
@@ -18,12 +18,12 @@ from itertools import accumulate
 from headend.core.media.analysis import Excerpt, GopComplexity, TrialScore
 from headend.core.timing import Grid
 
-FLOOR = 0.05
-"""Share of the mean GOP's bytes that is added to each GOP, so that quiet GOPs have a finite weight."""
+BYTES_FLOOR = 0.05
+"""Share of a mean GOP's bytes that is added to each GOP, so that the weights of quiet GOPs don't become huge."""
 RUN_FRAMES = 200
 """If all GOPs are tried, consecutive ones are one excerpt of at most this many frames. At the end of an excerpt, an
 encoder doesn't see the next frames, and spends fewer bits than within the title."""
-SHORTEST = 4
+SHORTEST_DIVISOR = 4
 """A last GOP shorter than a whole GOP divided by this is not drawn, unless it is the only one."""
 
 
@@ -57,20 +57,21 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
     if len(gops) <= count:
         return tuple(_runs(gops))
     starts = [0, *accumulate(gop.frames for gop in gops)]
-    usable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST >= gop_frames] or [0]
+    drawable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST_DIVISOR >= gop_frames] or [0]
 
     def excerpt(number: int, weight: float) -> Excerpt:
         return Excerpt(number, starts[number], starts[number + 1], gops[number].size_bytes, weight)
 
-    if len(usable) <= count:
-        return tuple(excerpt(number, 1.0) for number in usable)
-    mean_bytes = sum(gops[number].size_bytes for number in usable) / len(usable)
-    chances = [gops[number].size_bytes + FLOOR * mean_bytes + 1 for number in usable]
+    if len(drawable) <= count:
+        return tuple(excerpt(number, 1.0) for number in drawable)
+    mean_bytes = sum(gops[number].size_bytes for number in drawable) / len(drawable)
+    chances = [gops[number].size_bytes + BYTES_FLOOR * mean_bytes + 1 for number in drawable]
     ends = list(accumulate(chances))
-    drawn = Counter(usable[bisect_right(ends, (step + 0.5) / count * ends[-1])] for step in range(count))
-    chance = dict(zip(usable, chances, strict=True))
-    least = min(drawn[number] / chance[number] for number in drawn)
-    return tuple(excerpt(number, drawn[number] / chance[number] / least) for number in sorted(drawn))
+    drawn = Counter(drawable[bisect_right(ends, (step + 0.5) / count * ends[-1])] for step in range(count))
+    chance = dict(zip(drawable, chances, strict=True))
+    weights = {number: drawn[number] / chance[number] for number in sorted(drawn)}
+    least = min(weights.values())
+    return tuple(excerpt(number, weight / least) for number, weight in weights.items())
 
 
 def _runs(gops: Sequence[GopComplexity]) -> Iterator[Excerpt]:
@@ -92,17 +93,17 @@ def predict(
 
     Args:
         excerpts: The excerpts of the trial.
-        scores: One score for each, by the excerpt's number.
+        scores: The score of each excerpt, by the excerpt's number.
         gops: All GOPs of the title.
         grid: The title's grid.
     """
-    tried = sum(excerpt.weight * scores[excerpt.number].size_bytes for excerpt in excerpts)
-    surveyed = sum(excerpt.weight * excerpt.size_bytes for excerpt in excerpts)
+    trial_bytes = sum(excerpt.weight * scores[excerpt.number].size_bytes for excerpt in excerpts)
+    survey_bytes = sum(excerpt.weight * excerpt.size_bytes for excerpt in excerpts)
     frames = sum(excerpt.weight * excerpt.frame_count for excerpt in excerpts)
-    if surveyed:
-        whole_bytes = tried / surveyed * sum(gop.size_bytes for gop in gops)
+    if survey_bytes:
+        whole_bytes = trial_bytes / survey_bytes * sum(gop.size_bytes for gop in gops)
     else:
-        whole_bytes = tried / frames * grid.frame_count
+        whole_bytes = trial_bytes / frames * grid.frame_count
 
     def mean(values: Mapping[int, float]) -> float:
         return sum(e.weight * e.frame_count * values[e.number] for e in excerpts) / frames

@@ -12,15 +12,17 @@ AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {one.codec: one.opt
 LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
     one.codec: one.loudness_options for one in codecs.AUDIO if one.loudness_options is not None
 }
-"""For codecs whose streams carry their loudness: options from the dialnorm, or from its placeholder."""
+"""For codecs whose streams state their loudness: a function that returns the options. Argument: the dialnorm, or its
+placeholder."""
 
 TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]] = {
     one.encoder: one.lower_rate for one in codecs.VIDEO
 }
-"""By FFmpeg's name of the encoder: options to re-encode a segment above its cap, from its last options and the ratio of
-cap to rate of each earlier encode."""
+"""By FFmpeg's name of the encoder: a function that returns the options to encode a segment again that exceeded its cap.
+Arguments: the options of the last encode, and the ratio of cap to rate of each earlier encode."""
 
 FINER: Mapping[str, float] = {one.encoder: one.floor_step_crf for one in codecs.VIDEO}
-"""By FFmpeg's name of the encoder: the step by which the constant rate factor is lowered if a chunk looks too bad."""
+"""By FFmpeg's name of the encoder: how much the constant rate factor is lowered if a chunk is below the quality
+floor."""
 
 __all__ = ["AUDIO", "FINER", "LOUDNESS", "TIGHTER", "VIDEO", "Options", "Style"]

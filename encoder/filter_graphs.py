@@ -1,4 +1,4 @@
-"""Adapter for ffmpeg-python: the only module that depends on its arguments, labels and escapes.
+"""Adapter for ffmpeg-python. No other module depends on the arguments, labels and escapes that it generates.
 
 Input: ffmpeg-python's streams. Output: FFmpeg arguments, and filter graphs as text. It chooses no filters or options.
 """
@@ -32,16 +32,16 @@ class Command:
 
 
 def arguments(outputs: Any) -> tuple[str, ...]:
-    """All arguments of a command, without the program; pass a filter's value that contains "=" as ``args``."""
+    """All arguments of a command, without the program; a filter's value that has "=" must be passed as ``args``."""
     # ffmpeg-python escapes "=" within values, but FFmpeg's filters don't unescape it: pan needs its matrix unescaped.
     return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(outputs))
 
 
 def command(outputs: Any) -> Command:
-    """Split a command into its parts; it must have a filter."""
+    """Split a command, which must have a filter, into its parts."""
     words = arguments(outputs)
-    at = words.index(_GRAPH)
-    return Command(words[:at], words[at + 1], words[at + 2 :])
+    option = words.index(_GRAPH)
+    return Command(words[:option], words[option + 1], words[option + 2 :])
 
 
 def chain(stream: Any) -> str:
@@ -66,8 +66,8 @@ def joined(first: str, second: str) -> str:
 
 
 def copies(stream: Any, count: int, kind: str) -> list[Any]:
-    """Copies of a stream, one for each use; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
+    """Copy a stream; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
     if count == 1:
         return [stream]
-    fan = stream.filter_multi_output(kind, count)
-    return [fan.stream(number) for number in range(count)]
+    split = stream.filter_multi_output(kind, count)
+    return [split.stream(number) for number in range(count)]

@@ -5,7 +5,8 @@ ones make the last tasks end sooner. The same title and number of workers always
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from heapq import heapreplace
@@ -36,6 +37,25 @@ _LUCK = tuple(1 + sign * random.Random(number).gauss(0, SPREAD) for number in ra
 """Simulated ratios of measured to expected cost, in pairs so that the total stays the same."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Arrangement:
+    """Numbers of groups: the last chunks may have more and smaller groups than the others.
+
+    Attributes:
+        groups: Number of groups of each chunk but the last ones.
+        last_groups: Number of groups of each of the last chunks.
+        last_chunks: Number of chunks that count as the last ones.
+    """
+
+    groups: int
+    last_groups: int
+    last_chunks: int
+
+    def groups_of(self, number: int, chunk_count: int) -> int:
+        """Number of groups of a chunk, numbered from 0."""
+        return self.groups if number < chunk_count - self.last_chunks else self.last_groups
+
+
 def arrange(
     renditions: Sequence[VideoRendition],
     chunks: Sequence[Chunk],
@@ -43,12 +63,12 @@ def arrange(
     *,
     workers: int,
     slot_bytes: int | None = None,
-    beside_s: Sequence[float] = (),
+    other_costs_s: Sequence[float] = (),
 ) -> tuple[tuple[Group, ...], ...]:
     """Group the renditions of every chunk.
 
-    The first chunks get few large groups, and the last ones, which start last, smaller ones. The result is the
-    arrangement with the least work among those that end, by the estimate, little later than the earliest possible time.
+    The first chunks get few large groups. The last chunks, which start last, may get smaller ones. The result is the
+    arrangement with the least CPU time among those that end little later than the earliest possible time, by estimate.
 
     Args:
         renditions: At least one.
@@ -56,51 +76,72 @@ def arrange(
         pricing: The cost of groups.
         workers: Number of tasks that run at once.
         slot_bytes: Memory for each of these; None for no limit. A rendition that needs more is a group of its own.
-        beside_s: CPU seconds of other tasks of the job.
+        other_costs_s: CPU seconds of each other task of the job.
 
     Returns:
         The groups of each chunk, in the order of the chunks.
     """
     alone, others = _split_oversized(renditions, pricing, slot_bytes)
+    fewest = _fewest_groups(alone, others, pricing, slot_bytes)
 
     @cache
     def groups(count: int) -> tuple[Group, ...]:
         return (*((rendition,) for rendition in alone), *share_out(others, count - len(alone), pricing.frame_s))
 
-    @cache
-    def costs_s(count: int, frames: int) -> tuple[float, ...]:
-        return tuple(pricing.video_s(members, frames) for members in groups(count))
-
-    def tasks_s(coarse: int, fine: int, tail: int) -> list[float]:
-        split = len(chunks) - tail
-        counts = [coarse] * split + [fine] * tail
-        return [c for chunk, count in zip(chunks, counts, strict=True) for c in costs_s(count, chunk.frame_count)]
-
-    least = _least_count(alone, others, pricing, slot_bytes)
     if workers <= 1:
         # With one worker, splitting only means decoding more often.
-        return tuple(groups(least) for _ in chunks)
-    counts = sorted({least, *(c for c in COUNTS if least < c < len(renditions)), len(renditions)})
-    ways = []
-    for coarse, fine, tail in _ways(counts, len(chunks), workers):
-        costs = [*tasks_s(coarse, fine, tail), *beside_s]
-        ways.append((sum(costs), coarse, fine, tail, max(costs)))
-    ways.sort()
-    finest = max(costs_s(len(renditions), max(chunk.frame_count for chunk in chunks)), default=0.0)
-    slow = int(SLOW_SHARE * workers)
-    speed = max(1, workers) - slow * (1 - 1 / SLOWNESS)
-    at_best_s = max(ways[0][0] / speed, finest, *beside_s, 0.0)
-    best_s, chosen = float("inf"), ways[0][1:4]
-    for work_s, coarse, fine, tail, longest_s in ways:
+        return tuple(groups(fewest) for _ in chunks)
+
+    @cache
+    def chunk_costs_s(count: int, frames: int) -> tuple[float, ...]:
+        return tuple(pricing.video_s(members, frames) for members in groups(count))
+
+    def costs_s(arrangement: _Arrangement) -> list[float]:
+        counts = (arrangement.groups_of(number, len(chunks)) for number in range(len(chunks)))
+        own = [cost for chunk, n in zip(chunks, counts, strict=True) for cost in chunk_costs_s(n, chunk.frame_count)]
+        return [*own, *other_costs_s]
+
+    counts = sorted({fewest, *(c for c in COUNTS if fewest < c < len(renditions)), len(renditions)})
+    smallest_s = chunk_costs_s(len(renditions), max(chunk.frame_count for chunk in chunks))
+    chosen = _choose(
+        _arrangements(counts, len(chunks), workers), costs_s, max((*smallest_s, *other_costs_s, 0.0)), workers
+    )
+    return tuple(groups(chosen.groups_of(number, len(chunks))) for number in range(len(chunks)))
+
+
+def _choose(
+    arrangements: Iterable[_Arrangement],
+    costs_s: Callable[[_Arrangement], list[float]],
+    longest_task_s: float,
+    workers: int,
+) -> _Arrangement:
+    """The arrangement with the least CPU time among those that end early enough.
+
+    Args:
+        arrangements: At least one.
+        costs_s: Returns the CPU seconds of each task of an arrangement.
+        longest_task_s: CPU seconds of the longest task if each group is a single rendition; no arrangement ends
+            earlier.
+        workers: Number of tasks that run at once.
+    """
+    by_work = []
+    for arrangement in arrangements:
+        costs = costs_s(arrangement)
+        by_work.append((sum(costs), arrangement, max(costs)))
+    by_work.sort()
+    slow_workers = int(SLOW_SHARE * workers)
+    speed = max(1, workers) - slow_workers * (1 - 1 / SLOWNESS)
+    earliest_s = max(by_work[0][0] / speed, longest_task_s)
+    best_s, chosen = float("inf"), by_work[0][1]
+    for work_s, arrangement, longest_s in by_work:
         if max(work_s / speed, longest_s) >= best_s:
             continue  # can't end earlier
-        ends_s = makespan_s([*tasks_s(coarse, fine, tail), *beside_s], workers, slow)
-        if ends_s < best_s:
-            best_s, chosen = ends_s, (coarse, fine, tail)
-        if best_s <= at_best_s * (1 + TOLERANCE):
+        end_s = makespan_s(costs_s(arrangement), workers, slow_workers)
+        if end_s < best_s:
+            best_s, chosen = end_s, arrangement
+        if best_s <= earliest_s * (1 + TOLERANCE):
             break
-    coarse, fine, tail = chosen
-    return tuple(groups(coarse if number < len(chunks) - tail else fine) for number in range(len(chunks)))
+    return chosen
 
 
 def share_out(
@@ -125,12 +166,13 @@ def share_out(
     shares: list[list[VideoRendition]] = [[] for _ in range(count)]
     loads = [0.0] * count
     for rendition in sorted(renditions, key=weigh, reverse=True):
-        kin = [
+        alike = [
             number
             for number, share in enumerate(shares)
-            if loads[number] + weigh(rendition) <= limit and any(_picture(r) == _picture(rendition) for r in share)
+            if loads[number] + weigh(rendition) <= limit
+            and any(_frames_key(r) == _frames_key(rendition) for r in share)
         ]
-        number = min(kin or range(count), key=loads.__getitem__)
+        number = min(alike or range(count), key=loads.__getitem__)
         shares[number].append(rendition)
         loads[number] += weigh(rendition)
     return tuple(tuple(share) for share in shares if share)
@@ -154,14 +196,15 @@ def makespan_s(costs_s: Sequence[float], workers: int, slow: int = 0) -> float:
     return max(at_s for at_s, _ in free)
 
 
-def _ways(counts: Sequence[int], chunks: int, workers: int) -> Iterator[tuple[int, int, int]]:
-    """Arrangements to try: groups per chunk at first, groups per chunk at the end, number of chunks at the end."""
-    over = chunks % max(1, workers)
-    tails = sorted({min(chunks, tail) for tail in (over, over + workers, chunks // 4, chunks // 2)} - {0, chunks})
-    for place, coarse in enumerate(counts):
-        yield coarse, coarse, 0
-        for fine in counts[place + 1 :]:
-            yield from ((coarse, fine, tail) for tail in tails)
+def _arrangements(counts: Sequence[int], chunk_count: int, workers: int) -> Iterator[_Arrangement]:
+    """Arrangements to try, with these numbers of groups in ascending order."""
+    rest = chunk_count % max(1, workers)
+    candidates = (rest, rest + workers, chunk_count // 4, chunk_count // 2)
+    last_chunks = sorted({min(chunk_count, number) for number in candidates} - {0, chunk_count})
+    for position, groups in enumerate(counts):
+        yield _Arrangement(groups, groups, 0)
+        for last_groups in counts[position + 1 :]:
+            yield from (_Arrangement(groups, last_groups, number) for number in last_chunks)
 
 
 def price_of_memory(
@@ -183,7 +226,7 @@ def price_of_memory(
     if slot_bytes is None or whole_bytes <= slot_bytes:
         return None
     alone, others = _split_oversized(renditions, pricing, slot_bytes)
-    count = _least_count(alone, others, pricing, slot_bytes) - len(alone)
+    count = _fewest_groups(alone, others, pricing, slot_bytes) - len(alone)
     groups = (*((rendition,) for rendition in alone), *share_out(others, count, pricing.frame_s))
     split_s = sum(pricing.video_s(group, frames) for group in groups)
     return split_s, pricing.video_s(renditions, frames), whole_bytes
@@ -213,10 +256,10 @@ def _split_oversized(
     return tuple(r for r in renditions if r.id in alone), tuple(r for r in renditions if r.id not in alone)
 
 
-def _least_count(
+def _fewest_groups(
     alone: Sequence[VideoRendition], others: Sequence[VideoRendition], pricing: Pricing, slot_bytes: int | None
 ) -> int:
-    """The smallest number of groups with which each fits into a slot's memory, apart from oversized renditions."""
+    """The smallest number of groups that fit into a slot's memory; each oversized rendition is one more group."""
     if not others:
         return len(alone)
     if slot_bytes is None:
@@ -228,6 +271,6 @@ def _least_count(
     return len(alone) + len(others)
 
 
-def _picture(rendition: VideoRendition) -> tuple[int, int, int, bool]:
+def _frames_key(rendition: VideoRendition) -> tuple[int, int, int, bool]:
     sdr = rendition.video_range is VideoRange.SDR
     return rendition.width_px, rendition.height_px, rendition.rate_divisor, sdr

@@ -1,4 +1,4 @@
-"""Content ids: digests of everything that decides an output's bytes."""
+"""Ids of tasks and tracks: digests of everything that determines the bytes of the output."""
 
 import hashlib
 import json
@@ -8,29 +8,29 @@ from headend.core.media import EncodePlan
 from headend.core.timing import Chunk
 
 DIGEST_CHARACTERS = 20
-"""80 bits: enough that tasks of a title don't collide."""
+"""Length of a digest: its 80 bits are enough that tasks of a title don't collide."""
 TRACK_CHARACTERS = 10
-"""40 bits: enough that tracks of the same title and rendition id don't collide."""
+"""Length of a track's digest: its 40 bits are enough that tracks of the same title and rendition don't collide."""
 
 
 def task_id(plan: EncodePlan, chunk: Chunk, renditions: Iterable[str]) -> str:
-    """The id of the task that encodes a chunk of some renditions, thumbnails and poster included."""
-    made = set(renditions)
-    tracks = (track for name, track in plan.tracks.items() if plan.encoded_for(name) in made)
+    """The id of the task that encodes a chunk into some renditions; thumbnails and the poster count as renditions."""
+    encoded = set(renditions)
+    tracks = (track for name, track in plan.tracks.items() if plan.encoded_for(name) in encoded)
     return digest({"chunk": chunk.number, "tracks": sorted(tracks)})
 
 
-def track_id(rendition: str, deciding: object) -> str:
+def track_id(rendition: str, inputs: object) -> str:
     """The id of a rendition's track in the store.
 
     Args:
         rendition: The rendition's id, for readability.
-        deciding: Everything that determines the track's bytes, as plain data.
+        inputs: Everything that determines the track's bytes, as plain data.
     """
-    return f"{rendition}-{digest(deciding)[:TRACK_CHARACTERS]}"
+    return f"{rendition}-{digest(inputs)[:TRACK_CHARACTERS]}"
 
 
-def behind_input(argv: tuple[str, ...]) -> tuple[str, ...]:
+def after_input(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The part of a command after its input, which does not depend on the input's location."""
     return argv[argv.index("-i") + 2 :] if "-i" in argv else argv
 

@@ -1,7 +1,7 @@
 """Read a programme's measured loudness, and derive one static gain from it.
 
-A programme is measured as a whole, in each layout in which it is delivered, since six channels and their stereo mix
-differ. The gain is constant over time; only the limiter reacts to peaks that would exceed the ceiling.
+A programme is measured as a whole, and separately in each layout that is delivered, since 5.1 and its stereo mix
+differ. The gain is constant over time. Only the limiter reacts to peaks that would exceed the ceiling.
 
 Sources: ITU-R BS.1770-4 (integrated loudness, true peak); EBU Tech 3342 (range); ETSI TS 102 366, section 4.4.2.8
 (dialnorm).
@@ -16,10 +16,10 @@ from headend.core.media import Loudness, LoudnessTarget
 
 CEILING_DBTP = -1.0
 """Headroom that a lossy encoder needs to stay below full scale (EBU R 128, AES TD1008)."""
-REDUCTION_DB = 6.0
-"""Maximum reduction by the limiter, inaudible on the shortest peaks of a film; beyond it, the gain is lowered."""
+MAX_REDUCTION_DB = 6.0
+"""Maximum reduction by the limiter, which is inaudible on short peaks; to stay within it, the gain is lowered."""
 LARGEST_GAIN_DB = 20.0
-"""A programme that would need more is silent on purpose, or broken; its noise must not be amplified."""
+"""Maximum gain. A programme that would need more is meant to be silent, or is broken, and must not be amplified."""
 GATE_LUFS = -70.0
 """The gate of BS.1770-4; FFmpeg reports this value for silence and for less than 0.4 s of sound."""
 NO_DIALNORM_DB = -31
@@ -53,12 +53,12 @@ def limiter(sample_rate_hz: int) -> str:
     return f"aresample={4 * sample_rate_hz},alimiter=limit={limit:.3f}:level=0:latency=1,aresample={sample_rate_hz}"
 
 
-def level_word(layout: str) -> str:
+def level_placeholder(layout: str) -> str:
     """Placeholder in a planned command for the filters that set a layout's level."""
     return f"{{level-{layout}}}"
 
 
-def dialnorm_word(layout: str) -> str:
+def dialnorm_placeholder(layout: str) -> str:
     """Placeholder in a planned command for a layout's dialnorm."""
     return f"{{dialnorm-{layout}}}"
 
@@ -69,7 +69,7 @@ def meter(layout: str) -> str:
 
 
 def levels(loudness_target: LoudnessTarget, stderr: str) -> tuple[Loudness, ...]:
-    """Read the results of the measuring command, and decide each layout's gain.
+    """Read the results of the command that measures loudness, and decide each layout's gain.
 
     Args:
         loudness_target: The programme's target and its limits.
@@ -88,8 +88,8 @@ def levels(loudness_target: LoudnessTarget, stderr: str) -> tuple[Loudness, ...]
             "FFmpeg measured no loudness; see its output with --verbose", argv=list(loudness_target.argv), stderr=stderr
         )
     return tuple(
-        level(loudness_target, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)
-        for layout, (integrated, spread, peak) in ((layout, measured[layout]) for layout in wanted)
+        level(loudness_target, layout, integrated_lufs=integrated, range_lu=range_lu, true_peak_dbtp=peak)
+        for layout, (integrated, range_lu, peak) in ((layout, measured[layout]) for layout in wanted)
     )
 
 
@@ -114,14 +114,14 @@ def level(
     integrated = integrated_lufs if integrated_lufs > GATE_LUFS else None
     peak = true_peak_dbtp if math.isfinite(true_peak_dbtp) else None
     gain = 0.0
-    guarded = layout in loudness_target.mixed
+    may_limit = layout in loudness_target.mixed
     if loudness_target.target_lufs is not None and integrated is not None:
-        gain, guarded = loudness_target.target_lufs - integrated, True
-    if guarded and peak is not None:
+        gain, may_limit = loudness_target.target_lufs - integrated, True
+    if may_limit and peak is not None:
         gain = min(gain, loudness_target.ceiling_dbtp + loudness_target.reduction_db - peak)
     gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1) + 0.0  # avoid -0.0
-    raised = None if peak is None else round(peak + gain, 1)
-    limited = guarded and raised is not None and raised > loudness_target.ceiling_dbtp
+    new_peak = None if peak is None else round(peak + gain, 1)
+    limited = may_limit and new_peak is not None and new_peak > loudness_target.ceiling_dbtp
     result = None if integrated is None else round(integrated + gain, 1)
     return Loudness(
         layout=layout,
@@ -131,25 +131,25 @@ def level(
         gain_db=gain,
         limited=limited,
         result_lufs=result,
-        result_dbtp=loudness_target.ceiling_dbtp if limited else raised,
+        result_dbtp=loudness_target.ceiling_dbtp if limited else new_peak,
         dialnorm_db=NO_DIALNORM_DB if result is None else max(-31, min(-1, round(result))),
     )
 
 
-def words(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mapping[str, str]:
-    """Values of `level_word` and `dialnorm_word` in the encode command."""
-    filled = {}
+def values(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mapping[str, str]:
+    """The values of `level_placeholder` and `dialnorm_placeholder` in the encode command."""
+    values_of = {}
     for one in decided:
         gain = f"volume={one.gain_db:.1f}dB"
-        filled[level_word(one.layout)] = f"{gain},{loudness_target.limiter}" if one.limited else gain
-        filled[dialnorm_word(one.layout)] = str(one.dialnorm_db)
-    return filled
+        values_of[level_placeholder(one.layout)] = f"{gain},{loudness_target.limiter}" if one.limited else gain
+        values_of[dialnorm_placeholder(one.layout)] = str(one.dialnorm_db)
+    return values_of
 
 
-def unmeasured_words(loudness_target: LoudnessTarget) -> Mapping[str, str]:
-    """The same without a measurement, for commands that a person runs: no gain, and a limiter for mixes."""
-    filled = {}
+def default_values(loudness_target: LoudnessTarget) -> Mapping[str, str]:
+    """Values for commands that a person runs without a measurement: no gain, and a limiter for mixes."""
+    values_of = {}
     for layout in sorted(set(loudness_target.layouts)):
-        filled[level_word(layout)] = loudness_target.limiter if layout in loudness_target.mixed else "anull"
-        filled[dialnorm_word(layout)] = str(NO_DIALNORM_DB)
-    return filled
+        values_of[level_placeholder(layout)] = loudness_target.limiter if layout in loudness_target.mixed else "anull"
+        values_of[dialnorm_placeholder(layout)] = str(NO_DIALNORM_DB)
+    return values_of

@@ -10,8 +10,8 @@ from pathlib import Path
 from encoder import tool
 from headend.core.process import Watch, run
 
-MOST_POINTS = 600
-"""A plot can't show more."""
+MAX_POINTS = 600
+"""Maximum number of points; a plot can't show more."""
 SILENT_LUFS = -70.0
 WINDOW_POINTS = 30
 """Points of the filter until the first three seconds have passed: one each 100 ms."""
@@ -29,7 +29,7 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
         cancelled: Returns True once this must stop.
 
     Returns:
-        Loudness in LUFS; None for silence.
+        The highest loudness in each interval, in LUFS; None for silence.
 
     Raises:
         ToolFailed: FFmpeg failed.
@@ -53,6 +53,6 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
         watch=Watch(),
     )  # fmt: skip
     values = [*momentary[:WINDOW_POINTS], *short_term[WINDOW_POINTS:]]
-    step = max(1, -(-len(values) // MOST_POINTS))
-    parts = [values[place : place + step] for place in range(0, len(values), step)]
-    return tuple(None if max(part) <= SILENT_LUFS else round(max(part), 1) for part in parts)
+    step = max(1, -(-len(values) // MAX_POINTS))
+    intervals = [values[start : start + step] for start in range(0, len(values), step)]
+    return tuple(None if max(part) <= SILENT_LUFS else round(max(part), 1) for part in intervals)

@@ -1,7 +1,7 @@
-"""Plan the tasks that measure quality: segments, renditions, and how to read the master. Pure.
+"""Plan the tasks that measure quality. Pure.
 
 A task decodes the master's frames once, for as many renditions as fit into its memory. Segments that have been measured
-are left out, so a job that is stopped and started again goes on where it stopped.
+are left out, so a job that is stopped continues when it is started again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,15 +20,17 @@ from headend.core.media.quality import MeasureTask, Subject, Viewing, viewing_of
 from headend.core.timing import Chunk, Grid
 
 HD_PIXELS = 1920 * 1080
-BYTES, BYTES_OF_RENDITION = 300_000_000, 190_000_000
-"""Memory for a screen of 1080 lines: for the master, and for each rendition."""
-MASTER_S, RENDITION_S, TONE_S = 0.018, 0.0145, 0.030
-"""CPU seconds of a frame on such a screen: decoding the master, each rendition, and each tone mapping."""
+MASTER_BYTES, RENDITION_BYTES = 300_000_000, 190_000_000
+"""Memory of a task, for a screen of 1080 lines: for the master, and for each rendition."""
+MASTER_S, RENDITION_S, TONE_MAPPING_S = 0.018, 0.0145, 0.030
+"""CPU seconds for each frame, for such a screen: to decode the master, to measure a rendition, and for a tone
+mapping."""
 START_S, SKIPPED_S = 0.09, 0.003
 """CPU seconds to start each rendition, and to decode a dropped frame."""
 
 IsMeasured = Callable[[str, int, bool], bool]
-"""Whether a segment of a track has been measured. Arguments: the track's id, the segment's number, if tone-mapped."""
+"""Returns whether a segment has been measured. Arguments: the track's id, the segment's number, and whether it is
+tone-mapped."""
 
 
 class Measuring:
@@ -40,8 +42,8 @@ class Measuring:
         grid: The title's grid.
         commands: Commands that read the master.
         renditions: The video renditions.
-        tracks: The track of each rendition, by its id.
-        keys: The keys of each rendition's track, by its id.
+        tracks: The track of each rendition, by the rendition's id.
+        keys: The keys of each rendition's track, by the rendition's id.
 
     Attributes:
         viewing: The screen.
@@ -68,10 +70,10 @@ class Measuring:
 
     @property
     def digest(self) -> str:
-        """Digest of the commands that make the master's frames for comparison, for a sample of the title's segments."""
+        """Digest of the graphs that make the master's frames, for a sample of the title's segments."""
         bounds = list(pairwise(self._grid.segment_bounds()))
         sample = {0, len(bounds) // 2, len(bounds) - 1}
-        frames = [self._commands.opening(self._chunk(place + 1, place + 1))[1] for place in sorted(sample)]
+        frames = [self._commands.frames_part(self._chunk(index + 1, index + 1))[1] for index in sorted(sample)]
         return digest({"frames": frames, "grid": documents.as_plain(self._grid)})
 
     def tasks(
@@ -92,11 +94,11 @@ class Measuring:
             is_measured: Returns whether a segment needs no measuring.
             toned_segments: Numbers of the segments of HDR renditions; None for the same.
             slot_bytes: Memory for each task; None for no limit.
-            stretch_frames: Number of frames to measure in the middle of each segment; None for all.
+            stretch_frames: Number of frames to measure, in the middle of each segment; None for all.
         """
         numbers = sorted(set(segments))
         toned_numbers = numbers if toned_segments is None else sorted(set(toned_segments))
-        most = self._most(slot_bytes)
+        max_renditions = self._max_renditions(slot_bytes)
         for view in self.views:
             missing = {
                 number: tuple(
@@ -104,16 +106,16 @@ class Measuring:
                 )
                 for number in (toned_numbers if view.tone_mapped else numbers)
             }
-            runs = _runs(sorted(missing), chunks, missing)
+            runs = _group_segments(sorted(missing), chunks, missing)
             if stretch_frames is not None:
                 runs = ((number,) for run in runs for number in run)
             for run in runs:
                 members = missing[run[0]]
-                for place in range(0, len(members), most):
-                    yield self._task(view, members[place : place + most], run, stretch_frames)
+                for start in range(0, len(members), max_renditions):
+                    yield self._task(view, members[start : start + max_renditions], run, stretch_frames)
 
     def pair(self, rendition: str, segment: int, frame: int) -> Pair:
-        """A frame of a rendition side by side with the master's.
+        """Describe a picture of a rendition's frame side by side with the master's.
 
         Args:
             rendition: The rendition's id.
@@ -122,21 +124,21 @@ class Measuring:
         """
         view, shown = next((view, r) for view in self.views for r in view.renditions if r.id == rendition)
         first = self._grid.segment_bounds()[segment - 1]
-        opening, frames = self._commands.opening(Chunk(0, frame, frame + 1, segment))
+        input_options, frames = self._commands.frames_part(Chunk(0, frame, frame + 1, segment))
         return Pair(
-            (*(MENDING if self._mended else ()), *opening),
+            (*(MENDING if self._mended else ()), *input_options),
             frames,
             view.master_filters,
             view.rendition_filters,
             (frame - first) // shown.rate_divisor,
-            *pairs.side(shown.width_px, shown.height_px),
+            *pairs.frame_size(shown.width_px, shown.height_px),
         )
 
-    def _most(self, slot_bytes: int | None) -> int:
+    def _max_renditions(self, slot_bytes: int | None) -> int:
         scale = self._scale()
         if slot_bytes is None:
             return MOST_RENDITIONS if scale <= 1 else 3
-        return max(1, min(MOST_RENDITIONS, int((slot_bytes / scale - BYTES) // BYTES_OF_RENDITION)))
+        return max(1, min(MOST_RENDITIONS, int((slot_bytes / scale - MASTER_BYTES) // RENDITION_BYTES)))
 
     def _scale(self) -> float:
         return self.viewing.width_px * self.viewing.height_px / HD_PIXELS
@@ -150,7 +152,7 @@ class Measuring:
     ) -> MeasureTask:
         whole = self._chunk(segments[0], segments[-1])
         chunk = whole if stretch_frames is None else _middle(whole, stretch_frames)
-        opening, frames = self._commands.opening(chunk)
+        input_options, frames = self._commands.frames_part(chunk)
         subjects = tuple(
             Subject(
                 r.id,
@@ -164,8 +166,8 @@ class Measuring:
             for r in members
         )
         toned = view.tone_mapped
-        frame_s = MASTER_S + len(members) * RENDITION_S + (TONE_S * (1 + len(members)) if toned else 0)
-        deciding: dict[str, object] = {
+        frame_s = MASTER_S + len(members) * RENDITION_S + (TONE_MAPPING_S * (1 + len(members)) if toned else 0)
+        inputs: dict[str, object] = {
             "tracks": [subject.track for subject in subjects],
             "segments": segments,
             "model": self.viewing.model,
@@ -173,14 +175,14 @@ class Measuring:
             "filters": [view.master_filters, view.rendition_filters],
         }
         if chunk != whole:
-            deciding["frames"] = [chunk.first_frame, chunk.end_frame]
+            inputs["frames"] = [chunk.first_frame, chunk.end_frame]
         return MeasureTask(
-            id=f"measure-{digest(deciding)}",
+            id=f"measure-{digest(inputs)}",
             title=self._title,
             segments=segments,
             first_frame=chunk.first_frame,
             end_frame=chunk.end_frame,
-            opening=(*(MENDING if self._mended else ()), *opening),
+            opening=(*(MENDING if self._mended else ()), *input_options),
             frames=frames,
             master_filters=view.master_filters,
             rendition_filters=view.rendition_filters,
@@ -190,29 +192,29 @@ class Measuring:
             every=self.every,
             cost=self._scale() * (chunk.frame_count * frame_s + len(members) * START_S)
             + (1 + len(members)) * (chunk.first_frame - whole.first_frame) * SKIPPED_S,
-            memory_bytes=int((BYTES + len(members) * BYTES_OF_RENDITION) * self._scale()),
+            memory_bytes=int((MASTER_BYTES + len(members) * RENDITION_BYTES) * self._scale()),
             skipped_frames=chunk.first_frame - whole.first_frame,
         )
 
 
 def _middle(chunk: Chunk, frames: int) -> Chunk:
-    """Frames in the middle of a segment, or all of it; the first is one that half-rate renditions have, too."""
+    """Frames in the middle of a segment, or all of it. Half-rate renditions have the first of these frames, too."""
     if frames >= chunk.frame_count:
         return chunk
     first = chunk.first_frame + (chunk.frame_count - frames) // 2 // 2 * 2
     return Chunk(chunk.number, first, first + frames, chunk.first_segment)
 
 
-def _runs(
+def _group_segments(
     numbers: Sequence[int], chunks: Sequence[Chunk], missing: Mapping[int, tuple[VideoRendition, ...]]
 ) -> Iterator[tuple[int, ...]]:
-    """Runs of consecutive segments of one chunk in which the same renditions have to be measured."""
+    """Group consecutive segments of one chunk in which the same renditions have to be measured."""
     starts = sorted(chunk.first_segment for chunk in chunks)
 
-    def place(at: tuple[int, int]) -> tuple[int, int, tuple[VideoRendition, ...]]:
-        index, number = at
+    def group_key(item: tuple[int, int]) -> tuple[int, int, tuple[VideoRendition, ...]]:
+        index, number = item
         return number - index, sum(start <= number for start in starts), missing[number]
 
-    for (_, _, members), run in groupby(enumerate(numbers), key=place):
+    for (_, _, members), run in groupby(enumerate(numbers), key=group_key):
         if members:
             yield tuple(number for _, number in run)

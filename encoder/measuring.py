@@ -1,8 +1,8 @@
 """Measure renditions with VMAF: one decode of the master for many renditions.
 
-Input: a master, renditions of it, a screen. Output: a score from 0 to 100 for each measured frame. Both pictures are
-scaled to the screen and compared at 10 bits. Frames are paired by their numbers. VMAF gets all frames, since it needs
-the previous one to judge motion.
+Input: a master, renditions of it, and a screen. Output: a score from 0 to 100 for each measured frame. Both pictures
+are scaled to the size of the screen and compared at 10 bits. Frames are paired by their numbers. VMAF gets all frames,
+even if only some are scored, since it needs the previous frame to judge motion.
 
 Source:
     FFmpeg's documentation, section "libvmaf"; Netflix, "VMAF v1", 2026.
@@ -22,19 +22,22 @@ from encoder import filter_graphs, tool
 from encoder.encoding import QUIET
 from headend.core.errors import Cancelled, ConfigError, ToolFailed
 from headend.core.media.quality import Viewing
-from headend.core.process import Watch, run
+from headend.core.process import Finished, Watch, run
 from headend.core.storage.masters import redact
 
 MOST_RENDITIONS = 8
 """Maximum number of renditions measured at once: each takes 190 MB on a screen of 1080 lines."""
 STALL_S = 600
-"""How long FFmpeg may be silent: VMAF of 2160 lines takes seconds for a frame."""
-
-LEAST_ENCODED_PX = (320, 180)
+"""How long FFmpeg may make no progress: VMAF of 2160 lines takes seconds for a frame."""
+MIN_ENCODED_PX = (320, 180)
 """Smallest encoded size for CAMBI, VMAF's banding detector: it rejects sizes below 180x150 and fails close to them."""
 MINIATURE_PX = (160, 90)
 """Size of the small pictures in which black, frozen and wrong pictures are detected."""
 
+_COUNTED = "settb=1/1000,setpts=N"
+"""Filters that replace the times of frames by their numbers, since frames are paired by number."""
+_MINIATURE = f"scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le"
+"""Filters that make small pictures."""
 _NO_MODEL, _NO_FILTER = "could not load libvmaf model", "No such filter: 'libvmaf'"
 
 Miniatures = npt.NDArray[np.uint16]
@@ -50,8 +53,8 @@ class Picture:
     Attributes:
         parts: FFmpeg's input options of each file, in order of time; at least one.
         filters: Filters to apply to each frame first, such as a rotation.
-        graph: For the first picture of a command only: a graph that makes the frames from its one file, instead of
-            concatenating files. It uses input 0 and ends in a label.
+        graph: A graph that makes the frames from the only file, instead of concatenating files. Only for the first
+            picture of a command: it uses input 0. It ends in a label.
         skipped: Frames to decode and drop before the first compared one.
         step: Keep one frame in N; applies before ``skipped``.
     """
@@ -72,7 +75,7 @@ class Shown:
         width_px: Encoded width; VMAF looks for banding at the encoded size.
         height_px: Encoded height.
         bit_depth: Bits of its samples.
-        divisor: The rendition has one of N frames of the master. Only those are compared.
+        divisor: The rendition has one in N frames of the master; only those are compared.
     """
 
     picture: Picture
@@ -117,8 +120,8 @@ def spacing(gop_frames: int) -> int:
     """Distance from one measured frame to the next if not all are measured.
 
     Returns:
-        The smallest odd number from 3 that has no common divisor with the GOP's length. Others would always hit the
-        same positions in the GOP, where frames are better or worse than the mean.
+        The smallest odd number from 3 that has no common divisor with the GOP's length. With other numbers, the same
+        positions of each GOP would be measured, and these may be better or worse than the mean.
     """
     return next(n for n in range(3, 2 * gop_frames + 5, 2) if gcd(n, gop_frames) == 1)
 
@@ -149,7 +152,7 @@ def measure(
         threads: Threads of each comparison.
         miniatures: Whether to make small pictures of the measured frames, too.
         cancelled: Returns True once this must stop.
-        on_frames: Called now and then with the number of frames done.
+        on_frames: Called about twice a second with the number of frames done.
 
     Raises:
         ConfigError: FFmpeg does not have the model.
@@ -159,7 +162,7 @@ def measure(
     if not 1 <= len(renditions) <= MOST_RENDITIONS:
         raise ValueError(f"{len(renditions)} renditions can't be measured at once")
     if cancelled():
-        # Check now: a short film is finished before the next check.
+        # A short film would be finished before the next check.
         raise Cancelled("measuring was cancelled")
 
     def on_line(line: str) -> None:
@@ -173,44 +176,50 @@ def measure(
         argv = command(
             master, renditions, viewing, frames, logs, small, shown_px=shown_px, every=every, threads=threads
         )
-        try:
-            done = run(
-                [tool.ffmpeg_path(), *argv],
-                cancelled=cancelled,
-                on_line=on_line,
-                watch=Watch(stall_s=STALL_S),
-                environment=QUIET,
-            )
-        except ToolFailed as error:
-            stderr = redact(error.facts.get("stderr", ""))
-            if _NO_MODEL in stderr or _NO_FILTER in stderr:
-                raise ConfigError(
-                    f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to use the FFmpeg that is "
-                    "installed with headend"
-                ) from None
-            raise ToolFailed(redact(error.message), **{**error.facts, "stderr": stderr}) from None
+        finished = _run(argv, viewing, cancelled, on_line)
         scores = tuple(_scores(log) for log in logs)
         small_pictures = tuple(_miniatures(path) for path in small)
     for shown, frame_scores in zip(renditions, scores, strict=True):
-        wanted = _measured(frames, shown.divisor, every)
+        wanted = _measured_count(frames, shown.divisor, every)
         if len(frame_scores) != wanted:
             raise ToolFailed(
                 f"VMAF scored {len(frame_scores)} frames instead of {wanted}: rendition and master differ in length"
             )
     for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), small_pictures, strict=False):
-        if len(pictures[0]) != (wanted := _measured(frames, divisor, every)):
+        if len(pictures[0]) != (wanted := _measured_count(frames, divisor, every)):
             raise ToolFailed(f"FFmpeg made {len(pictures[0])} small pictures instead of {wanted}")
     return Measured(
         scores,
         tuple(range(0, frames, every)),
-        done.cpu_s,
-        tuple(light for light, _ in small_pictures),
+        finished.cpu_s,
+        tuple(luma for luma, _ in small_pictures),
         tuple(colours for _, colours in small_pictures),
     )
 
 
+def _run(
+    argv: Sequence[str], viewing: Viewing, cancelled: Callable[[], bool], on_line: Callable[[str], None]
+) -> Finished:
+    try:
+        return run(
+            [tool.ffmpeg_path(), *argv],
+            cancelled=cancelled,
+            on_line=on_line,
+            watch=Watch(stall_s=STALL_S),
+            environment=QUIET,
+        )
+    except ToolFailed as error:
+        stderr = redact(error.facts.get("stderr", ""))
+        if _NO_MODEL in stderr or _NO_FILTER in stderr:
+            raise ConfigError(
+                f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to use the FFmpeg that is "
+                "installed with headend"
+            ) from None
+        raise ToolFailed(redact(error.message), **{**error.facts, "stderr": stderr}) from None
+
+
 def check_model(viewing: Viewing) -> None:
-    """Check, before hours of encoding, that the FFmpeg in use has a screen's model.
+    """Check that FFmpeg has the VMAF model of a screen, to find out before hours of encoding.
 
     Raises:
         ConfigError: FFmpeg does not have it.
@@ -235,7 +244,7 @@ def command(
     """Build the command of `measure`.
 
     Args:
-        master: As for `measure`, like the following ones.
+        master: As for `measure`, like the next three.
         renditions: The renditions.
         viewing: The screen.
         frames: Number of frames.
@@ -253,56 +262,32 @@ def command(
     # VMAF needs one size for all; renditions of the same aspect ratio differ by rounding.
     width_px, height_px = shown_px or viewing.fitted(*max((s.width_px, s.height_px) for s in renditions))
     screen = f"scale={width_px}:{height_px}:flags=bicubic,setsar=1,format=yuv420p10le"
-    # Frames are paired by number, so replace their times.
-    counted = "settb=1/1000,setpts=N"
-    miniature = f"framestep={every},scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le"
     graph: list[str] = []
     outputs: list[str] = []
-
-    def tap(label: str, path: Path, kept: str) -> str:
-        """Write small pictures of a label's frames; returns the label of the copy for VMAF."""
-        graph.append(f"{label}split=2{kept}[small{path.stem}]")
-        graph.append(f"[small{path.stem}]{miniature}[miniature{path.stem}]")
-        outputs.extend(("-map", f"[miniature{path.stem}]", "-f", "rawvideo", "-fps_mode", "passthrough", str(path)))
-        return kept
-
-    first = 0
+    first_input = 0
     for number, picture in enumerate(pictures):
-        parts = "".join(f"[{first + place}:v]" for place in range(len(picture.parts)))
-        first += len(picture.parts)
-        if picture.graph:
-            graph.append(picture.graph)
-            opened = filter_graphs.last_label(picture.graph)
-        else:
-            opened = f"{parts}concat=n={len(picture.parts)},"
         count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
-        # Drop frames first: filters and scaling cost more than decoding.
-        trim = f"trim=start_frame={picture.skipped}:end_frame={picture.skipped + count}"
-        kept = trim if picture.step == 1 else f"framestep={picture.step},{trim}"
-        graph.append(f"{opened}{kept},{picture.filters},{counted},{screen}[shown{number}]")
-        shown = f"[shown{number}]"
+        label = f"[shown{number}]"
+        graph.append(f"{_compared_frames(picture, first_input, count, graph)},{_COUNTED},{screen}{label}")
+        first_input += len(picture.parts)
         if small:
-            shown = tap(shown, small[number], f"[kept{number}]")
+            path = small[number]
+            miniature = f"[miniature{path.stem}]"
+            graph.append(f"{label}split=2[kept{number}][small{path.stem}]")
+            graph.append(f"[small{path.stem}]framestep={every},{_MINIATURE}{miniature}")
+            outputs += ["-map", miniature, "-f", "rawvideo", "-fps_mode", "passthrough", str(path)]
+            label = f"[kept{number}]"
         if number == 0:
-            graph.append(f"{shown}split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions))))
+            graph.append(f"{label}split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions))))
         else:
-            graph.append(f"{shown}null[r{number - 1}]")
-    for number, (judged, log) in enumerate(zip(renditions, logs, strict=True)):
+            graph.append(f"{label}null[r{number - 1}]")
+    for number, (shown, log) in enumerate(zip(renditions, logs, strict=True)):
         reference = f"[m{number}]"
-        if judged.divisor > 1:
-            graph.append(f"{reference}framestep={judged.divisor},{counted}[stepped{number}]")
+        if shown.divisor > 1:
+            graph.append(f"{reference}framestep={shown.divisor},{_COUNTED}[stepped{number}]")
             reference = f"[stepped{number}]"
-        model = ":".join(
-            (
-                f"version={viewing.model}",
-                f"cambi.enc_width={max(judged.width_px, LEAST_ENCODED_PX[0])}",
-                f"cambi.enc_height={max(judged.height_px, LEAST_ENCODED_PX[1])}",
-                f"cambi.enc_bitdepth={judged.bit_depth}",
-            )
-        ).replace(":", "\\:")
-        options = f"n_threads={threads}:n_subsample={every}:shortest=1:log_fmt=json:log_path={log}"
-        graph.append(f"[r{number}]{reference}libvmaf=model='{model}':{options}[v{number}]")
-        outputs.extend(("-map", f"[v{number}]", "-f", "null", "-"))
+        graph.append(f"[r{number}]{reference}{_vmaf_filter(shown, viewing, every, threads, log)}[v{number}]")
+        outputs += ["-map", f"[v{number}]", "-f", "null", "-"]
     return (
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-stats_period", "0.5"),
         *("-filter_complex_threads", str(threads)),
@@ -312,7 +297,34 @@ def command(
     )
 
 
-def _measured(frames: int, divisor: int, every: int) -> int:
+def _compared_frames(picture: Picture, first_input: int, count: int, graph: list[str]) -> str:
+    """The chain of filters that selects the frames to compare; adds the picture's own graph, if it has one."""
+    if picture.graph:
+        graph.append(picture.graph)
+        source = filter_graphs.last_label(picture.graph)
+    else:
+        parts = "".join(f"[{first_input + number}:v]" for number in range(len(picture.parts)))
+        source = f"{parts}concat=n={len(picture.parts)},"
+    # Drop frames first: filters and scaling cost more than decoding.
+    trim = f"trim=start_frame={picture.skipped}:end_frame={picture.skipped + count}"
+    selection = trim if picture.step == 1 else f"framestep={picture.step},{trim}"
+    return f"{source}{selection},{picture.filters}"
+
+
+def _vmaf_filter(shown: Shown, viewing: Viewing, every: int, threads: int, log: Path) -> str:
+    model = ":".join(
+        (
+            f"version={viewing.model}",
+            f"cambi.enc_width={max(shown.width_px, MIN_ENCODED_PX[0])}",
+            f"cambi.enc_height={max(shown.height_px, MIN_ENCODED_PX[1])}",
+            f"cambi.enc_bitdepth={shown.bit_depth}",
+        )
+    ).replace(":", "\\:")
+    options = f"n_threads={threads}:n_subsample={every}:shortest=1:log_fmt=json:log_path={log}"
+    return f"libvmaf=model='{model}':{options}"
+
+
+def _measured_count(frames: int, divisor: int, every: int) -> int:
     """Number of measured frames of a rendition."""
     return len(range(0, len(range(0, frames, divisor)), every))
 
@@ -327,9 +339,9 @@ def _miniatures(path: Path) -> tuple[Miniatures, Colours]:
     width_px, height_px = MINIATURE_PX
     pixels = width_px * height_px
     data = np.frombuffer(path.read_bytes() if path.exists() else b"", "<u2")
-    whole = data.size // (pixels * 3 // 2)
-    pictures = data[: whole * (pixels * 3 // 2)].reshape(whole, pixels * 3 // 2)
+    count = data.size // (pixels * 3 // 2)
+    pictures = data[: count * (pixels * 3 // 2)].reshape(count, pixels * 3 // 2)
     return (
-        pictures[:, :pixels].reshape(whole, height_px, width_px),
-        pictures[:, pixels:].reshape(whole, 2, height_px // 2, width_px // 2),
+        pictures[:, :pixels].reshape(count, height_px, width_px),
+        pictures[:, pixels:].reshape(count, 2, height_px // 2, width_px // 2),
     )

@@ -1,4 +1,4 @@
-"""Show a frame of a rendition and the master's side by side in one picture."""
+"""Make pictures of a rendition's frame and the master's frame of the same time, side by side."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from headend.core.errors import ToolFailed
 from headend.core.process import Watch, run
 from headend.core.storage.masters import redact
 
-SIDE_PX = (960, 540)
+MAX_FRAME_PX = (960, 540)
 """Maximum size of each frame."""
-QUALITY = 5
+JPEG_QUALITY = 5
 """On FFmpeg's scale for JPEG, 2 to 31: about 115 kB for a pair."""
 STALL_S = 120
 
@@ -23,13 +23,13 @@ class Pair:
     """Two frames of the same time.
 
     Attributes:
-        opening: FFmpeg's options that open the master; ``{master}`` is a placeholder for its URL.
+        opening: FFmpeg's options that open the master; `encoder.command.MASTER` stands for its URL.
         frames: The graph that makes the master's frame.
         master_filters: Filters to apply to it.
         rendition_filters: Filters to apply to the rendition's frame.
         frame: Number of the rendition's frame in its file, from 0.
-        width_px: Width of each in the picture.
-        height_px: Height of each in the picture.
+        width_px: Width at which each frame is shown.
+        height_px: Height at which each frame is shown.
     """
 
     opening: tuple[str, ...]
@@ -51,15 +51,15 @@ def command(pair: Pair, rendition: Path, url: str, picture: Path) -> tuple[str, 
         picture: The JPEG file to write.
     """
     label = filter_graphs.last_label(pair.frames)
-    shown = (
+    scaling = (
         f"scale={pair.width_px}:{pair.height_px}:flags=bicubic,setsar=1,"
         # JFIF only has the matrix of BT.601, in full range.
         "zscale=matrix=470bg:range=full,format=yuvj420p"
     )
     counted = "settb=1/1000,setpts=N"
     graph = (
-        f"{pair.frames};{label}{pair.master_filters},trim=end_frame=1,{counted},{shown}[master];"
-        f"[1:v]select=eq(n\\,{pair.frame}),{pair.rendition_filters},trim=end_frame=1,{counted},{shown}[rendition];"
+        f"{pair.frames};{label}{pair.master_filters},trim=end_frame=1,{counted},{scaling}[master];"
+        f"[1:v]select=eq(n\\,{pair.frame}),{pair.rendition_filters},trim=end_frame=1,{counted},{scaling}[rendition];"
         "[master][rendition]hstack[pair]"
     )
     opening = tuple(url if word == MASTER else word for word in pair.opening)
@@ -68,7 +68,7 @@ def command(pair: Pair, rendition: Path, url: str, picture: Path) -> tuple[str, 
         *opening,
         *("-i", str(rendition)),
         *("-filter_complex", graph, "-map", "[pair]", "-frames:v", "1"),
-        *("-f", "image2", "-update", "1", "-c:v", "mjpeg", "-q:v", str(QUALITY), "-threads", "1", str(picture)),
+        *("-f", "image2", "-update", "1", "-c:v", "mjpeg", "-q:v", str(JPEG_QUALITY), "-threads", "1", str(picture)),
     )
 
 
@@ -89,7 +89,7 @@ def make(pair: Pair, rendition: Path, url: str, picture: Path, cancelled: Callab
     return data
 
 
-def side(width_px: int, height_px: int) -> tuple[int, int]:
-    """The even size at which a frame is shown."""
-    scale = min(SIDE_PX[0] / width_px, SIDE_PX[1] / height_px)
+def frame_size(width_px: int, height_px: int) -> tuple[int, int]:
+    """Width and height at which a frame is shown, both even."""
+    scale = min(MAX_FRAME_PX[0] / width_px, MAX_FRAME_PX[1] / height_px)
     return max(2, 2 * round(width_px * scale / 2)), max(2, 2 * round(height_px * scale / 2))

@@ -1,8 +1,8 @@
 """Find black, frozen and wrong pictures in a rendition by comparing small pictures with the master's. Pure.
 
-Each pixel of a small picture is the mean of many, so grain and the artefacts of a low rate hardly show in it, while a
-missing picture does. A rendition is at fault only where the master shows something else. The thresholds for the master
-are looser than those for a rendition, so that pictures close to a threshold are not reported.
+Each pixel of a small picture is the mean of many pixels, so it hardly shows grain or the artefacts of a low rate, but
+does show a missing picture. A rendition has a fault only if the master shows something else. The thresholds for the
+master are looser than those for a rendition, so that pictures close to a threshold are not reported.
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,17 @@ DARK, DARK_SHARE = 0.08, 0.98
 MASTER_DARK, MASTER_DARK_SHARE = 0.13, 0.93
 """The same for the master."""
 STILL, MOVING = 0.008, 0.08
-"""A rendition is still up to the first change of luma between measured frames; the master moves from the second one on.
-Both are means over the pixels that change most."""
-MOST_SHARE = 0.01
-"""The share of pixels that counts as changing most."""
+"""Change of luma between measured frames up to which a rendition is frozen, and from which the master moves. Both are
+means over the pixels that change most."""
+CHANGED_SHARE = 0.01
+"""Share of the pixels that are averaged: those that change most."""
 MOVING_SHARE, AROUND_S = 0.3, Fraction(1, 2)
-"""The master moves at a frame if this share of the frames within this time does; animation on threes has a third."""
+"""The master moves at a frame if at least this share of the frames around it do, within this time before and after: in
+animation on threes, a third of them do."""
 OTHER = 0.06
 """Two pictures differ if their mean difference of luma exceeds this."""
 OTHER_COARSE = 0.03
-"""The same for means over blocks: noise that a low rate smooths away changes single pixels only."""
+"""The same for means over blocks: noise that is missing at a low rate only changes single pixels."""
 BLOCK_PX = 10
 """Width and height of a block."""
 COLOUR = 0.05
@@ -50,17 +51,17 @@ EDGE = 0.1
 CUT = 0.12
 """A frame starts a new shot if its mean difference from the one before exceeds this."""
 STILL_S = Fraction(1, 2)
-"""Shorter still stretches of a master are not reported."""
+"""If a master is frozen for less than this, it is not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Stretches in which a rendition differs from its master.
+    """The frames at which a rendition differs from its master.
 
     Attributes:
-        black: It is black, and the master is not.
-        frozen: It stands still, and the master moves.
-        other: It shows another picture; includes black ones.
+        black: The rendition is black, and the master is not.
+        frozen: The rendition is frozen, and the master moves.
+        other: The rendition shows another picture; includes black ones.
     """
 
     black: tuple[Span, ...]
@@ -73,7 +74,7 @@ class Timing:
     """The frames of the grid that the small pictures show.
 
     Attributes:
-        first_frame: The first one.
+        first_frame: First frame.
         end_frame: End of the measured range, exclusive.
         step_frames: Distance from one small picture to the next.
         frame_rate: Frames of the grid per second.
@@ -84,15 +85,15 @@ class Timing:
     step_frames: int
     frame_rate: Fraction
 
-    def spans(self, flags: Flags, *, least: int = 1) -> tuple[Span, ...]:
-        """Turn flags of small pictures into ranges of frames; drops ranges of fewer than ``least`` pictures."""
+    def spans(self, flags: Flags, *, min_pictures: int = 1) -> tuple[Span, ...]:
+        """Turn flags of small pictures into ranges of frames; drops ranges of fewer than ``min_pictures`` pictures."""
         return tuple(
             (
                 self.first_frame + first * self.step_frames,
                 min(self.end_frame, self.first_frame + end * self.step_frames),
             )
             for first, end in _runs(flags)
-            if end - first >= least
+            if end - first >= min_pictures
         )
 
     def pictures(self, duration_s: Fraction) -> int:
@@ -101,26 +102,26 @@ class Timing:
 
 
 def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
-    """Find where a master is black or still, and where its shots begin.
+    """Find the frames at which a master is black or frozen, and the first frame of each shot.
 
     Args:
         master: Its small pictures.
         timing: The frames that they show.
     """
-    light = _light(master)
-    cuts = np.concatenate([[False], _difference(light[1:], light[:-1]) > CUT])
+    luma = _luma(master)
+    cuts = np.concatenate([[False], _difference(luma[1:], luma[:-1]) > CUT])
     return MasterSamples(
         seen=((timing.first_frame, timing.end_frame),),
-        black=timing.spans(_is_dark(light, DARK, DARK_SHARE)),
-        frozen=timing.spans(_most_changed(light) <= STILL, least=timing.pictures(STILL_S)),
-        cuts=tuple(timing.first_frame + int(place) * timing.step_frames for place in np.flatnonzero(cuts)),
+        black=timing.spans(_is_dark(luma, DARK, DARK_SHARE)),
+        frozen=timing.spans(_largest_changes(luma) <= STILL, min_pictures=timing.pictures(STILL_S)),
+        cuts=tuple(timing.first_frame + int(index) * timing.step_frames for index in np.flatnonzero(cuts)),
     )
 
 
 def of_rendition(
     rendition: Miniatures, master: Miniatures, timing: Timing, colours: tuple[Colours, Colours] | None = None
 ) -> Faults:
-    """Find where a rendition differs from its master.
+    """Find the frames at which a rendition differs from its master.
 
     Args:
         rendition: Its small pictures.
@@ -128,83 +129,84 @@ def of_rendition(
         timing: The frames that they show.
         colours: The colours of both; None to compare luma only.
     """
-    ours, theirs = _light(rendition), _light(master)
+    ours, theirs = _luma(rendition), _luma(master)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
     our_blocks, their_blocks = _blocks(ours), _blocks(theirs)
     around = timing.pictures(AROUND_S)
-    # Moving things are larger than a block; noise that a low rate removes changes single pixels only.
-    moves = _mean_around(_most_changed(their_blocks) >= MOVING, around) >= MOVING_SHARE
-    # A sync frame differs a little from the frame before even if both show the same picture: close such gaps.
-    frozen = _closed(_most_changed(ours) <= STILL) & moves
+    # Moving objects are larger than a block; noise that is missing at a low rate only changes single pixels.
+    moves = _share_around(_largest_changes(their_blocks) >= MOVING, around) >= MOVING_SHARE
+    # A sync frame differs a little from the previous frame, even if both show the same picture: close such gaps.
+    frozen = _close_gaps(_largest_changes(ours) <= STILL) & moves
     other = (_difference(ours, theirs) > OTHER) & (_difference(our_blocks, their_blocks) > OTHER_COARSE)
     if colours is not None:
         other |= _other_colours(*colours)
-    return Faults(black=timing.spans(black), frozen=timing.spans(frozen, least=2), other=timing.spans(other))
+    return Faults(black=timing.spans(black), frozen=timing.spans(frozen, min_pictures=2), other=timing.spans(other))
 
 
 def _other_colours(ours: Colours, theirs: Colours) -> Flags:
-    one, other = _tints(ours), _tints(theirs)
-    off = np.abs(one - other).mean(axis=(1, 2, 3))
-    colourless = (off > COLOURLESS) & (off > COLOURLESS_SHARE * np.abs(other).mean(axis=(1, 2, 3)))
-    return np.asarray((off > COLOUR) | colourless | (_edges_off(ours, theirs) > EDGE))
+    our_chroma, their_chroma = _chroma(ours), _chroma(theirs)
+    difference = np.abs(our_chroma - their_chroma).mean(axis=(1, 2, 3))
+    from_grey = np.abs(their_chroma).mean(axis=(1, 2, 3))
+    colourless = (difference > COLOURLESS) & (difference > COLOURLESS_SHARE * from_grey)
+    return np.asarray((difference > COLOUR) | colourless | (_edge_difference(ours, theirs) > EDGE))
 
 
-def _edges_off(ours: Colours, theirs: Colours) -> Numbers:
+def _edge_difference(ours: Colours, theirs: Colours) -> Numbers:
     """For each picture, the mean difference of chroma along that edge where it is largest."""
-    off = np.abs(ours.astype(np.float64) - theirs) / _CHROMA_RANGE
-    edges = (off[..., 0], off[..., -1], off[..., 0, :], off[..., -1, :])
-    return np.max([edge.mean(axis=(1, 2)) for edge in edges], axis=0) if len(off) else np.zeros(0)
+    differences = np.abs(ours.astype(np.float64) - theirs) / _CHROMA_RANGE
+    edges = (differences[..., 0], differences[..., -1], differences[..., 0, :], differences[..., -1, :])
+    return np.max([edge.mean(axis=(1, 2)) for edge in edges], axis=0) if len(differences) else np.zeros(0)
 
 
-def _tints(colours: Colours) -> Numbers:
-    """Chroma of blocks, 0 for grey; a block is as large as one of luma."""
+def _chroma(colours: Colours) -> Numbers:
+    """Chroma of blocks, 0 for grey; a block has the same size as one of luma."""
     count, planes, height, width = colours.shape
     size = BLOCK_PX // 2
     rows, columns = height // size, width // size
-    light = (colours[:, :, : rows * size, : columns * size].astype(np.float64) - _GREY) / _CHROMA_RANGE
-    return np.asarray(light.reshape(count, planes, rows, size, columns, size).mean(axis=(3, 5)))
+    chroma = (colours[:, :, : rows * size, : columns * size].astype(np.float64) - _GREY) / _CHROMA_RANGE
+    return np.asarray(chroma.reshape(count, planes, rows, size, columns, size).mean(axis=(3, 5)))
 
 
-def _light(pictures: Miniatures) -> Numbers:
+def _luma(pictures: Miniatures) -> Numbers:
     """Luma, 0 for black to 1 for white."""
     return (pictures.astype(np.float64) - _BLACK) / _RANGE
 
 
-def _blocks(light: Numbers) -> Numbers:
+def _blocks(luma: Numbers) -> Numbers:
     """Means over blocks."""
-    count, height, width = light.shape
+    count, height, width = luma.shape
     rows, columns = height // BLOCK_PX, width // BLOCK_PX
-    whole = light[:, : rows * BLOCK_PX, : columns * BLOCK_PX]
-    return np.asarray(whole.reshape(count, rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(2, 4)))
+    cropped = luma[:, : rows * BLOCK_PX, : columns * BLOCK_PX]
+    return np.asarray(cropped.reshape(count, rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(2, 4)))
 
 
-def _is_dark(light: Numbers, dark: float, share: float) -> Flags:
-    return np.asarray((light < dark).mean(axis=(1, 2)) >= share)
+def _is_dark(luma: Numbers, dark: float, share: float) -> Flags:
+    return np.asarray((luma < dark).mean(axis=(1, 2)) >= share)
 
 
 def _difference(one: Numbers, other: Numbers) -> Numbers:
     return np.asarray(np.abs(one - other).mean(axis=(1, 2)))
 
 
-def _most_changed(light: Numbers) -> Numbers:
-    """For each picture, the mean change from the one before of the pixels that change most."""
-    count, pixels = len(light), light[0].size if len(light) else 0
+def _largest_changes(luma: Numbers) -> Numbers:
+    """For each picture, the mean change of luma since the previous one, over the pixels that change most."""
+    count, pixels = len(luma), luma[0].size if len(luma) else 0
     if count < 2:
         return np.ones(count)
-    changes = np.abs(np.diff(light, axis=0)).reshape(count - 1, pixels)
-    most = max(1, int(pixels * MOST_SHARE))
-    top = np.partition(changes, pixels - most, axis=1)[:, pixels - most :].mean(axis=1)
+    changes = np.abs(np.diff(luma, axis=0)).reshape(count - 1, pixels)
+    count_changed = max(1, int(pixels * CHANGED_SHARE))
+    top = np.partition(changes, pixels - count_changed, axis=1)[:, pixels - count_changed :].mean(axis=1)
     return np.concatenate([top[:1], top])
 
 
-def _mean_around(flags: Flags, around: int) -> Numbers:
+def _share_around(flags: Flags, around: int) -> Numbers:
     window = np.ones(2 * around + 1)
     counted = np.convolve(flags.astype(float), window, "full")[around : around + len(flags)]
     present = np.convolve(np.ones(len(flags)), window, "full")[around : around + len(flags)]
     return np.asarray(counted / present)
 
 
-def _closed(flags: Flags) -> Flags:
+def _close_gaps(flags: Flags) -> Flags:
     """Set single false flags between two true ones."""
     closed = flags.copy()
     closed[1:-1] |= flags[:-2] & flags[2:]

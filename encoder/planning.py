@@ -1,7 +1,7 @@
 """Turn a probe and a fitted ladder into a plan with all tasks. Pure, so a plan can be inspected before it runs.
 
-A `Draft` has a title's renditions and the store track of each. It makes the tasks for the missing parts, grouped to
-suit the workers.
+A `Draft` decides everything but the tasks, such as the id of each rendition's track in the store. Once it is known
+which parts the store lacks, it makes the tasks for them and groups them to suit the workers.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -9,17 +9,18 @@ from dataclasses import replace
 from fractions import Fraction
 
 from encoder import early_release, floors, seeking
-from encoder import text as programmes_of_text
+from encoder import text as text_programmes
 from encoder.command import SideOutputs, SourcePicture, VideoCommands, side_outputs
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
-from encoder.identities import behind_input, digest, task_id, track_id
+from encoder.identities import after_input, digest, task_id, track_id
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import check, complete_colour
 from encoder.picture.colour import describe as describe_colour
-from encoder.sound.work import SoundWork
-from encoder.trick_play import describe, lay_poster, lay_thumbnails, trick_renditions
+from encoder.sound.work import SoundPlanner
+from encoder.trick_play import choose_poster, choose_thumbnails, trick_renditions
+from encoder.trick_play import describe as describe_trick_play
 from headend.core import documents, layout
 from headend.core.errors import MasterError
 from headend.core.media import (
@@ -44,12 +45,12 @@ from headend.core.timing import Chunk, Grid, plan_grid
 
 
 class Draft:
-    """A plan without tasks, which makes the tasks for any of its parts.
+    """A plan without tasks, and a method that adds the tasks for missing parts.
 
     Args:
         title: Catalogue entry.
         probe: The probed master.
-        conformed: Its picture on the grid.
+        conformed: The master's picture on the grid.
         ladder: Name of the fitted ladder.
         video: The ladder's video renditions for this master.
         audio: The ladder's audio renditions for this master.
@@ -60,7 +61,7 @@ class Draft:
         costs: Cost coefficients; None for the installed ones.
         text: The programmes of text.
         missing: Frames that are missing in the master's index and will be replaced.
-        rungs: The ladder's rungs of sound; the release stores them for sound that is added later.
+        rungs: The ladder's rungs of sound; the release stores them, so that sound can be added to it later.
 
     Attributes:
         plan: The plan, without tasks.
@@ -105,30 +106,17 @@ class Draft:
         self._chunks = seeking.merged(grid.chunks(), conformed)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
-        self._sound = SoundWork(
-            master=probe.master,
-            programmes={programme.index: programme for programme in probe.audio},
-            grid=grid,
-            start_s=track.start_s,
-            loudness_lufs=settings.loudness_lufs,
-            costs=self._costs,
-            tool_digest=tool_digest,
-            mended=conformed.mended,
-            compressed=settings.compressed,
-        )
+        self._sound = self._plan_sound(grid, settings)
         trick: tuple[VideoRendition, ...] = ()
         thumbnails = poster = None
         if settings.thumbnails and video:
-            trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
-            poster = lay_poster(video[0], grid, self._chunks)
-            decisions = (*decisions, *describe(trick, thumbnails, grid))
+            trick, thumbnails = trick_renditions(video, grid), choose_thumbnails(video[0], grid)
+            poster = choose_poster(video[0], grid, self._chunks)
+            decisions = (*decisions, *describe_trick_play(trick, thumbnails, grid))
         self._floor_vmaf = settings.floor_vmaf
         if settings.floor_vmaf is not None:
-            decisions = (
-                *decisions,
-                floors.describe(settings.floor_vmaf, {rendition.codec for rendition in with_floor(video)}),
-            )
-        written = programmes_of_text.renditions(text)
+            codecs = {rendition.codec for rendition in with_floor(video)}
+            decisions = (*decisions, floors.describe(settings.floor_vmaf, codecs))
         self.plan = EncodePlan(
             title=title,
             master=probe.master,
@@ -148,7 +136,7 @@ class Draft:
             trick=trick,
             thumbnails=thumbnails,
             poster=poster,
-            text=written,
+            text=text_programmes.renditions(text),
             light=source.light,
             picture_stream=track.index,
             allow_damaged=conformed.mended,
@@ -170,27 +158,41 @@ class Draft:
 
         Args:
             missing: The parts to make; None for all.
-            workers: Number of tasks that run at once. This and the arguments below only affect grouping and order.
+            workers: Number of tasks that run at once. Like the next two arguments, it only affects how tasks are
+                grouped and ordered.
             slot_bytes: Memory for each task; None for no limit.
-            early: Whether to put H.264 and AAC into tasks of their own, before all others.
+            early: Whether H.264 and AAC get tasks of their own, which run before all others.
         """
         parts = self.plan.parts if missing is None else missing
         wanted = frozenset((self.plan.encoded_for(name), chunk) for name, chunk in parts)
         tasks = [*self._sound.tasks(self.plan, wanted), *self._text_tasks(wanted)]
         tasks += self._video_tasks(wanted, [task.cost for task in tasks], workers, slot_bytes, early=early)
-        urgent = early_release.ids(self.plan) if early else frozenset()
+        urgent = early_release.early_ids(self.plan) if early else frozenset()
         tasks.sort(key=lambda task: (urgent.isdisjoint(rendition for rendition, _ in task.parts), -task.cost))
         return replace(self.plan, tasks=tuple(tasks))
 
     def measuring(self) -> Measuring:
-        """The measurement of the encoded renditions."""
+        """Return the planner of the tasks that measure the encoded renditions."""
         plan = self.plan
         return Measuring(plan.title, self._source, plan.grid, self.commands, plan.video, plan.tracks, plan.track_keys)
+
+    def _plan_sound(self, grid: Grid, settings: EncodeSettings) -> SoundPlanner:
+        return SoundPlanner(
+            master=self._probe.master,
+            programmes={programme.index: programme for programme in self._probe.audio},
+            grid=grid,
+            start_s=self.conformed.track.start_s,
+            loudness_lufs=settings.loudness_lufs,
+            costs=self._costs,
+            tool_digest=self._tool_digest,
+            mended=self.conformed.mended,
+            compressed=settings.compressed,
+        )
 
     # --- identities -----------------------------------------------------------------------------------------------
 
     def _tracks(self) -> dict[str, str]:
-        """The id of each rendition's track in the store: a digest of everything that determines its bytes.
+        """The id of each rendition's track in the store, with a digest of everything that determines the track's bytes.
 
         Source:
             The store's reference, docs/reference/store.md.
@@ -213,8 +215,8 @@ class Draft:
             for r in plan.trick
         }
         for r in plan.video:
-            deciding = {"frames": frames, "encoder": self.commands.alone(r), "level": r.level, **self._floor_of(r)}
-            tracks[r.id] = track_id(r.id, deciding)
+            inputs = {"frames": frames, "encoder": self.commands.alone(r), "level": r.level, **self._floor_of(r)}
+            tracks[r.id] = track_id(r.id, inputs)
         for sound in plan.audio:
             tracks[sound.id] = self._sound.track_id(sound)
         by_number = {programme.number: programme for programme in self._text}
@@ -228,20 +230,20 @@ class Draft:
                 self._tool_digest,
             )
         if plan.thumbnails is not None:
-            deciding = {"frames": frames, "encoder": self.commands.alone(None, SideOutputs(plan.thumbnails))}
-            tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, deciding)
+            inputs = {"frames": frames, "encoder": self.commands.alone(None, SideOutputs(plan.thumbnails))}
+            tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, inputs)
         if plan.poster is not None:
-            whole = SideOutputs(None, plan.poster, 0, plan.grid.frame_count)
-            deciding = {"frames": frames, "encoder": self.commands.alone(None, whole)}
-            tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
+            all_posters = SideOutputs(None, plan.poster, 0, plan.grid.frame_count)
+            inputs = {"frames": frames, "encoder": self.commands.alone(None, all_posters)}
+            tracks[plan.poster.id] = track_id(plan.poster.id, inputs)
         return tracks
 
     def _floor_of(self, rendition: VideoRendition) -> dict[str, object]:
-        """What the floor adds to a rendition's identity; nothing if it has none."""
+        """What the quality floor adds to the inputs of a rendition's track id; empty without a floor."""
         if self._floor_vmaf is None or rendition not in with_floor(self.plan.video):
             return {}
-        screen = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
-        return {"floor": [self._floor_vmaf, documents.as_plain(screen.viewing), screen.every]}
+        measuring = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
+        return {"floor": [self._floor_vmaf, documents.as_plain(measuring.viewing), measuring.every]}
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +251,7 @@ class Draft:
         """Tasks that read programmes of text."""
         plan, pricing = self.plan, self._pricing
         missing = {rendition.programme for rendition in plan.text if (rendition.id, 0) in wanted}
-        for programmes in programmes_of_text.grouped([track for track in self._text if track.number in missing]):
+        for programmes in text_programmes.group_by_input([track for track in self._text if track.number in missing]):
             numbers = {track.number for track in programmes}
             ids = tuple(r.id for r in plan.text if r.programme in numbers and (r.id, 0) in wanted)
             yield EncodeTask(
@@ -257,7 +259,7 @@ class Draft:
                 kind=Kind.TEXT,
                 chunk=plan.whole,
                 renditions=ids,
-                argv=programmes_of_text.command(plan.master, programmes),
+                argv=text_programmes.command(plan.master, programmes),
                 cost=pricing.video_s((), 0),
                 memory_bytes=self._costs.audio_bytes(),
                 text=programmes,
@@ -267,86 +269,100 @@ class Draft:
     def _video_tasks(
         self,
         wanted: frozenset[Part],
-        beside_s: Sequence[float],
+        other_costs_s: Sequence[float],
         workers: int,
         slot_bytes: int | None,
         *,
         early: bool,
     ) -> Iterator[EncodeTask]:
+        """Tasks that encode pictures, wave by wave; ``other_costs_s`` are the costs of the title's other tasks."""
         plan, pricing = self.plan, self._pricing
         measuring = None if self._floor_vmaf is None else self.measuring()
-        other_costs_s = list(beside_s)
-        laid: set[int] = set()
+        planned_costs_s = list(other_costs_s)
+        chunks_with_stills: set[int] = set()
         for wave in early_release.waves(plan.video) if early else (plan.video,):
-            missing = {
-                chunk: tuple(rendition for rendition in wave if (rendition.id, chunk.number) in wanted)
-                for chunk in plan.chunks
-            }
-            # Chunks that miss the same renditions are grouped alike; they only differ if an earlier run was killed.
-            arranged: dict[Chunk, tuple[Group, ...]] = {}
-            for members in dict.fromkeys(missing.values()):
-                chunks = [chunk for chunk in plan.chunks if missing[chunk] == members]
-                if members:
-                    groups = arrange(
-                        members, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=other_costs_s
-                    )
-                    arranged |= zip(chunks, groups, strict=True)
+            groups_of = self._groups(wave, wanted, planned_costs_s, workers, slot_bytes)
             for chunk in plan.chunks:
                 trick = tuple(
                     r for r in plan.trick if (r.id, chunk.number) in wanted and any(r.codec is k.codec for k in wave)
                 )
-                side = SideOutputs() if chunk.number in laid else self._beside(chunk, wanted)
-                laid.add(chunk.number)
-                if chunk not in arranged and not trick and side == SideOutputs():
+                stills = SideOutputs() if chunk.number in chunks_with_stills else self._missing_stills(chunk, wanted)
+                chunks_with_stills.add(chunk.number)
+                if chunk not in groups_of and not trick and stills == SideOutputs():
                     continue
+                groups = groups_of.get(chunk, ((),))
                 # Trick play and stills go with the cheapest group of the wave, which decodes the frames anyway.
-                groups_here = arranged.get(chunk, ((),))
-                *others, least = sorted(groups_here, key=lambda g: -pricing.video_s(g, chunk.frame_count))
+                *others, cheapest = sorted(groups, key=lambda group: -pricing.video_s(group, chunk.frame_count))
                 for members in others:
-                    yield self._video_task(
-                        chunk, members, SideOutputs(), self._floor(measuring, chunk, members, slot_bytes)
-                    )
-                floor = self._floor(measuring, chunk, least, slot_bytes)
-                yield self._video_task(chunk, (*least, *trick), side, floor)
-            other_costs_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
+                    floor = self._floor(measuring, chunk, members, slot_bytes)
+                    yield self._video_task(chunk, members, SideOutputs(), floor)
+                floor = self._floor(measuring, chunk, cheapest, slot_bytes)
+                yield self._video_task(chunk, (*cheapest, *trick), stills, floor)
+            planned_costs_s += [
+                pricing.video_s(group, chunk.frame_count) for chunk, groups in groups_of.items() for group in groups
+            ]
 
-    def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> SideOutputs:
-        """The missing still pictures of a chunk."""
-        plan = self.plan
-        laid, poster = plan.thumbnails, plan.poster
+    def _groups(
+        self,
+        renditions: Sequence[VideoRendition],
+        wanted: frozenset[Part],
+        other_costs_s: Sequence[float],
+        workers: int,
+        slot_bytes: int | None,
+    ) -> dict[Chunk, tuple[Group, ...]]:
+        """Group the missing renditions of each chunk; chunks that lack none are left out."""
+        missing = {
+            chunk: tuple(rendition for rendition in renditions if (rendition.id, chunk.number) in wanted)
+            for chunk in self.plan.chunks
+        }
+        groups_of: dict[Chunk, tuple[Group, ...]] = {}
+        # Chunks that lack the same renditions are grouped together: all chunks, unless an earlier run was stopped.
+        for members in filter(None, dict.fromkeys(missing.values())):
+            chunks = [chunk for chunk in self.plan.chunks if missing[chunk] == members]
+            groups = arrange(
+                members, chunks, self._pricing, workers=workers, slot_bytes=slot_bytes, other_costs_s=other_costs_s
+            )
+            groups_of |= zip(chunks, groups, strict=True)
+        return groups_of
+
+    def _missing_stills(self, chunk: Chunk, wanted: frozenset[Part]) -> SideOutputs:
+        """The still pictures of a chunk that the store lacks."""
+        thumbnails, poster = self.plan.thumbnails, self.plan.poster
         return side_outputs(
             chunk,
-            laid if laid and (laid.id, chunk.number) in wanted else None,
+            thumbnails if thumbnails and (thumbnails.id, chunk.number) in wanted else None,
             poster if poster and (poster.id, chunk.number) in wanted else None,
         )
 
     def _floor(self, measuring: Measuring | None, chunk: Chunk, members: Group, slot_bytes: int | None) -> Floor | None:
-        """The floor's measurements of a task's renditions."""
+        """The measurements that check the quality floor in a task; None if its renditions have no floor."""
         if measuring is None or self._floor_vmaf is None:
             return None
         tracks = {self.plan.tracks[rendition.id] for rendition in with_floor(self.plan.video) if rendition in members}
         count = len(self.plan.grid.bounds_of(chunk)) - 1
-        checks = measuring.tasks(
-            range(chunk.first_segment, chunk.first_segment + count),
-            (chunk,),
-            lambda track, _segment, _toned: track not in tracks,
-            toned_segments=(),
-            slot_bytes=slot_bytes,
+        checks = tuple(
+            measuring.tasks(
+                range(chunk.first_segment, chunk.first_segment + count),
+                (chunk,),
+                lambda track, _segment, _toned: track not in tracks,
+                toned_segments=(),
+                slot_bytes=slot_bytes,
+            )
         )
-        measured_segments = tuple(checks)
-        return Floor(self._floor_vmaf, measured_segments) if measured_segments else None
+        return Floor(self._floor_vmaf, checks) if checks else None
 
-    def _video_task(self, chunk: Chunk, members: Group, side: SideOutputs, floor: Floor | None = None) -> EncodeTask:
-        sheets = side.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if side.thumbnails else ()
-        posters = side.poster.numbers(chunk.first_frame, chunk.end_frame) if side.poster else ()
-        pictures = [one.id for one in (side.thumbnails, side.poster) if one]
+    def _video_task(self, chunk: Chunk, members: Group, stills: SideOutputs, floor: Floor | None) -> EncodeTask:
+        thumbnails, poster = stills.thumbnails, stills.poster
+        sheets = thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if thumbnails else ()
+        posters = poster.numbers(chunk.first_frame, chunk.end_frame) if poster else ()
+        still_ids = [track.id for track in (thumbnails, poster) if track]
         checks = floor.checks if floor else ()
         return EncodeTask(
-            id=task_id(self.plan, chunk, [*(rendition.id for rendition in members), *pictures]),
+            id=task_id(self.plan, chunk, [*(rendition.id for rendition in members), *still_ids]),
             kind=Kind.VIDEO,
             chunk=chunk,
             renditions=tuple(rendition.id for rendition in members),
-            argv=self.commands.of(chunk, members, side),
+            argv=self.commands.encode(chunk, members, stills),
             cost=self._pricing.video_s(members, chunk.frame_count) + sum(check.cost for check in checks),
             memory_bytes=max(self._pricing.video_bytes(members), *(check.memory_bytes for check in checks), 0),
             floor=floor,
@@ -359,8 +375,8 @@ class Draft:
 def text_track_id(
     rendition: TextRendition, programme: TextTrack, grid: Grid, master: Master, start_s: Fraction, tool_digest: str
 ) -> str:
-    """The id of the track of a text rendition; a sidecar counts by its bytes, not by its location."""
-    plain = replace(programme, number=0, name="")
+    """The id of a text rendition's track; for a sidecar, it depends on the file's bytes, not on its location."""
+    unnamed = replace(programme, number=0, name="")
     return track_id(
         rendition.id,
         {
@@ -370,16 +386,16 @@ def text_track_id(
             "source": programme.sidecar.digest if programme.sidecar else master.digest,
             "start": str(programme.start_s if programme.sidecar else start_s),
             "stream": programme.index,
-            "encoder": behind_input(programmes_of_text.command(master, (plain,))),
+            "encoder": after_input(text_programmes.command(master, (unnamed,))),
             "codecs": [programme.codec, rendition.codec],
-            # Init segments of text contain it.
+            # It is in the init segments of text.
             "language": rendition.language,
         },
     )
 
 
 def describe_picture(conformed: Conformed) -> tuple[str, ...]:
-    """Decisions about a master's picture before a ladder is fitted to it, a line each."""
+    """Describe the decisions about a master's picture that don't depend on the ladder, a line each."""
     changes = tuple(
         f"picture changes at {float(change.at_s - conformed.track.start_s):.3f} s from {change.before} to "
         f"{change.after} → converted to the format of most frames"
@@ -389,11 +405,11 @@ def describe_picture(conformed: Conformed) -> tuple[str, ...]:
     return *changes, *conformed.decisions, *assumed, *describe_colour(conformed.track, colour)
 
 
-def usable(probe: Probe) -> VideoTrack:
-    """Return the master's picture.
+def checked_picture(probe: Probe) -> VideoTrack:
+    """Return the master's picture if it can be encoded.
 
     Raises:
-        MasterError: There is none, or its colours can't be converted.
+        MasterError: There is no picture, or its colours can't be converted.
     """
     if probe.video is None or not probe.video.frame_count:
         raise MasterError(f"{probe.master.url} has no video stream; deliver a file with picture")

@@ -1,8 +1,8 @@
 """Derive commands from a task's command: its first pass, and re-encodes of segments above their cap. Pure.
 
-A task's command holds all options of its encoders. So a worker can re-encode one segment of one rendition without a
-plan: it takes the same frames from the same graph, drops the outputs that it doesn't need, and changes the options that
-control the rate.
+A task's command contains all options of its encoders. So a worker can encode a segment of a rendition again without the
+plan: it uses the same graph for the same frames, drops the other outputs, and changes the options that control the
+rate.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from encoder.command import MUXING, pass_log
 from encoder.families import FINER, TIGHTER
 from headend.core.rates import Bound
 
-FINEST_CRF = 1.0
+MIN_CRF = 1.0
 """Lowest constant rate factor: 0 makes some encoders lossless, which their profiles forbid."""
 PASS = "pass"
 """FFmpeg's option for two-pass encoders."""
@@ -22,8 +22,8 @@ SECOND = "2"
 FIRST_PASS = {PASS: "1", "f": "null"}
 RATES = ("maxrate", "bufsize")
 """Options of the rate cap."""
-SOFT_FROM = 3
-"""From this attempt on the picture is blurred, because the encoder's coarsest quantizer was not enough."""
+BLUR_FROM_ATTEMPT = 3
+"""From this attempt on, the picture is blurred, because even the encoder's coarsest quantizer needs too many bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Output:
         """The rendition's id, which names the file."""
         return PurePosixPath(self.path).stem
 
-    def words(self) -> Iterator[str]:
+    def arguments(self) -> Iterator[str]:
         """FFmpeg's arguments."""
         yield from ("-map", self.label)
         for name, value in self.options.items():
@@ -62,8 +62,8 @@ class Reencode:
         first_frame: First frame of the segment, counted in the rendition's frames from the start of the chunk.
         end_frame: End of the segment, exclusive.
         factors: Ratio of cap to rate of each earlier encode, the oldest first; at least one.
-        share: Ratio of the segment's real duration to that of its frames at the nominal rate, above 0 and up to 1; less
-            than 1 for the end of a title whose last frame is cut short.
+        share: Ratio of the segment's duration to that of its frames at the nominal rate, above 0 and up to 1. It is
+            less than 1 at the end of a title whose last frame is cut short.
     """
 
     rendition: str
@@ -84,8 +84,8 @@ class _Command:
     graph: str
     outputs: tuple[Output, ...]
 
-    def words(self) -> tuple[str, ...]:
-        return *self.opening, self.graph, *(word for output in self.outputs for word in output.words())
+    def arguments(self) -> tuple[str, ...]:
+        return *self.opening, self.graph, *(word for output in self.outputs for word in output.arguments())
 
 
 def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
@@ -100,14 +100,14 @@ def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
     """
     return {
         output.id: Bound(int(output.options["maxrate"]), int(output.options["bufsize"]), segment_s)
-        for output in _parsed(argv).outputs
+        for output in _parse(argv).outputs
         if "maxrate" in output.options
     }
 
 
 def outputs(argv: Sequence[str]) -> tuple[Output, ...]:
     """Read the outputs of a task's command, in order."""
-    return _parsed(argv).outputs
+    return _parse(argv).outputs
 
 
 def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
@@ -118,13 +118,13 @@ def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
     """
     if f"-{PASS}" not in argv:
         return ()
-    command = _parsed(argv)
+    command = _parse(argv)
     wanted = [output for output in command.outputs if output.options.get(PASS) == SECOND]
     analysed = [
         Output(o.label, {name: value for name, value in o.options.items() if name not in MUXING} | FIRST_PASS, "-")
         for o in wanted
     ]
-    return _Command(command.opening, _without(command, {o.label for o in wanted}), tuple(analysed)).words()
+    return _Command(command.opening, _graph_for(command, {o.label for o in wanted}), tuple(analysed)).arguments()
 
 
 def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ...]:
@@ -137,26 +137,26 @@ def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ..
     Returns:
         The command. It writes each segment to the path of its rendition, as a separate file with times from 0.
     """
-    command = _parsed(argv)
+    command = _parse(argv)
     by_id = {output.id: output for output in command.outputs}
-    graph = _without(command, {by_id[segment.rendition].label for segment in segments})
+    graph = _graph_for(command, {by_id[segment.rendition].label for segment in segments})
     chosen = []
     for number, segment in enumerate(segments):
         output = by_id[segment.rendition]
         label = f"[again{number}]"
         steps = [f"trim=start_frame={segment.first_frame}:end_frame={segment.end_frame}", "setpts=PTS-STARTPTS"]
         factors = segment.factors
-        if segment.attempt >= SOFT_FROM:
-            steps.append(f"gblur=sigma={2 ** (segment.attempt - SOFT_FROM)}")
-            factors = factors[:1]  # later ones reflect the quantizer's limit, not the segment's need
+        if segment.attempt >= BLUR_FROM_ATTEMPT:
+            steps.append(f"gblur=sigma={2 ** (segment.attempt - BLUR_FROM_ATTEMPT)}")
+            factors = factors[:1]  # later ones depend on the quantizer's limit, not on the segment
         graph += f";{output.label}{','.join(steps)}{label}"
-        shown = {name: int(segment.share * int(output.options[name])) for name in RATES}
-        changed = TIGHTER[str(output.options["c:v"])]({**output.options, **shown}, factors)
+        caps = {name: int(segment.share * int(output.options[name])) for name in RATES}
+        changed = TIGHTER[str(output.options["c:v"])]({**output.options, **caps}, factors)
         chosen.append(Output(label, {**changed, **pass_log(output.id, changed)}, output.path))
     # Two-pass outputs come first, as in the task's command: see `encoder.command.pass_log`.
     return _Command(
         command.opening, graph, tuple(sorted(chosen, key=lambda output: PASS not in output.options))
-    ).words()
+    ).arguments()
 
 
 def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str, ...]:
@@ -166,29 +166,29 @@ def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str,
         argv: The task's command.
         renditions: Their ids.
     """
-    command = _parsed(argv)
+    command = _parse(argv)
     chosen = [output for output in command.outputs if output.id in renditions]
     finer = [
         Output(
             output.label,
             {
                 **output.options,
-                "crf": max(FINEST_CRF, float(output.options["crf"]) - FINER[str(output.options["c:v"])]),
+                "crf": max(MIN_CRF, float(output.options["crf"]) - FINER[str(output.options["c:v"])]),
             },
             output.path,
         )
         for output in chosen
     ]
-    return _Command(command.opening, _without(command, {output.label for output in chosen}), tuple(finer)).words()
+    return _Command(command.opening, _graph_for(command, {output.label for output in chosen}), tuple(finer)).arguments()
 
 
-def _without(command: _Command, labels: set[str]) -> str:
-    """The graph, with a null sink for each label that no output uses."""
-    drains = "".join(f";{output.label}nullsink" for output in command.outputs if output.label not in labels)
-    return command.graph + drains
+def _graph_for(command: _Command, labels: set[str]) -> str:
+    """The graph for an encode of these labels only: all others end in a null sink."""
+    sinks = "".join(f";{output.label}nullsink" for output in command.outputs if output.label not in labels)
+    return command.graph + sinks
 
 
-def _parsed(argv: Sequence[str]) -> _Command:
+def _parse(argv: Sequence[str]) -> _Command:
     """Parse a task's command; each option of an output has a value."""
     at = list(argv).index("-filter_complex") + 1
     parsed = []

@@ -1,4 +1,4 @@
-"""The frames with which renditions are compared: the master's, as they were before scaling and encoding. Pure.
+"""The reference frames that renditions are compared with: the master's, before scaling and encoding. Pure.
 
 An SDR rendition of an HDR master is compared with the tone-mapped master, since tone mapping is a decision and not a
 loss. There is no public quality model for HDR. So HDR renditions and their master are both tone-mapped, and their
@@ -25,9 +25,9 @@ class View:
     """Renditions that are compared with the same frames.
 
     Attributes:
-        master_filters: Filters that make these frames from the master's frames on the grid.
-        rendition_filters: Filters to apply to a rendition's frames.
-        tone_mapped: Whether master and renditions are tone-mapped HDR.
+        master_filters: Filters that make the reference frames from the master's frames on the grid.
+        rendition_filters: Filters for a rendition's frames before the comparison.
+        tone_mapped: Whether the renditions are HDR, so that they and the master are tone-mapped.
         renditions: The renditions, in the order of the plan.
     """
 
@@ -45,8 +45,8 @@ def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple
         groups.setdefault((hdr, is_narrowed(rendition, picture)), []).append(rendition)
     return tuple(
         View(
-            filter_graphs.chain(_master(_FRAMES, picture, narrow=narrow)),
-            filter_graphs.chain(_toned(_FRAMES, picture)) if hdr else "null",
+            filter_graphs.chain(_reference(_FRAMES, picture, narrow=narrow)),
+            filter_graphs.chain(_tone_mapped(_FRAMES, picture)) if hdr else "null",
             hdr,
             tuple(members),
         )
@@ -54,19 +54,19 @@ def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple
     )
 
 
-def _master(frames: Any, picture: SourcePicture, *, narrow: bool) -> Any:
-    """The master's frames as SDR, with square pixels and limited range."""
+def _reference(frames: Any, picture: SourcePicture, *, narrow: bool) -> Any:
+    """The master's frames in SDR and limited range, with square pixels; ``narrow`` converts a wide gamut to BT.709."""
     width_px, height_px = picture.size
-    shape = picture.track.sample_aspect_ratio
+    pixel_aspect = picture.track.sample_aspect_ratio
     if picture.track.rotation_deg in (90, 270):
-        shape = 1 / shape
+        pixel_aspect = 1 / pixel_aspect
     # Only enlarge, so that no lines or columns are lost.
-    wide, high = max(shape, Fraction(1)), max(1 / shape, Fraction(1))
-    made = scaled(frames, (2 * round(width_px * wide / 2), 2 * round(height_px * high / 2)), picture)
+    factor_x, factor_y = max(pixel_aspect, Fraction(1)), max(1 / pixel_aspect, Fraction(1))
+    square = scaled(frames, (2 * round(width_px * factor_x / 2), 2 * round(height_px * factor_y / 2)), picture)
     if picture.track.video_range is not VideoRange.SDR:
-        return _toned(made, picture)
-    return narrowed(made, picture.working_format) if narrow else made
+        return _tone_mapped(square, picture)
+    return narrowed(square, picture.working_format) if narrow else square
 
 
-def _toned(frames: Any, picture: SourcePicture) -> Any:
+def _tone_mapped(frames: Any, picture: SourcePicture) -> Any:
     return without_metadata(tone_mapped(frames, picture.track.video_range, peak_nits(picture.light)))

@@ -2,8 +2,8 @@
 
 Masters may be malformed: a table that is missing, truncated or inconsistent counts as absent.
 
-Source: ISO/IEC 14496-12, sections 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
-(``elst``) and 8.7.3 (``stsz``).
+Source: ISO/IEC 14496-12, sections 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6 (``elst``) and 8.7.3
+(``stsz``).
 """
 
 import struct
@@ -18,10 +18,12 @@ import av
 from headend.core import boxes
 from headend.core.boxes import Box
 
-MOST_BOXES = 100
-"""Maximum number of boxes to skip before ``moov``; each is a request to the store of the master."""
-MOST_BYTES = 256 << 20
-"""The largest ``moov`` that is read; that of a 24-hour film has a tenth of this."""
+MAX_BOXES = 100
+"""How many boxes are looked at to find ``moov``; each takes a request if the master is in S3."""
+MAX_MOOV_BYTES = 256 << 20
+"""Maximum size of a ``moov`` that is read: ten times that of a 24-hour film."""
+_TABLES = ("mdia", "minf", "stbl")
+"""Path of the box that contains a track's sample tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +65,24 @@ class Movie:
         except (struct.error, ValueError, ZeroDivisionError):
             return ()
 
-    def sample_entries(self, track_id: int) -> int:
-        """The number of a track's sample entries, 0 if unknown; with several, the format changes mid-stream."""
+    def sample_entry_count(self, track_id: int) -> int:
+        """Number of a track's sample entries; 0 if unknown. With several, the format may change mid-stream."""
         try:
-            return int(struct.unpack_from(">4xI", self._body(track_id, *_TABLES, "stsd"))[0])
+            return int(struct.unpack_from(">4xI", self._track_body(track_id, *_TABLES, "stsd"))[0])
         except struct.error:
             return 0
 
     def composition_offsets(self, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-        """Read the time from decoding to presentation of each sample of a track.
+        """Read how long after its decoding time each sample of a track is presented.
 
         Args:
             track_id: The track's id.
             sample_bytes: Sizes of the samples that FFmpeg lists, in decoding order.
 
         Returns:
-            One offset for each sample, in the track's ticks; 0 if the track has none. None if the file has no such
-            table, or one for other samples: FFmpeg skips samples outside the edit list and adds those of fragments.
+            One offset for each sample, in the track's ticks; all 0 if the track has no such table. None if the file's
+            samples are not those that FFmpeg lists, which skips samples outside the edit list and adds those of
+            fragments.
         """
         try:
             return self._offsets(track_id, sample_bytes)
@@ -87,26 +90,26 @@ class Movie:
             return None  # truncated, or a required table is missing
 
     def _edits(self, track_id: int) -> Iterator[Edit]:
-        film_ticks = _timescale(self._header)
-        media_ticks = _timescale(self._body(track_id, "mdia", "mdhd"))
-        edit_list = self._body(track_id, "edts", "elst")
+        movie_timescale = _timescale(self._header)
+        media_timescale = _timescale(self._track_body(track_id, "mdia", "mdhd"))
+        edit_list = self._track_body(track_id, "edts", "elst")
         if not edit_list:
             return
         version, count = struct.unpack_from(">B3xI", edit_list)
-        shape = ">QqhH" if version else ">IihH"
-        for number in range(min(count, len(edit_list) // struct.calcsize(shape))):
-            duration, media, whole, part = struct.unpack_from(shape, edit_list, 8 + number * struct.calcsize(shape))
-            media_s = None if media == -1 else Fraction(media, media_ticks)
-            yield Edit(Fraction(duration, film_ticks), media_s, whole + Fraction(part, 1 << 16))
+        layout = ">QqhH" if version else ">IihH"
+        for number in range(min(count, len(edit_list) // struct.calcsize(layout))):
+            duration, media, whole, part = struct.unpack_from(layout, edit_list, 8 + number * struct.calcsize(layout))
+            media_s = None if media == -1 else Fraction(media, media_timescale)
+            yield Edit(Fraction(duration, movie_timescale), media_s, whole + Fraction(part, 1 << 16))
 
     def _offsets(self, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-        sizes = self._body(track_id, *_TABLES, "stsz")
-        offsets = self._body(track_id, *_TABLES, "ctts")
+        sizes = self._track_body(track_id, *_TABLES, "stsz")
+        offsets = self._track_body(track_id, *_TABLES, "ctts")
         size, count = struct.unpack_from(">4xII", sizes)
         if count != len(sample_bytes):
             return None
-        each = repeat(size, count) if size else struct.unpack_from(f">{count}I", sizes, 12)
-        if any(here != there for here, there in zip(each, sample_bytes, strict=True)):
+        stored_bytes = repeat(size, count) if size else struct.unpack_from(f">{count}I", sizes, 12)
+        if any(stored != listed for stored, listed in zip(stored_bytes, sample_bytes, strict=True)):
             return None
         if not offsets:
             return (0,) * len(sample_bytes)
@@ -117,19 +120,19 @@ class Movie:
         return tuple(chain.from_iterable(map(repeat, values, lengths))) if sum(lengths) == count else None
 
     def _track_id(self, track: Box) -> int | None:
-        header = self._within(track, "tkhd")
+        header = self._body_in(track, "tkhd")
         try:
             version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
         except struct.error:
             return None
         return int(wide if version else narrow)
 
-    def _body(self, track_id: int, *path: str) -> memoryview:
+    def _track_body(self, track_id: int, *path: str) -> memoryview:
         """The body of a track's first box at a path; empty if there is none."""
         track = self._tracks.get(track_id)
-        return memoryview(b"") if track is None else self._within(track, *path)
+        return memoryview(b"") if track is None else self._body_in(track, *path)
 
-    def _within(self, parent: Box, *path: str) -> memoryview:
+    def _body_in(self, parent: Box, *path: str) -> memoryview:
         for kind in path:
             inside = boxes.until_damage(boxes.children(self._data, parent.body, parent.end))
             child = next((box for box in inside if box.kind == kind), None)
@@ -137,9 +140,6 @@ class Movie:
                 return memoryview(b"")
             parent = child
         return self._data[parent.body : parent.end]
-
-
-_TABLES = ("mdia", "minf", "stbl")
 
 
 def _timescale(header: memoryview) -> int:
@@ -163,14 +163,14 @@ def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Mo
         av.FFmpegError: The file can't be read.
     """
     read = partial(read_part, location, size_bytes, options)
-    for box in islice(boxes.until_damage(boxes.walk(read, 0, size_bytes)), MOST_BOXES):
-        if box.kind == "moov" and 0 < box.end - box.body <= MOST_BYTES:
+    for box in islice(boxes.until_damage(boxes.walk(read, 0, size_bytes)), MAX_BOXES):
+        if box.kind == "moov" and 0 < box.end - box.body <= MAX_MOOV_BYTES:
             return Movie(read(box.body, box.end - box.body))
     return Movie()
 
 
 def read_part(location: str, size_bytes: int, options: Mapping[str, str], at: int, count: int) -> bytes:
-    """Read a part of a file with FFmpeg's retries and timeouts; only this part is requested from a store.
+    """Read a part of a file with FFmpeg's retries and timeouts; from S3, only this part is requested.
 
     Args:
         location: The file's path or URL.

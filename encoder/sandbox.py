@@ -24,9 +24,9 @@ from headend.core.process import Watch, run
 from headend.core.settings import PictureChoice
 
 MEMORY_BYTES = 4 << 30
-"""Limit of the child's address space; the index of a 24-hour film takes a tenth."""
+"""Limit of the child's address space; the index of a 24-hour film takes a tenth of this."""
 STALL_S = 300.0
-"""How long the child may read nothing. There is no limit while it reads: it reads all of a transport stream."""
+"""How long the child may read nothing. There is no other limit, since a transport stream is read as a whole."""
 IDLE_S = 120.0
 """How long the child may neither read nor use CPU time."""
 
@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """A master and the picture of it to probe."""
+    """A request to probe a master, and its picture if there are several."""
 
     master: Master
     choice: PictureChoice
@@ -45,14 +45,14 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class SoundRequest:
-    """A file whose sound to probe."""
+    """A request to probe the sound of a file."""
 
     master: Master
 
 
 @dataclass(frozen=True, slots=True)
 class DamageRequest:
-    """The parts of a master to scan for damage."""
+    """A request to scan parts of a master for damage."""
 
     master: Master
     read_ranges: tuple[ReadRange, ...]
@@ -60,7 +60,7 @@ class DamageRequest:
 
 @dataclass(frozen=True, slots=True)
 class CaptionRequest:
-    """A master and the picture of it whose captions to read."""
+    """A request to read the captions in a picture of a master."""
 
     master: Master
     stream: int
@@ -88,7 +88,7 @@ def probe(
         input_url: Where to read it.
         choice: The picture to probe, if the master has several.
         progress: Returns a number that changes while the master is read or waited for; constant for a local file.
-        on_read: Called now and then with the number of bytes read.
+        on_read: Called repeatedly with the number of bytes that have been read.
 
     Raises:
         MasterError: The master can't be used, it crashed the child, or the child took too long.
@@ -166,7 +166,7 @@ def _run(
         run(
             [sys.executable, "-P", "-m", __name__],
             environment={
-                # Import the same code as this process, whatever the working folder is, and nothing from that folder.
+                # Import the same code as this process, and nothing from the working folder.
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 _KIND: type(request).__name__,
                 _REQUEST: documents.write(request).decode(),
@@ -180,19 +180,19 @@ def _run(
     except ToolFailed as error:
         stderr = error.facts.get("stderr", "")
         raise MasterError(
-            f"{master.url} can't be read: the probe ended {_why(error.facts.get('status'), stderr)}",
+            f"{master.url} can't be read: the probe ended {_explain(error.facts.get('status'), stderr)}",
             status=error.facts.get("status"),
             stderr=stderr,
         ) from None
     answer = lines[-1].encode() if lines else b""
-    for refusal in (MasterError, ConfigError):
-        mark = f"{refusal.__name__} ".encode()
-        if answer.startswith(mark):
-            raise refusal(msgspec.json.decode(answer.removeprefix(mark)))
+    for error_type in (MasterError, ConfigError):
+        prefix = f"{error_type.__name__} ".encode()
+        if answer.startswith(prefix):
+            raise error_type(msgspec.json.decode(answer.removeprefix(prefix)))
     return documents.read(kind, answer, key="the sandbox's answer")
 
 
-def _why(status: int | None, stderr: str) -> str:
+def _explain(status: int | None, stderr: str) -> str:
     """Why the child ended without an answer, and what to do."""
     if status is not None and -status in _CRASHES:
         return (

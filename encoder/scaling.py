@@ -1,12 +1,12 @@
-"""The scaling cascade: the intermediate picture from which each size is scaled. Depends on sizes only.
+"""The sizes of the scaling cascade: from which intermediate picture each size is scaled.
 
-A master is halved repeatedly; each target is scaled once, from the smallest half that is not smaller than the target.
+A master is halved repeatedly. Each target is scaled once, from the smallest half that is not smaller than the target.
 All sizes of a task share the halves. That costs about as much as scaling each size from the next larger one, but a
 rendition's bytes don't depend on the other sizes in its task.
 """
 
-SMALLEST_PX = 64
-"""Smallest side of a half; no rendition is smaller."""
+MIN_SIDE_PX = 64
+"""Minimum side of a half; no rendition is smaller."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -19,7 +19,7 @@ def halvings(master: Size) -> tuple[Size, ...]:
     is cut off or shifted.
     """
     sizes = [master]
-    while min(half := (_half(sizes[-1][0]), _half(sizes[-1][1]))) >= SMALLEST_PX:
+    while min(half := (_half(sizes[-1][0]), _half(sizes[-1][1]))) >= MIN_SIDE_PX:
         sizes.append(half)
     return tuple(sizes)
 

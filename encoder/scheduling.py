@@ -1,4 +1,4 @@
-"""Tasks and workers as planning and the task queue see them. Pure."""
+"""What planning and the task queue need to know about tasks and workers. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,13 +50,13 @@ def slot_count(workers: Iterable[Worker]) -> int:
 
 
 def slot_bytes(workers: Sequence[Worker]) -> int | None:
-    """Memory that a task may take so that most workers can use all their threads; None for no limit."""
+    """Memory for each thread of a typical worker: the median over the workers; None for no limit."""
     shares = [w.memory_bytes // w.threads for w in workers if w.memory_bytes is not None and w.threads]
     return round(median(shares)) if shares else None
 
 
-def misfit(tasks: Iterable[AnyWork], workers: Iterable[Worker]) -> AnyWork | None:
-    """The task that needs most memory, if no worker has that much."""
+def find_too_large(tasks: Iterable[AnyWork], workers: Iterable[Worker]) -> AnyWork | None:
+    """The task that needs the most memory, if no worker has that much; None if one has."""
     limits = [worker.memory_bytes for worker in workers]
     largest = max(tasks, key=lambda task: task.memory_bytes, default=None)
     if largest is None or any(limit is None or limit >= largest.memory_bytes for limit in limits):

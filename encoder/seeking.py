@@ -16,15 +16,16 @@ from headend.core.media import ReadRange
 from headend.core.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
-"""Maximum time that a task decodes before its first frame: half of a usual chunk, or half of its own chunk if that is
-longer. So at most 50 % more of a film is decoded, and decoding is a small part of a task."""
+"""How much a task may decode before its first frame: half of a usual chunk. A task with a longer chunk may decode half
+of that chunk. So at most 50 % more of a film is decoded, and decoding is a small part of a task."""
 
 MENDING_S = Fraction(1)
-"""How far before a chunk reading starts to find a replacement for damaged frames at its start."""
+"""With damaged masters, reading starts this long before a chunk: if its first frames are damaged, an earlier frame
+replaces them."""
 
 
-def keyframe_place(conformed: Conformed, chunk: Chunk) -> int:
-    """The position, among the index's keyframes, of the last one from which a chunk's first frame can be decoded."""
+def keyframe_position(conformed: Conformed, chunk: Chunk) -> int:
+    """The last keyframe from which a chunk's first frame can be decoded, as a position in the index's keyframes."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
     if conformed.mended:
@@ -36,20 +37,20 @@ def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:
     """How much of the master is decoded before a chunk's first frame."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
-    start = index.keyframes[keyframe_place(conformed, chunk)]
+    start = index.keyframes[keyframe_position(conformed, chunk)]
     return (index.pts_ticks[first] - index.pts_ticks[start]) * conformed.track.time_base
 
 
 def read_range(conformed: Conformed, chunk: Chunk) -> ReadRange:
-    """The range of the picture that a task needs, without the lead that it has to decode before."""
+    """The part of the master that contains a chunk's frames; frames that are only decoded to get there don't count."""
     track, index = conformed.track, conformed.track.frames
     first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
-    place = keyframe_place(conformed, chunk)
+    position = keyframe_position(conformed, chunk)
     return ReadRange(
         stream=track.index,
         zero_s=track.start_s,
         frame_s=1 / track.frame_rate,
-        seek_s=index.seek_ticks[place] * track.time_base if place else None,
+        seek_s=index.seek_ticks[position] * track.time_base if position else None,
         start_s=index.pts_ticks[first] * track.time_base,
         end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
         picture_format="" if track.changes else f"{track.width_px}x{track.height_px} {track.pixel_format}",
@@ -64,7 +65,7 @@ def merged(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
         conformed: The master's picture on the grid.
 
     Returns:
-        Chunks of whole segments, without gaps, in order. Before its first frame, each decodes at most `LEAD_S`, or half
+        Chunks of whole segments, without gaps, in order. Each decodes at most `LEAD_S` before its first frame, or half
         of its own length if that is more.
     """
     kept: list[Chunk] = []
@@ -78,7 +79,7 @@ def merged(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
 
 
 def describe(chunks: Sequence[Chunk], grid: Grid, conformed: Conformed) -> str:
-    """Describe merged chunks, as a line of the plan's decisions; empty if there are none."""
+    """Describe how many chunks were merged, as a line of the plan's decisions; empty if none were."""
     before = len(grid.chunks())
     if len(chunks) == before:
         return ""

@@ -1,4 +1,4 @@
-"""Read the results of a survey: a quick encode of a whole title that shows how complex each GOP is.
+"""Read the results of a survey: a quick encode of a whole title that shows how hard each GOP is to encode.
 
 `encoder.command.survey` builds its command.
 """
@@ -45,7 +45,7 @@ class Detections:
             self.cuts_s.append(float(found[1]))
 
     def frozen(self, end_s: float) -> list[tuple[float, float]]:
-        """Still stretches; one that has not ended lasts until ``end_s``."""
+        """The times at which the picture is frozen; if the last one has not ended, it lasts until ``end_s``."""
         return self.frozen_s if self._since_s is None else [*self.frozen_s, (self._since_s, end_s)]
 
 
@@ -61,7 +61,7 @@ def complexity(
 
     Args:
         chunk: The surveyed frames.
-        packets: FFmpeg's ``framecrc`` list. GOPs are in order, even if the frames within them are not.
+        packets: FFmpeg's ``framecrc`` list, in decoding order. The GOPs are in order, but not the frames within each.
         detections: Results of the detectors.
         gop_frames: Distance between sync frames.
         frames_per_s: Frame rate of the grid.
@@ -91,6 +91,6 @@ def complexity(
     return Complexity(chunk.first_frame, tuple(gops), cpu_s)
 
 
-def _frames(stretches_s: Iterable[tuple[float, float]], frames_per_s: float, count: int) -> Iterator[int]:
-    for start_s, end_s in stretches_s:
+def _frames(ranges_s: Iterable[tuple[float, float]], frames_per_s: float, count: int) -> Iterator[int]:
+    for start_s, end_s in ranges_s:
         yield from range(max(0, round(start_s * frames_per_s)), min(count, round(end_s * frames_per_s)))

@@ -3,9 +3,9 @@
 Input: jobs, workers, and the outcome of each run. Output: the runs to start. `encoder.cluster` drives it with a real
 cluster, `benchmarks.scaling` with a simulated one. Time is an argument, so tests need no clock.
 
-A worker runs as many tasks as it has threads and memory for. Jobs take turns by priority, then by how few tasks of
-theirs are running. Within a job the most urgent task goes first. While a task uploads its results, its core and its
-memory are free for the next one.
+A worker runs as many tasks as it has threads and memory for. The next task is taken from the job with the highest
+priority, and among these from the job with the fewest running tasks. Within a job, the most urgent task goes first.
+While a task uploads its results, its core and its memory are free for the next one.
 
 No step visits all tasks or all workers: waiting tasks are in one heap for each amount of memory (a title has a few
 dozen), and free workers in two heaps.
@@ -26,12 +26,12 @@ BACKOFF_S = (2.0, 10.0)
 REST_S = 300.0
 """How long a worker gets no tasks after a failure of its own, such as a full disk."""
 FREE_FAILURES = 20
-"""How often a task may be interrupted through no fault of its own before its job fails."""
+"""How often a task may be interrupted for reasons other than the task itself before its job fails."""
 DEFAULT_PRIORITY = 50
 _VOID_ENTRIES = 10_000
-"""How many void entries the heaps of workers may hold before they are cleaned."""
+"""The heaps of workers are cleaned if they have more outdated entries than this."""
 _SKIPS = 8
-"""How many idle workers without enough memory to skip before taking the one with the most memory."""
+"""After skipping this many idle workers without enough memory, the worker with the most free memory is chosen."""
 
 
 class Blame(StrEnum):
@@ -89,9 +89,9 @@ class _Job:
     delayed_count: int = 0
     running_count: int = 0
     first: int = 0
-    """Urgency of the last task that went to the front."""
+    """Urgency of the last task that was put at the front; smaller numbers are more urgent."""
     next: int = 0
-    """Urgency of the next task that goes to the back."""
+    """Urgency of the next task that is put at the back."""
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class _Load:
     present: bool = True
     rests_until_s: float = 0.0
     version: int = 0
-    """Heap entries with an earlier version are void."""
+    """Heap entries with an earlier version are outdated."""
 
     @property
     def limit_bytes(self) -> float:
@@ -148,7 +148,7 @@ class TaskQueue:
         Args:
             job: Its id.
             tasks: The most urgent first.
-            priority: 0 to 100; no task starts while a job of higher priority has one that fits.
+            priority: 0 to 100. No task of this job starts while a job of higher priority has one that fits.
         """
         self._jobs[job] = _Job(job, priority, next(self._numbers))
         self.extend(job, tasks)
@@ -188,7 +188,7 @@ class TaskQueue:
         return total
 
     def stuck(self, job: str) -> Work | None:
-        """The task that needs most memory, if no task of the job runs and none that waits fits on any worker."""
+        """The job's task that needs the most memory, if none is running and no waiting one fits on any worker."""
         entry = self._jobs[job]
         limits = [load.limit_bytes for load in self._loads.values() if load.present]
         if entry.running_count or entry.delayed_count or not entry.waiting_count or not limits:
@@ -236,8 +236,8 @@ class TaskQueue:
     def place(self, now_s: float) -> list[Run]:
         """Assign waiting tasks to workers that have room.
 
-        If a task fits nowhere now, the worker with the most free memory is reserved for it: smaller tasks may overtake
-        it on other workers, but can't starve it.
+        If a task fits on no worker now, the worker with the most free memory is reserved for it. Smaller tasks may
+        start before it on other workers, but can't delay it forever.
 
         Returns:
             The runs to start.
@@ -261,7 +261,7 @@ class TaskQueue:
 
     @property
     def wakes_at_s(self) -> float | None:
-        """When to call `place` even if nothing has happened; None for never."""
+        """When to call `place` again, even if nothing happens until then; None for never."""
         return min((heap[0][0] for heap in (self._delayed, self._resting) if heap), default=None)
 
     # --- runs ---
@@ -279,7 +279,7 @@ class TaskQueue:
         self._end(run)
 
     def failed(self, run: int, blame: Blame, now_s: float) -> bool:
-        """End a run that failed; its task goes to the front of its job, which can't succeed without it.
+        """End a run that failed. Its task is put at the front of its job, because the job can't succeed without it.
 
         Returns:
             Whether the task is retried; if not, `remove` the job.
@@ -324,7 +324,7 @@ class TaskQueue:
                 self._offer(load)
 
     def _rest(self, address: str, now_s: float) -> bool:
-        """Give a worker no tasks for a while; returns whether there is another one."""
+        """Give a worker no tasks for a while; returns whether there is another worker."""
         if (load := self._loads.get(address)) is not None:
             load.rests_until_s = now_s + REST_S
             load.version += 1
@@ -365,7 +365,7 @@ class TaskQueue:
         return chosen or second or roomiest
 
     def _keep_free(self, bytes_: int, kept: list[_Load]) -> None:
-        """Reserve the worker with the most free memory whose limit a task fits into."""
+        """Reserve a worker for a task: among those with enough memory, the one with the most free memory."""
         passed = []
         while (load := self._roomiest()) is not None:
             heappop(self._roomy)
@@ -435,7 +435,7 @@ def _by_urgency(job: _Job, held_up: set[tuple[str, int]]) -> Iterator[tuple[int,
     heaps = [(heap[0], bytes_, heap) for bytes_, heap in job.waiting.items() if (job.id, bytes_) not in held_up]
     if not heaps:
         return
-    # The first one nearly always fits: sort the rest only if it does not.
+    # The first one nearly always fits, so the others are sorted only if it does not.
     first = min(heaps)
     yield first[1], first[2]
     for _, bytes_, heap in sorted(heaps)[1:]:

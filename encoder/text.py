@@ -18,15 +18,14 @@ from encoder.command import GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
 from encoder.languages import standardized
 from encoder.subtitles import captions, cues, ttml, webvtt
 from encoder.subtitles.captions import Captions
-from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, outside
+from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, count_outside
 from headend.core import documents
 from headend.core.errors import ChunkRejected, ConfigError, MasterError
 from headend.core.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
 from headend.core.settings import CAPTIONS, TextChoice
 
 SIDECAR = "{sidecar}"
-"""Placeholder for a sidecar, or for captions that were read from the picture; a worker replaces it with the path of its
-copy."""
+"""Placeholder for a sidecar, or for the captions in the picture; a worker replaces it with the path of its copy."""
 PICTURE_CAPTIONS = "cea-608"
 """Codec of captions that are carried in the video stream."""
 READABLE = frozenset({"subrip", "ass", "mov_text", "webvtt", "text", "eia_608"})
@@ -62,22 +61,24 @@ def choose(
     if twice := [source for source, times in Counter(choice.source for choice in choices).items() if times > 1]:
         raise ConfigError(f"--subtitles: {twice[0]} is given twice; combine both in one")
     names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in by_number.items()}
-    if strange := [source for source in (*labels, *(embedded or ())) if source not in names]:
-        option = "--subtitles" if strange[0] in labels else "--embedded-text"
+    if unknown := [source for source in (*labels, *(embedded or ())) if source not in names]:
+        option = "--subtitles" if unknown[0] in labels else "--embedded-text"
         raise ConfigError(
-            f"{option}: the master has no text {strange[0]} that can be delivered; it has {_listed(probe)}"
+            f"{option}: the master has no text {unknown[0]} that can be delivered; it has {_listed(probe)}"
         )
     chosen = []
     for number, track in by_number.items():
         name = CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number)
         if embedded is None or name in embedded:
-            chosen.append(_relabelled(track, labels.get(name)))
+            chosen.append(_with_labels(track, labels.get(name)))
     for choice in choices:
         if choice.is_sidecar:
-            beside = (sidecars or {})[choice.source]
-            plain = TextTrack(0, beside.codec, None, beside.file, UNDETERMINED, "", TextRole.SUBTITLES, beside.start_s)
-            chosen.append(_relabelled(plain, choice))
-    return tuple(_named(chosen))
+            sidecar = (sidecars or {})[choice.source]
+            track = TextTrack(
+                0, sidecar.codec, None, sidecar.file, UNDETERMINED, "", TextRole.SUBTITLES, sidecar.start_s
+            )
+            chosen.append(_with_labels(track, choice))
+    return tuple(_with_names(chosen))
 
 
 def describe(
@@ -86,7 +87,7 @@ def describe(
     sidecars: Iterable[Sidecar] = (),
     duration_s: Fraction = Fraction(0),
 ) -> Iterator[str]:
-    """Describe what is done to text, one line for each decision.
+    """Describe the decisions about text, a line for each.
 
     Args:
         programmes: As returned by `choose`.
@@ -95,16 +96,16 @@ def describe(
         duration_s: Duration of the picture.
     """
     for track in programmes:
-        where = f"sidecar {track.sidecar.url}" if track.sidecar else f"text {track.index}"
-        forms = "WebVTT and IMSC" if track.codec == TTML else "WebVTT"
+        source = f"sidecar {track.sidecar.url}" if track.sidecar else f"text {track.index}"
+        formats = "WebVTT and IMSC" if track.codec == TTML else "WebVTT"
         if track.codec == PICTURE_CAPTIONS:
             yield (
-                f"captions (CEA-608) in the picture → {forms}, {track.language}, {track.role}, named {track.name!r}; "
+                f"captions (CEA-608) in the picture → {formats}, {track.language}, {track.role}, named {track.name!r}; "
                 "removed from the picture; CEA-708 additions are not delivered"
             )
         else:
-            yield f"{where} ({track.codec}) → {forms}, {track.language}, {track.role}, named {track.name!r}"
-    taken = {track.index for track in programmes if track.codec != PICTURE_CAPTIONS}
+            yield f"{source} ({track.codec}) → {formats}, {track.language}, {track.role}, named {track.name!r}"
+    delivered = {track.index for track in programmes if track.codec != PICTURE_CAPTIONS}
     for stream in probe.subtitles:
         if stream.codec in PICTURES:
             yield (
@@ -115,13 +116,13 @@ def describe(
             yield (
                 f"text {stream.index} ({stream.codec}) can't be read → not delivered; add a text file with --subtitles"
             )
-        elif stream.index not in taken:
+        elif stream.index not in delivered:
             yield f"text {stream.index} left out by --embedded-text"
     if _has_captions(probe.video) and not any(track.codec == PICTURE_CAPTIONS for track in programmes):
         yield "captions (CEA-608) in the picture left out by --embedded-text"
     start_s = probe.video.start_s if probe.video else Fraction(0)
     for stream in probe.subtitles:
-        if stream.index in taken:
+        if stream.index in delivered:
             outside_cues = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
             yield from _describe_outside(f"text {stream.index}", outside_cues)
     for sidecar in sidecars:
@@ -129,7 +130,7 @@ def describe(
 
 
 def check(programmes: Sequence[TextTrack], probe: Probe, *, start_s: Fraction, duration_s: Fraction) -> None:
-    """Reject text streams of a master whose cues are all outside the picture; `sidecars.aligned` checks sidecars.
+    """Reject text streams of a master whose cues are all outside the picture; `sidecars.align` checks sidecars.
 
     Args:
         programmes: As returned by `choose`.
@@ -157,36 +158,36 @@ def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> t
         programmes: The programmes.
         labels: Suffixes of ids that other renditions of the title already have.
     """
-    forms: list[TextRendition] = []
+    made: list[TextRendition] = []
     taken = {label.lower() for label in labels}
     for track in programmes:
-        usual = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
-        numbered = (f"{usual}-{number}" for number in count(2))
-        label = next(label for label in chain([usual], numbered) if label.lower() not in taken)
+        plain = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
+        numbered = (f"{plain}-{number}" for number in count(2))
+        label = next(label for label in chain([plain], numbered) if label.lower() not in taken)
         taken.add(label.lower())
         codecs = (Codec.VTT, Codec.WVTT, *([Codec.IMSC] if track.codec == TTML else []))
-        forms += [
+        made += [
             TextRendition(f"{codec}-{label}", codec, track.number, track.language, track.name, track.role)
             for codec in codecs
         ]
-    return tuple(forms)
+    return tuple(made)
 
 
-def grouped(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:
-    """Group programmes that are read together: the master's text streams; captions in the picture; each sidecar."""
+def group_by_input(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:
+    """Group programmes by their input: the master's text streams, captions in the picture, and each sidecar."""
     streams = tuple(t for t in programmes if t.sidecar is None and t.codec != PICTURE_CAPTIONS)
     return tuple(filter(None, (streams, *((t,) for t in programmes if t not in streams))))
 
 
 def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
-    """Build the command that writes the cues of programmes that are read together.
+    """Build the command that extracts the cues of some programmes.
 
     Args:
-        master: The file; only its location matters here.
-        programmes: A group from `grouped`.
+        master: The file; only its location is used.
+        programmes: A group from `group_by_input`.
 
     Returns:
-        Arguments with placeholders; nothing for TTML and WebVTT sidecars, which headend reads itself.
+        Arguments with placeholders; empty for TTML and WebVTT sidecars, which are read without FFmpeg.
     """
     first = programmes[0]
     if first.sidecar is not None:
@@ -196,7 +197,7 @@ def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
     elif first.codec == PICTURE_CAPTIONS:
         source = ("-f", "scc", "-i", SIDECAR)
     else:
-        source = (*_words(source_options(master)), "-i", MASTER)
+        source = (*_arguments(source_options(master)), "-i", MASTER)
     return (PROGRAM, *GLOBAL, *source, *(word for track in programmes for word in _output(track)))
 
 
@@ -210,9 +211,9 @@ def sidecar_path(scratch: Path) -> Path:
     return scratch / "sidecar"
 
 
-def lay_captions(found: Captions, scratch: Path) -> None:
+def write_captions(found: Captions, scratch: Path) -> None:
     """Write captions that were read from the picture to the files that a task's command and `read` expect."""
-    sidecar_path(scratch).write_bytes(captions.scenarist(found))
+    sidecar_path(scratch).write_bytes(captions.to_scenarist(found))
     _captions_path(scratch).write_bytes(documents.write(found))
 
 
@@ -228,7 +229,7 @@ def read(
     Args:
         track: The programme.
         scratch: The task's folder.
-        start_s: When the picture starts, in the time of the programme's source.
+        start_s: When the picture starts, on the timeline of the programme's source.
         duration_s: Duration of the picture.
 
     Returns:
@@ -252,8 +253,10 @@ def read(
             raise ChunkRejected(f"the cues of text {track.number} can't be read back", reason=str(error)) from error
     if track.codec == PICTURE_CAPTIONS:
         data = _captions_path(scratch).read_bytes()
-        source_cues = captions.timed(source_cues, documents.read(Captions, data, key="the captions of the picture"))
-    placed = cues.placed(source_cues, start_s=start_s, duration_s=duration_s)
+        source_cues = captions.restore_times(
+            source_cues, documents.read(Captions, data, key="the captions of the picture")
+        )
+    placed = cues.place_on_timeline(source_cues, start_s=start_s, duration_s=duration_s)
     if source_cues and not placed:
         raise _all_outside(track, len(source_cues), source_cues[0].start_ms)
     return placed, document
@@ -262,34 +265,35 @@ def read(
 def _all_outside(track: TextTrack, count: int, first_ms: int) -> MasterError:
     return MasterError(
         f"all {count} cues of text {track.number} ({track.name}) are outside the picture, the first at "
-        f"{cues.clock(first_ms)}; correct their times, or leave the track out with --embedded-text"
+        f"{cues.format_time(first_ms)}; correct their times, or leave the track out with --embedded-text"
     )
 
 
 def _describe_sidecar(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
     name = f"sidecar {sidecar.file.url}"
     if sidecar.start_s:
-        way, time_ms = ("earlier", 1000) if sidecar.start_s > 0 else ("later", -1000)
-        yield f"{name}: cues are shown {cues.clock(round(sidecar.start_s * time_ms))} {way} than the file says"
+        direction, factor = ("earlier", 1000) if sidecar.start_s > 0 else ("later", -1000)
+        shift = cues.format_time(round(sidecar.start_s * factor))
+        yield f"{name}: cues are shown {shift} {direction} than the file says"
     if skipped := len(sidecar.skipped_lines):
         blocks, first = ("1 block", "") if skipped == 1 else (f"{skipped:,} blocks", "the first ")
         yield (
             f"{name}: {blocks} can't be read as cues → skipped, {first}at line {sidecar.skipped_lines[0]:,}; "
             f"{len(sidecar.times_ms):,} cues are read"
         )
-    yield from _describe_outside(name, outside(sidecar, duration_s))
+    yield from _describe_outside(name, count_outside(sidecar, duration_s))
 
 
 def _describe_outside(name: str, counts: cues.Outside) -> Iterator[str]:
     if counts.count:
         yield (
             f"{name}: {counts.count:,} of {counts.of:,} cues are outside the picture → left out, "
-            f"the first at {cues.clock(counts.first_ms)}"
+            f"the first at {cues.format_time(counts.first_ms)}"
         )
     if counts.cut:
         yield (
             f"{name}: {counts.cut:,} of {counts.of:,} cues cross the picture's start or end → cut there, "
-            f"the first at {cues.clock(counts.first_cut_ms)}"
+            f"the first at {cues.format_time(counts.first_cut_ms)}"
         )
 
 
@@ -316,7 +320,7 @@ def _role(stream: SubtitleTrack) -> TextRole:
     return TextRole.SDH if is_sdh else TextRole.SUBTITLES
 
 
-def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
+def _with_labels(track: TextTrack, choice: TextChoice | None) -> TextTrack:
     if choice is None:
         return track
     return replace(
@@ -327,16 +331,16 @@ def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
     )
 
 
-def _named(tracks: Iterable[TextTrack]) -> Iterator[TextTrack]:
+def _with_names(tracks: Iterable[TextTrack]) -> Iterator[TextTrack]:
     """Number programmes, and give each a unique name: its title, or else its language and role."""
     taken: set[str] = set()
     for number, track in enumerate(tracks, start=1):
         spoken = [] if track.language == UNDETERMINED else [track.language]
         kind = {TextRole.SDH: ["SDH"], TextRole.FORCED: ["forced"]}.get(track.role, [] if spoken else ["Subtitles"])
         name = " ".join(track.name.split())[:80].rstrip() or " ".join([*spoken, *kind])
-        unique, again = name, 2
+        unique, suffix = name, 2
         while unique in taken:
-            unique, again = f"{name} {again}", again + 1
+            unique, suffix = f"{name} {suffix}", suffix + 1
         taken.add(unique)
         yield replace(track, number=number, name=unique)
 
@@ -351,7 +355,7 @@ def _output(track: TextTrack) -> tuple[str, ...]:
     stream = "s:0" if track.sidecar or track.codec == PICTURE_CAPTIONS else str(track.index)
     return (
         "-map", f"0:{stream}",
-        # WebVTT and ASS are copied unchanged; all else becomes ASS, which is the output of FFmpeg's decoders.
+        # WebVTT and ASS are copied. Other formats become ASS, since FFmpeg decodes them to ASS.
         "-c:s", "copy" if track.codec in (WEBVTT, ASS) else "ass",
         # Keep the source's times.
         "-avoid_negative_ts", "disabled",
@@ -360,7 +364,7 @@ def _output(track: TextTrack) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _words(options: Mapping[str, object]) -> Iterator[str]:
+def _arguments(options: Mapping[str, object]) -> Iterator[str]:
     for name, value in options.items():
         yield f"-{name}"
         if value is not None:

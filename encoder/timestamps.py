@@ -1,4 +1,4 @@
-"""All expressions that set times in FFmpeg, and why each is exact for more than 24 hours.
+"""All expressions that set times in FFmpeg. Each is exact for more than 24 hours.
 
 FFmpeg evaluates expressions in double precision and truncates the result. Doubles hold integers up to 2^53 exactly, so
 ticks are chosen such that each expression here is an integer: nothing is divided or rounded. 24 hours have 4.2e9
@@ -24,18 +24,19 @@ from typing import Any
 MAX_TIME_BASE = (1 << 31) - 1
 """FFmpeg's time bases are fractions of 32-bit integers."""
 SHEET_S = 3600
-"""Time between thumbnail sheets. Only their order matters; an encoder may count time in steps of a sheet's length."""
+"""Time between two sheets of thumbnails. Only their order matters; an encoder may count time in steps of a sheet's
+duration."""
 
 
 def numbered_frames(stream: Any, rate: Fraction) -> Any:
     """Set the times of frames from their numbers: one tick for each, at a constant rate.
 
     Args:
-        stream: Frames, of ffmpeg-python.
+        stream: Frames, as a stream of ffmpeg-python.
         rate: Frames per second.
     """
     stream = stream.filter("settb", fraction(1 / rate)).filter("setpts", "N")
-    # This sets the rate and changes no frame, since each has its own tick.
+    # This only sets the rate: no frame is dropped or repeated, since each has its own tick.
     return stream.filter("fps", fraction(rate))
 
 
@@ -43,40 +44,40 @@ def numbered_samples(stream: Any, rate_hz: int) -> Any:
     """Set the times of samples from their numbers: one tick for each.
 
     Args:
-        stream: Sound, of ffmpeg-python.
+        stream: Sound, as a stream of ffmpeg-python.
         rate_hz: Samples per second.
     """
     return stream.filter("asettb", f"1/{rate_hz}").filter("asetpts", "N")
 
 
-def base_of(time_base: Fraction, start_s: Fraction) -> int:
-    """Find the number of ticks per second with which times of a time base and a start are both integers."""
+def common_ticks_per_s(time_base: Fraction, start_s: Fraction) -> int:
+    """The number of ticks per second with which a start time and all times of a time base are integers."""
     base = lcm(time_base.denominator, start_s.denominator)
-    # Real files don't exceed it; otherwise the error is at most a tick of 11 ns.
+    # Real files don't exceed the maximum. If one does, the error is at most one tick of 11 ns.
     return base if base <= MAX_TIME_BASE else 90_000 * 1001
 
 
-def counted_from(stream: Any, start_s: Fraction, base: int) -> Any:
-    """Count times from a start.
+def count_from(stream: Any, start_s: Fraction, base: int) -> Any:
+    """Subtract a start time from the times of frames.
 
     Args:
-        stream: Frames, of ffmpeg-python.
+        stream: Frames, as a stream of ffmpeg-python.
         start_s: The time that becomes 0; rounded to the nearest tick.
-        base: Ticks per second, from `base_of`.
+        base: Ticks per second, from `common_ticks_per_s`.
     """
     return stream.filter("settb", f"1/{base}").filter("setpts", f"PTS-({round(start_s * base)})")
 
 
-def not_before_start(stream: Any) -> Any:
-    """Start a frame at 0 that started before: the one that is still shown when a chunk starts.
+def clamp_to_start(stream: Any) -> Any:
+    """Set negative times to 0: those of a frame that is still shown when a chunk starts.
 
-    Exact: the maximum of two integers, which a double holds exactly with the ticks of `base_of`.
+    This is exact, since it is the maximum of two integers.
     """
     return stream.filter("setpts", "max(PTS,0)")
 
 
 def spread_sheets(stream: Any) -> Any:
-    """Place frames `SHEET_S` apart."""
+    """Set the times of frames `SHEET_S` apart."""
     return stream.filter("settb", "1").filter("setpts", f"{SHEET_S}*N")
 
 

@@ -1,4 +1,4 @@
-"""The FFmpeg that encodes: its path, version and digest."""
+"""Path, version and digest of the FFmpeg that encodes."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ OVERRIDE = "HEADEND_FFMPEG"
 
 
 def ffmpeg_path() -> str:
-    """The path of FFmpeg: that in ``HEADEND_FFMPEG``, or else the one that was installed with headend.
+    """The path of FFmpeg: the value of ``HEADEND_FFMPEG``, or else the FFmpeg that was installed with headend.
 
     Raises:
         ToolFailed: There is no FFmpeg on this machine.
@@ -54,7 +54,7 @@ def _version(path: str) -> str:
 
 
 def digest() -> str:
-    """SHA-256 of FFmpeg's executable: part of every track's identity, since another build produces other bits.
+    """SHA-256 of FFmpeg's executable; part of every track's identity, since another build may encode differently.
 
     The executable has some 80 MB. Its digest is cached while its path, size and modification time stay the same, in
     this process and in a file in the user's cache folder.
@@ -74,9 +74,9 @@ def digest() -> str:
 def _digest(path: str, size_bytes: int, modified_ns: int) -> str:
     key = hashlib.sha256(f"{path}\n{size_bytes}\n{modified_ns}".encode()).hexdigest()
     name = f"ffmpeg-{key[:16]}.sha256"
-    kept = (user_cache.read(name) or b"").decode(errors="replace").strip()
-    if re.fullmatch("[0-9a-f]{64}", kept):
-        return kept
+    cached = (user_cache.read(name) or b"").decode(errors="replace").strip()
+    if re.fullmatch("[0-9a-f]{64}", cached):
+        return cached
     try:
         with Path(path).open("rb") as program:
             computed = hashlib.file_digest(program, "sha256").hexdigest()
@@ -90,7 +90,7 @@ def check(wanted_version: str, wanted_digest: str) -> None:
     """Check that this machine's FFmpeg is the one that the plan was made for.
 
     Args:
-        wanted_version: The version line of that one, for messages.
+        wanted_version: The version line of the plan's FFmpeg, for messages.
         wanted_digest: SHA-256 of its executable.
 
     Raises:

@@ -14,30 +14,30 @@ from headend.core.timing import Chunk, Grid
 TRICK_CODECS = {one.codec: one.trick_crf for one in VIDEO if one.trick_crf is not None}
 """Codecs that have trick play renditions, with the highest CRF of each encoder."""
 TRICK_LINES = 360
-"""Enough for pictures that are visible for a fraction of a second, even on a television."""
-TRICK_CRF = 6.0
-"""Added to the constant rate factor of the base rendition: about half the bits."""
-TRICK_BPS = 200_000
-"""Maximum rate: at eight times the speed, a player needs as much as for a small rendition."""
+"""Height of trick play: enough for pictures that are visible for a fraction of a second, even on a television."""
+TRICK_CRF_OFFSET = 6.0
+"""Added to the constant rate factor of the base rendition; it halves the bits, roughly."""
+MAX_TRICK_BPS = 200_000
+"""Maximum rate of trick play: at eight times the speed, a player needs as much as for a small rendition."""
 TILE_LINES = 180
 """Height of a thumbnail: players show about this many lines; 320x180 is usual for wide pictures."""
-MOST_TILES = 1200
+MAX_THUMBNAILS = 1200
 """Maximum number of thumbnails: about as many as a seek bar has pixels. In long titles, intervals are larger."""
-MOST_ON_SHEET = 30
+MAX_TILES = 30
 """Maximum number of thumbnails on a sheet. Players load a whole sheet for one thumbnail: a few hundred kilobytes."""
-LONGEST_SIDE_PX = 4096
+MAX_SIDE_PX = 4096
 """Longest side of a picture that every browser and television decodes."""
 
 POSTER_LINES = 720
 """Height of the poster: sharp on most screens."""
-POSTER_PLACES = (Fraction(1, 6), Fraction(1, 3), Fraction(1, 2))
+POSTER_POSITIONS = (Fraction(1, 6), Fraction(1, 3), Fraction(1, 2))
 """Positions of the candidates for the poster, as shares of the title: after logos, and before the ending."""
-MOST_CHUNKS_WITHIN = 6
-"""With at least this many chunks, each candidate is moved to the start of a chunk, which is close enough."""
+MIN_CHUNKS_TO_ALIGN = 6
+"""If there are at least this many chunks, each candidate is moved to the start of its chunk, which is close enough."""
 
 
 def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
-    """Derive the renditions for trick play: the first frame of each GOP, each a sync frame.
+    """Derive the renditions for trick play, which have only the first frame of each GOP, as a sync frame.
 
     Players only switch to trick play of the same codec, so each codec has its own, derived from its renditions.
 
@@ -57,27 +57,27 @@ def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[Video
 
 def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendition:
     small = [r for r in family if _lines(r) <= TRICK_LINES]
-    kin = max(small, key=lambda r: (_lines(r), r.average_bps)) if small else min(family, key=_lines)
-    cap_bps = min(TRICK_BPS, kin.cap_bps)
+    base = max(small, key=lambda r: (_lines(r), r.average_bps)) if small else min(family, key=_lines)
+    cap_bps = min(MAX_TRICK_BPS, base.cap_bps)
     return replace(
-        kin,
-        id=f"{kin.codec}-{_lines(kin)}p-trick",
+        base,
+        id=f"{base.codec}-{_lines(base)}p-trick",
         frame_rate=grid.frame_rate / grid.gop_frames,
         rate_divisor=grid.gop_frames,
         average_bps=cap_bps // 2,
         cap_bps=cap_bps,
-        # A picture may use all bits of the time that it represents.
+        # A picture may use all the bits of its GOP's duration.
         buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
-        crf=min(kin.crf + TRICK_CRF, TRICK_CODECS[kin.codec]),
+        crf=min(base.crf + TRICK_CRF_OFFSET, TRICK_CODECS[base.codec]),
         default=False,
     )
 
 
-def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
+def choose_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
     """Choose size, interval and sheets of a title's thumbnails.
 
-    The interval is the smallest number of GOPs that `MOST_TILES` allows. If there are several chunks, each has a whole
-    number of sheets, so that one task makes all of a sheet. Among the possible layouts, the one with the most
+    The interval is the smallest number of GOPs that `MAX_THUMBNAILS` allows. If there are several chunks, each has a
+    whole number of sheets, so that one task makes all of a sheet. Among the possible layouts, the one with the most
     thumbnails on a sheet is chosen.
 
     Args:
@@ -86,38 +86,41 @@ def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
     """
     lines = min(TILE_LINES, _lines(picture))
     width_px, height_px = (
-        _even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
+        _round_to_even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
     )
     gops = -(-grid.frame_count // grid.gop_frames)
-    whole = len(grid.chunks()) == 1
-    ways = []
-    for interval_gops, tiles in _layings(gops) if whole else _layings_within(grid.chunk_frames // grid.gop_frames):
+    candidates = []
+    if len(grid.chunks()) == 1:
+        layouts = _sheet_layouts(gops)
+    else:
+        layouts = _sheet_layouts_in_chunk(grid.chunk_frames // grid.gop_frames)
+    for interval_gops, tiles in layouts:
         columns, rows = min(
             ((columns, tiles // columns) for columns in _divisors(tiles)),
             key=lambda shape: max(shape[0] * width_px, shape[1] * height_px),
         )
-        if max(columns * width_px, rows * height_px) <= LONGEST_SIDE_PX:
-            excess = max(0, -(-gops // interval_gops) - MOST_TILES)
-            ways.append((excess, interval_gops, -tiles, columns, rows))
-    _, interval_gops, _, columns, rows = min(ways)
+        if max(columns * width_px, rows * height_px) <= MAX_SIDE_PX:
+            excess = max(0, -(-gops // interval_gops) - MAX_THUMBNAILS)
+            candidates.append((excess, interval_gops, -tiles, columns, rows))
+    _, interval_gops, _, columns, rows = min(candidates)
     return Thumbnails(width_px, height_px, columns, rows, interval_gops * grid.gop_frames)
 
 
-def _layings(gops: int) -> Iterator[tuple[int, int]]:
-    """Possible pairs of interval in GOPs and thumbnails on a sheet, up to the interval that `MOST_TILES` requires."""
-    for interval_gops in range(1, -(-gops // MOST_TILES) + 1):
-        yield from ((interval_gops, tiles) for tiles in range(1, min(MOST_ON_SHEET, gops // interval_gops) + 1))
+def _sheet_layouts(gops: int) -> Iterator[tuple[int, int]]:
+    """Possible pairs of interval, in GOPs, and number of thumbnails on a sheet."""
+    for interval_gops in range(1, -(-gops // MAX_THUMBNAILS) + 1):
+        yield from ((interval_gops, tiles) for tiles in range(1, min(MAX_TILES, gops // interval_gops) + 1))
 
 
-def _layings_within(chunk_gops: int) -> Iterator[tuple[int, int]]:
-    """The same if a chunk has a whole number of sheets."""
+def _sheet_layouts_in_chunk(chunk_gops: int) -> Iterator[tuple[int, int]]:
+    """Possible pairs for titles with several chunks, each with a whole number of sheets."""
     for sheet_gops in _divisors(chunk_gops):
         for interval_gops in _divisors(sheet_gops):
-            if sheet_gops // interval_gops <= MOST_ON_SHEET:
+            if sheet_gops // interval_gops <= MAX_TILES:
                 yield interval_gops, sheet_gops // interval_gops
 
 
-def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> Poster:
+def choose_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> Poster:
     """Choose the frames that are candidates for the poster.
 
     If there are enough chunks, each candidate is the first frame of one.
@@ -130,12 +133,12 @@ def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> 
     starts = [chunk.first_frame for chunk in chunks]
     lines = min(POSTER_LINES, _lines(picture))
     width_px, height_px = (
-        _even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
+        _round_to_even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
     )
-    wanted = [int(grid.frame_count * place) for place in POSTER_PLACES]
-    if len(starts) >= MOST_CHUNKS_WITHIN:
-        wanted = [max(start for start in starts if start <= frame) for frame in wanted]
-    return Poster(width_px, height_px, tuple(sorted(set(wanted))))
+    frames = [int(grid.frame_count * position) for position in POSTER_POSITIONS]
+    if len(starts) >= MIN_CHUNKS_TO_ALIGN:
+        frames = [max(start for start in starts if start <= frame) for frame in frames]
+    return Poster(width_px, height_px, tuple(sorted(set(frames))))
 
 
 def describe(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
@@ -148,7 +151,7 @@ def describe(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid
     yield (
         f"thumbnails → {thumbnails.tile_width_px}x{thumbnails.tile_height_px} every {every_s:.3f} s, "
         f"{thumbnails.columns}x{thumbnails.rows} to a sheet: "
-        f"at most {MOST_TILES:,} in a title, and a chunk is whole sheets"
+        f"at most {MAX_THUMBNAILS:,} in a title, and whole sheets in each chunk"
     )
 
 
@@ -156,7 +159,7 @@ def _lines(rendition: VideoRendition) -> int:
     return min(rendition.width_px, rendition.height_px)
 
 
-def _even(side_px: Fraction) -> int:
+def _round_to_even(side_px: Fraction) -> int:
     return 2 * round(side_px / 2)
 
 

@@ -27,12 +27,13 @@ from headend.core.media import (
 )
 
 SLACK_SAMPLES = 4096
-"""Maximum number of samples that decoders drop at the start: priming, and frames that only serve prediction."""
-CHROMATICITY_SLACK, LUMINANCE_SLACK = Fraction(1, 10_000), Fraction(1, 100)
+"""Maximum number of samples that decoders drop at the start: priming, and frames that only help to decode later
+ones."""
+CHROMATICITY_TOLERANCE, LUMINANCE_TOLERANCE = Fraction(1, 10_000), Fraction(1, 100)
 """Tolerances for ST 2086, since codecs round it differently: absolute for x and y, relative for cd/m²."""
 
 _CODECS = {one.codec: one.decoder for one in VIDEO}
-"""FFmpeg's names of the codecs."""
+"""FFmpeg's name of each codec."""
 _DECODING = BoundedSemaphore(os.cpu_count() or 1)
 """Limits concurrent decoders: those of large pictures take hundreds of megabytes each."""
 
@@ -56,8 +57,8 @@ def differences(
         path.write_bytes(data)
         try:
             if isinstance(rendition, VideoRendition):
-                return tuple(_of_picture(rendition, light, segment, path))
-            return tuple(_of_sound(rendition, segment, path))
+                return tuple(_picture_differences(rendition, light, segment, path))
+            return tuple(_sound_differences(rendition, segment, path))
         except (av.FFmpegError, MasterError) as error:
             return (f"it can't be decoded: {error}",)
 
@@ -66,9 +67,9 @@ def decryption_differences(stored: bytes, clear: bytes, secret: bytes) -> tuple[
     """Decrypt a segment with FFmpeg and compare it with the clear one.
 
     Args:
-        stored: The init segment and the segment, encrypted.
-        clear: The same in the clear.
-        secret: The key. It stays in this process: FFmpeg's libraries get it as an option, not on a command line.
+        stored: The encrypted init segment, followed by the encrypted segment.
+        clear: The same without encryption.
+        secret: The key. It is not passed on a command line, but as an option of FFmpeg's libraries in this process.
 
     Returns:
         A line for each difference.
@@ -89,7 +90,7 @@ def _packets(data: bytes, options: dict[str, str]) -> Iterator[bytes]:
         yield from (bytes(packet) for packet in container.demux() if packet.size)
 
 
-def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment, path: Path) -> Iterator[str]:
+def _picture_differences(rendition: VideoRendition, light: Light | None, segment: Segment, path: Path) -> Iterator[str]:
     track = probing.probe(_as_master(path), str(path)).video
     if track is None:
         yield "it has no picture"
@@ -97,20 +98,20 @@ def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment
     yield from _mismatches(
         ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
         ("size", f"{track.width_px}x{track.height_px}", f"{rendition.width_px}x{rendition.height_px}"),
-        ("shape of pixels", track.sample_aspect_ratio, Fraction(1)),
-        ("turn in degrees", track.rotation_deg, 0),
+        ("sample aspect ratio", track.sample_aspect_ratio, Fraction(1)),
+        ("rotation in degrees", track.rotation_deg, 0),
         ("mirroring", track.mirrored, False),
         ("pixel format", track.pixel_format, rendition.pixel_format),
         ("field order", track.field_order, "progressive"),
-        ("number of decoded frames", _frames(path), segment.samples),
+        ("number of decoded frames", _count_frames(path), segment.samples),
     )
-    if track.frame_count > 1:  # one frame has no rate
+    if track.frame_count > 1:  # a single frame has no frame rate
         yield from _mismatches(("frame rate", track.frame_rate, rendition.frame_rate))
     if light is not None:
-        yield from _of_light(track, light_of(rendition.video_range, light, bit_depth=bit_depth_of(rendition)))
+        yield from _light_differences(track, light_of(rendition.video_range, light, bit_depth=bit_depth_of(rendition)))
 
 
-def _of_light(track: VideoTrack, planned: Light) -> Iterator[str]:
+def _light_differences(track: VideoTrack, planned: Light) -> Iterator[str]:
     actual, wanted = track.colour, planned.colour
     yield from _mismatches(
         ("colour primaries", actual.primaries, wanted.primaries),
@@ -119,34 +120,34 @@ def _of_light(track: VideoTrack, planned: Light) -> Iterator[str]:
         ("range", actual.range, wanted.range),
         ("content light level", track.content_light, planned.content_light),
     )
-    if not _alike(track.mastering_display, planned.mastering_display):
+    if not _same_display(track.mastering_display, planned.mastering_display):
         yield f"its mastering display is {track.mastering_display}, not {planned.mastering_display}"
 
 
-def _alike(actual: MasteringDisplay | None, planned: MasteringDisplay | None) -> bool:
+def _same_display(actual: MasteringDisplay | None, planned: MasteringDisplay | None) -> bool:
     if actual is None or planned is None:
         return actual is planned
-    corners = zip(
+    chromaticities = zip(
         (*actual.red_xy, *actual.green_xy, *actual.blue_xy, *actual.white_xy),
         (*planned.red_xy, *planned.green_xy, *planned.blue_xy, *planned.white_xy),
         strict=True,
     )
-    lights = ((actual.min_nits, planned.min_nits), (actual.max_nits, planned.max_nits))
-    return all(abs(one - other) <= CHROMATICITY_SLACK for one, other in corners) and all(
+    luminances = ((actual.min_nits, planned.min_nits), (actual.max_nits, planned.max_nits))
+    return all(abs(one - other) <= CHROMATICITY_TOLERANCE for one, other in chromaticities) and all(
         # The smallest step is 0.0001 cd/m², and black is only a few steps.
-        abs(one - other) <= max(LUMINANCE_SLACK * other, Fraction(1, 10_000))
-        for one, other in lights
+        abs(one - other) <= max(LUMINANCE_TOLERANCE * other, Fraction(1, 10_000))
+        for one, other in luminances
     )
 
 
-def _frames(path: Path) -> int:
+def _count_frames(path: Path) -> int:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         return sum(1 for _ in container.decode(stream))
 
 
-def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterator[str]:
+def _sound_differences(rendition: AudioRendition, segment: Segment, path: Path) -> Iterator[str]:
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         track: AudioTrack = probing.audio_track(stream)
@@ -162,7 +163,9 @@ def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterat
 
 
 def _mismatches(*checks: tuple[str, object, object]) -> Iterator[str]:
-    return (f"its {name} is {is_}, not {planned} as planned" for name, is_, planned in checks if is_ != planned)
+    return (
+        f"its {name} is {actual}, not {planned} as planned" for name, actual, planned in checks if actual != planned
+    )
 
 
 def _as_master(path: Path) -> Master:

@@ -4,8 +4,8 @@ Input: tasks, the function that a worker applies to each, and the cluster. Outpu
 workers return; no media passes through Dask. `encoder.task_queue` decides what runs where, and a `Runner` does it.
 
 Dask does not stop a child process when a running task is cancelled (dask/distributed#4694), and counts a worker's death
-against all tasks that were sent to it. So each task here watches for its own cancellation, the task queue counts the
-attempts, and a worker gets a task only when it can start it.
+as a failure of all tasks that were sent to it. So each task checks whether it is cancelled, the task queue counts the
+attempts, and a worker only gets a task that it can start at once.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from distributed import Client
 
 from encoder.cluster import introspection, link
-from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
+from encoder.cluster.events import Done, Event, Failed, Notice, TaskProgress, Tick
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.cluster.performing import Perform, TaskRun
 from encoder.cluster.roster import Roster, WorkerState
@@ -28,7 +28,6 @@ from headend.core.settings import ClusterSettings
 
 __all__ = [
     "EXPECTED",
-    "Advance",
     "Done",
     "Event",
     "Failed",
@@ -39,6 +38,7 @@ __all__ = [
     "Run",
     "RunTasks",
     "Runner",
+    "TaskProgress",
     "TaskRun",
     "Tick",
     "Work",
@@ -52,9 +52,9 @@ __all__ = [
 ]
 
 RunTasks = Callable[..., None]
-"""`run_tasks`, or its replacement for jobs that share a cluster."""
+"""The type of `run_tasks`, and of its replacement for jobs that share a cluster."""
 QUERY_S = 10.0
-"""How long workers may take to answer before a plan is made without them."""
+"""Workers that don't answer for this long are left out when a plan is made."""
 EXPECTED = tuple(Worker(f"expected-{number}", 1, 8 << 30) for number in range(8))
 """The workers to plan for if a cluster has none yet, because it grows when it has work."""
 
@@ -106,15 +106,15 @@ def run_tasks(
 
     Args:
         tasks: The most urgent first.
-        perform: What a worker does with a task; picklable. Writes all results itself and returns their receipt.
+        perform: Called by a worker to do a task; picklable. It writes the results itself and returns their receipt.
         settings: The cluster.
         on_event: Called with every event, in this thread.
         tool: FFmpeg's version line; workers of a remote cluster with another one get no tasks. None for any.
-        follow: Given what a worker returned, the tasks that can start only now. They are appended to the tasks. Called
-            in this thread or another one; must be quick.
+        follow: Called with what a worker returned for a task; returns tasks to append. It runs in this thread or
+            another one, and must be quick.
 
     Raises:
-        EncodingError: A task has failed for good, or the cluster is lost. All other tasks are stopped.
+        EncodingError: A task has failed and is not retried, or the cluster is lost. All other tasks are stopped.
         HeadendError: A task raised an error that is not retryable.
         ConfigError: The scheduler can't be reached, there is no worker, or a task needs more memory than any has.
     """

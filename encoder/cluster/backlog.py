@@ -1,4 +1,4 @@
-"""Placeholder tasks that tell an adaptive cluster how many tasks wait, so that it grows.
+"""Placeholder tasks that tell an adaptive cluster how many tasks are waiting, so that it grows.
 
 `encoder.task_queue` gives Dask a task only when a worker can start it. For each waiting one, the scheduler gets a
 placeholder that no worker can run.
@@ -12,7 +12,7 @@ from distributed import Client
 
 PLACEHOLDER = "headend-waiting"
 """Prefix of the placeholders' keys, and the resource that no worker has."""
-MOST_PLACEHOLDERS = 1000
+MAX_PLACEHOLDERS = 1000
 
 
 class Backlog:
@@ -22,8 +22,8 @@ class Backlog:
         self._futures: list[Any] = []
 
     def resize(self, client: Client, waiting: int) -> None:
-        """Have as many placeholders as tasks wait; errors are ignored, since this is repeated soon."""
-        wanted = min(waiting, MOST_PLACEHOLDERS)
+        """Keep one placeholder for each waiting task. Errors are ignored, since this is called again soon."""
+        wanted = min(waiting, MAX_PLACEHOLDERS)
         with contextlib.suppress(Exception):
             if wanted > len(self._futures):
                 self._futures += [

@@ -1,4 +1,4 @@
-"""Events of running tasks."""
+"""The events that a runner sends while tasks run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from headend.core.errors import HeadendError
 
 
 @dataclass(frozen=True, slots=True)
-class Advance:
+class TaskProgress:
     """Progress of a running task.
 
     Attributes:
@@ -40,10 +40,10 @@ class Failed:
 
     Attributes:
         task: Its id.
-        attempt: From 1.
+        attempt: Number of the run, from 1.
         worker: Address of the worker; empty if unknown.
         error: What happened.
-        last: Whether the task is not retried.
+        last: Whether this was the last attempt; otherwise the task is retried.
         job: Id of the task's job.
     """
 
@@ -73,4 +73,4 @@ class Tick:
     """Sent about once a second, whether anything has happened or not."""
 
 
-Event = Advance | Done | Failed | Notice | Tick
+Event = TaskProgress | Done | Failed | Notice | Tick

@@ -1,4 +1,4 @@
-"""The errors of runs, told apart by cause: the task, its worker, or an interruption."""
+"""The errors with which runs end, by their cause: the task, its worker, or an interruption."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from headend.core.errors import Cancelled, ConfigError, EncodingError, HeadendEr
 
 
 class WorkerLost(EncodingError):
-    """A worker went away with a task."""
+    """A worker went away while it ran a task."""
 
     retryable = True
 
 
 class Interrupted(EncodingError):
-    """A task was stopped through no fault of its own."""
+    """A task was interrupted, for example because its worker was shut down."""
 
     retryable = True
 
@@ -46,7 +46,7 @@ def blame_for(error: HeadendError) -> Blame:
 
 
 def final_error(error: HeadendError, run: Run) -> HeadendError:
-    """The error that ends a job: of a retried task, it tells the number of attempts."""
+    """The error that ends a job. If its task was retried, the error states the number of attempts."""
     if not error.retryable or isinstance(error, WorkerUnfit):
         return error
     kind = EncodingError if isinstance(error, EncodingError) else type(error)
@@ -56,7 +56,7 @@ def final_error(error: HeadendError, run: Run) -> HeadendError:
     )
 
 
-def too_large(task: Work) -> ConfigError:
+def too_large_error(task: Work) -> ConfigError:
     """The error for a task that no worker has enough memory for."""
     return ConfigError(
         f"{task.label} needs {task.memory_bytes / 1e9:.1f} GB of memory, more than any worker has: add a larger "

@@ -1,15 +1,17 @@
 """Functions that run on the scheduler and on workers, which may lack headend or have another version.
 
-They are pickled by value: each imports what it needs inside, and uses nothing else of this module.
+They are pickled by value, so each function imports what it needs, and uses nothing else of this module.
 """
 
 from typing import Any
 
 
 def describe_workers(dask_scheduler: Any) -> tuple[str, list[tuple[str, int, int, str, float, str]]]:
-    """On the scheduler: its id; and of each worker, address, threads, memory limit, status, seconds of silence, host.
+    """Run on the scheduler; return its id and the state of each worker.
 
-    A scheduler that was started again has another id.
+    Returns:
+        The scheduler's id, which changes when it is started again. For each worker: address, threads, memory limit,
+        status, seconds since its last message, host.
     """
     from time import time
 
@@ -20,13 +22,13 @@ def describe_workers(dask_scheduler: Any) -> tuple[str, list[tuple[str, int, int
 
 
 def report_deaths(dask_scheduler: Any) -> str:
-    """On the scheduler: report each worker's death to the client instead of silently retrying the task; its id."""
+    """Run on the scheduler; make it report a worker's death instead of retrying the task, and return its id."""
     dask_scheduler.allowed_failures = 0
     return str(dask_scheduler.id)
 
 
 def describe_self(modules: tuple[str, ...]) -> dict[str, Any]:
-    """On a worker: its versions of headend and FFmpeg and its memory in bytes, or why it can't run tasks.
+    """Run on a worker; return its versions of headend and FFmpeg and its memory in bytes, or why it can't run tasks.
 
     Args:
         modules: Modules that tasks import.

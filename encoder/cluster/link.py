@@ -1,4 +1,4 @@
-"""The link to a Dask scheduler: it polls the workers, queries new ones, and reconnects when the scheduler goes away."""
+"""The connection to a Dask scheduler: poll the workers, query new ones, and reconnect when the scheduler goes away."""
 
 import contextlib
 import threading
@@ -28,21 +28,22 @@ RECONNECT_S = 30.0
 QUERY_S = 60.0
 """Timeout of a query to a worker; it is queried again later."""
 _QUERY_THREADS = 8
+"""Number of workers that are queried at once."""
 
 cloudpickle.register_pickle_by_value(introspection)
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What a link calls, always through its inbox.
+    """The functions that a link calls. The calls are put into its inbox.
 
     Attributes:
         on_workers: Gets the state of every worker.
         on_answer: Gets a worker's address and its answer to `introspection.describe_self`; None if it did not answer.
         on_report: Gets the key of a running task and its report, see `encoder.cluster.performing.run_on_worker`.
-        on_lost: Called when the scheduler has gone away.
-        on_reconnected: Called when it is back.
-        on_gone: Called when it has not come back in time.
+        on_lost: Called when the connection to the scheduler is lost.
+        on_reconnected: Called when it is connected again.
+        on_gone: Called when it could not be connected again in time.
     """
 
     on_workers: Callable[[list[WorkerState]], None]
@@ -57,9 +58,9 @@ class Link:
     """A connection to one scheduler, with the threads that watch it.
 
     Args:
-        connect: Makes a client; called again when the scheduler has gone away.
-        inbox: Gets the calls of handlers, for the thread that owns the handlers' state.
-        handlers: What to call.
+        connect: Connects to the scheduler; called again if the connection is lost.
+        inbox: Receives the calls of handlers; they must be made by the thread that owns the handlers' state.
+        handlers: The handlers.
         modules: Returns the modules that workers must be able to import.
     """
 
@@ -80,7 +81,7 @@ class Link:
         self._scheduler = ""
         """Id of the scheduler that knows the topic."""
         self.topic = f"headend-{uuid4().hex}"
-        """Dask's topic of the tasks' reports."""
+        """The Dask topic to which tasks publish reports."""
         self.client: Client | None = None
 
     def open(self, *, queries: bool) -> None:
@@ -105,7 +106,7 @@ class Link:
         _close(self.client)
 
     def lose(self) -> None:
-        """Reconnect, even if Dask's client has reconnected by itself: the scheduler no longer knows the topic then."""
+        """Reconnect, even if Dask's client has reconnected by itself: a new scheduler does not know the topic."""
         self._is_lost.set()
 
     def query(self, address: str) -> None:
@@ -144,7 +145,7 @@ class Link:
         return [WorkerState(*each) for each in facts]
 
     def _query_forever(self) -> None:
-        """Query workers; one that is frozen holds up this thread only."""
+        """Query workers; a frozen worker only delays the thread that queries it."""
         while not self._closed.is_set():
             try:
                 address = self._queries.get(timeout=POLL_S)
@@ -157,7 +158,7 @@ class Link:
             self._inbox.put(partial(self._handlers.on_answer, address, answer))
 
     def _reconnect(self) -> bool:
-        """Connect to the scheduler again; False if the link was closed, or the scheduler does not come back."""
+        """Connect to the scheduler again; False if the link is closed, or the scheduler does not answer in time."""
         deadline_s = time.monotonic() + RECONNECT_S
         while not self._closed.is_set():
             try:
@@ -184,7 +185,7 @@ def connect(address: str) -> Client:
 
 
 def unreachable(address: str) -> ConfigError:
-    """The error for a scheduler that does not answer."""
+    """Return the error for a scheduler that does not answer."""
     return ConfigError(f"no Dask scheduler answers at {address}: start one with 'dask scheduler'")
 
 

@@ -21,7 +21,7 @@ from headend.core.settings import ClusterSettings
 _QUIET: dict[str, object] = {
     # Report a dead worker's task at once: the task queue counts the attempt and retries elsewhere.
     "distributed.scheduler.allowed-failures": 0,
-    # Encoders are child processes, so a worker's own memory says nothing. We only use its limit, to place tasks.
+    # Encoders are child processes, so a worker's memory use tells nothing. Only its limit is used, to place tasks.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -44,7 +44,7 @@ _QUIET: dict[str, object] = {
 
 
 def local_workers(settings: ClusterSettings, tasks: Sequence[Work] = ()) -> tuple[Worker, ...]:
-    """Workers of a local cluster: fewer than configured if a task needs more than its share of memory."""
+    """Workers of a local cluster; fewer than configured if a task needs more memory than each would have."""
     count = available_cores() if settings.workers is None else settings.workers
     memory_bytes = int(MEMORY_LIMIT * MEMORY_SHARE)
     largest = max((task.memory_bytes for task in tasks), default=0)
@@ -57,7 +57,7 @@ def local_workers(settings: ClusterSettings, tasks: Sequence[Work] = ()) -> tupl
 def local_cluster(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[Client]:
     """Start a cluster on this machine, and stop it at the end of the block.
 
-    It uses TLS with keys that only its own processes have, so other users of the machine can't connect to it.
+    It uses TLS with keys that only its processes have, so other users of the machine can't connect to it.
     """
     workers = local_workers(settings, tasks)
     with contextlib.ExitStack() as stack:
@@ -85,8 +85,8 @@ def local_cluster(settings: ClusterSettings, tasks: Sequence[Work]) -> Iterator[
 def _defer_signals() -> Iterator[None]:
     """Defer SIGINT and SIGTERM while threads and processes start.
 
-    SIGINT is blocked, and child processes inherit that: Ctrl-C in a terminal reaches them too, but this process stops
-    them in order. SIGTERM is only deferred, because children must obey it.
+    SIGINT is blocked, and child processes inherit that: Ctrl-C in a terminal is sent to them, too, but this process
+    must stop them. SIGTERM is only deferred, because child processes must react to it.
     """
     resource_tracker.ensure_running()  # starting it later would unblock the signals
     main = threading.current_thread() is threading.main_thread()

@@ -14,7 +14,7 @@ from headend.core.errors import HeadendError
 PROGRESS_S = 1.0
 """Minimum time between two progress reports of a task: thousands of tasks report to one scheduler."""
 _ALIVE = frozenset({"running", "paused", "init", "closing_gracefully"})
-"""States of a worker in which its tasks go on."""
+"""States of a worker in which its tasks keep running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class TaskRun:
         folder: Folder for scratch files.
         cancelled: Returns True once the task must stop.
         on_frames: Called with the number of frames done.
-        on_encoded: Called when the rest needs hardly any CPU and memory, so that the next task can start.
+        on_encoded: Called when the rest of the task needs hardly any CPU and memory, so that the next task can start.
         on_wait: Called with a line for the user when the task waits for something, such as the store.
-        name: Unique: the task's id, the attempt and a random part; empty if there is none.
+        name: A unique name: the task's id, the attempt and a random part; may be empty.
     """
 
     task: Any
@@ -50,9 +50,10 @@ Perform = Callable[[TaskRun], Any]
 def run_on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> None:
     """Run a task on a Dask worker.
 
-    Reports go to a topic as pairs of the task's key and one of: frames done, None once the task has encoded, a line for
-    the user, or at the end the pickled result. Dask would keep results on the worker until the client gathers them;
-    since it gathers several at once, one frozen worker would hold up the results of others.
+    A report is published to the topic, as a pair of the task's key and a value: the number of frames done (an int),
+    None once the task has encoded, a line for the user (a str), or at the end the pickled result (bytes). Results are
+    not returned through Dask: it gathers those of several workers at once, so one frozen worker would delay all of
+    them.
     """
     worker = get_worker()
     key = worker.get_current_task()

@@ -1,4 +1,4 @@
-"""The workers of a cluster: which may get tasks, and why others may not. Pure."""
+"""Decide which workers of a cluster may get tasks, and why others may not. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MEMORY_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as its scheduler knows it.
+    """The state of a worker, as its scheduler reports it.
 
     Attributes:
         address: Unique in a cluster.
@@ -38,7 +38,7 @@ class Requirements:
     """The versions that a worker must have.
 
     Attributes:
-        headend: Version.
+        headend: headend's version.
         tool: FFmpeg's version line; None for any.
     """
 
@@ -65,7 +65,7 @@ class Roster:
     """The workers that the scheduler knows, and the state of each.
 
     Args:
-        required: What they must have; None if they need not be queried.
+        required: The versions that they must have; None if they need not be queried.
     """
 
     def __init__(self, required: Requirements | None) -> None:
@@ -132,7 +132,7 @@ class Roster:
 
     @property
     def known(self) -> frozenset[str]:
-        """Addresses of all workers that answer, fit or not."""
+        """Addresses of all workers that answer, including those that get no tasks."""
         return frozenset(self._states.keys() - self._frozen)
 
     @property
@@ -165,7 +165,7 @@ class Roster:
                 yield Worker(state.address, state.threads)
 
     def _share_bytes(self, state: WorkerState, ready: Sequence[WorkerState]) -> int:
-        """The share of its machine's memory for a worker without a memory limit."""
+        """Memory for a worker without a memory limit: its share of the memory that others on its machine leave free."""
         neighbours = [other for other in ready if other.host == state.host]
         stated_bytes = sum(other.memory_bytes for other in neighbours)
         free_bytes = max(0, round(self._measured_bytes[state.address] * MEMORY_SHARE) - stated_bytes)

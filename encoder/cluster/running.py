@@ -19,31 +19,32 @@ from uuid import uuid4
 from distributed import Client
 
 from encoder.cluster.backlog import Backlog
-from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
-from encoder.cluster.failures import Interrupted, WorkerLost, blame_for, error_of, final_error, too_large
+from encoder.cluster.events import Done, Event, Failed, Notice, TaskProgress, Tick
+from encoder.cluster.failures import Interrupted, WorkerLost, blame_for, error_of, final_error, too_large_error
 from encoder.cluster.link import Handlers, Link, modules_of
 from encoder.cluster.performing import Perform, run_on_worker
 from encoder.cluster.roster import Requirements, Roster, WorkerState
-from encoder.scheduling import Work, Worker, misfit
+from encoder.scheduling import Work, Worker, find_too_large
 from encoder.task_queue import DEFAULT_PRIORITY, Run, TaskQueue
 from headend.core.errors import ConfigError, EncodingError, HeadendError
 from headend.core.settings import ClusterSettings
 
 NO_WORKERS_NOTICE_S = 5.0
-"""How long there may be no worker before a notice says so."""
+"""If there is no worker for this long, a notice tells the user."""
 REPEAT_NOTICE_S = 30.0
-"""How often such a notice is repeated."""
+"""Time between two notices about missing workers or a silent scheduler."""
 NO_ANSWER_S = 15.0
-"""How long the scheduler may be silent before a notice says so."""
+"""If the scheduler does not answer for this long, a notice tells the user."""
 NOT_STARTED_S = 10.0
-"""A task that was submitted this long ago to a worker that has left never started there."""
+"""If a worker has left, and a task was submitted to it at least this long ago, the task counts as never started
+there."""
 
 Follow = Callable[[Any], Sequence[Work]]
-"""Given what a worker returned for a task, the tasks that follow it."""
+"""Takes what a worker returned for a task; returns the tasks that can start now."""
 
 
 def nothing_follows(_receipt: Any) -> Sequence[Work]:
-    """The `Follow` of a job whose tasks are all known from the start."""
+    """No more tasks: for jobs whose tasks are all known from the start."""
     return ()
 
 
@@ -54,10 +55,10 @@ class Job:
     Attributes:
         id: Unique in a runner.
         tasks: The most urgent first.
-        perform: What a worker does with a task; picklable. Writes all results itself and returns a small document.
+        perform: Called by a worker to do a task; picklable. It writes the results itself and returns a small document.
         priority: 0 to 100, see `encoder.task_queue.TaskQueue.add`.
-        follow: Given what a worker returned, the tasks that can start only now. They are appended to the job's tasks.
-            Called in the thread of `Runner.work`; must be quick.
+        follow: Called with what a worker returned for a task; returns tasks to append to the job. It runs in the thread
+            of `Runner.work` and must be quick.
     """
 
     id: str
@@ -71,11 +72,11 @@ class Runner:
     """Runs jobs on one cluster. `add`, `cancel` and `prioritise` may be called from any thread.
 
     Args:
-        connect: Makes a client; called again when the scheduler has gone away.
+        connect: Connects to the scheduler; called again if the connection is lost.
         settings: How long to wait for workers.
-        required: What workers must have; None for a local cluster, whose workers are this very installation.
+        required: What workers must have; None for a local cluster, whose workers are processes of this installation.
         on_event: Called with every event, in the thread of `work`.
-        on_ended: Called when a job has ended, with its id and the error that ended it or None.
+        on_ended: Called when a job has ended, with its id, and with the error if it failed or None.
     """
 
     def __init__(
@@ -94,10 +95,11 @@ class Runner:
         self._jobs: dict[str, Job] = {}
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._keys: dict[str, tuple[Any, Run, float]] = {}
-        """By key: a run's future, the run, and when it was submitted."""
+        """By Dask key: the future of a run, the run, and when it was submitted."""
         self._by_run: dict[int, str] = {}
+        """By the number of a run: its Dask key."""
         self._results: dict[str, bytes] = {}
-        """By key: results of runs whose futures have not ended yet."""
+        """By Dask key: results that arrived before the futures of their runs ended."""
         self._backlog = Backlog()
         self._link = Link(
             connect,
@@ -114,9 +116,9 @@ class Runner:
         )
         self._polled_s = self._ticked_s = time.monotonic()
         self._scheduler_lost_s: float | None = None
-        """When the scheduler went away; None while it is there."""
+        """When the connection to the scheduler was lost; None while it is connected."""
         self._no_workers_s: float | None = None
-        """Since when tasks have waited without a worker."""
+        """Since when tasks have been waiting without any worker; None if none are."""
         self._noticed_s = 0.0
 
     # --- from any thread ---
@@ -126,7 +128,7 @@ class Runner:
         self._inbox.put(partial(self._add, job))
 
     def cancel(self, job: str) -> None:
-        """Stop a job's tasks and remove it, without a call of `on_ended`."""
+        """Stop a job's tasks and remove the job; `on_ended` is not called."""
         self._inbox.put(partial(self._remove, job))
 
     def prioritise(self, job: str, priority: int) -> None:
@@ -156,7 +158,7 @@ class Runner:
         """Run jobs.
 
         Args:
-            until: Called after every message; True ends the loop and stops what runs.
+            until: Called after every message; once it returns True, running tasks are stopped and the loop ends.
 
         Raises:
             ConfigError: The scheduler can't be reached, or there was no worker for too long.
@@ -245,9 +247,9 @@ class Runner:
         self._on_ended(job, error)
 
     def _check_fit(self, job: str) -> None:
-        """End a job at once if one of its tasks fits on no worker."""
-        if (workers := self._roster.workers) and (task := misfit(self._jobs[job].tasks, workers)) is not None:
-            self._fail(job, too_large(task))
+        """Fail a job at once if one of its tasks needs more memory than any worker has."""
+        if (workers := self._roster.workers) and (task := find_too_large(self._jobs[job].tasks, workers)) is not None:
+            self._fail(job, too_large_error(task))
 
     # --- workers ---
 
@@ -269,7 +271,7 @@ class Runner:
                 and self._polled_s - submitted_s > NOT_STARTED_S
                 and key in self._keys
             ):
-                # If it had started there, Dask would have reported the worker's death.
+                # Dask reports the death of a worker only for tasks that have started on it.
                 self._give_up(run, f"worker {run.worker} went away before it began {run.task.label}", Interrupted)
         self._workers_changed(had_any)
         if self._settings.scheduler is not None and self._link.client is not None and self._scheduler_lost_s is None:
@@ -290,14 +292,14 @@ class Runner:
             if not had_any:
                 self._check_fit(job)
             if job in self._jobs and (task := self._queue.stuck(job)) is not None:
-                self._fail(job, too_large(task))
+                self._fail(job, too_large_error(task))
 
     # --- runs ---
 
     def _start(self, run: Run) -> None:
         try:
             self._submit(run)
-        except Exception as error:  # the client has closed itself because its scheduler is gone; polling notices soon
+        except Exception as error:  # the client closes itself when its scheduler is gone; the next poll notices that
             self._failed(run, Interrupted(f"{run.task.label} did not reach the scheduler ({error})", worker=run.worker))
 
     def _submit(self, run: Run) -> None:
@@ -320,7 +322,7 @@ class Runner:
         if report is None:
             self._queue.encoded(run.number)
         elif isinstance(report, int):
-            self._on_event(Advance(run.task.id, report, run.job))
+            self._on_event(TaskProgress(run.task.id, report, run.job))
         elif isinstance(report, bytes):
             self._results[key] = report
         else:
@@ -360,14 +362,14 @@ class Runner:
             self._on_ended(run.job, None)
 
     def _give_up(self, run: Run, message: str, kind: "type[WorkerLost | Interrupted] | None" = None) -> None:
-        """End a run that can't end by itself, because its worker is lost."""
+        """End a run whose future may never end, because its worker is lost."""
         if (future := self._forget(run)) is not None:
             self._cancel([future])
             self._failed(run, (kind or WorkerLost)(message, worker=run.worker))
 
     def _failed(self, run: Run, error: HeadendError) -> None:
         if isinstance(error, WorkerLost):
-            # It must not get another task before the next poll.
+            # The worker must not get another task before the next poll.
             self._roster.drop(run.worker)
             self._queue.set_workers(self._roster.workers)
         again = self._queue.failed(run.number, blame_for(error), time.monotonic()) and error.retryable

@@ -1,7 +1,7 @@
-"""Encode commands as data: decode once, scale in one cascade, feed many encoders.
+"""Build the commands that encode pictures: decode once, scale in one cascade, feed many encoders.
 
-Comes in: a master's picture, the grid and renditions. Goes out: FFmpeg arguments with placeholders for the master and
-for the folder of the outputs. Nothing here runs a command or reads a file; it must not import planning.
+Input: a master's picture, the grid and renditions. Output: FFmpeg arguments, with placeholders for the master and for
+the folder of the outputs. It must not run a command, read a file or import planning.
 """
 
 from encoder.command.base import GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH

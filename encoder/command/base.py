@@ -1,4 +1,4 @@
-"""What every encode command shares: the program, the placeholders and the global options."""
+"""The parts that all encode commands share: the program, the placeholders and the global options."""
 
 PROGRAM = "ffmpeg"
 """First word of every command; a worker replaces it with the path of its own FFmpeg."""
@@ -9,16 +9,16 @@ SCRATCH = "{scratch}"
 
 GLOBAL = (
     "-hide_banner", "-nostdin", "-y",
-    # Only warnings and errors: they are kept as evidence. FFmpeg reports concealed damage as a warning. Each one is
-    # counted, so FFmpeg must not fold them into "repeated 3 times".
+    # Only warnings and errors, which are stored with failures. FFmpeg reports concealed damage as a warning. Warnings
+    # are counted, so FFmpeg must not combine them to "repeated 3 times".
     "-loglevel", "repeat+warning",
-    # Frame counts on standard output, twice a second: progress, and the sign that the child lives.
+    # Progress on standard output, twice a second; it also shows that the process is alive.
     "-progress", "pipe:1", "-stats_period", "0.5",
-    # Chunks run side by side.
+    # Other chunks are encoded at the same time.
     "-filter_complex_threads", "1",
 )  # fmt: skip
 
 MENDING = (
-    # Never give up, however much can't be decoded: missing frames are replaced.
+    # Continue even if nothing can be decoded: missing frames are replaced.
     "-max_error_rate", "1",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The first part of every graph: a chunk's frames, cut from the master and put on the grid."""
+"""The first part of every graph: cut a chunk's frames out of the master, and put them on the grid."""
 
 from typing import Any
 
@@ -7,28 +7,28 @@ from encoder.command.source import SourcePicture
 from headend.core.timing import Chunk
 
 _CONVERTED = {"primaries": "primaries", "transfer": "transfer", "matrix": "color_matrix", "range": "range"}
-"""What is converted where it changes: attributes of `Colour`, and the names of options of FFmpeg's ``scale``."""
+"""Properties that are converted if they change: attributes of `Colour`, and options of FFmpeg's ``scale``."""
 
 
 def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
-    """Cut a chunk's frames, turn them upright, time them on the grid from 0 and tag them with the master's colour."""
+    """Cut out a chunk's frames, put them on the grid with times from 0, rotate them and tag them with their colour."""
     pts = picture.track.frames.pts_ticks
     if not picture.track.changes:
-        stream = _guarded(stream, picture)
+        stream = _reject_other_sizes(stream, picture)
     bounds: dict[str, int] = {}
     first, end = picture.conformed.source_range(chunk.first_frame, chunk.end_frame)
-    # A frame that is missing at a chunk's start is replaced by the last one before it, so that one is kept.
+    # A damaged frame at a chunk's start is replaced by the last one before it, so earlier frames are kept then.
     if first > 0 and not picture.conformed.mended:
-        # Half-way to the frame before: a tool that rounds a time differently still keeps the same frames.
+        # Half-way to the frame before, so that rounding of times does not matter.
         bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
     if end < len(pts):
         bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)
     if picture.track.changes:
-        stream = _unified(stream, picture)
+        stream = _as_one_format(stream, picture)
     if picture.track.captions:
-        # Captions are delivered as text; players would offer those in the picture a second time.
+        # Captions are delivered as text; if they were in the picture, too, players would offer them twice.
         stream = stream.filter("sidedata", mode="delete", type="A53_CC")
     stream = picture.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
     if picture.track.mirrored:
@@ -37,42 +37,44 @@ def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
     for direction in turns.get(picture.track.rotation_deg, ()):
         stream = stream.filter("transpose", direction)
     if picture.track.rotation_deg or picture.track.mirrored:
-        # Copied into a rendition's header, the matrix would make players turn the picture once more.
+        # If the matrix were copied into a rendition's header, players would rotate the picture again.
         stream = stream.filter("sidedata", mode="delete", type="DISPLAYMATRIX")
     if picture.track.pixel_format.startswith("xyz"):
         # zimg does not know digital cinema's XYZ.
         stream = stream.filter("format", "gbrp12le")
-    # RGB has no matrix yet, and always full range.
-    known = {"range": "pc"} if picture.is_rgb else {"colorspace": picture.colour.matrix, "range": picture.colour.range}
+    # RGB has no matrix yet, and always has full range.
+    tags = {"range": "pc"} if picture.is_rgb else {"colorspace": picture.colour.matrix, "range": picture.colour.range}
     return stream.filter(
         "setparams",
-        # Frames are progressive by now; stale flags would have them scaled field by field.
+        # Frames are progressive now; with the master's flags, they would be scaled field by field.
         field_mode="prog",
         color_primaries=picture.colour.primaries,
         color_trc=picture.colour.transfer,
-        **known,
+        **tags,
     )
 
 
-def _guarded(stream: Any, picture: SourcePicture) -> Any:
+def _reject_other_sizes(stream: Any, picture: SourcePicture) -> Any:
     """Make FFmpeg fail if frames have another size than the plan says.
 
-    Later filters would scale them to the renditions' size without a word. ``setsar`` changes no sample, and refuses a
-    negative ratio when the graph is configured. Frames that change later are dropped, see `source.seek_options`.
+    Without this, they would be scaled to the renditions' size. ``setsar`` does not change the picture, but fails if the
+    ratio is negative when the graph is configured. Frames that differ later are dropped: see `source.seek_options`.
     """
     track = picture.track
     return stream.filter("setsar", f"if(eq(w,{track.width_px})*eq(h,{track.height_px}),sar,-1)", max=1 << 16)
 
 
-def _unified(stream: Any, picture: SourcePicture) -> Any:
-    """Bring frames whose format changes in mid-stream to the title's format; those of another shape get bars."""
+def _as_one_format(stream: Any, picture: SourcePicture) -> Any:
+    """Convert frames whose format changes in mid-stream to the title's format; other aspect ratios get bars."""
     track, colour = picture.track, picture.colour
-    width, height, shape = track.width_px, track.height_px, timestamps.fraction(track.sample_aspect_ratio)
+    width, height = track.width_px, track.height_px
+    pixel_aspect = timestamps.fraction(track.sample_aspect_ratio)
     # Ratio of a frame's aspect ratio to the title's; rounding of sizes changes it by up to 3 %.
-    relative = f"(dar/({width}/{height}*{shape}))"
-    alike = f"lt(abs({relative}-1),0.03)"
-    # FFmpeg takes frames that state nothing for BT.601. So it converts only what frames state differently.
-    known = {
+    relative = f"(dar/({width}/{height}*{pixel_aspect}))"
+    same_shape = f"lt(abs({relative}-1),0.03)"
+    # FFmpeg assumes BT.601 for frames that state nothing. So only properties that frames state differently are
+    # converted.
+    converted = {
         f"out_{option}": getattr(colour, name)
         for name, option in _CONVERTED.items()
         if len({getattr(one, name) for one in track.stated_colours} - {"unknown"}) > 1 and not picture.is_rgb
@@ -80,13 +82,13 @@ def _unified(stream: Any, picture: SourcePicture) -> Any:
     return (
         stream.filter(
             "scale",
-            f"if({alike}+gte({relative},1),{width},2*round({width}*{relative}/2))",
-            f"if({alike}+lte({relative},1),{height},2*round({height}/{relative}/2))",
+            f"if({same_shape}+gte({relative},1),{width},2*round({width}*{relative}/2))",
+            f"if({same_shape}+lte({relative},1),{height},2*round({height}/{relative}/2))",
             eval="frame",
             flags="bicubic",
-            **known,
+            **converted,
         )
         .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", eval="frame")
         .filter("format", track.pixel_format)
-        .filter("setsar", shape)
+        .filter("setsar", pixel_aspect)
     )

@@ -1,4 +1,4 @@
-"""Options of the files that encoders write: fragmented MP4, and the lossless copy that trials are compared with.
+"""Options of output files: fragmented MP4, and the lossless reference that trial encodes are compared with.
 
 Source: FFmpeg's documentation, section "mov, mp4, ismv" (muxer options).
 """
@@ -10,10 +10,10 @@ from encoder.families import Options
 
 FRAGMENTS: Options = {
     "f": "mp4",
-    # One fragment per GOP or stretch of sound, with offsets from its own moof. The moov is written after the first
-    # packets, because it holds what only the encoder knows.
+    # One fragment per GOP, or per period of sound, with offsets from its own moof. The moov is written after the first
+    # packets, because it contains headers that come from the encoder.
     "movflags": "+cmaf+frag_keyframe+delay_moov+default_base_moof",
-    # The rate is not known yet, and would make init segments differ.
+    # No bit rate: it is not known yet, and init segments would differ.
     "write_btrt": 0,
     # No metadata of the master, no dates, no tool names: init segments are equal across chunks and runs.
     "map_metadata": -1,
@@ -25,7 +25,7 @@ MUXING = frozenset({*FRAGMENTS, "use_editlist", "video_track_timescale"})
 """Options of an output that belong to the container, not to the encoder."""
 
 REFERENCE = "reference"
-"""Id of the master's own picture, with which trial encodes are compared."""
+"""Id of the reference, a lossless copy of the master's frames with which trial encodes are compared."""
 REFERENCE_FILE = f"{SCRATCH}/{REFERENCE}.nut"
 LOSSLESS: Options = {
     "f": "nut",
@@ -37,9 +37,9 @@ LOSSLESS: Options = {
 
 
 def pass_log(rendition: str, options: Mapping[str, str | int | float]) -> Options:
-    """Where a two-pass encoder stores the statistics of its first pass; nothing for one-pass encoders.
+    """The file in which a two-pass encoder stores the statistics of its first pass; no option for one-pass encoders.
 
-    FFmpeg appends the number of the output within its command. The first pass has no other outputs, so two-pass
-    outputs come first in a command: the number is then the same in both passes.
+    FFmpeg appends the number of the output to the file's name. The command of the first pass only has the outputs of
+    two-pass encoders. So these come first in the other command, too, and have the same numbers.
     """
     return {"passlogfile": f"{SCRATCH}/{rendition}"} if "pass" in options else {}

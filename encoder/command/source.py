@@ -12,7 +12,7 @@ from headend.core.media import Colour, Light, Master, VideoTrack
 from headend.core.timing import Chunk
 
 REQUEST_BYTES = 4 << 20
-"""Bytes that are requested at a time from a master in S3; a task reads less than this beyond its own part."""
+"""Number of bytes in each request for a master in S3. A task reads less than this beyond the part that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class SourcePicture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the frames on the grid: cropped and upright; their pixels may not be square yet."""
-        kept = self.conformed.kept
+        """Width and height of the frames on the grid, cropped and rotated; their pixels may not be square yet."""
+        cropped = self.conformed.kept
         if self.track.rotation_deg in (90, 270):
-            return kept.height_px, kept.width_px
-        return kept.width_px, kept.height_px
+            return cropped.height_px, cropped.width_px
+        return cropped.width_px, cropped.height_px
 
     @property
     def working_format(self) -> str:
@@ -52,19 +52,19 @@ class SourcePicture:
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the master's samples are RGB or XYZ, which have no matrix yet and always full range."""
+        """Whether the master's samples are RGB or XYZ, which have no matrix and always have full range."""
         name = self.track.pixel_format
         return av.VideoFormat(name).is_rgb or name.startswith(("pal", "xyz"))
 
 
 def source_options(master: Master, containers: str = CONTAINERS) -> dict[str, Any]:
-    """The options with which a task's command opens the master, which must be in one of these containers."""
+    """The options with which a task's command opens the master; other formats than ``containers`` are rejected."""
     remote = "://" in master.url
     options: dict[str, Any] = {
         **input_options("https://" if remote else master.url, containers),
-        # Keep the master's own times: frames are cut by them.
+        # Keep the master's times: frames are selected by them.
         "copyts": None,
-        # Chunks run side by side.
+        # Other chunks are encoded at the same time.
         "threads": 1,
     }
     if remote:
@@ -74,27 +74,28 @@ def source_options(master: Master, containers: str = CONTAINERS) -> dict[str, An
 
 
 def seek_options(picture: SourcePicture, chunk: Chunk) -> dict[str, Any]:
-    """Start reading at the last keyframe that the chunk's first frame can need."""
-    place, track = seeking.keyframe_place(picture.conformed, chunk), picture.track
+    """The options that start reading at the last keyframe from which the chunk's first frame can be decoded."""
+    position, track = seeking.keyframe_position(picture.conformed, chunk), picture.track
     options: dict[str, Any] = {
-        # Rotation and cropping are decided by the plan, not by the tool.
+        # The plan decides about rotation and cropping, not FFmpeg.
         "noautorotate": None,
         "apply_cropping": "codec",
     }
     if track.codec == "hevc":
         # Some encoders write a checksum of each picture.
         options["err_detect"] = "crccheck"
-    # A new filter graph would count frames from 0 again. Where the plan knows of changes, all frames reach the filter
-    # that scales them. Where it doesn't, FFmpeg drops the frames that differ and warns: see `encoding.tells_of_damage`.
+    # If FFmpeg made a new filter graph, that would count frames from 0 again. If the plan knows of changes, all frames
+    # are passed to the filter that scales them. If not, FFmpeg drops frames that differ and warns: see
+    # `encoding.reports_damage`.
     options |= {"reinit_filter": 0} if track.changes else {"drop_changed": 1}
-    if place == 0:
+    if position == 0:
         return options
-    start = track.frames.seek_ticks[place] * track.time_base
-    micros = -(-start.numerator * 1_000_000 // start.denominator)  # up, or the keyframe before would be taken
+    start = track.frames.seek_ticks[position] * track.time_base
+    micros = -(-start.numerator * 1_000_000 // start.denominator)  # rounded up, or the keyframe before would be found
     return options | {
-        # This keyframe and no later one; frames before the chunk are dropped by their own times, not by this.
+        # Start at this keyframe. Frames before the chunk are not dropped here, but later, by their times.
         "ss": timestamps.seconds(micros),
         "noaccurate_seek": None,
-        # Seconds of the master's own clock, wherever it starts.
+        # The time is on the master's timeline, even if that does not start at 0.
         "seek_timestamp": 1,
     }

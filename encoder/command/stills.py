@@ -1,4 +1,4 @@
-"""Still pictures made beside the renditions: sheets of thumbnails, and candidates for the poster."""
+"""Still pictures that are made in the same commands as renditions: sheets of thumbnails, and poster candidates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from headend.core.timing import Chunk
 SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
 """Files of the sheets of thumbnails, counted from 1 in each task; number 0 is discarded: see `sheets`."""
 POSTERS = f"{SCRATCH}/poster-%d.jpg"
-"""Files of the candidates for the poster, counted likewise."""
+"""Files of the candidates for the poster, counted in the same way."""
 
 SHEET: Options = {
     "f": "image2",
@@ -26,7 +26,7 @@ SHEET: Options = {
     "c:v": "mjpeg",
     # The coarsest quantiser at which edges stay clean at double size: a thumbnail of 320x180 takes about 11 kB.
     "q:v": 5,
-    # Chunks run side by side.
+    # Other chunks are encoded at the same time.
     "threads": 1,
     "fps_mode": "passthrough",
     "flags:v": "+bitexact",
@@ -46,7 +46,7 @@ class SideOutputs:
         thumbnails: Layout of the sheets of thumbnails; None for none.
         poster: Candidates for the poster; None for none.
         first_frame: First frame of the task's chunk on the grid; only used if there is a poster.
-        end_frame: First frame after the chunk, likewise.
+        end_frame: First frame after the chunk; only used if there is a poster.
     """
 
     thumbnails: Thumbnails | None = None
@@ -76,19 +76,20 @@ def sheets(frames: Any, picture: SourcePicture, thumbnails: Thumbnails) -> Any:
     # Only the chosen frames are scaled, from the master's own size.
     stream = frames.filter("framestep", thumbnails.interval_frames)
     stream = _as_jpeg(stream, picture, (thumbnails.tile_width_px, thumbnails.tile_height_px))
-    # FFmpeg reports no progress before all its outputs have begun, and a sheet is complete only when the chunk nearly
-    # is: a task that is silent for so long would be taken for dead. So a sheet of the first thumbnail alone goes first.
+    # FFmpeg reports no progress before all its outputs have started. A sheet is complete only near the end of the
+    # chunk, and a task without progress for so long is stopped. So a sheet with only the first thumbnail is written at
+    # once.
     first, rest = filter_graphs.copies(stream, 2, "split")
     shape = f"{thumbnails.columns}x{thumbnails.rows}"
     tiled = ffmpeg.concat(first.filter("trim", end_frame=1).filter("tile", shape), rest.filter("tile", shape))
-    # Both begin at the same time, and the encoder may count in sheets of minutes each, so sheets are spread an hour
-    # apart. Joined frames would be taken for limited range.
+    # Both streams start at the same time, and a sheet may last for minutes; so the times of sheets are set an hour
+    # apart. Without an explicit format, concatenated frames would be treated as limited range.
     return timestamps.spread_sheets(tiled).filter("format", "yuvj420p")
 
 
-def stills(frames: Any, picture: SourcePicture, poster: Poster, places: Sequence[int]) -> Any:
-    """Keep some frames of a chunk, each as a picture of its own, after one that is discarded as in `sheets`."""
-    chosen = "+".join(f"eq(n,{place})" for place in places)
+def stills(frames: Any, picture: SourcePicture, poster: Poster, frame_numbers: Sequence[int]) -> Any:
+    """Keep some frames of a chunk, each as one picture. As in `sheets`, the first picture is discarded later."""
+    chosen = "+".join(f"eq(n,{number})" for number in frame_numbers)
     first, rest = filter_graphs.copies(frames, 2, "split")
     kept = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
     stream = _as_jpeg(timestamps.spread_sheets(kept), picture, (poster.width_px, poster.height_px))
@@ -96,11 +97,11 @@ def stills(frames: Any, picture: SourcePicture, poster: Poster, places: Sequence
 
 
 def _as_jpeg(stream: Any, picture: SourcePicture, size: tuple[int, int]) -> Any:
-    """Scale frames and bring them to the colours of JFIF."""
+    """Scale frames and convert them to the colours of JFIF."""
     stream = scaled(stream, size, picture)
     if picture.track.video_range is not VideoRange.SDR:
         stream = tone_mapped(stream, picture.track.video_range, peak_nits(picture.light))
     elif is_wide(picture.colour):
         stream = narrowed(stream, picture.working_format)
-    # JFIF has only the matrix of BT.601, in full range.
+    # JFIF only has the matrix of BT.601, in full range.
     return stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")

@@ -20,22 +20,23 @@ WHITE_NITS = 203
 """Reference white of HDR production: ITU-R BT.2408, section 2.2."""
 HLG_PEAK_NITS = 1000
 """Nominal peak of a display of HLG: ITU-R BT.2100, table 5."""
-USUAL_PEAK_NITS = 1000
+DEFAULT_PEAK_NITS = 1000
 """Assumed peak of PQ without metadata: that of the displays on which most films are graded."""
-HIGHEST_PEAK_NITS = 10_000
+MAX_PEAK_NITS = 10_000
 """The highest value that PQ can code."""
 
 _UNKNOWN = ("unknown", "unspecified", "reserved", "", "gbr")
-"""RGB has no matrix of its own, but its renditions need one."""
+"""Values that are replaced by an assumption. RGB (``gbr``) has no matrix, but its renditions need one."""
 _WIDE = {"bt2020": "BT.2020", "smpte431": "DCI-P3", "smpte432": "Display P3"}
 _HDR = ("smpte2084", "arib-std-b67")
 _FULL_RANGE = ("gray", "ya", "mono")
-"""Pixel formats without colour: full range unless tagged otherwise, as still pictures are read everywhere."""
+"""Pixel formats without colour: full range unless tagged otherwise, as is usual for still pictures."""
 _TRANSPARENT = ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "yaf", "ayuv", "vuya", "pal8")
 _BASE_LAYERS = {1: "HDR10", 2: "SDR", 4: "HLG", 6: "HDR10 of a disc"}
-"""By Dolby Vision's ``bl_signal_compatibility_id``; with 0, only a Dolby Vision decoder can show the base layer."""
+"""Kind of base layer by Dolby Vision's ``bl_signal_compatibility_id``. With 0, only a Dolby Vision decoder can show
+it."""
 _OLD_PROFILES = (4, 7, 8)
-"""Dolby Vision profiles with a usable base layer, even if an early file does not state it."""
+"""Dolby Vision profiles that have a usable base layer even if the file does not state that, as in early files."""
 
 
 def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
@@ -81,12 +82,12 @@ def bit_depth_of(rendition: VideoRendition) -> int:
 
 
 def light_of(video_range: VideoRange, master: Light, *, bit_depth: int = 10) -> Light:
-    """The colour and HDR metadata of a rendition.
+    """Return the colour and HDR metadata of a rendition.
 
     Args:
         video_range: The rendition's range.
         master: The master's light.
-        bit_depth: The rendition's bit depth; players show 8 bits as BT.709, whatever the tags are.
+        bit_depth: The rendition's bit depth. Players show 8 bits as BT.709, even if the tags say otherwise.
     """
     limited = replace(master.colour, range="tv")
     if video_range is not VideoRange.SDR:
@@ -104,7 +105,7 @@ def peak_nits(light: Light) -> Fraction:
         stated = Fraction(light.content_light.max_cll_nits)
     if not stated and light.mastering_display is not None:
         stated = light.mastering_display.max_nits
-    return min(max(stated or Fraction(USUAL_PEAK_NITS), Fraction(WHITE_NITS)), Fraction(HIGHEST_PEAK_NITS))
+    return min(max(stated or Fraction(DEFAULT_PEAK_NITS), Fraction(WHITE_NITS)), Fraction(MAX_PEAK_NITS))
 
 
 def check(master: Master, track: VideoTrack) -> None:
@@ -123,7 +124,7 @@ def check(master: Master, track: VideoTrack) -> None:
 
 
 def describe(track: VideoTrack, colour: Colour) -> Iterator[str]:
-    """Describe what is done to colours, one line for each decision.
+    """Describe the decisions about colours, a line for each.
 
     Args:
         track: The master's picture.
@@ -146,17 +147,17 @@ def has_alpha(pixel_format: str) -> bool:
     return pixel_format.startswith(_TRANSPARENT)
 
 
-def tone_mapped(stream: Any, video_range: VideoRange, peak: Fraction = Fraction(USUAL_PEAK_NITS)) -> Any:
+def tone_mapped(stream: Any, video_range: VideoRange, peak: Fraction = Fraction(DEFAULT_PEAK_NITS)) -> Any:
     """Convert PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's transfer.
 
     Args:
-        stream: Frames tagged with their colour, of ffmpeg-python.
+        stream: Frames that are tagged with their colour, as a stream of ffmpeg-python.
         video_range: Their range.
-        peak: The luminance that becomes white, in cd/m². It is the same for all frames; metadata of single frames are
+        peak: The luminance that becomes white, in cd/m². It is the same for all frames; metadata of single frames is
             ignored.
     """
-    # HLG's system gamma applies to luminance (ITU-R BT.2100, table 5). zimg's fast path applies it to each channel,
-    # with an error of 3.5 CIEDE2000 on a patch instead of 0.2. PQ has no such gamma and would only be slower.
+    # HLG's system gamma applies to luminance (ITU-R BT.2100, table 5). By default, zimg applies it to each channel,
+    # which is faster, but the error on a patch is 3.5 CIEDE2000 instead of 0.2. PQ has no such gamma.
     exact = {"agamma": 0} if video_range is VideoRange.HLG else {}
     return (
         stream.filter("zscale", transfer="linear", npl=WHITE_NITS, **exact)

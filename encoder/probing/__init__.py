@@ -1,6 +1,7 @@
-"""Probe a master with PyAV: its tracks, and the time of each frame, without decoding it as a whole.
+"""Probe a master with PyAV: its tracks, and the time of each frame.
 
-Input: a master and where to read it. Output: a `Probe`.
+Input: a master and where to read it. Output: a `Probe`. Only a few frames are decoded, unless packets don't state when
+frames are shown.
 Modules: `opening` opens the container, `indexing` reads the times of frames, `rates` finds the frame rate, `picture`
 and `sound` read headers, `inspecting` combines them. It must not import planning.
 """
@@ -12,7 +13,7 @@ from encoder.probing.opening import (
     ANY_PICTURE,
     CONTAINERS,
     SOUND_CONTAINERS,
-    forget_order,
+    avoid_custom_layout,
     input_options,
     opened,
     select,
@@ -30,7 +31,7 @@ __all__ = [
     "SOUND_CONTAINERS",
     "STANDARD_RATES",
     "audio_track",
-    "forget_order",
+    "avoid_custom_layout",
     "frame_rate",
     "input_options",
     "opened",

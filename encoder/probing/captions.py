@@ -11,17 +11,18 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from encoder.probing.opening import opened, time_base_of
-from encoder.subtitles.captions import CODECS, Captions, Reader, cc_data, holds_captions
+from encoder.subtitles.captions import CODECS, CaptionReader, Captions, cc_data, has_captions
 from headend.core.media import Master
 
-_PACKETS = 24
-"""Number of packets to check at the start of a master in a store, which sends and bills everything that is read."""
-_MOST_SAMPLES, _HEAD_BYTES = 5000, 4096
-"""Maximum number of samples to check in a file with an index, and bytes of each: captions come before the picture.
-Broadcasters send them with each frame, empty ones during silence; a caption takes about one second of frames."""
+_MAX_PACKETS = 24
+"""Number of packets to check at the start of a master in S3, where reading more costs time and money."""
+_MAX_SAMPLES, _HEAD_BYTES = 5000, 4096
+"""Maximum number of samples to check in a file with an index, and number of bytes to read of each. Captions precede the
+picture in a sample. Broadcasters send captions with each frame, even empty ones, and a caption takes about a second of
+frames."""
 
 
-class Watcher:
+class CaptionDetector:
     """Detects captions in the packets of a picture.
 
     Args:
@@ -29,17 +30,17 @@ class Watcher:
     """
 
     def __init__(self, picture: VideoStream) -> None:
-        self._reader = Reader(picture)
-        self._watches = picture.codec_context.codec.canonical_name in CODECS
+        self._reader = CaptionReader(picture)
+        self._is_supported = picture.codec_context.codec.canonical_name in CODECS
         self.found = False
 
     def add(self, packet: "Packet[Any]") -> None:
         """Check a packet."""
-        if self._watches and not self.found:
+        if self._is_supported and not self.found:
             self.found = self._reader.add(packet)
 
 
-def sampled(container: InputContainer, picture: VideoStream) -> bool:
+def has_captions_in_sample(container: InputContainer, picture: VideoStream) -> bool:
     """Whether a master has captions in the picture, without reading all of it.
 
     In a local file with an index, some samples are checked; otherwise, the first packets.
@@ -47,15 +48,15 @@ def sampled(container: InputContainer, picture: VideoStream) -> bool:
     codec, extradata = picture.codec_context.codec.canonical_name, picture.codec_context.extradata or b""
     entries = picture.index_entries
     if not container.name.startswith("file:") or not len(entries):
-        watcher = Watcher(picture)
-        for packet in islice(container.demux(picture), _PACKETS):
-            watcher.add(packet)
-        return watcher.found
+        detector = CaptionDetector(picture)
+        for packet in islice(container.demux(picture), _MAX_PACKETS):
+            detector.add(packet)
+        return detector.found
     with Path(container.name.removeprefix("file:")).open("rb") as file:
-        for number in range(0, len(entries), 1 + len(entries) // _MOST_SAMPLES):
+        for number in range(0, len(entries), 1 + len(entries) // _MAX_SAMPLES):
             entry = entries[number]
             head = os.pread(file.fileno(), min(entry.size, _HEAD_BYTES), entry.pos)
-            if holds_captions(cc_data(codec, memoryview(head), extradata)):
+            if has_captions(cc_data(codec, memoryview(head), extradata)):
                 return True
     return False
 
@@ -79,7 +80,7 @@ def read_captions(master: Master, input_url: str, stream: int) -> Captions:
                 other.discard = Discard.all
         # Packets of MPEG-PS may lack presentation times, and captions are not in the file's order.
         container.flags |= Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only
-        reader = Reader(picture)
+        reader = CaptionReader(picture)
         for packet in container.demux(picture):
             if packet.size and not packet.is_discard:
                 reader.add(packet)

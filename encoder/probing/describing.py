@@ -1,4 +1,4 @@
-"""Parse FFmpeg's description of an open master, for facts that PyAV does not expose, or not safely."""
+"""Parse FFmpeg's description of an open master, for facts that PyAV does not expose or can't read safely."""
 
 import re
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ def of_stream(description: str, index: int) -> str:
 
 
 def sound(container: Container, index: int) -> tuple[int, str]:
-    """Sample rate in Hz and FFmpeg's name of the channel layout of a stream; 0 and an empty text if unknown.
+    """Sample rate in Hz of a stream, and FFmpeg's name of its channel layout; 0 and an empty text if unknown.
 
-    PyAV's channel layout must not be used: for a custom order of channels, PyAV frees memory of FFmpeg's and the
-    process crashes. It also does not reflect what FFmpeg has found out since the file was opened.
+    PyAV's channel layout must not be used: for a custom order of channels, PyAV frees memory that belongs to FFmpeg,
+    and the process crashes. It is also out of date if FFmpeg has found out more since the file was opened.
     """
     match = _SOUND.search(of_stream(describe(container), index).partition("\n")[0])
     return (int(match[1] or 0), match[2] or match[3]) if match else (0, "")

@@ -1,4 +1,4 @@
-"""Index MXF whose frames are all keyframes from its number of edit units, without reading the whole file.
+"""Build the frame index of MXF with only keyframes from its number of edit units, without reading the whole file.
 
 Each frame is an edit unit, and the file's index table has an entry for each. The sound has the same edit units, so none
 can be missing.
@@ -14,14 +14,14 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from encoder.probing.indexing import Seen
+from encoder.probing.indexing import IndexedMaster
 from headend.core.media import FrameIndex
 
-_TRIED = 16
-"""Number of places at which the index table is verified."""
+_CHECKED = 16
+"""Number of frames at which the index table is verified."""
 
 
-def by_edit_units(container: InputContainer, picture: VideoStream) -> Seen | None:
+def by_edit_units(container: InputContainer, picture: VideoStream) -> IndexedMaster | None:
     """Build the frame index from the number of edit units; None if some frames aren't keyframes, or there is no index.
 
     Args:
@@ -29,23 +29,23 @@ def by_edit_units(container: InputContainer, picture: VideoStream) -> Seen | Non
         picture: Its picture.
     """
     start, count = picture.start_time or 0, picture.duration or 0
-    if not picture.codec_context.codec.intra_only or count <= _TRIED:
+    if not picture.codec_context.codec.intra_only or count <= _CHECKED:
         return None
     for stream in container.streams:
         if stream is not picture:
             stream.discard = Discard.all
     first = _frame_at(container, picture, start)
-    places = (*(count * number // _TRIED for number in range(1, _TRIED)), count - 1)
-    if first is None or any(_frame_at(container, picture, start + place) is None for place in places):
+    offsets = (*(count * number // _CHECKED for number in range(1, _CHECKED)), count - 1)
+    if first is None or any(_frame_at(container, picture, start + offset) is None for offset in offsets):
         return None
     if any(packet.size for packet in container.demux(picture)):
         return None  # there are more frames than the header states
     pts = tuple(range(start, start + count))
-    return Seen(FrameIndex(pts, tuple(range(count)), pts, "container index", start + count), first)
+    return IndexedMaster(FrameIndex(pts, tuple(range(count)), pts, "container index", start + count), first)
 
 
 def _frame_at(container: InputContainer, picture: VideoStream, pts_ticks: int) -> VideoFrame | None:
-    """The frame at a time by the index table; None if it is another frame, or can't be decoded."""
+    """The frame that the index table has for a time; None if it has another time, or can't be decoded."""
     container.seek(pts_ticks, stream=picture)
     packet = next((one for one in container.demux(picture) if one.size), None)
     if packet is None or (packet.pts, packet.is_keyframe) != (pts_ticks, True):

@@ -1,9 +1,9 @@
 """Detect pictures that don't fit the file's parameter sets, such as HEVC joined without those of its second part.
 
-MP4 and Matroska hold parameter sets in their header, and FFmpeg's concat keeps only those of the first part. A decoder
-then misreads the rest, mostly without an error. But with the right parameter sets, parsing ends exactly where a
-picture's data end: changing its last bytes changes the picture, and appending bytes does not. So pictures are decoded
-unchanged, with other last bytes, and with more bytes.
+MP4 and Matroska have parameter sets in their header. If files are joined with FFmpeg's concat, only those of the first
+file are kept, and a decoder misreads the rest, mostly without an error. But with the right parameter sets, a decoder
+reads exactly to the end of a picture's data: if the last bytes are changed, the picture changes; if bytes are appended,
+it does not. So pictures are decoded three times: unchanged, with other last bytes, and with additional bytes.
 
 Source: ITU-T H.265, sections 7.3.1.2 (NAL units), 7.3.8.1 (``end_of_slice_segment_flag``) and 9.3.2.5 (end of
 arithmetic decoding).
@@ -20,10 +20,10 @@ from av.video.frame import VideoFrame
 from encoder.timelines import parameters
 
 CODECS = frozenset({"hevc"})
-"""Codecs whose decoders misread such data without an error. The one of H.264 reports it."""
+"""Codecs whose decoders misread such data without an error. The decoder of H.264 reports errors."""
 _SLICES = range(32)
 """Types of NAL units that hold slices."""
-_LENGTH_PLACE = 21
+_LENGTH_OFFSET = 21
 """Offset of ``lengthSizeMinusOne`` in HEVC's header (ISO/IEC 14496-15, section 8.3.3.1.2)."""
 _CHANGED_BYTES, _ADDED_BYTES = 16, 64
 
@@ -35,7 +35,7 @@ def is_testable(codec: str, header: bytes) -> bool:
         codec: FFmpeg's name.
         header: The codec's header; those of HEVC in MP4 and Matroska start with version 1.
     """
-    return codec in CODECS and len(header) > _LENGTH_PLACE + 1 and header[0] == 1
+    return codec in CODECS and len(header) > _LENGTH_OFFSET + 1 and header[0] == 1
 
 
 def fits(header: bytes, head: Sequence[bytes]) -> bool:
@@ -46,17 +46,17 @@ def fits(header: bytes, head: Sequence[bytes]) -> bool:
         head: The packet of a keyframe, and some packets after it.
 
     Returns:
-        Whether any of them fits, since a damaged one does not; also true if they contain parameter sets of their own.
+        Whether at least one picture fits, since damaged ones don't; also true if they contain parameter sets.
     """
-    # Parsing does not depend on the content of other pictures: a picture fits even if it refers to a broken one.
+    # How a picture is parsed does not depend on other pictures: it fits even if its reference pictures are broken.
     return any(_last_fits(header, head[: count + 1]) for count in range(len(head)))
 
 
 def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
-    if any(parameters.of_picture("hevc", packet[: parameters.HEAD_BYTES]) for packet in packets):
+    if any(parameters.picture_parameters("hevc", packet[: parameters.HEAD_BYTES]) for packet in packets):
         return True
     *before, last = packets
-    length_bytes = (header[_LENGTH_PLACE] & 3) + 1
+    length_bytes = (header[_LENGTH_OFFSET] & 3) + 1
     units = list(_units(last, length_bytes))
     # Only the base layer is decoded.
     slices = [
@@ -66,19 +66,21 @@ def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
     ]
     if not slices:
         return True
-    place = slices[-1]
+    last_slice = slices[-1]
     # Zeros at the end are padding.
-    data = units[place].rstrip(b"\0\3")
-    kept = max(2, len(data) - _CHANGED_BYTES)
-    changed = data[:kept] + bytes((byte ^ 0x55) or 0x33 for byte in data[kept:])
+    data = units[last_slice].rstrip(b"\0\3")
+    split = max(2, len(data) - _CHANGED_BYTES)
+    changed = data[:split] + bytes((byte ^ 0x55) or 0x33 for byte in data[split:])
     longer = data + bytes(number * 37 % 255 + 1 for number in range(_ADDED_BYTES))
 
-    def shown(unit: bytes) -> bytes:
-        whole = b"".join(len(one).to_bytes(length_bytes) + one for one in (*units[:place], unit, *units[place + 1 :]))
-        return _digest(header, (*before, whole))
+    def decode_with(unit: bytes) -> bytes:
+        packet = b"".join(
+            len(one).to_bytes(length_bytes) + one for one in (*units[:last_slice], unit, *units[last_slice + 1 :])
+        )
+        return _digest(header, (*before, packet))
 
-    unchanged = shown(data)
-    return unchanged != b"" and shown(changed) != unchanged and shown(longer) == unchanged
+    unchanged = decode_with(data)
+    return unchanged != b"" and decode_with(changed) != unchanged and decode_with(longer) == unchanged
 
 
 def _units(packet: bytes, length_bytes: int) -> Iterator[bytes]:

@@ -15,16 +15,17 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.index import IndexEntry
 from av.packet import Packet
 from av.stream import Discard
 from av.subtitles.stream import SubtitleStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from encoder.probing.captions import Watcher
-from encoder.probing.formats import FormatFrom, Formats, changes_format, in_order
+from encoder.probing.captions import CaptionDetector
+from encoder.probing.formats import FormatDetector, PictureFormat, changes_format, merge_formats
 from encoder.probing.opening import input_options, time_base_of
-from encoder.probing.packets import by_index, note_sound
+from encoder.probing.packets import note_sound, times_from_index
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import read_movie
 from encoder.timelines import restarts
@@ -34,67 +35,65 @@ from headend.core.media import FrameIndex, Master
 
 REORDER_FRAMES = 16
 """Maximum distance between a frame's positions in decoding and presentation order: the DPB of H.264 and HEVC."""
-_REFRESH_PACKETS = 300
-"""Maximum number of packets to read until a complete picture; encoders refresh one within a GOP."""
+_MAX_REFRESH_PACKETS = 300
+"""Maximum number of packets to read until a picture is complete; encoders refresh a picture within a GOP."""
 _INDEXED_HEAD_FRAMES = 3
-"""Frames to decode to verify a container's index: few, since frames of masters are large."""
+"""Number of frames that are decoded to verify a container's index: few, since frames of masters are large."""
 _HEAD_FRAMES = 8
-"""Frames to decode to verify a scan of packets."""
-
-
+"""Number of frames that are decoded to verify a scan of packets."""
 CUES = frozenset({"subrip", "ass", "mov_text", "webvtt", "text"})
 """Codecs, by FFmpeg's names, with one cue in each packet."""
 _EMPTY_CUE_BYTES = 2
-"""Size of an empty cue: MOV fills times without text with cues of length 0, which take two bytes."""
+"""Size of an empty cue, with which MOV fills times without text: only its length, 0, in two bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Packet:
-    """The times of one packet of the picture, in the stream's ticks."""
+    """A packet of the picture: its times in the stream's ticks, and its byte position in the file, -1 if unknown."""
 
     pts_ticks: int | None
     dts_ticks: int | None
     keyframe: bool
     discard: bool
     duration_ticks: int = 0
-    place: int = -1
+    position: int = -1
 
     @property
-    def shown(self) -> restarts.Shown | None:
+    def shown(self) -> restarts.PacketTime | None:
         """When it is shown, by its decoding time if it has no presentation time; None if it has neither."""
         ticks = self.pts_ticks if self.pts_ticks is not None else self.dts_ticks
-        return None if ticks is None else restarts.Shown(ticks, self.keyframe, self.pts_ticks is not None)
+        return None if ticks is None else restarts.PacketTime(ticks, self.keyframe, self.pts_ticks is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What reading a master has found, in addition to its header.
+class IndexedMaster:
+    """The frame index of a master, and what else was found while it was built.
 
     Attributes:
         frames: The frame index.
         first: The first frame.
-        sound: Times of packets of sound, by stream number, if they were read.
+        sound: Times of packets of sound, by stream number; empty if they were not read.
         text: Start and end of cues in milliseconds, by stream number.
         formats: Formats of the picture, if there are several.
         captions: Whether there are CEA-608 captions in the picture; None if not all packets were read.
-        delay_ticks: Delay of the frames' times by the decoder, if the times come from decoding.
-        places: Byte position and time of each packet of the picture, in the file's order.
+        delay_ticks: Delay that the decoder adds to the times of frames, if the times come from decoding.
+        positions: Byte position and time of each packet of the picture, in the file's order.
     """
 
     frames: FrameIndex
     first: VideoFrame
     sound: dict[int, PacketTimes] = field(default_factory=dict)
-    formats: tuple[FormatFrom, ...] = ()
+    formats: tuple[PictureFormat, ...] = ()
     captions: bool | None = None
     text: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     delay_ticks: int = 0
-    places: Sequence[tuple[int, int]] = ()
+    positions: Sequence[tuple[int, int]] = ()
 
 
-def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
-    """Build the frame index from MOV's sample tables, verified by the first frames; None if they are not enough."""
-    # An edit list may leave samples out. More entries than samples, or no samples, means that there are fragments. More
-    # entries than bytes is an attack on our memory.
+def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> IndexedMaster | None:
+    """Build the frame index from MOV's sample tables; None if these are incomplete or don't match the first frames."""
+    # An edit list may leave samples out. A file with more entries than samples, or without samples, has fragments. A
+    # file with more entries than bytes is an attack that would use up memory.
     plausible = 0 < len(picture.index_entries) <= min(picture.frames, container.size)
     if not container.format.name.startswith("mov,") or not plausible:
         return None
@@ -110,63 +109,72 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
         return None
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
-    for packet, frames in decoded(container, picture, frame_limit=_INDEXED_HEAD_FRAMES):
+    for packet, frames in packets_and_frames(container, picture, frame_limit=_INDEXED_HEAD_FRAMES):
         packets += [packet] if packet else []
         head += frames
         if len(head) >= _INDEXED_HEAD_FRAMES:
             break
     if not head or head[0].pts is None:
         return None
-    first, start = head[0], head[0].pts
+    times = _presentation_times(container, picture, entries, packets)
+    if times is None:
+        return None
+    start = head[0].pts
+    in_edit_list = [not entry.is_discard for entry in entries]
+    # Leading frames without their reference pictures are never shown.
+    shown = [kept and time >= start for kept, time in zip(in_edit_list, times, strict=True)]
+    pts = sorted(compress(times, shown))
+    if [frame.pts for frame in head] != pts[: len(head)] or any(after <= before for before, after in pairwise(pts)):
+        return None  # for example, if each field is a sample: then the decoder is right
+    # The first frame of those that can be decoded from a keyframe: it is not shown before the keyframe, and neither it
+    # nor any later frame was decoded before.
+    numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
+    dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
+    first_delay = min(compress(times, in_edit_list)) - entries[in_edit_list.index(True)].timestamp
+    # The duration in the header includes the last frame's.
+    end = (picture.start_time or 0) + (picture.duration or 0)
+    end_ticks = end if end > pts[-1] else None
+    return IndexedMaster(
+        _frame_index(pts, _seek_times_in_mov(dts, first_delay), "container index", end_ticks),
+        head[0],
+        {s.index: times_from_index(container, s) for s in container.streams.audio if len(s.index_entries)},
+        text={stream.index: list(_cue_times_from_index(stream)) for stream in text_streams(container)},
+        positions=[(entry.pos, time) for entry, time in zip(entries, times, strict=True)],
+    )
+
+
+def _presentation_times(
+    container: InputContainer, picture: VideoStream, entries: Sequence[IndexEntry], first_packets: Sequence[_Packet]
+) -> list[int] | None:
+    """When each sample of MOV's index is shown; None if that is unknown, or the first packets have other times."""
     offsets: Sequence[int] | None = (0,) * len(entries)
     if picture.codec_context.has_b_frames:
         movie = read_movie(container.name, container.size, input_options(container.name))
         offsets = movie.composition_offsets(picture.id, [entry.size for entry in entries])
-    if offsets is None or packets[0].pts_ticks is None:
+    if offsets is None or first_packets[0].pts_ticks is None:
         return None
-    # Edit lists and negative offsets shift all of them equally.
-    shift = packets[0].pts_ticks - entries[0].timestamp - offsets[0]
+    # Edit lists and negative offsets shift all times by the same amount.
+    shift = first_packets[0].pts_ticks - entries[0].timestamp - offsets[0]
     times = [entry.timestamp + offset + shift for entry, offset in zip(entries, offsets, strict=True)]
-    if [packet.pts_ticks for packet in packets] != times[: len(packets)]:
-        return None
-    kept = [not entry.is_discard for entry in entries]
-    # Leading frames without their reference pictures are never shown.
-    shown = [keep and time >= start for keep, time in zip(kept, times, strict=True)]
-    pts = sorted(compress(times, shown))
-    if [frame.pts for frame in head] != pts[: len(head)] or any(after <= before for before, after in pairwise(pts)):
-        return None  # for example, if each field is a sample: then the decoder is right
-    # From a keyframe on, all frames can be decoded that are shown after it and were not decoded before it.
-    numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
-    dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
-    late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
-    sound = {
-        stream.index: by_index(container, stream) for stream in container.streams.audio if len(stream.index_entries)
-    }
-    # The duration in the header includes the last frame's.
-    end = (picture.start_time or 0) + (picture.duration or 0)
-    end_ticks = end if end > pts[-1] else None
-    text = {stream.index: list(_indexed_text(stream)) for stream in text_streams(container)}
-    places = [(entry.pos, time) for entry, time in zip(entries, times, strict=True)]
-    index = _indexed(pts, _seek_times_in_mov(dts, late), "container index", end_ticks)
-    return Seen(index, first, sound, text=text, places=places)
+    return times if [packet.pts_ticks for packet in first_packets] == times[: len(first_packets)] else None
 
 
-def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
-    """Build the frame index from all packets, verified by the first frames; None if packets and frames don't match."""
+def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> IndexedMaster | None:
+    """Build the frame index from the times of all packets; None if they don't match the first decoded frames."""
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
     sound: dict[int, PacketTimes] = {}
     text: dict[int, list[tuple[int, int]]] = {}
-    formats, captions = Formats(container, picture, master), Watcher(picture)
-    walk = decoded(
+    formats, captions = FormatDetector(container, picture, master), CaptionDetector(picture)
+    scan = packets_and_frames(
         container,
         picture,
         frame_limit=_HEAD_FRAMES,
         sound=sound,
         text=text,
-        watching=(formats.add, captions.add),
+        on_packet=(formats.add, captions.add),
     )
-    for packet, frames in walk:
+    for packet, frames in scan:
         packets += [packet] if packet else []
         head += frames
     if not head:
@@ -185,11 +193,11 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
-    index = _indexed(pts, _seek_times(keyframes, shown, container, picture), "packets", end_ticks)
-    return Seen(index, head[0], sound, formats.found(), captions.found, text, places=_places(packets))
+    index = _frame_index(pts, _seek_times(keyframes, shown, container, picture), "packets", end_ticks)
+    return IndexedMaster(index, head[0], sound, formats.found(), captions.found, text, positions=_positions(packets))
 
 
-def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
+def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> IndexedMaster:
     """Build the frame index by decoding everything, for files such as AVI with B-frames without presentation times."""
     picture.codec_context.thread_count = 0
     first: VideoFrame | None = None
@@ -199,60 +207,62 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     sound: dict[int, PacketTimes] = {}
     text: dict[int, list[tuple[int, int]]] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    captions = Watcher(picture)
-    watching = (captions.add,)
-    formats: list[FormatFrom] = []
+    captions = CaptionDetector(picture)
+    on_packet = (captions.add,)
+    formats: list[PictureFormat] = []
     packets: list[_Packet] = []
-    for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
+    for packet, frames in packets_and_frames(
+        container, picture, frame_limit=None, sound=sound, text=text, on_packet=on_packet
+    ):
         packets += [packet] if packet else []
         first_dts = packet.dts_ticks if packet and first_dts is None else first_dts
         for frame in frames:
             first = first or frame
-            # The same preference as FFmpeg's; AVI has decoding times only.
-            known = frame.pts if frame.pts is not None else frame.dts
+            # FFmpeg's command line prefers the same time. AVI only has decoding times.
+            time = frame.pts if frame.pts is not None else frame.dts
             step = pts[-1] - pts[-2] if len(pts) > 1 else step
-            pts.append(known if known is not None else pts[-1] + step if pts else 0)
-            shape = FormatFrom(pts[-1], frame, picture.codec_context.sample_aspect_ratio)
-            formats += [shape] if not formats or formats[-1].deciding != shape.deciding else []
+            pts.append(time if time is not None else pts[-1] + step if pts else 0)
+            frame_format = PictureFormat(pts[-1], frame, picture.codec_context.sample_aspect_ratio)
+            formats += [frame_format] if not formats or formats[-1].properties != frame_format.properties else []
             if frame.key_frame:
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
     restarts.check(master, filter(None, (packet.shown for packet in packets)), time_base_of(picture))
     pts.sort()
-    return Seen(
-        _indexed(pts, keyframes, "packets"),
+    return IndexedMaster(
+        _frame_index(pts, keyframes, "packets"),
         first,
         sound,
-        in_order(formats),
+        merge_formats(formats),
         captions.found,
         text,
         _decoder_delay(container, picture, pts[0], first_dts),
-        _places(packets),
+        _positions(packets),
     )
 
 
-def _places(packets: Iterable[_Packet]) -> list[tuple[int, int]]:
-    times = ((packet.place, packet.shown) for packet in packets)
-    return [(place, shown.ticks) for place, shown in times if place >= 0 and shown is not None]
+def _positions(packets: Iterable[_Packet]) -> list[tuple[int, int]]:
+    times = ((packet.position, packet.shown) for packet in packets)
+    return [(position, shown.ticks) for position, shown in times if position >= 0 and shown is not None]
 
 
 def _decoder_delay(
     container: InputContainer, picture: VideoStream, start_ticks: int, first_dts_ticks: int | None
 ) -> int:
-    """Delay of the first frame against its packet in AVI, which numbers packets in decoding order.
+    """How much later than its packet the first frame of an AVI is decoded; 0 for other containers.
 
-    Writers of AVI start picture and sound together, but a decoder outputs the first frame only after reading all
-    packets that might be shown before it.
+    In AVI, the picture's packets are numbered in decoding order, and its first packet starts with the sound. But a
+    decoder outputs the first frame only after it has read all packets that might be shown before it.
     """
     if container.format.name != "avi" or first_dts_ticks is None:
         return 0
     delay = start_ticks - first_dts_ticks
-    most = round(REORDER_FRAMES / (declared_rate(picture) * time_base_of(picture)))
-    return delay if 0 < delay <= most else 0
+    max_delay = round(REORDER_FRAMES / (declared_rate(picture) * time_base_of(picture)))
+    return delay if 0 < delay <= max_delay else 0
 
 
-def _indexed(
+def _frame_index(
     pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str, end_ticks: int | None = None
 ) -> FrameIndex:
     """Build the index from the seek time of each keyframe; decoding can always start at the first frame."""
@@ -270,52 +280,59 @@ def _seek_times(
     pts = [packet.pts_ticks or 0 for packet in keyframes.values()]
     dts = [packet.dts_ticks for packet in keyframes.values()]
     if container.format.name.startswith("matroska"):
-        # Matroska seeks by presentation time, but if frames are reordered, FFmpeg's command line seeks 3/23 s earlier
-        # and would find the previous keyframe: add that much, up to the next keyframe.
-        late = ceil(Fraction(3, 23) / time_base_of(picture))
-        ends = (after - 1 for after in (*pts[1:], pts[-1] + late + 1)) if pts else ()
-        times = [min(at + late, end) for at, end in zip(pts, ends, strict=True)]
+        # Matroska seeks by presentation time. But if frames are reordered, FFmpeg's command line seeks 3/23 s earlier
+        # and would find the previous keyframe. So request a time that is later by that much, but before the next
+        # keyframe.
+        correction = ceil(Fraction(3, 23) / time_base_of(picture))
+        ends = (after - 1 for after in (*pts[1:], pts[-1] + correction + 1)) if pts else ()
+        times = [min(time + correction, end) for time, end in zip(pts, ends, strict=True)]
     elif container.format.name.startswith("mov,"):
         first_dts = min((p.dts_ticks for p in shown if p.dts_ticks is not None), default=0)
-        late = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
-        known = (at - late if decoded is None else decoded for at, decoded in zip(pts, dts, strict=True))
-        return _seek_times_in_mov(dict(zip(keyframes, known, strict=True)), late)
+        first_delay = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
+        known = (
+            pts_ticks - first_delay if dts_ticks is None else dts_ticks
+            for pts_ticks, dts_ticks in zip(pts, dts, strict=True)
+        )
+        return _seek_times_in_mov(dict(zip(keyframes, known, strict=True)), first_delay)
     else:
         # Others, such as MPEG-TS, seek to the packet with that decoding time, keyframe or not.
         reorder = round(REORDER_FRAMES / (declared_rate(picture) * time_base_of(picture)))
-        times = [at - reorder if known is None else known for at, known in zip(pts, dts, strict=True)]
+        times = [
+            pts_ticks - reorder if dts_ticks is None else dts_ticks
+            for pts_ticks, dts_ticks in zip(pts, dts, strict=True)
+        ]
     return dict(zip(keyframes, times, strict=True))
 
 
-def _seek_times_in_mov(dts_ticks: Mapping[int, int], late_ticks: int) -> dict[int, int]:
-    """The same for MOV, from the decoding time of each keyframe, by the keyframe's number.
+def _seek_times_in_mov(dts_ticks: Mapping[int, int], delay_ticks: int) -> dict[int, int]:
+    """The times to request from MOV's demuxer, from the decoding time of each keyframe; both by the keyframe's number.
 
-    MOV's demuxer seeks by decoding time, and corrects the request for the shift of an edit list: by ``late_ticks``, the
-    delay of the first frame, or not at all. So the request is a time that is right in both cases. If keyframes are too
+    MOV's demuxer seeks by decoding time. If there is an edit list, it may first subtract the delay of the first frame,
+    ``delay_ticks``, from the requested time. So the request is a time that is right in both cases. If keyframes are too
     close for that, the request finds an earlier keyframe.
 
     Source: FFmpeg's ``mov_seek_stream`` and ``mov_fix_index``.
     """
-    times = (*dts_ticks.values(), max(dts_ticks.values(), default=0) + 2 * late_ticks)
-    requests = (min(at + late_ticks, (at + after) // 2) for at, after in pairwise(times))
+    times = (*dts_ticks.values(), max(dts_ticks.values(), default=0) + 2 * delay_ticks)
+    requests = (min(time + delay_ticks, (time + after) // 2) for time, after in pairwise(times))
     return dict(zip(dts_ticks, requests, strict=True))
 
 
-def decoded(
+def packets_and_frames(
     container: InputContainer,
     picture: VideoStream,
     *,
     frame_limit: int | None = 1,
     sound: dict[int, PacketTimes] | None = None,
     text: dict[int, list[tuple[int, int]]] | None = None,
-    watching: Sequence[Callable[["Packet[Any]"], object]] = (),
+    on_packet: Sequence[Callable[["Packet[Any]"], object]] = (),
 ) -> Iterator[tuple[_Packet | None, list[VideoFrame]]]:
-    """Iterate over all packets of the picture, and decode the first ``frame_limit`` frames.
+    """Iterate over all packets of the picture, and decode the first ``frame_limit`` frames, or all if it is None.
 
-    Times of packets of sound and text are recorded in ``sound`` and ``text``; functions in ``watching`` get each packet
-    of the picture that is shown.
+    The times of packets of sound and text are recorded in ``sound`` and ``text``. The functions in ``on_packet`` are
+    called with each packet of the picture that is shown.
     """
-    decoded = 0
+    decoded_count = 0
     sound_codecs = {s.index: s.codec_context.codec.canonical_name for s in container.streams.audio if s.codec_context}
     texts = {stream.index: stream for stream in text_streams(container)} if text is not None else {}
     wanted = [picture, *(container.streams.audio if sound is not None else ()), *texts.values()]
@@ -329,18 +346,18 @@ def decoded(
             continue
         frames: list[VideoFrame] = []
         if packet.size and not packet.is_discard:
-            for watch in watching:
-                watch(packet)
-        if frame_limit is None or decoded < frame_limit:
+            for callback in on_packet:
+                callback(packet)
+        if frame_limit is None or decoded_count < frame_limit:
             # Skip damaged packets, as the encoder's decoder does.
             with suppress(av.FFmpegError):
                 frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
-            decoded += len(frames)
+            decoded_count += len(frames)
         # The last packet is empty and flushes the decoder.
-        yield _times_of(packet) if packet.size else None, frames
+        yield _packet(packet) if packet.size else None, frames
 
 
-def _times_of(packet: "Packet[Any]") -> _Packet:
+def _packet(packet: "Packet[Any]") -> _Packet:
     return _Packet(
         packet.pts,
         packet.dts,
@@ -366,8 +383,8 @@ def _cue_times(packet: "Packet[Any]", stream: SubtitleStream) -> Iterator[tuple[
         yield round(packet.pts * tick_ms), round((packet.pts + packet.duration) * tick_ms)
 
 
-def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
-    """The same from a container's index; each cue lasts until the next one, which may be empty."""
+def _cue_times_from_index(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
+    """The start and end of the cues in a container's index; each cue lasts until the next one, which may be empty."""
     entries, tick_ms = list(stream.index_entries), time_base_of(stream) * 1000
     end = (stream.start_time or 0) + (stream.duration or 0)
     for entry, after in zip(entries, (*(one.timestamp for one in entries[1:]), end), strict=True):
@@ -375,8 +392,10 @@ def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
             yield round(entry.timestamp * tick_ms), round(after * tick_ms)
 
 
-def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:
-    """Move keyframes to where the picture is complete: with intra refresh, some frames after the marked ones.
+def adjust_for_intra_refresh(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:
+    """With intra refresh, move each keyframe to the frame where the picture is complete.
+
+    Encoders refresh a part of each picture, and mark the frame at which a refresh starts as a keyframe.
 
     Source: ITU-T H.264, section D.2.8, ``recovery_frame_cnt``.
     """
@@ -384,12 +403,14 @@ def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex
         return index
     number, pts = index.keyframes[1], index.pts_ticks
     container.seek(index.seek_ticks[1], stream=picture)
-    packets = islice(decoded(container, picture, frame_limit=None), _REFRESH_PACKETS)
+    packets = islice(packets_and_frames(container, picture, frame_limit=None), _MAX_REFRESH_PACKETS)
     times = (frame.pts for _, frames in packets for frame in frames if frame.pts is not None)
     complete = next((time for time in times if time >= pts[number]), pts[number])
-    late = bisect_left(pts, complete) - number
-    known = {n + late: ticks for n, ticks in zip(index.keyframes[1:], index.seek_ticks[1:], strict=True)}
-    return _indexed(pts, known, index.origin, index.end_ticks) if late else index
+    refresh_frames = bisect_left(pts, complete) - number
+    if not refresh_frames:
+        return index
+    seek_ticks = zip(index.keyframes[1:], index.seek_ticks[1:], strict=True)
+    return _frame_index(pts, {n + refresh_frames: ticks for n, ticks in seek_ticks}, index.origin, index.end_ticks)
 
 
 def _no_frames(master: Master) -> MasterError:

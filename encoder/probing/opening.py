@@ -1,7 +1,8 @@
 """Open masters safely, and select the picture among their streams.
 
-A master is an untrusted file. It may only be opened as a media container: playlists, scripts and image sequences, which
-refer to further files, are rejected before they are parsed, and only the protocol of the file itself is available.
+A master is an untrusted file and may only be opened as a media container. Playlists, scripts and image sequences, which
+refer to other files, are rejected before they are parsed. FFmpeg may only use the protocol that reads the master
+itself.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,11 +26,11 @@ from headend.core.settings import PictureChoice
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
 """FFmpeg's names of the containers that a master may have: those that hold media and refer to no other file."""
 SOUND_CONTAINERS = f"{CONTAINERS},wav,w64,flac,ogg,aiff,caf,mp3,aac,ac3,eac3"
-"""The same for files of which only sound is used: includes formats that hold only sound."""
+"""The same for files of which only the sound is used; includes formats that contain only sound."""
 ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
-"""How long one packet may take before reading fails."""
+"""Timeouts for opening a master, and for reading one packet."""
 
 
 def input_options(input_url: str, containers: str = CONTAINERS) -> dict[str, str]:
@@ -37,20 +38,20 @@ def input_options(input_url: str, containers: str = CONTAINERS) -> dict[str, str
 
     Args:
         input_url: A path, or an ``http(s)`` URL such as S3's presigned ones.
-        containers: The containers that it may have.
+        containers: FFmpeg's names of the containers that the master may have.
     """
     if not _is_remote(input_url):
         return {"format_whitelist": containers, "protocol_whitelist": "file"}
     return {
         "format_whitelist": containers,
         "protocol_whitelist": "http,https,tcp,tls",
-        # A store drops connections now and then; without these options that would end a read of two hours.
+        # S3 drops connections now and then. Without these options, that would end a read that takes hours.
         "reconnect": "1",
         "reconnect_on_network_error": "1",
         "reconnect_on_http_error": "429,5xx",
         "reconnect_delay_max": "8",
         "reconnect_max_retries": "3",
-        # An open-ended request makes a store send, and bill, data that is not read once the index has been found.
+        # With open-ended requests, S3 would send and bill data that is not needed once the index is found.
         "initial_request_size": str(256 * 1024),
         "request_size": str(1024 * 1024),
         "multiple_requests": "1",
@@ -70,7 +71,7 @@ def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iter
     Args:
         master: The file; named in errors.
         input_url: Where to read it, as for `probe`.
-        containers: The containers that it may have.
+        containers: FFmpeg's names of the containers that the master may have.
 
     Raises:
         MasterError: It can't be reached or read.
@@ -88,18 +89,18 @@ def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iter
             timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
             metadata_errors="replace",  # accept metadata that are not valid UTF-8
         ) as container:
-            # FFmpeg's command line does not generate missing times by looking ahead; with it, frames would differ.
+            # Don't generate missing times by looking ahead: FFmpeg's command line doesn't, and its frames would differ.
             container.flags &= ~Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only
             yield container
     except av.FFmpegError as error:
-        # The error's text and cause contain the URL, which may hold a signature: don't pass them on.
+        # The error's text and cause contain the URL, which may contain a signature: don't pass them on.
         reason = _reason(error, location, containers)
         raise MasterError(f"{master.url} {reason}", ffmpeg=error.strerror) from None
 
 
 def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
     if isinstance(error, av.ArgumentError | av.InvalidDataError | av.EOFError):
-        if _begins_like_mp4(location):
+        if _starts_like_mp4(location):
             return "has no usable index (moov box): it is cut short or was never finished; deliver it again, whole"
         if containers == SOUND_CONTAINERS:
             return "has no sound that can be read; deliver WAV, AIFF, CAF, FLAC, Ogg, AAC, AC-3, MP3, or a film"
@@ -111,7 +112,7 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
     return f"can't be read: {error.strerror}; check that it exists and is readable"
 
 
-def _begins_like_mp4(location: str) -> bool:
+def _starts_like_mp4(location: str) -> bool:
     options = {"protocol_whitelist": input_options(location)["protocol_whitelist"]}
     with (
         suppress(av.FFmpegError),
@@ -130,7 +131,7 @@ class Selected:
         pictures: Stream numbers of all pictures that could be selected.
         program: Number of the picture's program; None if there are no programs.
         programs: Numbers of all programs.
-        streams: Numbers of the streams that go with the picture.
+        streams: Numbers of the streams of the picture's program, and of those that are in no program.
     """
 
     picture: VideoStream
@@ -147,7 +148,7 @@ def pictures_of(container: InputContainer) -> list[VideoStream]:
 
 
 def select(container: InputContainer, master: Master, choice: PictureChoice = ANY_PICTURE) -> Selected:
-    """Select the picture of a film and the streams that go with it; all others are discarded while reading.
+    """Select the picture of a film, and the sound and text of the same program; other streams are not read.
 
     Args:
         container: The open master.
@@ -162,36 +163,35 @@ def select(container: InputContainer, master: Master, choice: PictureChoice = AN
     programs = describing.programs(describing.describe(container))
     if choice.program is not None:
         if choice.program not in programs:
-            raise ConfigError(f"--program {choice.program}: {master.url} has {_listed('programs', programs)}")
+            raise ConfigError(f"--program {choice.program}: {master.url} has {_list_numbers('programs', programs)}")
         pictures = [stream for stream in pictures if stream.index in programs[choice.program]]
     if choice.video is not None:
         existing = [stream.index for stream in pictures]
         pictures = [stream for stream in pictures if stream.index == choice.video]
         if not pictures:
-            raise ConfigError(f"--video {choice.video}: {master.url} has {_listed('pictures', existing)}")
+            raise ConfigError(f"--video {choice.video}: {master.url} has {_list_numbers('pictures', existing)}")
     if not pictures:
         where = "" if choice.program is None else f" in program {choice.program}"
         raise MasterError(f"{master.url} has no picture{where}; deliver a file with a video track")
     picture = next((stream for stream in pictures if stream.disposition & Disposition.default), pictures[0])
     if picture.codec_context is None:
         raise MasterError(f"{master.url} has a picture in a codec that FFmpeg can't decode; deliver another codec")
-    # One thread: a decoder reads one packet ahead for each, and only one frame is needed here.
+    # One thread: a decoder reads ahead by one packet for each thread, and only a few frames are needed.
     picture.codec_context.thread_count = 1
     program = choice.program
     if program is None:
         program = next((number for number, streams in programs.items() if picture.index in streams), None)
-    # Streams of this program, or of none.
-    own = frozenset() if program is None else frozenset(programs[program])
-    others = {stream for streams in programs.values() for stream in streams} - own
-    mine = frozenset(stream.index for stream in container.streams) - others
+    program_streams = frozenset() if program is None else frozenset(programs[program])
+    others = {stream for streams in programs.values() for stream in streams} - program_streams
+    same_program = frozenset(stream.index for stream in container.streams) - others
     for stream in container.streams:
-        if stream is not picture and (stream.type not in ("audio", "subtitle") or stream.index not in mine):
+        if stream is not picture and (stream.type not in ("audio", "subtitle") or stream.index not in same_program):
             stream.discard = Discard.all
-    alike = tuple(stream.index for stream in pictures if stream.index in mine)
-    return Selected(picture, alike, program, tuple(programs), mine)
+    selectable = tuple(stream.index for stream in pictures if stream.index in same_program)
+    return Selected(picture, selectable, program, tuple(programs), same_program)
 
 
-def _listed(what: str, numbers: Iterable[int]) -> str:
+def _list_numbers(what: str, numbers: Iterable[int]) -> str:
     return f"{what} {', '.join(map(str, numbers))}" if numbers else f"no {what}"
 
 
@@ -201,10 +201,11 @@ def time_base_of(stream: Stream) -> Fraction:
     return stream.time_base or Fraction(1, av.time_base)
 
 
-def forget_order(stream: AudioStream) -> None:
-    """Make a stream safe to decode with PyAV, whatever the order of its channels; the order stays.
+def avoid_custom_layout(stream: AudioStream) -> None:
+    """Replace a custom channel layout by a number of channels, since decoding such a stream with PyAV may crash.
 
-    For a custom order of channels, PyAV frees memory of FFmpeg's, and the process crashes.
+    For a custom order of channels, PyAV frees memory that belongs to FFmpeg. The order of the decoded channels is the
+    same without a layout.
     """
     _, layout = describing.sound(stream.container, stream.index)
     if channel_count(layout) and layout not in LAYOUTS:

@@ -12,15 +12,15 @@ from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
 
 HEAD_BYTES = 16
-"""Number of bytes that are read of a packet, for most codecs."""
-_LARGEST_BYTES = 1 << 20
+"""Number of bytes that are read of each packet, for most codecs."""
+_MAX_OPUS_BYTES = 1 << 20
 """Larger than any packet of Opus."""
-_MOST_HEADS, _MOST_REMOTE_HEADS = 20_000, 100
-"""Maximum number of packets of a stream whose beginning is read, in a local file and in one in a store."""
+_MAX_HEADS, _MAX_REMOTE_HEADS = 20_000, 100
+"""Maximum number of packets of a stream whose first bytes are read: in a local file, and in S3."""
 
 
 def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
-    """Record the times of a packet of sound, and the parameters that it states.
+    """Record the times of a packet of sound, and the channels and sample rate that it states.
 
     Args:
         sound: The records, by stream number.
@@ -34,51 +34,51 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
         context = packet.stream.codec_context
         header = header or (context.extradata if context is not None else None) or b""
         sound[packet.stream_index] = PacketTimes(
-            skipped_samples=_skipped_samples(packet), count=samples.counter(codec, header)
+            skipped_samples=_skipped_samples(packet), count=samples.make_counter(codec, header)
         )
     times = sound[packet.stream_index]
     if header:
         times.header = header
-    beginning = bytes(memoryview(packet)[: _head_bytes(codec)])
-    sample_count = times.count(beginning) if times.count else 0
+    head = bytes(memoryview(packet)[: _head_bytes(codec)])
+    sample_count = times.count(head) if times.count else 0
     times.add(packet.pts, packet.duration or 0, packet.size, sample_count, -1 if packet.pos is None else packet.pos)
-    _note_parameters(times, codec, packet.pts, beginning)
+    _note_parameters(times, codec, packet.pts, head)
 
 
 def _head_bytes(codec: str) -> int:
     """Maximum number of bytes to read of a packet."""
-    return _LARGEST_BYTES if codec == "opus" else HEAD_BYTES
+    return _MAX_OPUS_BYTES if codec == "opus" else HEAD_BYTES
 
 
-def _note_parameters(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> None:
+def _note_parameters(times: PacketTimes, codec: str, pts_ticks: int, head: bytes) -> None:
     if codec == "opus":
-        times.elements.lasting_packets = opus.LASTING_PACKETS
-        times.elements.say(pts_ticks, opus.streams(beginning, times.header))
+        times.content_formats.lasting_packets = opus.LASTING_PACKETS
+        times.content_formats.record(pts_ticks, opus.describe_streams(head, times.header))
         return
-    stated = parameters.of_sound(codec, beginning) or parameters.of_sound_header(codec, times.header)
-    times.kinds.say(pts_ticks, stated)
-    times.elements.say(pts_ticks, parameters.first_element(codec, beginning, times.header))
+    stated = parameters.sound_parameters(codec, head) or parameters.header_parameters(codec, times.header)
+    times.header_formats.record(pts_ticks, stated)
+    times.content_formats.record(pts_ticks, parameters.first_element(codec, head, times.header))
 
 
-def by_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
-    """Read the times of packets from a container's index; each packet lasts until the next one.
+def times_from_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
+    """Read the times of a stream's packets from the container's index; each packet lasts until the next one.
 
     Args:
-        container: A master with an index. The beginnings of some packets are read as well.
+        container: A master with an index. The first bytes of some packets are read as well.
         stream: A stream of sound.
     """
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
     times = PacketTimes(header=stream.codec_context.extradata or b"")
     for entry, after in pairwise(entries):
-        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size, place=entry.pos)
+        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size, position=entry.pos)
     if entries:
-        times.add(entries[-1].timestamp, 0, entries[-1].size, place=entries[-1].pos)
+        times.add(entries[-1].timestamp, 0, entries[-1].size, position=entries[-1].pos)
     codec = stream.codec_context.codec.canonical_name
-    if codec == "opus" or parameters.states_itself(codec):
-        most = _MOST_HEADS if is_local(container) else _MOST_REMOTE_HEADS
-        sampled = [entries[number] for number in spread(len(entries), most)]
-        for entry, beginning in zip(sampled, read_samples(container, sampled, _head_bytes(codec)), strict=True):
-            _note_parameters(times, codec, entry.timestamp, beginning)
+    if codec == "opus" or parameters.is_stated_in_packets(codec):
+        count = _MAX_HEADS if is_local(container) else _MAX_REMOTE_HEADS
+        sampled = [entries[number] for number in spread(len(entries), count)]
+        for entry, head in zip(sampled, read_samples(container, sampled, _head_bytes(codec)), strict=True):
+            _note_parameters(times, codec, entry.timestamp, head)
     return times
 
 

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing import describing
-from encoder.probing.formats import FormatFrom
+from encoder.probing.formats import PictureFormat
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rates, frame_rate
 from headend.core.errors import MasterError
@@ -61,8 +61,8 @@ _FIELD_ORDERS = {
 }
 
 
-def with_formats(track: VideoTrack, formats: Sequence[FormatFrom], master: Master) -> VideoTrack:
-    """Describe a track by the format of most of it, and record where its format changes.
+def with_formats(track: VideoTrack, formats: Sequence[PictureFormat], master: Master) -> VideoTrack:
+    """Describe a track by the format that it has for most of the time, and record when its format changes.
 
     Args:
         track: The track with the format of its first frame.
@@ -70,12 +70,12 @@ def with_formats(track: VideoTrack, formats: Sequence[FormatFrom], master: Maste
         master: Named in errors.
 
     Raises:
-        MasterError: Its dynamic range changes, or it changes to a wide gamut or from one.
+        MasterError: Its dynamic range changes, or it changes to or from a wide gamut.
     """
     if not formats:
         return track
     for before, after in pairwise(formats):
-        was, becomes = _light_in_words(before), _light_in_words(after)
+        was, becomes = _describe_light(before), _describe_light(after)
         if was != becomes:
             at_s = float(after.pts_ticks * track.time_base - track.start_s)
             raise MasterError(
@@ -83,49 +83,49 @@ def with_formats(track: VideoTrack, formats: Sequence[FormatFrom], master: Maste
                 "throughout",
                 at_s=at_s,
             )
-    shown = Counter[tuple[object, ...]]()
+    durations = Counter[tuple[object, ...]]()
     ends = (*(one.pts_ticks for one in formats[1:]), track.frames.pts_ticks[-1] + 1)
     for one, end in zip(formats, ends, strict=True):
-        shown[one.deciding] += end - one.pts_ticks
-    most = max(formats, key=lambda one: shown[one.deciding])
+        durations[one.properties] += end - one.pts_ticks
+    main = max(formats, key=lambda one: durations[one.properties])
     changes = (
-        Change(after.pts_ticks * track.time_base, _in_words(before), _in_words(after))
+        Change(after.pts_ticks * track.time_base, _describe_format(before), _describe_format(after))
         for before, after in pairwise(formats)
     )
-    frame = most.frame
+    frame = main.frame
     return replace(
         track,
         width_px=frame.width,
         height_px=frame.height,
-        sample_aspect_ratio=most.sample_aspect_ratio or Fraction(1),
+        sample_aspect_ratio=main.sample_aspect_ratio or Fraction(1),
         pixel_format=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        colour=_completed(_colour(most), [*map(_colour, formats), track.colour]),
+        colour=_fill_unknown(_colour(main), [*map(_colour, formats), track.colour]),
         changes=tuple(changes),
         stated_colours=tuple(dict.fromkeys(map(_colour, formats))),
     )
 
 
-def _colour(one: FormatFrom) -> Colour:
+def _colour(one: PictureFormat) -> Colour:
     frame = one.frame
     return Colour(
-        primaries=_named(_PRIMARIES, frame.color_primaries),
-        transfer=_named(_TRANSFERS, frame.color_trc),
-        matrix=_named(_MATRICES, frame.colorspace),
-        range=_named(_RANGES, frame.color_range),
+        primaries=_name_of(_PRIMARIES, frame.color_primaries),
+        transfer=_name_of(_TRANSFERS, frame.color_trc),
+        matrix=_name_of(_MATRICES, frame.colorspace),
+        range=_name_of(_RANGES, frame.color_range),
     )
 
 
-def _completed(colour: Colour, others: Sequence[Colour]) -> Colour:
-    """A colour whose unknowns are taken from others, the first that states them."""
+def _fill_unknown(colour: Colour, others: Sequence[Colour]) -> Colour:
+    """Replace the unknown properties of a colour by those of the first other colour that states them."""
     names = [field.name for field in fields(Colour)]
     return Colour(
         *(next((v for one in (colour, *others) if (v := getattr(one, name)) != "unknown"), "unknown") for name in names)
     )
 
 
-def _light_in_words(one: FormatFrom) -> str:
-    """What conversion of the matrix alone would not bring together."""
+def _describe_light(one: PictureFormat) -> str:
+    """Describe the dynamic range and the gamut, which must not change within a film."""
     colour = _colour(one)
     transfer = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}.get(colour.transfer)
     if colour.matrix.startswith("bt2020") and not transfer:
@@ -135,7 +135,7 @@ def _light_in_words(one: FormatFrom) -> str:
     )
 
 
-def _in_words(one: FormatFrom) -> str:
+def _describe_format(one: PictureFormat) -> str:
     frame, colour = one.frame, _colour(one)
     shape = f" with {one.sample_aspect_ratio} pixels" if one.sample_aspect_ratio not in (None, 0, 1) else ""
     names = (colour.primaries, colour.transfer, colour.matrix, colour.range)
@@ -168,10 +168,10 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
         colour=Colour(
-            primaries=_named(_PRIMARIES, context.color_primaries, first.color_primaries),
-            transfer=_named(_TRANSFERS, context.color_trc, first.color_trc),
-            matrix=_named(_MATRICES, context.colorspace, first.colorspace),
-            range=_named(_RANGES, context.color_range, first.color_range),
+            primaries=_name_of(_PRIMARIES, context.color_primaries, first.color_primaries),
+            transfer=_name_of(_TRANSFERS, context.color_trc, first.color_trc),
+            matrix=_name_of(_MATRICES, context.colorspace, first.colorspace),
+            range=_name_of(_RANGES, context.color_range, first.color_range),
             chroma_location=_chroma_location(description),
         ),
         mastering_display=_mastering_display(first),
@@ -195,7 +195,8 @@ def orientation(matrix: bytes | None) -> tuple[int, bool]:
         matrix: libavutil's ``AV_FRAME_DATA_DISPLAYMATRIX``: nine numbers, row by row; None for none.
 
     Returns:
-        The clockwise rotation in degrees, a multiple of 90, and whether the picture is mirrored horizontally before it.
+        The clockwise rotation in degrees, a multiple of 90, and whether the picture is mirrored horizontally before the
+        rotation.
 
     Source:
         ISO/IEC 14496-12, section 8.3.2: ``(x, y, 1)`` times the matrix is the position of a pixel.
@@ -223,15 +224,15 @@ def _dolby_vision(description: str, first: VideoFrame) -> DolbyVision | None:
     return None
 
 
-def _named(names: dict[int, str], *values: int) -> str:
+def _name_of(names: dict[int, str], *values: int) -> str:
     return next((names[value] for value in values if value in names), "unknown")
 
 
 def _field_order(declared: int, first: VideoFrame) -> FieldOrder:
     if declared in _FIELD_ORDERS:
         return _FIELD_ORDERS[declared]
-    # MXF declares interlaced ProRes as progressive, but its frames are flagged. PyAV does not expose which field is
-    # first; FFmpeg's deinterlacers use the top field by default.
+    # MXF declares interlaced ProRes as progressive, but its frames are flagged as interlaced. PyAV does not expose
+    # which field is first; FFmpeg's deinterlacers assume the top field.
     return FieldOrder.TOP_FIRST if first.interlaced_frame else FieldOrder.PROGRESSIVE
 
 

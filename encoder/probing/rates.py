@@ -19,20 +19,19 @@ STANDARD_RATES = tuple(
 """Frame rates of equipment: SMPTE ST 2036-1 and ST 274, their halves and doubles, and 240 for slow motion."""
 
 DENOMINATORS = (1001, 8192)
-"""Any other rate becomes the nearest fraction with one of these as the largest denominator. The exact mean of a long
-film may have terms larger than the 32 bits of a timescale."""
-
+"""Rates that are not standard are rounded to fractions with at most these denominators: the exact mean rate of a long
+film may not fit into the 32 bits of a timescale."""
 
 FILM_SHARE = Fraction(4, 5)
-"""3:2 pull-down: MPEG-2 that repeats fields of film declares five frames for every four that it has."""
-_AS_DECLARED = Fraction(3, 10_000)
+"""3:2 pull-down: MPEG-2 that repeats fields of film declares five frames for every four that are coded."""
+_DECLARED_TOLERANCE = Fraction(3, 10_000)
 """Tolerance of declared rates: some tools write 29.97 or 23.98 for 30000/1001 or 24000/1001."""
 _TIE_FRAMES = 1 / 16
-"""A declared rate is preferred if it fits worse than the best one by at most this, in frames, root mean square."""
-_MOST_SPREAD_FRAMES = 0.9
+"""A declared rate is preferred to the best one if its root-mean-square error, in frames, is larger by at most this."""
+_MAX_SPREAD_FRAMES = 0.9
 """Maximum range, in frames, of the delays of frames against a constant rate; a missing frame makes it 1."""
-_MEAN_SPREAD_FRAMES = 1 / 4
-"""The same for a rate that is not a standard one."""
+_MAX_MEAN_SPREAD_FRAMES = 1 / 4
+"""The same for the mean rate, if it is not a standard one."""
 
 Seconds = npt.NDArray[np.float64]
 
@@ -77,7 +76,7 @@ def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fractio
     mean = (len(pts_ticks) - 1) / (span * time_base)
     for rate in (mean.limit_denominator(largest) for largest in DENOMINATORS):
         # A missing frame shifts the mean and hides among the others, so the tolerance is smaller here.
-        if rate and np.ptp(_off_frames(seconds, rate)) <= _MEAN_SPREAD_FRAMES + 2 * float(time_base * rate):
+        if rate and np.ptp(_delays_frames(seconds, rate)) <= _MAX_MEAN_SPREAD_FRAMES + 2 * float(time_base * rate):
             return rate, True
     step = median_low([after - before for before, after in pairwise(pts_ticks)])
     typical = 1 / (max(step, 1) * time_base)
@@ -90,33 +89,33 @@ def _seconds(pts_ticks: Sequence[int], time_base: Fraction) -> Seconds:
 
 
 def _best_standard(seconds: Seconds, declared: Sequence[Fraction]) -> Fraction | None:
-    """The standard rate that all frames follow; if several do, a declared one unless it fits clearly worse."""
-    fits: dict[Fraction, float] = {}
+    """The standard rate that all frames follow. If several fit, a declared one, unless another fits clearly better."""
+    errors: dict[Fraction, float] = {}
     for rate in STANDARD_RATES:
         # The last frame alone rules out most rates.
         if abs(seconds[-1] * float(rate) - (len(seconds) - 1)) < 1:
-            off = _off_frames(seconds, rate)
-            if _follows(off):
-                fits[rate] = float(np.std(off))
-    best = min(fits.values(), default=0.0)
-    ties = [rate for rate, off in fits.items() if off <= best + _TIE_FRAMES]
+            delays_frames = _delays_frames(seconds, rate)
+            if _is_regular(delays_frames):
+                errors[rate] = float(np.std(delays_frames))
+    best = min(errors.values(), default=0.0)
+    ties = [rate for rate, error in errors.items() if error <= best + _TIE_FRAMES]
 
-    def place(rate: Fraction) -> tuple[int, float]:
-        stated = (number for number, other in enumerate(declared) if abs(rate / other - 1) <= _AS_DECLARED)
-        return next(stated, len(declared)), fits[rate]
+    def preference(rate: Fraction) -> tuple[int, float]:
+        stated = (number for number, other in enumerate(declared) if abs(rate / other - 1) <= _DECLARED_TOLERANCE)
+        return next(stated, len(declared)), errors[rate]
 
-    return min(ties, key=place, default=None)
+    return min(ties, key=preference, default=None)
 
 
-def _off_frames(seconds: Seconds, rate: Fraction) -> Seconds:
+def _delays_frames(seconds: Seconds, rate: Fraction) -> Seconds:
     """Delay of each frame against a regular grid, in frames."""
-    off: Seconds = seconds * float(rate) - np.arange(len(seconds))
-    return off
+    delays: Seconds = seconds * float(rate) - np.arange(len(seconds))
+    return delays
 
 
-def _follows(off_frames: Seconds) -> bool:
-    # The first frame may be the displaced one, so a small range is enough.
-    return bool(np.max(np.abs(off_frames)) <= 0.5 + 1e-6 or np.ptp(off_frames) <= _MOST_SPREAD_FRAMES)
+def _is_regular(delays_frames: Seconds) -> bool:
+    # If the first frame is the late one, all others seem early. So a small range of the delays is enough.
+    return bool(np.max(np.abs(delays_frames)) <= 0.5 + 1e-6 or np.ptp(delays_frames) <= _MAX_SPREAD_FRAMES)
 
 
 def _rounded(rate: Fraction) -> Fraction:
@@ -126,9 +125,9 @@ def _rounded(rate: Fraction) -> Fraction:
 def _nearest(rate: Fraction, tolerance: Fraction, declared: Sequence[Fraction]) -> Fraction | None:
     near = [standard for standard in STANDARD_RATES if abs(standard / rate - 1) <= tolerance]
 
-    def place(standard: Fraction) -> tuple[bool, Fraction]:
-        stated = any(abs(standard / other - 1) <= _AS_DECLARED for other in declared)
+    def preference(standard: Fraction) -> tuple[bool, Fraction]:
+        stated = any(abs(standard / other - 1) <= _DECLARED_TOLERANCE for other in declared)
         return not stated, abs(standard - rate)
 
-    # Prefer a declared rate, then the one nearest to the measured rate.
-    return min(near, key=place, default=None)
+    # A declared rate first, then the one nearest to the measured rate.
+    return min(near, key=preference, default=None)

@@ -20,8 +20,8 @@ from encoder.timelines.spans import PacketTimes
 from headend.core.media import AudioTrack, SubtitleTrack
 from headend.core.media.speakers import channel_count
 
-_COMING_LATE = ("mpegts", "mpeg")
-"""Containers that declare streams which may start at any time; FFmpeg's start time of such a stream is a guess."""
+_LATE_CONTAINERS = ("mpegts", "mpeg")
+"""Containers whose streams may start long after the file; FFmpeg only guesses their start times."""
 _LATE_PACKETS = 500
 """Maximum number of packets to decode to find the channels and the sample rate."""
 
@@ -31,8 +31,8 @@ def audio_track(stream: AudioStream, end_ticks: int | None = None, start_ticks: 
 
     Args:
         stream: The programme.
-        end_ticks: Its end, if better known than from the header.
-        start_ticks: Its start, if better known than from the header.
+        end_ticks: Its end; None for the end in the header.
+        start_ticks: Its start; None for the start in the header.
     """
     context, time_base = stream.codec_context, time_base_of(stream)
     start = (stream.start_time or 0) if start_ticks is None else start_ticks
@@ -61,16 +61,17 @@ def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
     Args:
         stream: The programme.
         packets: The times of its packets; None if they were not read.
-        origin: Source of these times: ``packets`` or ``container index``; the latter has no better end than the header.
+        origin: Source of these times: ``packets`` or ``container index``. An index does not tell the duration of the
+            last packet, so the end is then taken from the header.
     """
-    comes_late = stream.container.format.name in _COMING_LATE
+    may_start_late = stream.container.format.name in _LATE_CONTAINERS
     if packets is None or not packets.pts_ticks:
         track = audio_track(stream)
-        return replace(track, channels=0, start_s=Fraction(0), duration_s=Fraction(0)) if comes_late else track
+        return replace(track, channels=0, start_s=Fraction(0), duration_s=Fraction(0)) if may_start_late else track
     ends = map(sum, zip(packets.pts_ticks, packets.duration_ticks, strict=True))
     start = None
     if origin == "packets":
-        # Use the packets: FFmpeg guesses that sound which starts late starts with the file.
+        # Don't use FFmpeg's start time: for sound that starts late, it guesses the start of the file.
         skipped_s = Fraction(packets.skipped_samples, stream.codec_context.sample_rate or 1)
         start = min(packets.pts_ticks) + round(skipped_s / time_base_of(stream))
     track = audio_track(stream, max(ends) if origin == "packets" else None, start)
@@ -86,7 +87,7 @@ def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
     return replace(track, timeline=timeline)
 
 
-def decoded_sound(container: InputContainer, index: int) -> tuple[int, str]:
+def sound_format_by_decoding(container: InputContainer, index: int) -> tuple[int, str]:
     """Find the sample rate and the channel layout of a stream by decoding, if the container does not state them.
 
     Args:

@@ -15,7 +15,7 @@ from langcodes.tag_parser import LanguageTagError
 from encoder import filter_graphs, timestamps
 from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, source_options
 from encoder.families import AUDIO, LOUDNESS, Options
-from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
+from encoder.loudness import CEILING_DBTP, MAX_REDUCTION_DB, dialnorm_placeholder, level_placeholder, limiter, meter
 from encoder.probing import CONTAINERS
 from encoder.sound.mixing import pan
 from encoder.timelines import policy
@@ -23,10 +23,11 @@ from headend.core.media import AudioPart, AudioRendition, AudioTrack, LoudnessTa
 from headend.core.media.speakers import LAYOUTS
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
 
-_NEUTRAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""Temporary layouts of picked channels until they are mixed by position; FFmpeg can't join channels without names."""
-GAP_S = 0.01
-"""Gaps from this length on are filled with silence; smaller ones come from times that are rounded to milliseconds."""
+_TEMPORARY_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Layouts of picked channels until they are mixed by their positions: FFmpeg can't join channels without names."""
+MIN_GAP_S = 0.01
+"""Minimum length of a gap that is filled with silence; shorter ones come from times that are rounded to
+milliseconds."""
 
 
 def language_code(tag: str) -> str:
@@ -50,12 +51,12 @@ def audio_command(
 ) -> tuple[str, ...]:
     """Build the command that encodes a whole programme of sound into all its renditions.
 
-    The sound is put on the picture's timeline: sound before the first frame is cut, and a late start and an early end
-    are filled with silence, so that every rendition lasts exactly as long as the picture. The level is set by
-    placeholders, which are replaced once the command of `loudness_target` has measured the loudness.
+    The sound is put on the picture's timeline. Sound before the first frame is cut; if the sound starts late or ends
+    early, silence is added, so that every rendition has the duration of the picture. Placeholders stand for the level.
+    They are replaced after the command of `loudness_target` has measured the loudness.
 
     Args:
-        master: The file; only its location matters here.
+        master: The file; only its location is used.
         track: The programme.
         grid: The title's grid.
         start_s: When the master shows its first frame.
@@ -65,31 +66,29 @@ def audio_command(
         containers: FFmpeg's names of the containers that the file may have.
 
     Returns:
-        Arguments with placeholders; one output per rendition, named by its id.
+        Arguments with placeholders, and one output for each rendition, named by its id.
 
     Raises:
         MasterError: The channel layout is unknown.
     """
     outputs = []
-    mixes = _mixes(
-        master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers
-    )
+    mixes = _mix(master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers)
     for layout, mixed in mixes.items():
-        levelled = mixed.filter(level_word(layout))
+        levelled = mixed.filter(level_placeholder(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
-        for rendition, tap in zip(group, filter_graphs.copies(levelled, len(group), "asplit"), strict=True):
+        for rendition, copy in zip(group, filter_graphs.copies(levelled, len(group), "asplit"), strict=True):
             options: Options = {
                 **AUDIO[rendition.codec](rendition),
-                **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
+                **(LOUDNESS[rendition.codec](dialnorm_placeholder(layout)) if rendition.codec in LOUDNESS else {}),
                 **FRAGMENTS,
                 "flags:a": "+bitexact",
-                # Long fragments: the packager cuts them again at the codec frames nearest to the video's boundaries.
+                # Long fragments: the packager splits them at the codec frames nearest to the picture's segments.
                 "frag_duration": 60_000_000,
                 # The edit list tells players how many samples of priming to drop.
                 "use_editlist": 1,
                 "metadata:s:a:0": f"language={language_code(rendition.language)}",
             }
-            outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
+            outputs.append(ffmpeg.output(copy, f"{SCRATCH}/{rendition.id}.mp4", **options))
     return _argv(outputs, mended=mended)
 
 
@@ -105,15 +104,15 @@ def loudness_target(
     compressed: bool = False,
     containers: str = CONTAINERS,
 ) -> LoudnessTarget:
-    """Build the command that measures each layout exactly as `audio_command` mixes it, with the target and its limits.
+    """Build the command that measures the loudness of each layout, mixed as in `audio_command`.
 
     Args:
-        master: As for `audio_command`, like the following ones.
+        master: As for `audio_command`, like the next four.
         track: The programme.
         grid: The title's grid.
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
-        target_lufs: The integrated loudness to reach; None keeps the master's.
+        target_lufs: Target for the integrated loudness; None to keep the master's loudness.
         mended: As for `audio_command`.
         compressed: As for `audio_command`.
         containers: As for `audio_command`.
@@ -121,9 +120,7 @@ def loudness_target(
     Raises:
         MasterError: The channel layout is unknown.
     """
-    mixes = _mixes(
-        master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers
-    )
+    mixes = _mix(master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers)
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
     argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
     return LoudnessTarget(
@@ -133,7 +130,7 @@ def loudness_target(
         mixed=tuple(layout for layout in mixes if pan(track, layout)[1]),
         target_lufs=target_lufs,
         ceiling_dbtp=CEILING_DBTP,
-        reduction_db=REDUCTION_DB,
+        reduction_db=MAX_REDUCTION_DB,
         limiter=limiter(renditions[0].sample_rate_hz),
     )
 
@@ -142,7 +139,7 @@ def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
     return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *filter_graphs.arguments(ffmpeg.merge_outputs(*outputs))
 
 
-def _mixes(
+def _mix(
     master: Master,
     track: AudioTrack,
     grid: Grid,
@@ -153,30 +150,32 @@ def _mixes(
     compressed: bool,
     containers: str,
 ) -> dict[str, Any]:
-    """The programme on the picture's timeline, decoded once, mixed to each layout."""
+    """Decode the programme once, put it on the picture's timeline, and mix it to each layout."""
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
-    source = ffmpeg.input(MASTER, **source_options(master, containers), **_decoding(track, compressed=compressed))
+    source = ffmpeg.input(MASTER, **source_options(master, containers), **_input_options(track, compressed=compressed))
     whole = AudioPart(track.index, track.channels, track.start_s, track.timeline)
     parts = {part.index: part for part in track.parts or (whole,)}
-    picked = _picked(track)
+    picked = _channels_to_pick(track)
     placed = [
-        _placed(_reordered(source[str(index)], picked.get(index)), part, start_s, rate, total_samples, mended=mended)
+        _place_on_timeline(
+            _pick_channels(source[str(index)], picked.get(index)), part, start_s, rate, total_samples, mended=mended
+        )
         for index, part in parts.items()
     ]
-    sound = _joined(placed, track, picked)
+    sound = _join(placed, track, picked)
     layouts = sorted({rendition.layout for rendition in renditions})
     branches = zip(layouts, filter_graphs.copies(sound, len(layouts), "asplit"), strict=True)
     return {layout: branch.filter("pan", args=pan(track, layout)[0]) for layout, branch in branches}
 
 
-def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
+def _input_options(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
     """Options of the input and its decoders."""
-    # If channels or sample rate change, FFmpeg would restart its filters and count samples from 0: make it fail
-    # instead. AC-3 may also change its downmix parameters, which are not used here.
+    # If channels or sample rate change, FFmpeg would restart its filters and count samples from 0. With this option it
+    # fails instead. AC-3's downmix parameters may change, but they are not used.
     options: dict[str, Any] = {"reinit_filter": 0}
     if track.codec in ("ac3", "eac3"):
-        # Their frames carry checksums. Without them, the decoder takes most damage for sound.
+        # Their frames have checksums. If these are not checked, the decoder outputs most damage as sound.
         options |= {f"err_detect:{part.index}": "crccheck" for part in track.parts or (track,)}
     if track.codec in ("ac3", "eac3") and not compressed:
         # By default FFmpeg's decoder compresses for small rooms (ETSI TS 102 366, 7.7).
@@ -184,10 +183,10 @@ def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
     return options
 
 
-def _picked(track: AudioTrack) -> dict[int, list[int]]:
-    """The channels to take from each stream, in the order of the programme; nothing to keep all channels.
+def _channels_to_pick(track: AudioTrack) -> dict[int, list[int]]:
+    """The channels to pick from each stream, in the order of the programme; empty to keep the stream's channels.
 
-    Only channels in a named layout are kept: filters would misread those in a custom order.
+    If the channels have a custom order, they are all picked, because filters would misread that order.
     """
     if not track.parts:
         return {} if track.layout in LAYOUTS else {track.index: list(range(track.channels))}
@@ -197,36 +196,40 @@ def _picked(track: AudioTrack) -> dict[int, list[int]]:
     return picked
 
 
-def _reordered(sound: Any, channels: Sequence[int] | None) -> Any:
+def _pick_channels(sound: Any, channels: Sequence[int] | None) -> Any:
     if channels is None:
         return sound
-    layout = _NEUTRAL.get(len(channels), f"{len(channels)}C")
+    layout = _TEMPORARY_LAYOUTS.get(len(channels), f"{len(channels)}C")
     return sound.filter("channelmap", map="|".join(map(str, channels)), channel_layout=layout)
 
 
-def _joined(streams: Sequence[Any], track: AudioTrack, picked: Mapping[int, Sequence[int]]) -> Any:
-    """Join streams to one with the programme's channels in order."""
+def _join(streams: Sequence[Any], track: AudioTrack, picked: Mapping[int, Sequence[int]]) -> Any:
+    """Join streams to a single one with the channels of the programme, in order."""
     if len(streams) == 1:
         return streams[0]
-    left = {index: iter(range(len(channels))) for index, channels in picked.items()}
+    next_channels = {index: iter(range(len(channels))) for index, channels in picked.items()}
     inputs = list(picked)
-    places = [
-        f"{inputs.index(part.index)}.{next(left[part.index])}" for part in track.parts for _ in range(part.channels)
+    sources = [
+        f"{inputs.index(part.index)}.{next(next_channels[part.index])}"
+        for part in track.parts
+        for _ in range(part.channels)
     ]
-    channel_map = "|".join(f"{place}-{name}" for place, name in zip(places, LAYOUTS[track.layout], strict=True))
+    channel_map = "|".join(f"{source}-{name}" for source, name in zip(sources, LAYOUTS[track.layout], strict=True))
     return ffmpeg.filter(streams, "join", inputs=len(streams), channel_layout=track.layout, map=channel_map)
 
 
-def _placed(sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool) -> Any:
+def _place_on_timeline(
+    sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool
+) -> Any:
     late_samples = round((part.start_s - start_s) * rate)
-    timed = policy.resampling(part.timeline, rate)
+    resampling = policy.resampling_options(part.timeline, rate)
     if mended:
-        timed = {"async": 1, **timed, "min_hard_comp": GAP_S}
+        resampling = {"async": 1, **resampling, "min_hard_comp": MIN_GAP_S}
     sound = sound.filter("aresample", rate)
-    if timed:
-        # Place samples by their times, starting at ``first_pts``. That is in samples of the input, so the rate is
-        # converted before.
-        sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **timed)
+    if resampling:
+        # Place samples by their times, starting at ``first_pts``. That counts samples of the filter's input, so the
+        # rate has been converted before.
+        sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **resampling)
     sound = timestamps.numbered_samples(sound, rate)
     # Mixes may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")

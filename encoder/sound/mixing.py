@@ -1,8 +1,8 @@
 """Mix a programme's channels to a rendition's with explicit matrices over channel names.
 
-FFmpeg's implicit mixing depends on the build and on the order of filters; this does not. Stereo from more channels
-follows ITU-R BS.775-4, annex 4 (Lo/Ro): centre and surrounds at -3 dB, a single rear channel at -6 dB on both sides,
-no LFE. 5.1 keeps the channels that it has. If there are two pairs of surrounds, each is 3 dB lower; a single rear
+FFmpeg's own mixing depends on its build and on the order of filters; these matrices don't. Stereo from more channels
+follows ITU-R BS.775-4, annex 4 (Lo/Ro): centre and surrounds at -3 dB, a single rear channel at -6 dB on both sides, no
+LFE. For 5.1, channels that 5.1 has are kept. If there are two pairs of surrounds, each is 3 dB lower; a single rear
 channel goes to both surrounds at -3 dB. Wide fronts go to their side at full level, heights and floors to the nearest
 channel at -3 dB.
 """
@@ -15,11 +15,11 @@ from headend.core.media import AudioTrack
 from headend.core.media.speakers import LAYOUTS, holds_surround
 
 LESS_3_DB, LESS_6_DB = 0.707107, 0.5
-RENDERED: Mapping[str, tuple[str, ...]] = {"2.0": LAYOUTS["stereo"], "5.1": LAYOUTS["5.1"]}
+RENDITION_CHANNELS: Mapping[str, tuple[str, ...]] = {"2.0": LAYOUTS["stereo"], "5.1": LAYOUTS["5.1"]}
 """The channels of each layout of renditions."""
 
 Gains = Mapping[str, float]
-"""Gains of one speaker, by the rendition's channel."""
+"""Gains of one of the master's channels, by the rendition's channel."""
 
 _UNUSED = frozenset({"LFE", "LFE2", "UNSD"})
 """Channels that stereo leaves out: low-frequency effects, and channels marked unused."""
@@ -73,30 +73,32 @@ def pan(track: AudioTrack, layout: str) -> tuple[str, bool]:
 
 def matrix(track: AudioTrack, layout: str) -> dict[str, dict[int, float]]:
     """The gain of each of the programme's channels in each of the rendition's; arguments as for `pan`."""
-    rows: dict[str, dict[int, float]] = {name: {} for name in RENDERED[layout]}
-    for place, gains in enumerate(_gains(track, layout)):
+    rows: dict[str, dict[int, float]] = {name: {} for name in RENDITION_CHANNELS[layout]}
+    for channel, gains in enumerate(_gains(track, layout)):
         for name, gain in gains.items():
-            rows[name][place] = gain
+            rows[name][channel] = gain
     return rows
 
 
 def _gains(track: AudioTrack, layout: str) -> list[Gains]:
     speakers = track.speakers
     if layout == "2.0" and len(speakers) == 1:
-        # A single channel goes to both sides, whatever its name is.
+        # A single channel goes to both sides; its name does not matter.
         return [{"FL": 1.0, "FR": 1.0}]
-    known = _STEREO if layout == "2.0" else _FIVE_ONE
-    strange = sorted(name for name in speakers if name not in known)
-    if not speakers or strange or (layout == "5.1" and not holds_surround(speakers)):
+    gains_of = _STEREO if layout == "2.0" else _FIVE_ONE
+    unsupported = sorted(name for name in speakers if name not in gains_of)
+    if not speakers or unsupported or (layout == "5.1" and not holds_surround(speakers)):
         raise MasterError(
             f"audio {track.label} has {track.channels} channels in layout {track.layout!r}"
-            f"{f' with {strange[0]}' if strange else ''}, which can't be mixed to {layout}; "
+            f"{f' with {unsupported[0]}' if unsupported else ''}, which can't be mixed to {layout}; "
             f"pick the channels to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
-    twins = {pair for pair in _PAIRS if layout == "5.1" and {*pair} <= {*speakers}}
-    shared = frozenset(chain.from_iterable(twins))
-    return [{to: LESS_3_DB * gain if name in shared else gain for to, gain in known[name].items()} for name in speakers]
+    pairs = {pair for pair in _PAIRS if layout == "5.1" and {*pair} <= {*speakers}}
+    shared = frozenset(chain.from_iterable(pairs))
+    return [
+        {to: LESS_3_DB * gain if name in shared else gain for to, gain in gains_of[name].items()} for name in speakers
+    ]
 
 
 def _terms(row: Mapping[int, float]) -> str:
-    return "+".join(f"c{place}" if gain == 1 else f"{gain:.6g}*c{place}" for place, gain in row.items())
+    return "+".join(f"c{channel}" if gain == 1 else f"{gain:.6g}*c{channel}" for channel, gain in row.items())

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import groupby
 
 from encoder.costs import Costs
-from encoder.identities import behind_input, task_id, track_id
+from encoder.identities import after_input, task_id, track_id
 from encoder.probing import CONTAINERS
 from encoder.sound.command import audio_command, loudness_target
 from headend.core import documents, layout
@@ -25,15 +25,15 @@ from headend.core.timing import Grid
 
 
 @dataclass(frozen=True, slots=True)
-class SoundWork:
+class SoundPlanner:
     """Plans the encoding of one file's programmes of sound.
 
     Attributes:
         master: The file.
         programmes: The programmes, by their numbers in the title.
         grid: The title's grid.
-        start_s: When the picture starts, in the file's time.
-        loudness_lufs: The integrated loudness to reach; None keeps the file's.
+        start_s: When the picture starts, on the file's timeline.
+        loudness_lufs: Target for the integrated loudness; None to keep the file's loudness.
         costs: Cost coefficients.
         tool_digest: SHA-256 of FFmpeg's executable.
         mended: Whether to replace sound that can't be decoded with silence.
@@ -55,19 +55,19 @@ class SoundWork:
     def track_id(self, rendition: AudioRendition) -> str:
         """The id of a rendition's track: a digest of everything that determines its bytes."""
         argv, levels = self._commands((rendition,))
-        deciding = {
+        inputs = {
             "format": layout.SEGMENT_FORMAT,
             "tool": self.tool_digest,
             "grid": documents.as_plain(self.grid),
             "mended": self.mended,
             "master": self.master.digest,
-            "encoder": behind_input(argv),
-            "levels": documents.as_plain(replace(levels, argv=behind_input(levels.argv))),
+            "encoder": after_input(argv),
+            "levels": documents.as_plain(replace(levels, argv=after_input(levels.argv))),
         }
-        return track_id(rendition.id, deciding)
+        return track_id(rendition.id, inputs)
 
     def tasks(self, plan: EncodePlan, wanted: Collection[Part]) -> Iterator[EncodeTask]:
-        """The tasks that make the wanted parts: one for each programme, with all its missing renditions.
+        """Plan the tasks that make the wanted parts: one for each programme, with all its missing renditions.
 
         Args:
             plan: The title's plan; its sound is that of this file.
@@ -92,11 +92,11 @@ class SoundWork:
     def _commands(self, members: Sequence[AudioRendition]) -> tuple[tuple[str, ...], LoudnessTarget]:
         """The commands that encode and measure some renditions of one programme."""
         programme = self.programmes[members[0].track_index]
-        place = (self.master, programme, self.grid, self.start_s, members)
+        common = (self.master, programme, self.grid, self.start_s, members)
         return (
-            audio_command(*place, mended=self.mended, compressed=self.compressed, containers=self.containers),
+            audio_command(*common, mended=self.mended, compressed=self.compressed, containers=self.containers),
             loudness_target(
-                *place,
+                *common,
                 self.loudness_lufs,
                 mended=self.mended,
                 compressed=self.compressed,
@@ -105,7 +105,7 @@ class SoundWork:
         )
 
     def _reads(self, programme: AudioTrack) -> tuple[ReadRange, ...]:
-        """The ranges that a task reads: all sound for the duration of the picture."""
+        """The parts of the file that a task reads: all its streams, for the duration of the picture."""
         streams = [part.index for part in programme.parts] or [programme.index]
         end_s = self.start_s + self.grid.duration_s
         return tuple(ReadRange(n, self.start_s, Fraction(0), None, self.start_s, end_s) for n in streams)

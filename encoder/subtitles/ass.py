@@ -1,9 +1,9 @@
 r"""Convert events of Advanced SubStation Alpha to cues, with position and without drawings.
 
-FFmpeg converts every format but WebVTT to ASS events, so SubRip, 3GPP text and CEA-608 are read here, too.
+FFmpeg converts every format but WebVTT to ASS events. So this module also reads SubRip, 3GPP text and CEA-608.
 
-Sources: "ASS File Format Specification" (libass wiki), and libass's behaviour where that is silent; W3C, WebVTT,
-section 6.1 (settings).
+Sources: "ASS File Format Specification" (libass wiki), and libass where that specifies nothing; W3C, WebVTT, section
+6.1 (settings).
 """
 
 import re
@@ -17,13 +17,13 @@ from headend.core.media import Cue
 _FIELDS = 9
 """Number of fields of an event in FFmpeg's packets: number, layer, style, name, three margins, effect, text."""
 _DEFAULT_SIZE = (384, 288)
-"""Size of the script's coordinate system if it states none."""
-_SAME_PLACE_PERCENT = 2.0
-"""Layers at most this far apart are one text with its outline or shadow."""
-_MOST_PLACES = 16
+"""Size of the coordinate system of scripts that don't state it."""
+_SAME_POSITION_PERCENT = 2.0
+"""Events with the same text that are at most this far apart are one text with its outline or shadow."""
+_MAX_POSITIONS = 16
 """Maximum number of positions of the same text at the same time."""
 _V4_ALIGNMENTS = {1: 1, 2: 2, 3: 3, 5: 7, 6: 8, 7: 9, 9: 4, 10: 5, 11: 6}
-"""ASS's keypad numbers by SubStation Alpha's alignment."""
+"""ASS's alignment, which is numbered as on a keypad, by SubStation Alpha's alignment."""
 _ENTITY = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[A-Za-z]{2,8});)")
 
 
@@ -66,7 +66,7 @@ class Script:
 
     @cached_property
     def wraps_at_newline(self) -> bool:
-        r"""Whether ``\n`` is a line break, too."""
+        r"""Whether ``\n`` is a line break, like ``\N``."""
         return self._number("WrapStyle") == 2
 
     @cached_property
@@ -84,10 +84,10 @@ class _State:
     """The state of overrides within an event."""
 
     style: Style
-    now: Style
+    current: Style
     drawing: bool = False
     alignment: int | None = None
-    place: tuple[float, float] | None = None
+    position: tuple[float, float] | None = None
     runs: list[tuple[Style, str]] = field(default_factory=list)
 
 
@@ -99,14 +99,14 @@ def cues(script: Script, events: Iterable[tuple[int, int, str]]) -> tuple[Cue, .
         events: Start and end of each event in milliseconds, and its fields as in FFmpeg's packets.
 
     Returns:
-        One cue for each event with text; layers with the same text at the same time and place become one cue.
+        One cue for each event with text; events with the same text at the same time and position become one cue.
     """
     by_text: dict[tuple[int, int, str], list[Cue]] = {}
     for start_ms, end_ms, event in events:
-        text, settings = _read(script, event)
+        text, settings = _read_event(script, event)
         if text and start_ms < end_ms:
             same = by_text.setdefault((start_ms, end_ms, text), [])
-            if len(same) < _MOST_PLACES and not any(_near(cue.settings, settings) for cue in same):
+            if len(same) < _MAX_POSITIONS and not any(_same_position(cue.settings, settings) for cue in same):
                 same.append(Cue(start_ms, end_ms, text, settings))
     return tuple(cue for same in by_text.values() for cue in same)
 
@@ -136,32 +136,32 @@ def _style(values: Mapping[str, str], *, v4: bool) -> Style:
     return Style(bold, italic, underlined, alignment if 1 <= alignment <= 9 else 2)
 
 
-def _read(script: Script, event: str) -> tuple[str, str]:
+def _read_event(script: Script, event: str) -> tuple[str, str]:
     """An event's text in WebVTT's syntax, and its settings."""
     parts = event.split(",", _FIELDS - 1)
     if len(parts) < _FIELDS:
         return "", ""
     style = script.styles.get(parts[2].strip().lstrip("*"), script.styles.get("Default", Style()))
     state = _State(style, style)
-    text, at = parts[-1], 0
-    while at < len(text):
-        opened = text.find("{", at)
+    text, done = parts[-1], 0
+    while done < len(text):
+        opened = text.find("{", done)
         closed = text.find("}", opened) if opened >= 0 else -1
         if closed < 0:
             # A brace that is never closed is plain text.
-            _add(script, state, text[at:])
+            _add_text(script, state, text[done:])
             break
-        if text[max(0, opened - 1) : opened] == "\\" and opened > at:
-            _add(script, state, text[at : opened - 1] + "{")
-            at = opened + 1
+        if text[max(0, opened - 1) : opened] == "\\" and opened > done:
+            _add_text(script, state, text[done : opened - 1] + "{")
+            done = opened + 1
             continue
-        _add(script, state, text[at:opened])
-        _override(script, state, text[opened + 1 : closed])
-        at = closed + 1
-    return clean(_marked_up(state.runs)), _settings(script, state)
+        _add_text(script, state, text[done:opened])
+        _apply_block(script, state, text[opened + 1 : closed])
+        done = closed + 1
+    return clean(_with_tags(state.runs)), _settings(script, state)
 
 
-def _add(script: Script, state: _State, text: str) -> None:
+def _add_text(script: Script, state: _State, text: str) -> None:
     if state.drawing or not text:
         return
     plain = (
@@ -171,72 +171,72 @@ def _add(script: Script, state: _State, text: str) -> None:
         .replace(r"\{", "{")
         .replace(r"\}", "}")
     )
-    state.runs.append((state.now, plain))
+    state.runs.append((state.current, plain))
 
 
-def _override(script: Script, state: _State, block: str) -> None:
+def _apply_block(script: Script, state: _State, block: str) -> None:
     for tag in block.split("\\")[1:]:
-        _apply(script, state, tag.strip())
+        _apply_tag(script, state, tag.strip())
 
 
-def _apply(script: Script, state: _State, tag: str) -> None:
+def _apply_tag(script: Script, state: _State, tag: str) -> None:
     if found := re.fullmatch(r"p(\d*)", tag):
         state.drawing = int(found[1] or 0) > 0
     elif found := re.fullmatch(r"b(\d{0,4})", tag):
         weight = int(found[1]) if found[1] else 700 * state.style.bold
-        state.now = replace(state.now, bold=weight == 1 or weight >= 600)
+        state.current = replace(state.current, bold=weight == 1 or weight >= 600)
     elif found := re.fullmatch(r"i([01]?)", tag):
-        state.now = replace(state.now, italic=bool(int(found[1])) if found[1] else state.style.italic)
+        state.current = replace(state.current, italic=bool(int(found[1])) if found[1] else state.style.italic)
     elif found := re.fullmatch(r"u([01]?)", tag):
-        state.now = replace(state.now, underlined=bool(int(found[1])) if found[1] else state.style.underlined)
+        state.current = replace(state.current, underlined=bool(int(found[1])) if found[1] else state.style.underlined)
     elif tag.startswith("r"):
-        state.now = script.styles.get(tag[1:].strip(), state.style)
+        state.current = script.styles.get(tag[1:].strip(), state.style)
     elif found := re.fullmatch(r"an([1-9])", tag):
         state.alignment = state.alignment or int(found[1])
     elif found := re.fullmatch(r"a(\d{1,2})", tag):
         state.alignment = state.alignment or _V4_ALIGNMENTS.get(int(found[1]))
     elif found := re.match(r"(?:pos|move)[ \t]*\([ \t]*(-?[\d.]{1,9})[ \t]*,[ \t]*(-?[\d.]{1,9})[ \t]*[,)]", tag):
-        state.place = state.place or _place(found)
+        state.position = state.position or _coordinates(found)
 
 
-def _place(found: re.Match[str]) -> tuple[float, float] | None:
+def _coordinates(found: re.Match[str]) -> tuple[float, float] | None:
     try:
         return float(found[1]), float(found[2])
     except ValueError:
         return None
 
 
-def _marked_up(runs: Iterable[tuple[Style, str]]) -> str:
+def _with_tags(runs: Iterable[tuple[Style, str]]) -> str:
     """Runs of text with WebVTT's tags; neighbours with the same style share tags."""
     joined: list[tuple[str, str]] = []
     for style, text in runs:
-        look = "".join(tag for tag, on in (("b", style.bold), ("i", style.italic), ("u", style.underlined)) if on)
-        if joined and joined[-1][0] == look:
-            joined[-1] = (look, joined[-1][1] + text)
+        tags = "".join(tag for tag, on in (("b", style.bold), ("i", style.italic), ("u", style.underlined)) if on)
+        if joined and joined[-1][0] == tags:
+            joined[-1] = (tags, joined[-1][1] + text)
         else:
-            joined.append((look, text))
+            joined.append((tags, text))
     return "".join(
-        _tagged(look, _ENTITY.sub("&amp;", text).replace("<", "&lt;")) if text.strip() else text
-        for look, text in joined
+        _wrap_in_tags(tags, _ENTITY.sub("&amp;", text).replace("<", "&lt;")) if text.strip() else text
+        for tags, text in joined
     )
 
 
-def _tagged(look: str, text: str) -> str:
-    """Put text between tags, with spaces and line breaks at its ends outside."""
+def _wrap_in_tags(tags: str, text: str) -> str:
+    """Put text between tags, but not the spaces and line breaks at its ends."""
     inner = text.strip(" \n")
-    opened = "".join(f"<{tag}>" for tag in look)
-    closed = "".join(f"</{tag}>" for tag in reversed(look))
+    opened = "".join(f"<{tag}>" for tag in tags)
+    closed = "".join(f"</{tag}>" for tag in reversed(tags))
     before, _, after = text.partition(inner)
     return f"{before}{opened}{inner}{closed}{after}"
 
 
 def _settings(script: Script, state: _State) -> str:
-    """A cue's position; empty for WebVTT's default, the bottom centre."""
+    """A cue's position as WebVTT's settings; empty for the default, the bottom centre."""
     alignment = state.alignment or state.style.alignment
     row, column = divmod(alignment - 1, 3)
     side = ("left", "center", "right")[column]
-    if state.place is not None:
-        x_percent, y_percent = (100 * at / full for at, full in zip(state.place, script.size, strict=True))
+    if state.position is not None:
+        x_percent, y_percent = (100 * at / size for at, size in zip(state.position, script.size, strict=True))
         if 0 <= x_percent <= 100 and 0 <= y_percent <= 100:
             line = f"line:{_number(y_percent)}%{(',end', ',center', '')[row]}"
             anchor = ("line-left", "center", "line-right")[column]
@@ -249,10 +249,10 @@ def _number(percent: float) -> str:
     return f"{percent:.1f}".removesuffix(".0")
 
 
-def _near(left: str, right: str) -> bool:
-    """Whether two settings mean almost the same place."""
+def _same_position(left: str, right: str) -> bool:
+    """Whether two cue settings mean almost the same position."""
     number = r"[\d.]+(?=%)"
     if re.sub(number, "", left) != re.sub(number, "", right):
         return False
     pairs = zip(re.findall(number, left), re.findall(number, right), strict=True)
-    return all(abs(float(one) - float(other)) <= _SAME_PLACE_PERCENT for one, other in pairs)
+    return all(abs(float(one) - float(other)) <= _SAME_POSITION_PERCENT for one, other in pairs)

@@ -47,7 +47,7 @@ class Captions:
 
 
 @dataclass(slots=True)
-class Reader:
+class CaptionReader:
     """Collects captions from packets of a picture in the file's order.
 
     Attributes:
@@ -66,20 +66,20 @@ class Reader:
         # The second field of a frame may have no time.
         at = packet.pts if packet.pts is not None else self._latest_ticks
         self._latest_ticks = at
-        if at is not None and (pairs := _of_608(data)):
+        if at is not None and (pairs := _cea_608_triples(data)):
             self.found[at] = self.found.get(at, b"") + pairs
-        return holds_captions(data)
+        return has_captions(data)
 
     def captions(self, time_base: Fraction) -> Captions:
         """The captions of the first field, or of the second one if the first has none."""
-        first = {at: data for at, pairs in sorted(self.found.items()) if (data := _of_field(pairs, 0))}
+        first = {at: data for at, pairs in sorted(self.found.items()) if (data := _pairs_of_field(pairs, 0))}
         second: Mapping[int, bytes] = first or {
-            at: data for at, pairs in sorted(self.found.items()) if (data := _of_field(pairs, 1))
+            at: data for at, pairs in sorted(self.found.items()) if (data := _pairs_of_field(pairs, 1))
         }
         return Captions(time_base, tuple(second), tuple(data.hex() for data in second.values()))
 
 
-def holds_captions(triples: bytes) -> bool:
+def has_captions(triples: bytes) -> bool:
     """Whether ``cc_data`` has CEA-608, even if empty; CEA-708 does not count."""
     return any(byte & 0b110 == 0b100 for byte in triples[::3])
 
@@ -106,40 +106,42 @@ def cc_data(codec: str, packet: memoryview, extradata: bytes) -> bytes:
     return b"".join(found)
 
 
-def scenarist(captions: Captions) -> bytes:
+def to_scenarist(captions: Captions) -> bytes:
     """Write captions as a Scenarist file in which each group of pairs has its own second.
 
-    The format's time code is too coarse for frames: `timed` converts these seconds back to times.
+    The format's time codes can't express all times. So the n-th group gets second n, and `restore_times` converts it
+    back.
     """
     groups = (*captions.pairs, _ERASE_DISPLAYED.hex())
     lines = (
-        f"{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}:00\t"
-        + " ".join(pairs[place : place + 4] for place in range(0, len(pairs), 4))
-        for at, pairs in enumerate(groups)
+        f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}:00\t"
+        + " ".join(pairs[digit : digit + 4] for digit in range(0, len(pairs), 4))
+        for second, pairs in enumerate(groups)
     )
     return ("Scenarist_SCC V1.0\n\n" + "\n\n".join(lines) + "\n").encode()
 
 
-def timed(cues: tuple[Cue, ...], captions: Captions) -> tuple[Cue, ...]:
-    """Convert cues that were read from `scenarist` back to the master's time."""
+def restore_times(cues: tuple[Cue, ...], captions: Captions) -> tuple[Cue, ...]:
+    """Convert cues that were read from `to_scenarist` back to the master's time."""
     last = captions.pts_ticks[-1] * captions.time_base if captions.pts_ticks else Fraction(0)
     times_ms = [round(at * captions.time_base * 1000) for at in captions.pts_ticks]
     times_ms.append(round((last + TIMEOUT_S) * 1000))
-    most = len(times_ms) - 1
+    last_group = len(times_ms) - 1
     return tuple(
-        replace(cue, start_ms=times_ms[min(most, round(cue.start_ms / 1000))], end_ms=end)
+        replace(cue, start_ms=times_ms[min(last_group, round(cue.start_ms / 1000))], end_ms=end)
         for cue in cues
-        if times_ms[min(most, round(cue.start_ms / 1000))] < (end := times_ms[min(most, round(cue.end_ms / 1000))])
+        if times_ms[min(last_group, round(cue.start_ms / 1000))]
+        < (end := times_ms[min(last_group, round(cue.end_ms / 1000))])
     )
 
 
-def _of_608(data: bytes) -> bytes:
+def _cea_608_triples(data: bytes) -> bytes:
     """The valid, non-empty triples of CEA-608."""
     triples = (data[at : at + 3] for at in range(0, len(data) - 2, 3))
     return b"".join(one for one in triples if one[0] & 0b110 == 0b100 and (one[1] | one[2]) & 0x7F)
 
 
-def _of_field(triples: bytes, number: int) -> bytes:
+def _pairs_of_field(triples: bytes, number: int) -> bytes:
     return b"".join(triples[at + 1 : at + 3] for at in range(0, len(triples), 3) if triples[at] & 1 == number)
 
 
@@ -157,12 +159,12 @@ def _units(packet: memoryview, length_bytes: int) -> Iterator[memoryview]:
             at = start + int.from_bytes(packet[at:start])
             yield packet[start:at]
         return
-    for start, end in _after_codes(packet):
+    for start, end in _between_start_codes(packet):
         yield packet[start:end]
 
 
-def _after_codes(packet: memoryview) -> Iterator[tuple[int, int]]:
-    """Start and end of the data after each start code."""
+def _between_start_codes(packet: memoryview) -> Iterator[tuple[int, int]]:
+    """Start and end of the data between start codes."""
     data = packet.tobytes()
     at = data.find(b"\0\0\1")
     while at >= 0:
@@ -192,7 +194,7 @@ def _messages(data: bytes) -> Iterator[bytes]:
 
 def _user_data(packet: memoryview) -> Iterator[bytes]:
     """User data of an MPEG-2 picture, which come before its slices."""
-    for start, end in _after_codes(packet):
+    for start, end in _between_start_codes(packet):
         code = packet[start] if start < len(packet) else 0
         if code == 0xB2:
             yield bytes(packet[start + 1 : end])

@@ -1,7 +1,7 @@
 """Read the cues that a task's command has extracted, and place them on the title's timeline.
 
-FFmpeg writes streams to Matroska, which keeps payload, settings and identifiers apart, so that text is never misread:
-WebVTT unchanged, everything else as ASS events.
+FFmpeg writes them to Matroska, which separates a cue's text from its settings and its identifier: WebVTT unchanged, and
+every other format as ASS events.
 
 Source: W3C, WebVTT, sections 4.1 and 4.2.
 """
@@ -23,15 +23,15 @@ from headend.core.media import Cue
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Counts of cues that are outside the picture as a whole, or in part.
+    """Counts of cues that are wholly or partly outside the picture.
 
     Attributes:
         before: Number of cues that end before the first frame.
         behind: Number of cues that start after the last frame.
         of: Number of all cues.
-        first_ms: Start of the first cue outside, in the time of the source; 0 if there is none.
+        first_ms: Start of the first cue outside, on the source's timeline; 0 if there is none.
         cut: Number of cues that are partly outside.
-        first_cut_ms: Start of the first of these, in the time of the source; 0 if there is none.
+        first_cut_ms: Start of the first of these, on the source's timeline; 0 if there is none.
     """
 
     before: int
@@ -53,7 +53,7 @@ class Outside:
 
 
 def read(source: Path | bytes, *, file_format: str = "matroska") -> tuple[Cue, ...]:
-    """Read a file's cues, in the file's own time.
+    """Read a file's cues, with the times in the file.
 
     Args:
         source: A path, or the file's bytes.
@@ -70,16 +70,18 @@ def read(source: Path | bytes, *, file_format: str = "matroska") -> tuple[Cue, .
         context = stream.codec_context
         if context is not None and context.name in ("ass", "ssa"):
             header = (context.extradata or b"").decode(errors="replace")
-            return ass.cues(ass.Script(header), ((a, b, _text(packet)) for a, b, packet in _timed(packets, tick_ms)))
+            return ass.cues(
+                ass.Script(header), ((a, b, _text(packet)) for a, b, packet in _with_times(packets, tick_ms))
+            )
         return tuple(_cues(packets, tick_ms))
 
 
-def placed(cues: Iterable[Cue], *, start_s: Fraction, duration_s: Fraction) -> tuple[Cue, ...]:
+def place_on_timeline(cues: Iterable[Cue], *, start_s: Fraction, duration_s: Fraction) -> tuple[Cue, ...]:
     """Place cues on the title's timeline, ordered by time, and cut them to the duration of the picture.
 
     Args:
-        cues: The cues, in the time of their source.
-        start_s: When the picture starts, in that time.
+        cues: The cues, on the timeline of their source.
+        start_s: When the picture starts, on that timeline.
         duration_s: Duration of the picture.
     """
     end_ms = milliseconds(duration_s)
@@ -95,12 +97,12 @@ def placed(cues: Iterable[Cue], *, start_s: Fraction, duration_s: Fraction) -> t
 
 
 def outside(times_ms: Iterable[tuple[int, int]], *, start_s: Fraction, duration_s: Fraction) -> Outside:
-    """Count the cues that `placed` drops, and those that it cuts.
+    """Count the cues that `place_on_timeline` drops, and those that it cuts.
 
     Args:
-        times_ms: Start and end of each cue, in the time of the source.
-        start_s: As for `placed`.
-        duration_s: As for `placed`.
+        times_ms: Start and end of each cue, on the source's timeline.
+        start_s: As for `place_on_timeline`.
+        duration_s: As for `place_on_timeline`.
     """
     start_ms, end_ms = milliseconds(start_s), milliseconds(start_s + duration_s)
     times = list(times_ms)
@@ -111,7 +113,7 @@ def outside(times_ms: Iterable[tuple[int, int]], *, start_s: Fraction, duration_
     return Outside(len(before), len(behind), len(times), first_ms, len(cut), first_cut_ms)
 
 
-def clock(time_ms: int) -> str:
+def format_time(time_ms: int) -> str:
     """Format a time as hours, minutes, seconds and milliseconds."""
     seconds, ms = divmod(time_ms, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
@@ -122,7 +124,7 @@ def milliseconds(seconds: Fraction) -> int:
     return round(seconds * 1000)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Escape plain text for WebVTT."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -130,7 +132,7 @@ def escaped(text: str) -> str:
 _Packet: TypeAlias = "av.Packet[SubtitleStream]"
 
 
-def _timed(packets: Iterable[_Packet], tick_ms: Fraction) -> Iterator[tuple[int, int, _Packet]]:
+def _with_times(packets: Iterable[_Packet], tick_ms: Fraction) -> Iterator[tuple[int, int, _Packet]]:
     for packet in packets:
         if packet.pts is not None and packet.duration:
             yield round(packet.pts * tick_ms), round((packet.pts + packet.duration) * tick_ms), packet
@@ -141,12 +143,12 @@ def _text(packet: _Packet) -> str:
 
 
 def _cues(packets: Iterable[_Packet], tick_ms: Fraction) -> Iterator[Cue]:
-    for start_ms, end_ms, packet in _timed(packets, tick_ms):
-        beside = {side.data_type: bytes(side).decode(errors="replace") for side in packet.iter_sidedata()}
+    for start_ms, end_ms, packet in _with_times(packets, tick_ms):
+        side_data = {side.data_type: bytes(side).decode(errors="replace") for side in packet.iter_sidedata()}
         text = clean(_text(packet))
         if text:
             settings, identifier = (
-                " ".join(beside.get(f"webvtt_{name}", "").replace("-->", "").split())
+                " ".join(side_data.get(f"webvtt_{name}", "").replace("-->", "").split())
                 for name in ("settings", "identifier")
             )
             yield Cue(start_ms, end_ms, text, settings, identifier)

@@ -17,7 +17,7 @@ from ttconv.imsc import reader, writer
 from ttconv.imsc.config import IMSCWriterConfiguration
 from ttconv.style_properties import DisplayAlignType, FontStyleType, FontWeightType, StyleProperties
 
-from encoder.subtitles.cues import escaped, milliseconds
+from encoder.subtitles.cues import escape, milliseconds
 from headend.core.errors import MasterError
 from headend.core.media import Cue
 
@@ -51,7 +51,7 @@ def read(data: bytes, url: str) -> model.ContentDocument:
     """
     try:
         root = SafeXml.fromstring(data, forbid_dtd=True)
-        _end_openly(root)
+        _extend_open_elements(root)
         document = reader.to_model(Xml.ElementTree(root))
     except DefusedXmlException as error:
         raise MasterError(
@@ -67,10 +67,10 @@ def read(data: bytes, url: str) -> model.ContentDocument:
     return document
 
 
-def _end_openly(root: Xml.Element) -> None:
+def _extend_open_elements(root: Xml.Element) -> None:
     """Give elements with a begin and no end a very long duration, so that they end with their parent.
 
-    This is the meaning in TTML2 (section 12.2.4); ttconv 1.2 ignores the begin when it computes an end from children.
+    TTML2 defines it that way (section 12.2.4). But ttconv 1.2 computes the end from the children and ignores the begin.
     """
     for parent in root.iter():
         for child in parent if parent.get("timeContainer") != "seq" else ():
@@ -79,7 +79,7 @@ def _end_openly(root: Xml.Element) -> None:
 
 
 def cues(document: model.ContentDocument) -> tuple[Cue, ...]:
-    """Convert paragraphs to cues; one whose parts appear at different times becomes a cue for each state."""
+    """Convert paragraphs to cues. If the parts of one appear at different times, each state becomes a cue."""
     body = document.get_body()
     return tuple(cue for paragraph, span in _paragraphs(body, (Fraction(0), None)) for cue in _cues(paragraph, span))
 
@@ -93,7 +93,7 @@ def imsc(document: model.ContentDocument, duration_s: Fraction, *, start_s: Frac
         start_s: When the title starts, in the document's time.
     """
     body = document.get_body()
-    _move(body, start_s)
+    _shift(body, start_s)
     end_s = body.get_end()
     body.set_end(duration_s if end_s is None else min(end_s, duration_s))
     root = writer.from_model(document, IMSCWriterConfiguration()).getroot()
@@ -101,10 +101,14 @@ def imsc(document: model.ContentDocument, duration_s: Fraction, *, start_s: Frac
     return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _move(element: model.ContentElement, earlier_s: Fraction) -> bool:
-    """Shift an element and its content to earlier times, or later if negative; False if nothing of it is left.
+def _shift(element: model.ContentElement, earlier_s: Fraction) -> bool:
+    """Shift an element and its content to earlier times, or to later ones if ``earlier_s`` is negative.
 
-    Children's times are relative to their parent's begin, so they are shifted by what the parent can't be.
+    Times of children are relative to the parent's begin. So children are shifted only by the part of the shift that
+    would make the parent's begin negative.
+
+    Returns:
+        False if nothing of the element is left.
     """
     begin_s, end_s = element.get_begin() or Fraction(0), element.get_end()
     if end_s is not None:
@@ -116,7 +120,7 @@ def _move(element: model.ContentElement, earlier_s: Fraction) -> bool:
         return True
     element.set_begin(None)
     for child in list(element):
-        if not isinstance(child, model.Text | model.Br) and not _move(child, earlier_s - begin_s):
+        if not isinstance(child, model.Text | model.Br) and not _shift(child, earlier_s - begin_s):
             element.remove_child(child)
     return True
 
@@ -124,8 +128,8 @@ def _move(element: model.ContentElement, earlier_s: Fraction) -> bool:
 _Span = tuple[Fraction, Fraction | None]
 
 
-def _paragraphs(element: model.ContentElement, around: _Span) -> Iterator[tuple[model.P, _Span]]:
-    span = _within(element, around)
+def _paragraphs(element: model.ContentElement, parent_span: _Span) -> Iterator[tuple[model.P, _Span]]:
+    span = _active_span(element, parent_span)
     if isinstance(element, model.P):
         yield element, span
         return
@@ -133,11 +137,11 @@ def _paragraphs(element: model.ContentElement, around: _Span) -> Iterator[tuple[
         yield from _paragraphs(child, span)
 
 
-def _within(element: model.ContentElement, around: _Span) -> _Span:
-    """When an element is active: its times are relative to its parent's begin, and it ends with its parent."""
-    begin_s = around[0] + (element.get_begin() or 0)
-    own = element.get_end()
-    ends = [end for end in (None if own is None else around[0] + own, around[1]) if end is not None]
+def _active_span(element: model.ContentElement, parent_span: _Span) -> _Span:
+    """When an element is shown: its times are relative to its parent's begin, and it can't outlast its parent."""
+    begin_s = parent_span[0] + (element.get_begin() or 0)
+    end_s = element.get_end()
+    ends = [end for end in (None if end_s is None else parent_span[0] + end_s, parent_span[1]) if end is not None]
     return begin_s, min(ends, default=None)
 
 
@@ -146,31 +150,31 @@ def _cues(paragraph: model.P, span: _Span) -> Iterator[Cue]:
     edges = {span[0], *(run.begin_s for run in runs), *(run.end_s for run in runs if run.end_s is not None)}
     # A paragraph without an end is cut at the end of the title.
     bounds: list[Fraction] = sorted(edges | ({Fraction(_FOREVER_S)} if span[1] is None else {span[1]}))
-    settings = _placed(paragraph)
+    settings = _line_setting(paragraph)
     for begin_s, end_s in pairwise(bounds):
-        text = _joined([r.text for r in runs if r.begin_s <= begin_s and (r.end_s is None or end_s <= r.end_s)])
+        text = _clean_lines([r.text for r in runs if r.begin_s <= begin_s and (r.end_s is None or end_s <= r.end_s)])
         if text and milliseconds(begin_s) < milliseconds(end_s):
             yield Cue(milliseconds(begin_s), milliseconds(end_s), text, settings)
 
 
 def _runs(element: model.ContentElement, span: _Span, styles: str) -> Iterator[_Run]:
     for child in element:
-        inner = _within(child, span) if not isinstance(child, model.Text | model.Br) else span
+        inner = _active_span(child, span) if not isinstance(child, model.Text | model.Br) else span
         if isinstance(child, model.Br):
             yield _Run(*inner, "\n")
         elif isinstance(child, model.Text):
             words = " ".join(child.get_text().split("\n"))
             opened = "".join(f"<{tag}>" for tag in styles)
             closed = "".join(f"</{tag}>" for tag in reversed(styles))
-            yield _Run(*inner, f"{opened}{escaped(words)}{closed}" if words.strip() else words)
+            yield _Run(*inner, f"{opened}{escape(words)}{closed}" if words.strip() else words)
         elif isinstance(child, model.Rt | model.Rp | model.Rtc):
-            # Skip ruby text, which would look like spoken text beside its base.
+            # Skip ruby text: next to its base text, it would look like part of the sentence.
             continue
         else:
-            yield from _runs(child, inner, _styled(child, styles))
+            yield from _runs(child, inner, _with_styles(child, styles))
 
 
-def _styled(element: model.ContentElement, styles: str) -> str:
+def _with_styles(element: model.ContentElement, styles: str) -> str:
     for tag, is_set in (
         ("i", element.get_style(StyleProperties.FontStyle) in (FontStyleType.italic, FontStyleType.oblique)),
         ("b", element.get_style(StyleProperties.FontWeight) is FontWeightType.bold),
@@ -181,13 +185,13 @@ def _styled(element: model.ContentElement, styles: str) -> str:
     return styles
 
 
-def _joined(texts: Sequence[str]) -> str:
+def _clean_lines(texts: Sequence[str]) -> str:
     lines = (" ".join(line.split()) for line in "".join(texts).split("\n"))
     return "\n".join(line for line in lines if line)
 
 
-def _placed(paragraph: model.P) -> str:
-    """``line:0`` if the region's text is in the upper half; WebVTT's default is the bottom."""
+def _line_setting(paragraph: model.P) -> str:
+    """The cue setting ``line:0`` if the region's text is in the upper half; WebVTT's default is the bottom."""
     region = paragraph.get_region()
     if region is None:
         return ""

@@ -10,12 +10,14 @@ from headend.core.media import Cue
 
 _TIMESTAMP = re.compile(r"(?:(\d{1,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})(?!\d)", re.ASCII)
 _SIGNATURE = re.compile(r"WEBVTT(?:[ \t][^\n]*)?(?:\n|$)")
-_NO_CUE = re.compile(r"(?:NOTE(?:[ \t]|$)|(?:STYLE|REGION)[ \t]*$)", re.MULTILINE)
+_OTHER_BLOCK = re.compile(r"(?:NOTE(?:[ \t]|$)|(?:STYLE|REGION)[ \t]*$)", re.MULTILINE)
 ARROW = "-->"
+_INVALID, _NOT_SHOWN = "invalid", "not shown"
+"""What a block is if it is no cue: one that should be a cue, or one that shows nothing, such as a comment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedFile:
     """The content of a subtitle file.
 
     Attributes:
@@ -32,17 +34,17 @@ def is_webvtt(text: str) -> bool:
     return _SIGNATURE.match(text.replace("\r", "\n", 1) if "\r" in text[:200] else text) is not None
 
 
-def parse(text: str) -> Parsed:
+def parse(text: str) -> ParsedFile:
     """Read a file.
 
     Args:
         text: The whole file, without a byte order mark; its first line is ignored.
     """
-    lines = unified(text).replace("\0", "�").split("\n")
+    lines = with_line_feeds(text).replace("\0", "�").split("\n")
     cues: list[Cue] = []
     skipped: list[int] = []
     at = next((number for number, line in enumerate(lines) if not line), len(lines))
-    # Without an empty line after the header, it ends at the first cue's times, or before its identifier.
+    # If no empty line follows the header, the header ends at the times of the first cue.
     if early := next((number for number, line in enumerate(lines[1:at], start=1) if ARROW in line), None):
         at = early
     while at < len(lines):
@@ -50,15 +52,15 @@ def parse(text: str) -> Parsed:
             at += 1
             continue
         first, at = at, _block_end(lines, at)
-        cue = _cue(lines[first:at])
+        cue = _read_cue(lines[first:at])
         if isinstance(cue, Cue):
             cues.append(cue)
-        elif cue is _BROKEN:
+        elif cue is _INVALID:
             skipped.append(first + 1)
-    return Parsed(tuple(cues), tuple(skipped))
+    return ParsedFile(tuple(cues), tuple(skipped))
 
 
-def unified(text: str) -> str:
+def with_line_feeds(text: str) -> str:
     """Convert all line ends to newlines."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -67,9 +69,6 @@ def clean(text: str) -> str:
     """Remove blank lines and arrows from a cue's text, which WebVTT does not allow."""
     lines = (line.rstrip() for line in text.replace("\0", "").replace(ARROW, "--&gt;").splitlines())
     return "\n".join(line for line in lines if line)
-
-
-_BROKEN, _INVISIBLE = "broken", "invisible"
 
 
 def _block_end(lines: list[str], first: int) -> int:
@@ -88,25 +87,25 @@ def _block_end(lines: list[str], first: int) -> int:
     return len(lines)
 
 
-def _cue(block: list[str]) -> Cue | str:
-    """A block's cue, or `_BROKEN` or `_INVISIBLE`."""
-    place = next((number for number, line in enumerate(block[:2]) if ARROW in line), None)
-    if place is None:
-        return _INVISIBLE if _NO_CUE.match(block[0]) else _BROKEN
-    times = _times(block[place])
+def _read_cue(block: list[str]) -> Cue | str:
+    """A block's cue, or `_INVALID` or `_NOT_SHOWN`."""
+    times_at = next((number for number, line in enumerate(block[:2]) if ARROW in line), None)
+    if times_at is None:
+        return _NOT_SHOWN if _OTHER_BLOCK.match(block[0]) else _INVALID
+    times = _read_times(block[times_at])
     if times is None:
-        return _BROKEN
+        return _INVALID
     start_ms, end_ms, settings = times
-    text = clean("\n".join(block[place + 1 :]))
+    text = clean("\n".join(block[times_at + 1 :]))
     if not text:
-        return _INVISIBLE
+        return _NOT_SHOWN
     if end_ms <= start_ms:
-        return _BROKEN
-    identifier = " ".join(block[0].split()) if place else ""
+        return _INVALID
+    identifier = " ".join(block[0].split()) if times_at else ""
     return Cue(start_ms, end_ms, text, settings, identifier)
 
 
-def _times(line: str) -> tuple[int, int, str] | None:
+def _read_times(line: str) -> tuple[int, int, str] | None:
     line = line.lstrip(" \t\f")
     start = _TIMESTAMP.match(line)
     if start is None:

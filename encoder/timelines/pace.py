@@ -1,7 +1,7 @@
-"""Detect changes of sample rate by the distance between packets, relative to the samples in each.
+"""Detect changes of sample rate from the distance between packets, compared with the number of samples in each.
 
-Some writers join parts with different sample rates under the header of the first one. Packets don't state the change,
-but their times show it: 1024 samples last 21.3 ms at 48 kHz, 23.2 ms at 44.1 kHz.
+Some tools join parts with different sample rates and keep only the header of the first one. Packets don't state the
+change, but their times show it: 1024 samples last 21.3 ms at 48 kHz, 23.2 ms at 44.1 kHz.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,21 @@ from numpy.lib.stride_tricks import sliding_window_view
 from headend.core.media import Change, Timeline
 
 _WINDOW_PACKETS, _STRIDE_PACKETS = 24, 4
+"""Packets in a window over which the pace is averaged, and distance between the starts of two windows."""
 _LASTING_WINDOWS = 4
-_OTHER = 0.04
-"""Minimum relative change of pace: standard rates differ by at least 8 %, drifting sound by a few per cent."""
-_EVEN = 0.03
-"""Windows whose mean pace differs more from that of their middle half have a gap or jitter, and are left out."""
-CROWDED = 1 / 8
-"""Packets closer together than this share of their duration were moved there, because their times went back."""
+"""Number of windows in which the pace must be changed."""
+_MIN_PACE_CHANGE = 0.04
+"""Minimum relative change of pace: standard rates differ by at least 8 %, and drift is at most a few per cent."""
+_MAX_UNEVENNESS = 0.03
+"""Windows with a gap or jitter are ignored: those whose mean pace differs by more than this from that of the middle
+half."""
+CROWDED_SHARE = 1 / 8
+"""Packets closer together than this share of their duration were moved by the tool that wrote the file, because their
+times went back."""
 _RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
-_PLACED_S = Fraction(1, 20)
-"""Tolerance of the position of a break that the ratio of two rates predicts: priming or a last frame may be between."""
-_NEAR_S = Fraction(1)
+_BREAK_TOLERANCE_S = Fraction(1, 20)
+"""Tolerance for the length of a break that is predicted from the ratio of two rates: priming may add to it."""
+_MIN_DISTANCE_S = Fraction(1)
 """Breaks closer together than this count as one."""
 
 Numbers = npt.NDArray[np.int64]
@@ -49,29 +53,31 @@ def changes(pts: Numbers, lengths: Numbers, unit: int) -> tuple[Change, ...]:
     windows = np.sort(sliding_window_view(paces, _WINDOW_PACKETS)[::_STRIDE_PACKETS], axis=1)
     quarter = _WINDOW_PACKETS // 4
     middle = windows[:, quarter:-quarter].mean(axis=1)
-    even = np.flatnonzero((middle > CROWDED) & (np.abs(windows.mean(axis=1) - middle) <= _EVEN * middle))
+    even = np.flatnonzero(
+        (middle > CROWDED_SHARE) & (np.abs(windows.mean(axis=1) - middle) <= _MAX_UNEVENNESS * middle)
+    )
     if len(even) < 2 * _LASTING_WINDOWS:
         return ()
-    level = float(np.median(middle[even[:_LASTING_WINDOWS]]))
-    other = np.abs(middle[even] / level - 1) > _OTHER
-    lasting = sliding_window_view(other, _LASTING_WINDOWS).all(axis=1)
+    first_pace = float(np.median(middle[even[:_LASTING_WINDOWS]]))
+    differs = np.abs(middle[even] / first_pace - 1) > _MIN_PACE_CHANGE
+    lasting = sliding_window_view(differs, _LASTING_WINDOWS).all(axis=1)
     if not lasting.any():
         return ()
-    place = int(np.argmax(lasting))
-    new = float(np.median(middle[even[place : place + _LASTING_WINDOWS]]))
-    first = int(even[place]) * _STRIDE_PACKETS
-    nearer = np.abs(paces[first:] - new) < np.abs(paces[first:] - level)
+    change = int(np.argmax(lasting))
+    new_pace = float(np.median(middle[even[change : change + _LASTING_WINDOWS]]))
+    first = int(even[change]) * _STRIDE_PACKETS
+    nearer = np.abs(paces[first:] - new_pace) < np.abs(paces[first:] - first_pace)
     first += int(np.argmax(sliding_window_view(nearer, _STRIDE_PACKETS).all(axis=1)))
     length_ms = float(np.median(lengths)) / unit * 1000
-    words = [f"packets {length_ms * pace:.1f} ms apart" for pace in (level, new)]
-    return (Change(Fraction(int(pts[first]), unit), *words),)
+    descriptions = [f"packets {length_ms * pace:.1f} ms apart" for pace in (first_pace, new_pace)]
+    return (Change(Fraction(int(pts[first]), unit), *descriptions),)
 
 
 def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s: Fraction) -> Change | None:
-    """Find joined parts whose ticks have different lengths, because they count samples of different rates.
+    """Find joined parts whose times count samples of different rates.
 
-    A part whose times are in units of another rate starts too late or too early by the ratio of the two rates, and the
-    sound ends too late or too early by the same ratio.
+    A part whose times count at another rate starts too late or too early, by the ratio of the two rates, and so does
+    the end of the sound.
 
     Args:
         timeline: The timeline of a stream of sound.
@@ -83,19 +89,19 @@ def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s:
     for other_hz in _RATES_HZ if breaks and end_s > start_s else ():
         ratio = Fraction(rate_hz, other_hz)
         (at_s, _), *later = breaks
-        if ratio == 1 or not _is_placed(breaks[0], start_s, 1 / ratio):
+        if ratio == 1 or not _fits_ratio(breaks[0], start_s, 1 / ratio):
             continue
-        off_s = timeline.spans[-1].end_s - start_s - (end_s - start_s) / ratio
-        ends_so = abs(off_s) < abs(1 - 1 / ratio) * (end_s - start_s) / 3
-        if ends_so or any(_is_placed(one, start_s, ratio) for one in later):
+        excess_s = timeline.spans[-1].end_s - start_s - (end_s - start_s) / ratio
+        end_fits = abs(excess_s) < abs(1 - 1 / ratio) * (end_s - start_s) / 3
+        if end_fits or any(_fits_ratio(one, start_s, ratio) for one in later):
             return Change(at_s, f"{rate_hz} Hz", f"times that count at {other_hz} Hz")
     return None
 
 
-def _is_placed(one: tuple[Fraction, Fraction], start_s: Fraction, ratio: Fraction) -> bool:
-    """Whether the sound after a break is late by the ratio of two rates."""
-    at_s, moved_s = one
-    return abs(moved_s - (at_s - start_s) * (ratio - 1)) < _PLACED_S < abs(moved_s)
+def _fits_ratio(sound_break: tuple[Fraction, Fraction], start_s: Fraction, ratio: Fraction) -> bool:
+    """Whether a break is as long as if the times after it were multiplied by a ratio."""
+    at_s, moved_s = sound_break
+    return abs(moved_s - (at_s - start_s) * (ratio - 1)) < _BREAK_TOLERANCE_S < abs(moved_s)
 
 
 def _breaks(timeline: Timeline) -> Iterator[tuple[Fraction, Fraction]]:
@@ -103,7 +109,7 @@ def _breaks(timeline: Timeline) -> Iterator[tuple[Fraction, Fraction]]:
     at_s: Fraction | None = None
     moved_s = last_s = Fraction(0)
     for before, after in pairwise(timeline.spans):
-        if at_s is not None and before.end_s - last_s > _NEAR_S:
+        if at_s is not None and before.end_s - last_s > _MIN_DISTANCE_S:
             yield at_s, moved_s
             at_s, moved_s = None, Fraction(0)
         at_s = before.end_s if at_s is None else at_s

@@ -1,7 +1,7 @@
-"""Detect parameters that change in mid-stream from the bytes of a packet in which a codec states them.
+"""Read the parameters that packets state, so that changes in mid-stream are detected.
 
-Headers of pictures are compared, not parsed, since the decoder can interpret them. For sound, only the bits of channels
-and sample rate are read.
+Headers of pictures are only compared; the decoder interprets them. For sound, only the bits for channels and sample
+rate are read.
 
 Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ITU-T H.266, section 7.3.2; ISO/IEC 13818-2, sections
 6.2.2.1, 6.2.2.3 and 6.2.2.4; SMPTE RDD 36, section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3;
@@ -14,55 +14,56 @@ RFC 9639, section 9.1 (FLAC).
 from collections.abc import Callable, Iterator, Mapping
 
 HEAD_BYTES = 4096
-"""Number of bytes to read of a packet: parameter sets come first."""
+"""Number of bytes to read of a packet: parameter sets are at its start."""
 
-_SETS = {"h264": (0, 0x1F, 0, (7,)), "hevc": (0, 0x7E, 1, (33,)), "vvc": (1, 0xF8, 3, (15,))}
-"""Position of a NAL unit's type (number of the byte, mask, shift), and the types of sequence parameter sets."""
+_PARAMETER_SETS = {"h264": (0, 0x1F, 0, (7,)), "hevc": (0, 0x7E, 1, (33,)), "vvc": (1, 0xF8, 3, (15,))}
+"""Where a NAL unit states its type (offset of the byte, mask, shift), and the types of sequence parameter sets."""
 _AC3_CHANNELS = ("1+1", "1.0", "2.0", "3.0", "2.1", "3.1", "2.2", "3.2")
 _AC3_RATES_HZ = (48_000, 44_100, 32_000)
 _MPEG_RATES_HZ = (44_100, 48_000, 32_000)
-_WITH_ELEMENTS = (1, 2, 3, 4, 5, 6, 29)
+_ELEMENT_TYPES = (1, 2, 3, 4, 5, 6, 29)
 """AAC object types whose frames are lists of elements: Main, LC, SSR, LTP, and those with SBR, scalability and PS."""
 _AAC_RATES_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
 
-def of_picture(codec: str, head: bytes) -> bytes:
+def picture_parameters(codec: str, head: bytes) -> bytes:
     """The sequence header in the packet of a keyframe.
 
     Args:
         codec: FFmpeg's name.
-        head: The beginning of the packet.
+        head: The first bytes of the packet.
 
     Returns:
         Bytes that differ if the parameters do; empty if the packet states none, and for other codecs.
     """
-    if codec in _SETS:
-        place, mask, shift, types = _SETS[codec]
-        return b"".join(unit for unit in _units(head) if len(unit) > place and (unit[place] & mask) >> shift in types)
+    if codec in _PARAMETER_SETS:
+        offset, mask, shift, types = _PARAMETER_SETS[codec]
+        return b"".join(unit for unit in _units(head) if len(unit) > offset and (unit[offset] & mask) >> shift in types)
     parse = _PICTURES.get(codec)
     return parse(head) if parse is not None else b""
 
 
-def stated_in_picture(codec: str) -> bool:
-    """Whether `of_picture` supports a codec."""
-    return codec in _SETS or codec in _PICTURES
+def is_stated_in_keyframes(codec: str) -> bool:
+    """Whether `picture_parameters` supports a codec."""
+    return codec in _PARAMETER_SETS or codec in _PICTURES
 
 
-def of_sound(codec: str, head: bytes) -> str:
+def sound_parameters(codec: str, head: bytes) -> str:
     """Describe the channels and the sample rate of a packet; empty for codecs whose container states them once."""
     parse = _SOUNDS.get(codec)
     return parse(head) if parse is not None and len(head) >= 8 else ""
 
 
-def states_itself(codec: str) -> bool:
+def is_stated_in_packets(codec: str) -> bool:
     """Whether packets of a sound codec state their channels or sample rate."""
     return codec in _SOUNDS
 
 
-def of_sound_header(codec: str, header: bytes) -> str:
-    """The same for a codec's header, which a container may replace in mid-stream; empty if it can't be read.
+def header_parameters(codec: str, header: bytes) -> str:
+    """Describe the channels and the sample rate in a codec's header, which a container may replace in mid-stream.
 
-    This only reads AAC's header, since its packets in MP4 and Matroska state nothing.
+    Only AAC's header is read, because packets of AAC in MP4 and Matroska state nothing. The result is empty for other
+    codecs, and if the header can't be read.
     """
     if codec != "aac" or len(header) < 2:
         return ""
@@ -74,12 +75,12 @@ def of_sound_header(codec: str, header: bytes) -> str:
 def first_element(codec: str, head: bytes, header: bytes) -> str:
     """Describe the number of channels in the first element of an AAC packet.
 
-    Some writers join streams under the header of the first one, which is wrong for the others. The first element
+    Some tools join streams and keep only the header of the first one, which is wrong for the others. The first element
     depends on the channels: stereo starts with a pair, mono and 5.1 with a single channel.
 
     Args:
         codec: FFmpeg's name.
-        head: The beginning of the packet.
+        head: The first bytes of the packet.
         header: The codec's header; empty for ADTS.
 
     Returns:
@@ -87,7 +88,7 @@ def first_element(codec: str, head: bytes, header: bytes) -> str:
 
     Source: ISO/IEC 14496-3, section 4.4.2.1 (``id_syn_ele``).
     """
-    if codec != "aac" or len(head) < 10 or (header and header[0] >> 3 not in _WITH_ELEMENTS):
+    if codec != "aac" or len(head) < 10 or (header and header[0] >> 3 not in _ELEMENT_TYPES):
         return ""
     is_adts = head[0] == 0xFF and head[1] & 0xF6 == 0xF0
     start = (7 if head[1] & 1 else 9) if is_adts else 0
@@ -230,7 +231,7 @@ def _latm(head: bytes) -> str:
     """Empty if the frame refers to the previous one."""
     if head[0] != 0x56 or head[1] & 0xE0 != 0xE0 or head[3] & 0b1100_0000:
         return ""
-    return of_sound_header("aac", head[5:])
+    return header_parameters("aac", head[5:])
 
 
 def _adts(head: bytes) -> str:

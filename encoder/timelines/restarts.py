@@ -7,16 +7,16 @@ from fractions import Fraction
 from headend.core.errors import MasterError
 from headend.core.media import Master
 
-BACK_S = Fraction(1, 20)
-"""Tolerance: a keyframe is shown after everything before it in the file, but damaged times may go back a little."""
-DECODED_BACK_S = Fraction(1, 5)
-"""The same for keyframes without a presentation time, which are decoded before they are shown."""
+TOLERANCE_S = Fraction(1, 20)
+"""How far times may go back: a keyframe is shown after all earlier packets, but times may be slightly damaged."""
+DECODED_TOLERANCE_S = Fraction(1, 5)
+"""The same for keyframes without a presentation time: their decoding time is earlier than that."""
 WRAP_S = Fraction(1 << 33, 90_000)
-"""MPEG-2's clock wraps after 26.5 hours. FFmpeg treats a step back by more than half of that as a wrap."""
+"""MPEG-2's clock wraps around after 26.5 hours. If times go back by more than half of that, FFmpeg adds this much."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PacketTime:
     """When a packet of the picture is shown.
 
     Attributes:
@@ -30,7 +30,7 @@ class Shown:
     stated: bool = True
 
 
-def check(master: Master, times: Iterable[Shown], time_base: Fraction) -> None:
+def check(master: Master, times: Iterable[PacketTime], time_base: Fraction) -> None:
     """Reject a master whose times restart.
 
     Frames are identified by their times. Two frames with the same time would be mixed up or dropped.
@@ -45,17 +45,17 @@ def check(master: Master, times: Iterable[Shown], time_base: Fraction) -> None:
         MasterError: The times restart; the message names the place.
     """
     first = latest = None
-    for number, shown in enumerate(times):
+    for number, time in enumerate(times):
         if first is None or latest is None:
-            first = latest = shown.ticks
-        back_s, at_s = (latest - shown.ticks) * time_base, shown.ticks * time_base
+            first = latest = time.ticks
+        back_s, at_s = (latest - time.ticks) * time_base, time.ticks * time_base
         wrapped = -back_s > WRAP_S / 2
         at_s -= WRAP_S if wrapped else 0
-        if wrapped or (shown.keyframe and back_s > (BACK_S if shown.stated else DECODED_BACK_S)):
+        if wrapped or (time.keyframe and back_s > (TOLERANCE_S if time.stated else DECODED_TOLERANCE_S)):
             raise MasterError(
                 f"{master.url}: times begin again {float((latest - first) * time_base):.3f} s after the start "
                 f"(frame {number:,}), at {float(at_s):.3f} s; deliver each part by itself, or all on one "
                 "timeline",
                 packet=number,
             )
-        latest = max(latest, shown.ticks)
+        latest = max(latest, time.ticks)

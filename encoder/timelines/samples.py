@@ -8,15 +8,16 @@ from collections.abc import Callable
 _OPUS_TICKS = ((480, 960, 1920, 2880),) * 3 + ((480, 960),) * 2 + ((120, 240, 480, 960),) * 4
 """Samples of a frame at 48 kHz, for each configuration: SILK in three bandwidths, hybrid in two, CELT in four."""
 _OPUS = tuple(samples for kind in _OPUS_TICKS for samples in kind)
-_LARGEST_MODES = 64
+_MAX_MODES = 64
 _MODE_BITS = 41
-"""A mode of Vorbis: whether its blocks are long, a window type and a transform type of 16 bits each, a mapping of 8."""
+"""Size of a mode in Vorbis's header: a bit for long blocks, window and transform types of 16 bits each, a mapping of
+8."""
 
 Count = Callable[[bytes], int]
 
 
-def counter(codec: str, header: bytes) -> Count | None:
-    """Make a function that gets the beginning of each packet in order, and returns the packet's number of samples.
+def make_counter(codec: str, header: bytes) -> Count | None:
+    """Make a function that takes the first bytes of each packet, in order, and returns the packet's number of samples.
 
     Args:
         codec: FFmpeg's name.
@@ -27,11 +28,11 @@ def counter(codec: str, header: bytes) -> Count | None:
         for Vorbis's first packet.
     """
     if codec == "opus":
-        return of_opus
+        return opus_samples
     return _vorbis(header) if codec == "vorbis" else None
 
 
-def of_opus(head: bytes) -> int:
+def opus_samples(head: bytes) -> int:
     """Samples at 48 kHz of an Opus packet, or of one stream in it; 0 if it can't be read."""
     if not head or (head[0] & 3 == 3 and len(head) < 2):
         return 0
@@ -46,17 +47,17 @@ def _vorbis(header: bytes) -> Count | None:
         return None
     sizes = 1 << (identification[28] & 0xF), 1 << (identification[28] >> 4)
     number_mask = (1 << (len(long_modes) - 1).bit_length()) - 1
-    before = 0
+    previous_size = 0
 
     def count(head: bytes) -> int:
-        nonlocal before
+        nonlocal previous_size
         number = head[0] >> 1 & number_mask if head and not head[0] & 1 else len(long_modes)
         if number >= len(long_modes):
             return 0
         size = sizes[long_modes[number]]
         # Consecutive blocks overlap by half of each.
-        added, before = (before + size) // 4 if before else 0, size
-        return added
+        samples, previous_size = (previous_size + size) // 4 if previous_size else 0, size
+        return samples
 
     return count
 
@@ -64,7 +65,7 @@ def _vorbis(header: bytes) -> Count | None:
 def _xiph(header: bytes) -> tuple[bytes, bytes]:
     """The first and the third of the three headers that FFmpeg concatenates; empty if they can't be separated."""
     if header[:2] == b"\0\x1e":
-        # A 16-bit size is before each.
+        # Each is preceded by its size in 16 bits.
         parts, at = [], 0
         while at + 2 <= len(header):
             size = int.from_bytes(header[at : at + 2])
@@ -83,12 +84,12 @@ def _xiph(header: bytes) -> tuple[bytes, bytes]:
 
 
 def _long_modes(setup: bytes) -> tuple[int, ...]:
-    """For each mode, 1 if its blocks are long. Modes are at the end of the header, before a bit that is set."""
+    """For each mode, 1 if its blocks are long, else 0. Modes are at the end of the header, followed by one set bit."""
     bits = int.from_bytes(setup, "little")
     end = bits.bit_length() - 1
     complete: tuple[int, ...] = ()
     modes: tuple[int, ...] = ()
-    for number in range(1, _LARGEST_MODES + 1):
+    for number in range(1, _MAX_MODES + 1):
         start = end - number * _MODE_BITS
         # Window and transform types are all 0, and there are no more than 64 mappings.
         if start < 6 or bits >> start + 1 & 0xFFFF_FFFF or bits >> start + 33 & 0xC0:

@@ -16,21 +16,22 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from encoder.timelines import pace
 from encoder.timelines.samples import Count
-from encoder.timelines.stated import Stated
+from encoder.timelines.stated import StatedFormats
 from headend.core.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
 """Minimum length of a gap or an overlap between packets: shorter than a codec's frame, longer than rounding."""
 DRIFT_S = Fraction(1, 100)
-"""A stream whose time stamps and samples disagree by more than this is resampled."""
-LONGEST_FRAME_S = Fraction(13, 100)
-"""Longer than any codec's frame; Opus has the longest, with 120 ms (RFC 6716, section 2.1.4)."""
+"""If the time stamps and the number of samples of a stream differ by more than this, it is resampled."""
+MAX_FRAME_S = Fraction(13, 100)
+"""Maximum duration of a codec's frame; Opus has the longest frames, 120 ms (RFC 6716, section 2.1.4)."""
 _RETURN_PACKETS = 3
-"""A step that is undone within this many packets is a wrong time stamp, as in MPEG-PS, and not a break."""
-_MOST, _NEARLY_ALL = 0.9, 0.99
-"""Shares of packets with the same duration, to count as constant."""
+"""If time stamps jump and jump back within this many packets, as in MPEG-PS, they are wrong, and there is no break."""
+_MIN_SHARE, _MIN_QUANTUM_SHARE = 0.9, 0.99
+"""Minimum shares of packets with the same duration: for the duration to count as constant, and for `_QUANTA` to
+apply."""
 _QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512, "opus": 120}
-"""For codecs whose packet length FFmpeg does not state: the samples of a packet are a multiple of this.
+"""For codecs whose packet length FFmpeg does not state: the number of samples of a packet is a multiple of this.
 
 Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; RFC 6716, section 2.1.4.
 """
@@ -44,40 +45,40 @@ class PacketTimes:
     """The packets of a stream of sound, in the file's order.
 
     Attributes:
-        pts_ticks: Start of each.
-        duration_ticks: Duration of each; 0 if unknown.
-        size_bytes: Size of each.
-        samples: Number of samples by its first bytes; 0 if these don't state it.
-        places: Byte position of each in the file; -1 if unknown.
+        pts_ticks: Start of each packet.
+        duration_ticks: Duration of each packet; 0 if unknown.
+        size_bytes: Size of each packet.
+        samples: Number of samples that the first bytes of each packet state; 0 if they don't.
+        positions: Byte position of each packet in the file; -1 if unknown.
         skipped_samples: Samples at the start of the first packet that decoders drop, such as priming.
         count: Returns the number of samples of a packet from its first bytes; None if these don't state it.
         header: The codec's latest header.
-        kinds: Channels and sample rates in the headers of packets, or in the codec's latest header.
-        elements: Channels by the content of packets.
+        header_formats: Channels and sample rates that the headers of packets state, or the codec's latest header.
+        content_formats: Channels that follow from the content of packets.
     """
 
     pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
     samples: "array[int]" = field(default_factory=lambda: array("q"))
-    places: "array[int]" = field(default_factory=lambda: array("q"))
+    positions: "array[int]" = field(default_factory=lambda: array("q"))
     skipped_samples: int = 0
     count: Count | None = None
     header: bytes = b""
-    kinds: Stated = field(default_factory=Stated)
-    elements: Stated = field(default_factory=Stated)
+    header_formats: StatedFormats = field(default_factory=StatedFormats)
+    content_formats: StatedFormats = field(default_factory=StatedFormats)
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """Lasting changes of channels or sample rate that packets state."""
-        return self.kinds.changes(time_base) or self.elements.changes(time_base)
+        """Changes of channels or sample rate."""
+        return self.header_formats.changes(time_base) or self.content_formats.changes(time_base)
 
-    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0, place: int = -1) -> None:
+    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0, position: int = -1) -> None:
         """Add a packet."""
         self.pts_ticks.append(pts_ticks)
         self.duration_ticks.append(duration_ticks)
         self.size_bytes.append(size_bytes)
         self.samples.append(samples)
-        self.places.append(place)
+        self.positions.append(position)
 
 
 def frame_bytes(codec: str, channels: int) -> int:
@@ -117,8 +118,8 @@ def timeline(
     """Find the spans of a stream of sound.
 
     Args:
-        packets: Its packets. Their durations may extend to the next packet, as in MOV, where a packet before a gap
-            lasts too long.
+        packets: Its packets. A packet's duration may extend to the next packet, as in MOV, so that it is too long
+            before a gap.
         time_base: Seconds of one tick.
         rate_hz: Samples per second.
         packet_samples: Samples in each packet; 0 if variable or unknown.
@@ -138,7 +139,7 @@ def timeline(
     durations: Numbers = np.asarray(packets.duration_ticks, np.int64) * scale
     sample = unit // rate_hz
     quantum = _QUANTA.get(codec, 0) * sample
-    lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
+    lengths, counted = _packet_lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
     changes = packets.changes(time_base)
     # Opus has only one rate, and may omit packets during silence.
     if counted and not changes and codec != "opus":
@@ -153,11 +154,11 @@ def timeline(
     )
     small = np.ones(len(steps), bool)
     small[breaks - 1] = False
-    drift_s = Fraction(_furthest(np.cumsum(np.where(small, steps, 0))), unit) if counted else Fraction(0)
+    drift_s = Fraction(_largest_drift(np.cumsum(np.where(small, steps, 0))), unit) if counted else Fraction(0)
     return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0), changes)
 
 
-def _lengths(
+def _packet_lengths(
     pts: Numbers,
     durations: Numbers,
     packets: PacketTimes,
@@ -170,23 +171,23 @@ def _lengths(
     """Duration of each packet, and whether it was counted in samples."""
     if sample_bytes:
         return np.asarray(packets.size_bytes, np.int64) // sample_bytes * sample, True
-    own: Numbers = np.asarray(packets.samples, np.int64) * sample
-    if (own[1:] > 0).all():
-        # In some codecs the first packet has no samples of its own.
-        own[0] = own[0] or max(0, int(pts[1] - pts[0]))
+    stated: Numbers = np.asarray(packets.samples, np.int64) * sample
+    if (stated[1:] > 0).all():
+        # In some codecs, the first packet has no samples.
+        stated[0] = stated[0] or max(0, int(pts[1] - pts[0]))
         # Samples of the last packet beyond its duration are padding.
-        own[-1] = min(own[-1], int(durations[-1])) if durations[-1] > 0 else own[-1]
-        return own, True
+        stated[-1] = min(stated[-1], int(durations[-1])) if durations[-1] > 0 else stated[-1]
+        return stated, True
     known = durations[durations > 0]
     if not len(known):
         known = np.diff(pts)
     usual = int(np.median(known))
     exact = packet_samples * sample
-    # Ignore packets that are almost at the same time: they were moved, because their times went back.
-    apart = known[known > usual * pace.CROWDED] if exact else known
-    alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
-    constant = alike > _MOST
-    if not exact and quantum and alike > _NEARLY_ALL:
+    # Ignore packets that are almost at the same time: a writer moved them, because their times went back.
+    apart = known[known > usual * pace.CROWDED_SHARE] if exact else known
+    share_alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
+    constant = share_alike > _MIN_SHARE
+    if not exact and quantum and share_alike > _MIN_QUANTUM_SHARE:
         exact = round(usual / quantum) * quantum
     if exact and constant and abs(usual - exact) <= exact // 10:
         lengths = np.full(len(pts), exact, np.int64)
@@ -196,34 +197,34 @@ def _lengths(
     if constant:
         # Limit durations to the codec's frame, since a container may extend one before a gap.
         return np.where(durations > 0, np.minimum(durations, usual), usual), False
-    longest = round(LONGEST_FRAME_S * unit)
+    longest = round(MAX_FRAME_S * unit)
     return np.where((durations > 0) & (durations < longest), durations, usual), False
 
 
-def _furthest(drifted: Numbers) -> int:
-    """The largest drift of time stamps, which may go back later; single wrong time stamps don't count."""
+def _largest_drift(drifted: Numbers) -> int:
+    """The largest drift of time stamps, even if it decreases later; single wrong time stamps don't count."""
     lasting = sliding_window_view(drifted, min(len(drifted), _RETURN_PACKETS + 1))
     least = np.abs(lasting).min(axis=1)
-    place = int(np.argmax(least))
-    return int(least[place]) * (1 if lasting[place].sum() > 0 else -1)
+    position = int(np.argmax(least))
+    return int(least[position]) * (1 if lasting[position].sum() > 0 else -1)
 
 
 def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
-    """Numbers of the packets before which there is a gap or an overlap."""
+    """Numbers of the packets that follow a gap or an overlap."""
     allowed = int(BREAK_S * unit)
     large = np.abs(steps) > allowed
     moved = np.concatenate(([0], np.cumsum(np.where(large, steps, 0))))
     found: list[int] = []
-    at = 0
+    skip_to = 0
     numbers = np.flatnonzero(large)
-    for place, number in enumerate(numbers):
-        if number < at:
+    for position, number in enumerate(numbers):
+        if number < skip_to:
             continue
-        # If the time is right again a few packets later, these packets have wrong time stamps.
+        # If time stamps jump back within a few packets, the packets between have wrong ones.
         back = next(
             (
                 int(other)
-                for other in numbers[place + 1 : place + 1 + _RETURN_PACKETS]
+                for other in numbers[position + 1 : position + 1 + _RETURN_PACKETS]
                 if other <= number + _RETURN_PACKETS and abs(int(moved[other + 1] - moved[number])) <= allowed
             ),
             None,
@@ -231,5 +232,5 @@ def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
         if back is None:
             found.append(int(number) + 1)
         else:
-            at = back + 1
+            skip_to = back + 1
     return np.asarray(found, np.int64)

@@ -8,30 +8,30 @@ from headend.core.media import Change
 
 
 @dataclass(slots=True)
-class Stated:
-    """The channels and sample rates that packets state.
+class StatedFormats:
+    """Records the formats that packets state, such as channels and sample rate, and finds changes.
 
     Attributes:
-        runs: Runs of packets that state the same: first time, description, number of packets.
-        lasting_packets: Shorter runs are damage.
+        runs: Runs of packets that state the same format: time of the first packet, format, number of packets.
+        lasting_packets: Minimum length of a run that counts; shorter ones are damage.
     """
 
     runs: list[tuple[int, str, int]] = field(default_factory=list)
     lasting_packets: int = 3
 
-    def say(self, pts_ticks: int, words: str) -> None:
-        """Record the description of a packet; an empty one is ignored."""
-        if not words:
+    def record(self, pts_ticks: int, stated: str) -> None:
+        """Record the format of a packet, in words; an empty one is ignored."""
+        if not stated:
             return
-        if self.runs and self.runs[-1][1] == words:
+        if self.runs and self.runs[-1][1] == stated:
             start, _, count = self.runs[-1]
-            self.runs[-1] = (start, words, count + 1)
+            self.runs[-1] = (start, stated, count + 1)
         else:
-            self.runs.append((pts_ticks, words, 1))
+            self.runs.append((pts_ticks, stated, 1))
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """The lasting changes."""
-        lasting = [(start, words) for start, words, count in self.runs if count >= self.lasting_packets]
+        """The changes from one run that counts to the next."""
+        lasting = [(start, stated) for start, stated, count in self.runs if count >= self.lasting_packets]
         return tuple(
             Change(start * time_base, before, after)
             for (_, before), (start, after) in pairwise(lasting)

@@ -183,7 +183,7 @@ def _with_audio_file(
     """Compare added sound with the file that it came from."""
     presentation, count = document.presentation, document.tracks[track.id].segments
     is_complete = deep or count <= SHORT_SEGMENTS
-    numbers = list(range(1, count + 1)) if is_complete else comparing.places(count, SAMPLES)
+    numbers = list(range(1, count + 1)) if is_complete else comparing.segments_to_compare(count, SAMPLES)
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
@@ -218,7 +218,7 @@ def _segments_to_compare(count: int, presentation: Presentation, probe: Probe, *
     breaks = [gap.end_s for line in timelines if line for gap in (*line.gaps(), *line.overlaps())]
     # Three segments after each break, since a silent segment shows no offset.
     after_breaks = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
-    return comparing.places(count, SAMPLES, after_breaks)
+    return comparing.segments_to_compare(count, SAMPLES, after_breaks)
 
 
 def _differences(

@@ -181,9 +181,9 @@ def draft_for(
         conformed: The picture on the grid, if it has been decided already.
         earlier_decisions: Earlier decisions to report with these.
     """
-    missing = damage.holes(probe, planning.usable(probe))
+    missing = damage.find_missing_frames(probe, planning.checked_picture(probe))
     if missing and not request.encode.allow_damaged:
-        raise damage.refusal(request.title, probe.master, missing)
+        raise damage.damage_error(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe, conformed)
     text_tracks, text_decisions = text_of(request, probe, conformed)
     available = _workers(request, workers)
@@ -256,7 +256,7 @@ def programmes_of(
     duration_s = conformed.frame_count / conformed.frame_rate
     start_s = conformed.track.start_s
     if not encode.allow_damaged:
-        timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
+        timing.check(probe.master, chosen, start_s=start_s, max_s=encode.most_sound_gap_s)
     decisions = (
         *programmes.describe_programme(probe),
         *programmes.describe(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
@@ -273,9 +273,7 @@ def text_of(
     choices, offset = request.encode.text, request.encode.subtitle_offset
     duration_s = conformed.frame_count / conformed.frame_rate
     files = {
-        choice.source: sidecars.aligned(
-            sidecars.identify(choice.source, request.store.endpoint_url), offset, duration_s
-        )
+        choice.source: sidecars.align(sidecars.identify(choice.source, request.store.endpoint_url), offset, duration_s)
         for choice in choices
         if choice.is_sidecar
     }
@@ -286,9 +284,9 @@ def text_of(
 
 def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> conforming.Conformed:
     """Map the master's frames to the grid; samples are decoded only if there may be fields or bars."""
-    master, track = probe.master, planning.usable(probe)
-    if damage.holes(probe, track):
-        track = damage.without_holes(track)
+    master, track = probe.master, planning.checked_picture(probe)
+    if damage.find_missing_frames(probe, track):
+        track = damage.fill_missing_frames(track)
     fields = None
     if conforming.may_be_interlaced(track):
         with masters.opened(master, store.endpoint_url) as source:
@@ -297,7 +295,9 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
 
     def detect_borders(area: Crop) -> cropping.DetectedBorders:
         with masters.opened(master, store.endpoint_url) as source:
-            return sandbox.detect_borders(cropping.sampling(master, track, area), source.url, progress=source.progress)
+            return sandbox.detect_borders(
+                cropping.choose_samples(master, track, area), source.url, progress=source.progress
+            )
 
     crop, decisions = cropping.crop(track, encode.crop, detect_borders)
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
@@ -397,9 +397,9 @@ def scan_for_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[
     """
     on_event(Step("scanning the whole master for damage"))
     with masters.opened(plan.master, store.endpoint_url) as source:
-        places = sandbox.scan_damage(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
+        places = sandbox.scan_damage(plan.master, source.url, damage.merged_reads(plan.tasks), progress=source.progress)
     if places:
-        raise damage.refusal(plan.title, plan.master, places)
+        raise damage.damage_error(plan.title, plan.master, places)
 
 
 def _as_predicted(point: CurvePoint) -> PredictedQuality:

@@ -145,7 +145,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
                     written = time.monotonic()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise encoding.no_space(scratch) from error
+                raise encoding.no_space_error(scratch) from error
             raise
         except (ChunkRejected, ToolFailed) as error:
             if (failure := source.failure()) is not None:  # FFmpeg saw only an early end of the master
@@ -153,7 +153,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
             # If the master is damaged, retrying is useless.
             places = places or _damage(context, run, source)
             if places and isinstance(error, ChunkRejected):
-                raise damage.refusal(context.title, context.master, places, allowed=True) from None
+                raise damage.damage_error(context.title, context.master, places, allowed=True) from None
             if isinstance(error, ChunkRejected) and "://" not in context.master.url:
                 # A local file gives the same result at every attempt.
                 raise PlanMismatch(error.message, **error.facts) from None
@@ -284,7 +284,7 @@ def _damage(context: TaskContext, run: cluster.TaskRun, source: masters.Source) 
         context.master, source.url, run.task.reads, progress=source.progress, cancelled=run.cancelled
     )
     if places and not context.allow_damaged:
-        raise damage.refusal(context.title, context.master, places)
+        raise damage.damage_error(context.title, context.master, places)
     return places
 
 
@@ -293,7 +293,7 @@ def _place_sidecar(context: TaskContext, task: EncodeTask, scratch: Path) -> Non
     for track in task.text:
         if track.sidecar is not None:
             data = sidecars.read(track.sidecar, context.store.endpoint_url)
-            text.sidecar_path(scratch).write_bytes(sidecars.prepared(data, track.codec, track.sidecar.url))
+            text.sidecar_path(scratch).write_bytes(sidecars.prepare(data, track.codec, track.sidecar.url))
 
 
 def _place_captions(context: TaskContext, run: cluster.TaskRun, source: masters.Source, scratch: Path) -> None:
@@ -304,7 +304,7 @@ def _place_captions(context: TaskContext, run: cluster.TaskRun, source: masters.
             extracted = sandbox.read_captions(
                 context.master, source.url, track.index, progress=source.progress, cancelled=run.cancelled
             )
-            text.lay_captions(extracted, scratch)
+            text.write_captions(extracted, scratch)
 
 
 def _seals(context: TaskContext, task: EncodeTask) -> Seals:

@@ -80,7 +80,7 @@ def submit(
     if request.protection is not None:
         on_event(Step("asking for content keys"))
         draft.plan = deciding.with_encryption(draft.plan, request.protection, store)
-    early_plan = early_release.reduced(draft.plan) if request.publish_early else None
+    early_plan = early_release.early_part(draft.plan) if request.publish_early else None
     if request.publish_early and early_plan is None:
         on_event(cluster.Notice("no early release: the title has nothing but H.264 and AAC"))
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from encoder.cluster import Advance, Done, Failed
+from encoder.cluster import Done, Failed, TaskProgress
 from headend.app.request import Planned
 from headend.core.media import EncodeTask, Kind
 
@@ -59,7 +59,7 @@ class Encoding:
         """Encoded frames, all video renditions together."""
         return self._frames_done
 
-    def note(self, event: Advance | Done | Failed) -> None:
+    def note(self, event: TaskProgress | Done | Failed) -> None:
         """Process an event."""
         if isinstance(event, Done):
             self._done_tasks += self._shares[event.receipt.task] < 1

@@ -144,7 +144,7 @@ def _refuse_damage(inquiry: Inquiry, work: EncodeTask, source: masters.Source, r
         inquiry.master, source.url, work.reads, progress=source.progress, cancelled=run.cancelled
     )
     if places:
-        raise damage.refusal(inquiry.title, inquiry.master, places)
+        raise damage.damage_error(inquiry.title, inquiry.master, places)
 
 
 def _fragment_bytes(path: Path) -> int:

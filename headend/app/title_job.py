@@ -155,7 +155,7 @@ class TitleJob:
                 if (failed := self.measuring.get(event.task)) is not None:
                     self.on_event(failures.notice_of(event, failed.label))
                     return
-            if isinstance(event, cluster.Advance) and event.task in self.measuring:
+            if isinstance(event, cluster.TaskProgress) and event.task in self.measuring:
                 return
             self.on_event(event)
 

@@ -17,7 +17,7 @@ from distributed import Client
 from distributed.security import Security
 
 from encoder import cluster, tool
-from encoder.cluster import Advance, Done, Event, Failed, TaskRun, link, run_tasks
+from encoder.cluster import Done, Event, Failed, TaskProgress, TaskRun, link, run_tasks
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.scheduling import slot_count
 from headend.core.errors import (
@@ -173,7 +173,7 @@ def test_every_task_returns_its_receipt(scheduler: str, events: list[Event]) -> 
     assert sorted(made.task for made in done(events)) == [f"t{n}" for n in range(8)]
     assert {made.attempt for made in done(events)} == {1}
     assert not failures(events)
-    assert all(event.frames == 24 for event in events if isinstance(event, Advance))
+    assert all(event.frames == 24 for event in events if isinstance(event, TaskProgress))
 
 
 def test_without_tasks_no_cluster_is_needed(events: list[Event]) -> None:

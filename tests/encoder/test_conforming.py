@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from encoder.conforming import Cadence, Fields, conform
+from encoder.conforming import Cadence, FieldCounts, conform
 from headend.core.errors import MasterError
 from headend.core.media import FieldOrder, FrameIndex, VideoTrack
 from headend.core.settings import Limits
@@ -17,27 +17,27 @@ from tests.support.nouns import make_video_track
     [
         (
             FieldOrder.PROGRESSIVE,
-            Fields(31, 0, 66, 0),
+            FieldCounts(31, 0, 66, 0),
             Cadence.PROGRESSIVE,
         ),  # fine lines in a film, which resemble fields
-        (FieldOrder.PROGRESSIVE, Fields(47, 45, 8, 0), Cadence.PROGRESSIVE),  # patterns that resemble fields
-        (FieldOrder.PROGRESSIVE, Fields(95, 0, 2, 0), Cadence.INTERLACED),
-        (FieldOrder.TOP_FIRST, Fields(60, 1, 36, 0), Cadence.INTERLACED),
-        (FieldOrder.TOP_FIRST, Fields(5, 1, 91, 0), Cadence.PROGRESSIVE),
-        (FieldOrder.TOP_FIRST, Fields(97, 0, 0, 38), Cadence.TELECINE),
-        (FieldOrder.TOP_FIRST, Fields(0, 0, 0, 0), Cadence.PROGRESSIVE),
+        (FieldOrder.PROGRESSIVE, FieldCounts(47, 45, 8, 0), Cadence.PROGRESSIVE),  # patterns that resemble fields
+        (FieldOrder.PROGRESSIVE, FieldCounts(95, 0, 2, 0), Cadence.INTERLACED),
+        (FieldOrder.TOP_FIRST, FieldCounts(60, 1, 36, 0), Cadence.INTERLACED),
+        (FieldOrder.TOP_FIRST, FieldCounts(5, 1, 91, 0), Cadence.PROGRESSIVE),
+        (FieldOrder.TOP_FIRST, FieldCounts(97, 0, 0, 38), Cadence.TELECINE),
+        (FieldOrder.TOP_FIRST, FieldCounts(0, 0, 0, 0), Cadence.PROGRESSIVE),
         (FieldOrder.TOP_FIRST, None, Cadence.INTERLACED),
         (FieldOrder.UNKNOWN, None, Cadence.PROGRESSIVE),
     ],
 )
 def test_decoded_fields_decide_and_flags_are_only_a_hint(
-    flags: FieldOrder, fields: Fields | None, cadence: Cadence
+    flags: FieldOrder, fields: FieldCounts | None, cadence: Cadence
 ) -> None:
     assert conform(make_video_track(field_order=flags), fields).cadence is cadence
 
 
 def test_the_field_order_is_that_of_most_frames() -> None:
-    shown = Fields(1, 90, 5, 0)
+    shown = FieldCounts(1, 90, 5, 0)
     assert conform(make_video_track(field_order=FieldOrder.TOP_FIRST), shown).field_order is FieldOrder.BOTTOM_FIRST
 
 
@@ -72,7 +72,7 @@ def test_a_recorded_screen_keeps_the_frames_of_its_bursts() -> None:
     conformed = conform(replace(uneven_track(ticks, rate=30), time_base=Fraction(1, 30)))
 
     assert (conformed.frame_rate, conformed.frame_count) == (30, 1840)
-    assert "0 dropped; the longest is held for 58.700 s from 1.300 s" in conformed.decisions[0]
+    assert "0 dropped; the longest frame is held for 58.700 s from 1.300 s" in conformed.decisions[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import sandbox
-from encoder.cropping import SAMPLES, Borders, DetectedBorders, between_bars, borders_of, crop, detect_borders, sampling
+from encoder.cropping import (
+    MAX_SAMPLES,
+    Borders,
+    DetectedBorders,
+    between_bars,
+    borders_of,
+    choose_samples,
+    crop,
+    detect_borders,
+)
 from encoder.probing import probe
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Crop
@@ -122,8 +131,8 @@ def test_noise_in_bars_is_dark_and_letters_are_not() -> None:
 def detected(path: Path) -> Sequence[Borders]:
     video = probe(master_of(path), str(path)).video
     assert video is not None
-    samples = sampling(master_of(path), video, Crop(video.width_px, video.height_px))
-    assert len(samples.pts_ticks) == min(SAMPLES, video.frame_count) == len(set(samples.pts_ticks))
+    samples = choose_samples(master_of(path), video, Crop(video.width_px, video.height_px))
+    assert len(samples.pts_ticks) == min(MAX_SAMPLES, video.frame_count) == len(set(samples.pts_ticks))
     return detect_borders(samples, str(path)).borders
 
 
@@ -141,10 +150,10 @@ def test_bars_are_detected_in_films_of_every_depth_and_range(
 ) -> None:
     master = make_film(
         tmp_path / "master.mov", size=(320, 130), codec=codec, pixel_format=pixel_format, codec_args=arguments,
-        filters="pad=320:180:0:24", frame_count=SAMPLES,
+        filters="pad=320:180:0:24", frame_count=MAX_SAMPLES,
     )  # fmt: skip
     seen = detected(master)
-    assert len(seen) == SAMPLES
+    assert len(seen) == MAX_SAMPLES
     assert between_bars(seen, Crop(320, 180))[0] == Crop(320, 130, 0, 24)
 
 
@@ -162,7 +171,7 @@ def test_the_analysis_in_another_process_gives_the_same_result(tmp_path: Path) -
     master = make_film(tmp_path / "master.mov", size=(320, 130), filters="pad=320:180:0:24")
     video = probe(master_of(master), str(master)).video
     assert video is not None
-    samples = sampling(master_of(master), video, Crop(320, 180))
+    samples = choose_samples(master_of(master), video, Crop(320, 180))
     assert sandbox.detect_borders(samples, str(master)) == detect_borders(samples, str(master))
     master.write_bytes(b"no film any more")
     with pytest.raises(MasterError, match="is not a film that can be read"):

@@ -8,7 +8,7 @@ import pytest
 
 from encoder import damage, sandbox
 from encoder.conforming import conform
-from encoder.planning import usable
+from encoder.planning import checked_picture
 from encoder.probing import probe
 from headend.core.errors import MasterError
 from headend.core.media import Damage, FrameIndex, Probe, ReadRange, merged
@@ -30,9 +30,9 @@ def film(path: Path, codec: str = "libx264", codec_args: tuple[str, ...] = X264,
 def found_in(path: Path, *, first: int = 0, end: int = 50, sound: bool = True) -> list[tuple[int, float, float, int]]:
     """Return damage of the frames ``first`` to ``end``: stream, start and end in seconds, number of errors."""
     known = probe(master_of(path), str(path))
-    start_s = usable(known).start_s
+    start_s = checked_picture(known).start_s
     range_s = start_s, FRAME_S, None, start_s + first * FRAME_S, start_s + end * FRAME_S
-    readings = [ReadRange(usable(known).index, *range_s)]
+    readings = [ReadRange(checked_picture(known).index, *range_s)]
     if sound:
         readings += [ReadRange(track.index, start_s, Fraction(0), *range_s[2:]) for track in known.audio]
     found = damage.scan(master_of(path), str(path), readings)
@@ -87,10 +87,10 @@ def test_lost_packets_of_sound_are_found(tmp_path: Path) -> None:
 def test_lost_frames_of_a_transport_stream_are_gaps_in_its_index(tmp_path: Path) -> None:
     path = lose(film(tmp_path / "film.ts", "mpeg2video", ("-g", "12", "-bf", "0", "-q:v", "2"), "mp2"), [30])
     known = probe(master_of(path), str(path))
-    track = usable(known)
+    track = checked_picture(known)
 
-    (hole,) = damage.holes(known, track)
-    whole = damage.without_holes(track)
+    (hole,) = damage.find_missing_frames(known, track)
+    whole = damage.fill_missing_frames(track)
 
     assert (hole.start_s, hole.end_s, hole.errors) == (Fraction(6, 5), Fraction(31, 25), 1)
     assert (track.frame_count, whole.frame_count) == (49, 50)
@@ -117,7 +117,7 @@ def probe_of(ticks: tuple[int, ...], container: str = "mpegts") -> Probe:
 def test_a_gap_counts_as_damage_only_in_a_transport_stream(ticks: tuple[int, ...], container: str, holes: int) -> None:
     known = probe_of(ticks, container)
 
-    assert len(damage.holes(known, usable(known))) == holes
+    assert len(damage.find_missing_frames(known, checked_picture(known))) == holes
 
 
 def test_adjacent_damage_is_merged_and_repeats_count_once() -> None:

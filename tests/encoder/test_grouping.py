@@ -166,7 +166,7 @@ def test_the_cost_of_little_memory_is_reported() -> None:
 
 def test_other_tasks_are_counted_too() -> None:
     work = sum(costs_s(arrange(LADDER, chunks(2), PRICING, workers=2)))
-    alone = arrange(LADDER, chunks(2), PRICING, workers=2, beside_s=[3 * work])
+    alone = arrange(LADDER, chunks(2), PRICING, workers=2, other_costs_s=[3 * work])
 
     # One worker is busy with that until the end, so the other needs no fine tasks.
     assert all(len(groups) == 1 for groups in alone)

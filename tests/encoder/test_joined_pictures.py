@@ -62,7 +62,7 @@ def test_the_time_of_the_change_is_found_if_only_some_keyframes_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spot_checks, "_BUDGET_PX", 0)
-    monkeypatch.setattr(spot_checks, "_FEWEST", 3)
+    monkeypatch.setattr(spot_checks, "_MIN_CHECKS", 3)
     short = part(tmp_path / "a.mp4", "96x64", *HEVC, "-g", "2", frames=14)
     long = part(tmp_path / "b.mp4", "128x96", *HEVC, "-g", "2", frames=36)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import encoding
-from encoder.loudness import LARGEST_GAIN_DB, level, levels, limiter, unmeasured_words, words
+from encoder.loudness import LARGEST_GAIN_DB, default_values, level, levels, limiter, values
 from headend.core.errors import ToolFailed
 from headend.core.media import Codec, Loudness, LoudnessTarget
 from tests.support.encodes import Film, look_at, sound_task
@@ -194,7 +194,7 @@ def test_a_command_has_a_limiter_only_if_it_is_needed() -> None:
     quiet = level(AIM, "5.1", integrated_lufs=-30.0, range_lu=1.0, true_peak_dbtp=-20.0)
     peaky = level(AIM, "2.0", integrated_lufs=-30.0, range_lu=1.0, true_peak_dbtp=-3.0)
 
-    assert words(AIM, [quiet, peaky]) == {
+    assert values(AIM, [quiet, peaky]) == {
         "{level-5.1}": "volume=6.0dB",
         "{dialnorm-5.1}": "-24",
         "{level-2.0}": f"volume=6.0dB,{AIM.limiter}",
@@ -227,7 +227,7 @@ def test_duration_and_place_are_the_same_while_measuring_and_encoding(film: Film
 
 
 def test_without_a_measurement_a_command_only_keeps_mixes_from_clipping() -> None:
-    assert unmeasured_words(AIM) == {
+    assert default_values(AIM) == {
         "{level-2.0}": AIM.limiter,
         "{dialnorm-2.0}": "-31",
         "{level-5.1}": "anull",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encoder import early_release, floors
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import Draft, complete_colour, usable
+from encoder.planning import Draft, checked_picture, complete_colour
 from encoder.reencoding import first_pass
 from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError
@@ -291,7 +291,7 @@ def test_one_of_the_first_tasks_of_each_chunk_makes_its_thumbnails(workers: int,
     numbers = sorted(number for task in beside for number in task.sheets)
     assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)
     if early:
-        part = early_release.reduced(made)
+        part = early_release.early_part(made)
         assert part is not None
         first = {id for task in beside for id in task.renditions}
         assert first <= part.tracks.keys()
@@ -323,7 +323,7 @@ def test_few_chunks_and_many_workers_make_finer_groups() -> None:
 
 def test_an_early_release_has_the_tracks_that_every_player_supports() -> None:
     whole = make_plan(early=True)
-    first = early_release.reduced(whole)
+    first = early_release.early_part(whole)
 
     assert first is not None
     assert {rendition.codec for rendition in (*first.video, *first.audio)} == {Codec.AVC, Codec.AAC}
@@ -332,14 +332,14 @@ def test_an_early_release_has_the_tracks_that_every_player_supports() -> None:
     assert first.tracks.items() < whole.tracks.items()
     assert whole.tracks == make_plan().tracks
     with pytest.raises(ConfigError, match="has no AAC: choose another ladder"):
-        early_release.reduced(replace(whole, audio=AUDIO[1:2]))
+        early_release.early_part(replace(whole, audio=AUDIO[1:2]))
 
 
 def test_a_film_without_a_picture_is_refused() -> None:
     with pytest.raises(MasterError, match=r"/masters/film\.mov has no video stream"):
-        usable(replace(PROBE, video=None))
+        checked_picture(replace(PROBE, video=None))
     with pytest.raises(MasterError, match="no video stream"):
-        usable(replace(PROBE, video=make_video_track(frames=make_frame_index(0))))
+        checked_picture(replace(PROBE, video=make_video_track(frames=make_frame_index(0))))
 
 
 def test_a_segment_out_of_range_is_refused() -> None:
@@ -424,7 +424,7 @@ def test_a_text_track_is_named_by_its_bytes_and_language() -> None:
 
 def test_an_early_release_has_all_text() -> None:
     whole = make_plan(text=TEXT, early=True)
-    first = early_release.reduced(whole)
+    first = early_release.early_part(whole)
 
     assert first is not None
     assert [rendition.id for rendition in first.text] == ["vtt-de", "wvtt-de"]

@@ -22,7 +22,7 @@ VP9 = make_video_rendition(id="vp9", codec=Codec.VP9, average_bps=300_000)
 def argv_of(renditions: Sequence[VideoRendition], effort: Effort = Effort.STANDARD) -> tuple[str, ...]:
     track = make_video_track(frame_count=48)
     look = SourcePicture(conform(track), complete_colour(track)[0])
-    return VideoCommands(make_master(), look, GRID, effort).of(GRID.chunks()[0], renditions)
+    return VideoCommands(make_master(), look, GRID, effort).encode(GRID.chunks()[0], renditions)
 
 
 def option(argv: Sequence[str], name: str) -> list[str]:

@@ -47,13 +47,13 @@ def test_descriptions_of_samples_are_counted(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mov", sound=(Sound(codec="pcm_s16le"),))
     data = film.read_bytes()
     movie = movie_of(film)
-    assert [movie.sample_entries(track) for track in (1, 2, 3)] == [1, 1, 0]
+    assert [movie.sample_entry_count(track) for track in (1, 2, 3)] == [1, 1, 0]
 
     # The sound has a second one, as in a file joined from two.
     at = data.rindex(b"stsd") + 8
     film.write_bytes(data[:at] + (2).to_bytes(4) + data[at + 4 :])
     movie = movie_of(film)
-    assert [movie.sample_entries(track) for track in (1, 2)] == [1, 2]
+    assert [movie.sample_entry_count(track) for track in (1, 2)] == [1, 2]
 
 
 def test_without_reordering_there_is_no_offset(tmp_path: Path) -> None:
@@ -131,6 +131,6 @@ def test_each_box_header_of_a_hostile_film_is_read_once_however_many_tracks_are_
     children = boxes.children
     monkeypatch.setattr(boxes, "children", counted)
     movie = Movie(data)
-    assert [movie.sample_entries(id) for id in range(1, 301)] == [0] * 300
+    assert [movie.sample_entry_count(id) for id in range(1, 301)] == [0] * 300
     assert [movie.edits(id) for id in range(1, 301)] == [()] * 300
     assert walked < 10_300 + 300 * 5

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from encoder.scheduling import Worker, misfit, slot_bytes, slot_count
+from encoder.scheduling import Worker, find_too_large, slot_bytes, slot_count
 from headend.core.media import EncodeTask
 from tests.support.encodes import task_of
 
@@ -16,10 +16,10 @@ def task(name: str, gigabytes: float = 1.0) -> EncodeTask:
 def test_a_task_that_fits_on_no_worker_is_named() -> None:
     workers = [Worker("a", 4, 8 * GB), Worker("b", 1, 4 * GB)]
 
-    assert misfit([task("fits", 8)], workers) is None
-    assert misfit([task("fits"), task("large", 9)], workers) == task("large", 9)
-    assert misfit([task("large", 9)], [*workers, Worker("c", 1)]) is None
-    assert misfit([], workers) is None
+    assert find_too_large([task("fits", 8)], workers) is None
+    assert find_too_large([task("fits"), task("large", 9)], workers) == task("large", 9)
+    assert find_too_large([task("large", 9)], [*workers, Worker("c", 1)]) is None
+    assert find_too_large([], workers) is None
 
 
 def test_slots_are_threads_and_their_usual_share_of_memory() -> None:

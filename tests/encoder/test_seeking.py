@@ -81,7 +81,7 @@ def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]
     """Encode a chunk; returns the number of frames that FFmpeg decoded, and its output."""
     scratch.mkdir(exist_ok=True)
     assert film.probe.video is not None
-    argv = commands_of(film).of(chunk, [TINY])
+    argv = commands_of(film).encode(chunk, [TINY])
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(scratch)) for word in argv]
     words[words.index("-loglevel") + 1] = "verbose"

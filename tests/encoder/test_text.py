@@ -43,7 +43,7 @@ def cues_of(path: Path, tracks: Sequence[TextTrack], scratch: Path, probe: Probe
     for track in tracks:
         if track.codec == text.PICTURE_CAPTIONS:
             assert track.index is not None
-            text.lay_captions(probing.read_captions(probe.master, str(path), track.index), scratch)
+            text.write_captions(probing.read_captions(probe.master, str(path), track.index), scratch)
     encoding.encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
     start_s, duration_s = probe.video.start_s, probe.video.frame_count / probe.video.frame_rate
     return [text.read(track, scratch, start_s=start_s, duration_s=duration_s)[0] for track in tracks]
@@ -304,4 +304,4 @@ def test_each_programme_is_made_for_hls_and_dash_and_ttml_as_imsc_too() -> None:
 def test_streams_of_the_master_are_read_in_one_task_and_other_text_in_its_own() -> None:
     file = Sidecar(make_master("/a.srt"), "srt", ())
     tracks = text.choose(with_text(stream(2), stream(3), captions=True), (TextChoice("/a.srt"),), {"/a.srt": file})
-    assert [[track.number for track in group] for group in text.grouped(tracks)] == [[1, 2], [3], [4]]
+    assert [[track.number for track in group] for group in text.group_by_input(tracks)] == [[1, 2], [3], [4]]

@@ -104,11 +104,11 @@ def test_times_are_counted_from_a_start_after_two_days(
     time_base: Fraction, start_s: int, first: int, rate: Fraction
 ) -> None:
     """Times as in a master from which a chunk is taken."""
-    base = timestamps.base_of(time_base, Fraction(start_s) + first / rate)
+    base = timestamps.common_ticks_per_s(time_base, Fraction(start_s) + first / rate)
     tick = int(start_s / time_base) + 7
     source = f"nullsrc=s=16x16:r=25:d=0.12,settb={timestamps.fraction(time_base)},setpts={tick}+10*N"
 
-    made = computed(source, lambda s: timestamps.counted_from(s, Fraction(start_s) + first / rate, base))
+    made = computed(source, lambda s: timestamps.count_from(s, Fraction(start_s) + first / rate, base))
 
     start = round((start_s + first / rate) * base)
     # Halves are rounded up, if a tick of the master lies in the middle.
@@ -198,7 +198,7 @@ def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cade
     commands = VideoCommands(make_master(), SourcePicture(conformed, BT709), grid, Effort.DRAFT)
 
     for chunk in grid.chunks():
-        argv = commands.of(chunk, renditions, SideOutputs(Thumbnails(160, 90, 2, 1, grid.gop_frames)))
+        argv = commands.encode(chunk, renditions, SideOutputs(Thumbnails(160, 90, 2, 1, grid.gop_frames)))
         assert {"setpts", "settb", "fps"} <= {name for name, _ in filters_of(argv)}
         check_times(argv)
 

@@ -12,11 +12,11 @@ from encoder import tool
 from encoder.command import SideOutputs
 from encoder.encoding import sheet
 from encoder.trick_play import (
-    LONGEST_SIDE_PX,
-    MOST_ON_SHEET,
-    MOST_TILES,
+    MAX_SIDE_PX,
+    MAX_THUMBNAILS,
+    MAX_TILES,
     TRICK_CODECS,
-    lay_thumbnails,
+    choose_thumbnails,
     trick_renditions,
 )
 from headend.core.media import Codec, Thumbnails, VideoRange
@@ -54,7 +54,7 @@ def test_long_titles_have_their_thumbnails_further_apart(
     minutes: Fraction | int, interval_gops: int, shape: tuple[int, int]
 ) -> None:
     grid = grid_of(minutes)
-    tiling = lay_thumbnails(WIDE, grid)
+    tiling = choose_thumbnails(WIDE, grid)
     assert (tiling.interval_frames, (tiling.columns, tiling.rows)) == (
         interval_gops * grid.gop_frames,
         shape,
@@ -68,11 +68,13 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     chunk_s: int, minutes: Fraction | int, size: tuple[int, int]
 ) -> None:
     grid = grid_of(minutes, chunk_s=chunk_s)
-    tiling = lay_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
-    assert max(tiling.columns * tiling.tile_width_px, tiling.rows * tiling.tile_height_px) <= LONGEST_SIDE_PX
-    assert tiling.sheet_tiles <= MOST_ON_SHEET
+    tiling = choose_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
+    assert max(tiling.columns * tiling.tile_width_px, tiling.rows * tiling.tile_height_px) <= MAX_SIDE_PX
+    assert tiling.sheet_tiles <= MAX_TILES
     # In chunks this short, no larger distance fits.
-    assert -(-grid.frame_count // tiling.interval_frames) <= MOST_TILES or tiling.interval_frames == grid.chunk_frames
+    assert (
+        -(-grid.frame_count // tiling.interval_frames) <= MAX_THUMBNAILS or tiling.interval_frames == grid.chunk_frames
+    )
     assert all(chunk.first_frame % tiling.sheet_frames == 0 for chunk in grid.chunks())
     made = [number for chunk in grid.chunks() for number in tiling.sheet_numbers(chunk.first_frame, chunk.end_frame)]
     assert made == list(range(1, -(-grid.frame_count // tiling.sheet_frames) + 1))
@@ -128,13 +130,13 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
         id="main", codec=codec, width_px=160, height_px=90, level="2.0", frame_rate=Fraction(24)
     )
     (trick,) = trick_renditions([main], film.grid)
-    tiling = lay_thumbnails(main, film.grid)
+    tiling = choose_thumbnails(main, film.grid)
     assert (tiling.columns, tiling.rows) == (1, 2)
     whole = b""
     tiles: list[int | None] = []
     for chunk in film.chunks:
         scratch = tmp_path / str(chunk.number)
-        argv = commands_of(film).of(chunk, [main, trick], SideOutputs(tiling))
+        argv = commands_of(film).encode(chunk, [main, trick], SideOutputs(tiling))
         made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
         cut = cut_video(
             memoryview(bytearray(made[trick.id])),
@@ -154,9 +156,9 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
 
 def test_unused_tiles_of_a_sheet_are_black(film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
-    tiling = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
+    tiling = replace(choose_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    argv = commands_of(film).of(film.chunks[-1], [main], SideOutputs(tiling))
+    argv = commands_of(film).encode(film.chunks[-1], [main], SideOutputs(tiling))
     carry_out(task_of(argv, ["main"], film.chunks[-1]), film.path, tmp_path)
     *seen, rest = tiles_of(sheet(tmp_path, 1), tiling)
     assert [read_frame_number(tile) for tile in seen] == [48, 72]
@@ -165,8 +167,8 @@ def test_unused_tiles_of_a_sheet_are_black(film: Film, tmp_path: Path) -> None:
 
 def test_a_task_reports_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    tiling, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
-    argv = commands_of(film).of(chunk, [main], SideOutputs(tiling))
+    tiling, chunk = replace(choose_thumbnails(main, film.grid), rows=3), film.chunks[0]
+    argv = commands_of(film).encode(chunk, [main], SideOutputs(tiling))
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(tmp_path)) for word in argv]
     # Its duration is that of its display: two seconds.

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from encoder import encoding, planning, probing, tool
-from encoder.conforming import Cadence, Conformed, Fields, conform
+from encoder.conforming import Cadence, Conformed, FieldCounts, conform
 from encoder.probing import STANDARD_RATES
 from headend.core.media import Codec, Effort, EncodePlan, FieldOrder, Probe
 from headend.core.settings import EncodeSettings
@@ -25,7 +25,7 @@ from tests.support.playback import frames, planes_of
 SMOKE = load("smoke")
 AVC = replace(SMOKE, video=tuple(rung for rung in SMOKE.video if rung.codec is Codec.AVC))
 LADDERS = [SMOKE, load("web"), load("studio")]
-FILM_LIKE = Fields(top_first=90, bottom_first=0, progressive=6, repeated=40)
+FILM_LIKE = FieldCounts(top_first=90, bottom_first=0, progressive=6, repeated=40)
 
 sizes = st.tuples(st.integers(64, 4096), st.integers(64, 2304)).filter(
     lambda size: size[0] < 4 * size[1] < 16 * size[0]
@@ -168,7 +168,7 @@ def test_every_picture_of_a_real_master_is_shown_once(
         folder = Path(made)
         path = kind.make(folder)
         probe = probing.probe(master_of(path), str(path))
-        conformed = conform(planning.usable(probe))
+        conformed = conform(planning.checked_picture(probe))
         plan = planned(probe, conformed, fit(AVC, probe), segment_s, segment_s * segments)
         numbers: dict[str, list[int | None]] = {rendition.id: [] for rendition in plan.video}
         for task in sorted(plan.tasks, key=lambda task: task.chunk.number):

@@ -47,7 +47,7 @@ UNEVEN: dict[str, Callable[[Path], Path]] = {
 def test_sound_that_is_counted_instead_of_timed_is_found(
     tmp_path: Path, scheduler: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy, "resampling", lambda *_: {})
+    monkeypatch.setattr(policy, "resampling_options", lambda *_: {})
     verdict = verified(published(UNEVEN[kind](tmp_path), scheduler))
 
     assert verdict.compared >= 8

@@ -108,7 +108,7 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
     scratch.mkdir()
     ladder = load("smoke")
     try:
-        conformed = conform(planning.usable(probe))
+        conformed = conform(planning.checked_picture(probe))
         fitted = fit(ladder, probe, frame_rate=conformed.frame_rate)
         plan = planning.Draft(
             "film",

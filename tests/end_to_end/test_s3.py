@@ -98,7 +98,7 @@ def plan_of(probe: Probe) -> EncodePlan:
     return planning.Draft(
         "film",
         probe,
-        conform(planning.usable(probe)),
+        conform(planning.checked_picture(probe)),
         ladder=ladder.name,
         video=(top,),
         audio=fitted.audio,

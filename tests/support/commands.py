@@ -111,7 +111,7 @@ def command(
 ) -> tuple[str, ...]:
     track = track or long_track()
     commands = VideoCommands(make_master(url), picture_of(track), grid, Effort.DRAFT)
-    return commands.of(chunk or grid.chunks()[0], renditions)
+    return commands.encode(chunk or grid.chunks()[0], renditions)
 
 
 def hdr_track(colour: object = HDR10) -> VideoTrack:

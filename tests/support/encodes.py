@@ -58,7 +58,7 @@ def encode_chunk(
     effort: Effort = Effort.DRAFT,
 ) -> dict[str, bytes]:
     """Encode a chunk of a film as a worker does; returns the encoder's files by rendition."""
-    argv = commands_of(film, effort).of(chunk, renditions)
+    argv = commands_of(film, effort).encode(chunk, renditions)
     return carry_out(task_of(argv, [r.id for r in renditions], chunk), film.path, scratch)
 
 

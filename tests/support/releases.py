@@ -19,7 +19,7 @@ from benchmarks.synthetic import (
     renditions_of,
 )
 from encoder.tool import ffmpeg_path
-from encoder.trick_play import lay_poster, lay_thumbnails, trick_renditions
+from encoder.trick_play import choose_poster, choose_thumbnails, trick_renditions
 from headend.core import documents, layout
 from headend.core.codecs import AUDIO
 from headend.core.media import (
@@ -77,8 +77,8 @@ def make_plan(
         pictures,
         (make_audio_rendition(),) if audio is None else audio,
         trick=trick_renditions(pictures, grid) if trick_play else (),
-        thumbnails=lay_thumbnails(pictures[0], grid) if trick_play else None,
-        poster=lay_poster(pictures[0], grid, grid.chunks()) if trick_play else None,
+        thumbnails=choose_thumbnails(pictures[0], grid) if trick_play else None,
+        poster=choose_poster(pictures[0], grid, grid.chunks()) if trick_play else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from encoder.cluster import Advance, Done, Failed, Notice, Tick
+from encoder.cluster import Done, Failed, Notice, TaskProgress, Tick
 from headend.app.progress import Encoding
 from headend.app.request import Event, Measured, Planned, PublishedEarly, Step
 from headend.core.storage.masters import redact
@@ -44,14 +44,14 @@ class Lines:
             self.write("measured", done=event.done, tasks=event.tasks)
         elif isinstance(event, Notice):
             self.write("notice", text=redact(event.text))
-        elif isinstance(event, Advance | Done | Failed | Tick):
+        elif isinstance(event, TaskProgress | Done | Failed | Tick):
             self._count(event)
 
     def write(self, name: str, **facts: Any) -> None:
         """Write a line."""
         self._write_line(json.dumps({"event": name, **facts}))
 
-    def _count(self, event: Advance | Done | Failed | Tick) -> None:
+    def _count(self, event: TaskProgress | Done | Failed | Tick) -> None:
         if self._encoding is None:
             return
         if not isinstance(event, Tick):

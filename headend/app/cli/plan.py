@@ -14,7 +14,7 @@ from encoder import reencoding, text, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
 from encoder.costs import Calibration, measured
 from encoder.encoding import fill
-from encoder.loudness import unmeasured_words
+from encoder.loudness import default_values
 from encoder.planning import Draft
 from encoder.scheduling import slot_count
 from headend.app import deciding, estimating
@@ -117,7 +117,7 @@ def command(
                     "# a worker first measures the loudness and sets the gain; below, the level stays unchanged\n"
                     f"{_pasteable(plan, task.loudness_target.argv, {})}"
                 )
-            words = unmeasured_words(task.loudness_target) if task.loudness_target else _sidecar_words(task)
+            words = default_values(task.loudness_target) if task.loudness_target else _sidecar_words(task)
             if first := reencoding.first_pass(task.argv):
                 click.echo(f"# first of two passes\n{_pasteable(plan, first, {})}")
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")

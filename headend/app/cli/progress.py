@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from encoder.cluster import Advance, Done, Failed, Notice, Tick
+from encoder.cluster import Done, Failed, Notice, TaskProgress, Tick
 from headend.app.cli.wording import clock_text, count_text, printable
 from headend.app.progress import Encoding, Progress
 from headend.app.request import Event, Measured, Planned, PublishedEarly, Step
@@ -84,7 +84,7 @@ class Follower:
             self._measured(event)
         elif isinstance(event, Notice):
             self._write(printable(redact(event.text)))
-        elif isinstance(event, Advance | Done | Failed) and self._encoding is not None:
+        elif isinstance(event, TaskProgress | Done | Failed) and self._encoding is not None:
             self._encoding.note(event)
             if isinstance(event, Failed):
                 again = "no further attempt" if event.last else "trying again"

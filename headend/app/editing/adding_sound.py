@@ -9,7 +9,7 @@ from encoder import cluster, programmes, sandbox, tool
 from encoder.costs import Calibration, measured
 from encoder.languages import standardized
 from encoder.probing import SOUND_CONTAINERS
-from encoder.sound.work import SoundWork
+from encoder.sound.work import SoundPlanner
 from encoder.timelines import policy as timing
 from headend.app import failures
 from headend.app.editing import encrypting_sound
@@ -65,7 +65,7 @@ class Added:
 
     origin: AudioFile
     plan: EncodePlan
-    work: SoundWork
+    work: SoundPlanner
 
 
 def plan_sound(
@@ -207,7 +207,7 @@ def _plan_programme(
         replace(rendition, track_index=number)
         for rendition in fit_programme(sound.rungs, programme, label=label, name=name, main=main)
     )
-    work = SoundWork(
+    work = SoundPlanner(
         master=probe.master,
         programmes={number: programme},
         grid=presentation.grid,
@@ -264,7 +264,7 @@ def _check(file: str, presentation: Presentation, programme: AudioTrack, probe: 
             f"{file} has {programme.channels} channels in an unknown layout; deliver mono, stereo, 5.1 or 7.1"
         )
     check_length(file, presentation.title, programme, start_s=start_s, film_s=presentation.grid.duration_s)
-    timing.check(probe.master, [programme], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")
+    timing.check(probe.master, [programme], start_s=start_s, max_s=DEFAULT_MOST_SOUND_GAP_S, option="")
 
 
 def _origins(added: Sequence[Added]) -> tuple[AudioFile, ...]:

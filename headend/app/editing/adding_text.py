@@ -49,7 +49,7 @@ def programmes(
         standardized(choice.language or "", "--add-subtitles")
     duration_s = presentation.grid.duration_s
     files = {
-        choice.source: sidecars.aligned(sidecars.identify(choice.source, settings.endpoint_url), None, duration_s)
+        choice.source: sidecars.align(sidecars.identify(choice.source, settings.endpoint_url), None, duration_s)
         for choice in choices
     }
     nothing = Probe(_NO_MASTER, "", duration_s, None, (), ())

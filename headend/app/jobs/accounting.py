@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from encoder.cluster import Advance, Done, Failed
+from encoder.cluster import Done, Failed, TaskProgress
 from encoder.costs import measured
 from headend.app import estimating
 from headend.app.jobs.model import Account, Progress, utc_now
@@ -56,7 +56,7 @@ class Ledger:
                 self._predicted_cpu_s += event.cost
             elif isinstance(event, Failed):
                 self._failed_cpu_s += float(event.error.facts.get("cpu_s", 0.0))
-            if isinstance(event, Advance | Done | Failed):
+            if isinstance(event, TaskProgress | Done | Failed):
                 self._encoding.note(event)
 
     @property

@@ -215,7 +215,7 @@ def _run(
             on_event(Measured(done, len(tasks)))
         elif isinstance(event, cluster.Failed):
             on_event(failures.notice_of(event, labels[event.task]))
-        elif not isinstance(event, cluster.Advance):
+        elif not isinstance(event, cluster.TaskProgress):
             on_event(event)
 
     if tasks:

@@ -10,7 +10,7 @@ import pytest
 
 from encoder import probing
 from encoder.picture.colour import check, complete_colour, describe, has_alpha, is_wide, light_of, peak_nits
-from encoder.planning import usable
+from encoder.planning import checked_picture
 from encoder.probing.picture import orientation
 from headend.core.errors import MasterError
 from headend.core.media import Colour, ContentLight, DolbyVision, Light, MasteringDisplay, VideoRange
@@ -166,7 +166,7 @@ def test_profiles_that_only_dolby_vision_can_show_are_refused(profile: int, suff
     probe = probing.probe(master_of(path), str(path))
     assert probe.video is not None and probe.video.dolby_vision == DolbyVision(profile, 0)
     with pytest.raises(MasterError, match=rf"Dolby Vision profile {profile}.* deliver profile 8\.1, HDR10 or SDR"):
-        usable(probe)
+        checked_picture(probe)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_the_base_layer_of_other_profiles_is_used_and_reported(dolby: DolbyVisio
 def test_dolby_vision_without_a_base_layer_id_needs_tags() -> None:
     silent = make_video_track(dolby_vision=DolbyVision(0, 0), colour=Colour())
     with pytest.raises(MasterError, match="Dolby Vision"):
-        usable(make_probe(video=silent))
-    assert usable(make_probe(video=replace(silent, colour=PQ))).colour == PQ
+        checked_picture(make_probe(video=silent))
+    assert checked_picture(make_probe(video=replace(silent, colour=PQ))).colour == PQ
 
 
 # --- orientation --------------------------------------------------------------------------------------------------

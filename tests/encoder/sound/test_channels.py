@@ -96,7 +96,7 @@ def test_an_unusual_channel_order_breaks_neither_the_probe_nor_the_damage_scan(t
     assert video is not None
     whole = ReadRange(probe.audio[0].index, video.start_s, video.start_s * 0, None, video.start_s, probe.duration_s)
     assert sandbox.scan_damage(master_of(path), str(path), (whole,)) == ()
-    assert damage.holes(probe, video) == ()
+    assert damage.find_missing_frames(probe, video) == ()
 
 
 @pytest.mark.parametrize(

@@ -100,33 +100,33 @@ def test_cues_after_the_end_are_refused_with_the_first_ones_time(
     with pytest.raises(
         MasterError, match=rf"late\.txt: 2 of 2 cues .* lasts 00:00:10\.000, the first at {first}; .*auto"
     ):
-        sidecars.aligned(sidecar, Fraction(0), FILM_S)
+        sidecars.align(sidecar, Fraction(0), FILM_S)
 
 
 @pytest.mark.parametrize("hours", [0, 1, 10])
 def test_whole_hours_are_subtracted_on_request(hours: int, tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(hours)))
-    assert sidecars.aligned(sidecar, None, FILM_S).start_s == hours * 3600
+    assert sidecars.align(sidecar, None, FILM_S).start_s == hours * 3600
 
 
 def test_a_film_of_hours_keeps_the_times_that_fit_it(tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(2)))
-    assert sidecars.aligned(sidecar, None, Fraction(3 * 3600)).start_s == 0
+    assert sidecars.align(sidecar, None, Fraction(3 * 3600)).start_s == 0
 
 
 def test_seconds_are_added_on_request_and_refused_if_cues_leave_the_film(tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(0.99)))
-    assert sidecars.aligned(sidecar, Fraction(-3564), FILM_S).start_s == 3564
+    assert sidecars.align(sidecar, Fraction(-3564), FILM_S).start_s == 3564
     for offset in (Fraction(-3600), Fraction(-3550)):
         with pytest.raises(MasterError, match="2 of 2 cues are outside the film"):
-            sidecars.aligned(sidecar, offset, FILM_S)
+            sidecars.align(sidecar, offset, FILM_S)
     with pytest.raises(MasterError, match="no number of whole hours"):
-        sidecars.aligned(sidecar, None, FILM_S)
+        sidecars.align(sidecar, None, FILM_S)
 
 
 def test_half_of_the_cues_after_the_end_are_too_many_but_one_of_many_is_not(tmp_path: Path) -> None:
     half = looked_at(tmp_path / "half.srt", srt([*LINES, *late(1)]))
     with pytest.raises(MasterError, match=r"2 of 4 cues .* the first at 01:00:00\.500"):
-        sidecars.aligned(half, Fraction(0), FILM_S)
+        sidecars.align(half, Fraction(0), FILM_S)
     credit = looked_at(tmp_path / "credit.srt", srt([(n * 100, n * 100 + 90, "x") for n in range(60)] + late(1)[:1]))
-    assert sidecars.outside(sidecars.aligned(credit, Fraction(0), FILM_S), FILM_S).count == 1
+    assert sidecars.count_outside(sidecars.align(credit, Fraction(0), FILM_S), FILM_S).count == 1

@@ -32,7 +32,7 @@ def test_a_block_that_is_not_a_cue_is_skipped_and_reported(
     between: str, skipped: tuple[int, ...], line_end: str
 ) -> None:
     text = block(1, 1, "a") + between + block(3, 5, "c")
-    assert srt.parse(text.replace("\n", line_end)) == webvtt.Parsed((A, C), skipped)
+    assert srt.parse(text.replace("\n", line_end)) == webvtt.ParsedFile((A, C), skipped)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_block_that_is_not_a_cue_is_skipped_and_reported(
 )
 def test_everything_that_players_accept_is_read(text: str, cues: tuple[Cue, ...]) -> None:
     assert srt.is_srt(text)
-    assert srt.parse(text) == webvtt.Parsed(cues)
+    assert srt.parse(text) == webvtt.ParsedFile(cues)
 
 
 def test_written_cues_are_read_back() -> None:

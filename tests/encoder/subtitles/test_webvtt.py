@@ -43,7 +43,7 @@ def test_a_block_that_is_not_a_cue_is_skipped_and_reported(
     between: str, skipped: tuple[int, ...], line_end: str
 ) -> None:
     text = "WEBVTT\n\n" + block(1, "a") + between + block(5, "c")
-    assert webvtt.parse(text.replace("\n", line_end)) == webvtt.Parsed((A, C), skipped)
+    assert webvtt.parse(text.replace("\n", line_end)) == webvtt.ParsedFile((A, C), skipped)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ def test_a_delay_and_one_stretch_are_accepted(edits: tuple[Edit, ...]) -> None:
     [
         ((FIRST, DELAY, NEXT), "stream 2 has an empty edit of 0.500 s at 3.000 s"),
         ((FIRST, DELAY), "an empty edit of 0.500 s at 3.000 s"),
-        ((FIRST, OTHER), r"a second stretch at 3.000 s \(edit 2 of 2\)"),
-        ((OTHER, FIRST), "a second stretch at 2.000 s"),
-        ((DELAY, Edit(ONE, ONE, 2 * ONE)), "a stretch at 2 times the speed at 0.500 s"),
-        ((FIRST, Edit(ONE, 4 * ONE, 0 * ONE)), "a dwell of 1.000 s at 3.000 s"),
+        ((FIRST, OTHER), r"a second part at 3.000 s \(edit 2 of 2\)"),
+        ((OTHER, FIRST), "a second part at 2.000 s"),
+        ((DELAY, Edit(ONE, ONE, 2 * ONE)), "a part at 2 times the speed at 0.500 s"),
+        ((FIRST, Edit(ONE, 4 * ONE, 0 * ONE)), "a held frame of 1.000 s at 3.000 s"),
     ],
 )
 def test_edit_lists_that_ffmpeg_would_get_wrong_are_refused_by_name(edits: tuple[Edit, ...], name: str) -> None:

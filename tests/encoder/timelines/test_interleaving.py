@@ -88,4 +88,4 @@ def test_pcm_that_was_joined_to_pcm_of_other_channels_is_refused_with_the_time(
     assert found.video is not None
 
     with pytest.raises(MasterError, match=r"audio 1 changes .* at (3\.9|4\.0)\d\d s"):
-        policy.check(found.master, found.audio, start_s=found.video.start_s, most_s=found.video.end_s)
+        policy.check(found.master, found.audio, start_s=found.video.start_s, max_s=found.video.end_s)

@@ -3,7 +3,13 @@ from pathlib import Path
 import av
 import pytest
 
-from encoder.timelines.parameters import HEAD_BYTES, first_element, of_picture, of_sound, of_sound_header
+from encoder.timelines.parameters import (
+    HEAD_BYTES,
+    first_element,
+    header_parameters,
+    picture_parameters,
+    sound_parameters,
+)
 from tests.support.masters import run_ffmpeg
 
 SPS, OTHER, PPS = bytes.fromhex("6764000cacb202"), bytes.fromhex("6764001facd940"), bytes.fromhex("68eb")
@@ -21,16 +27,16 @@ def after_start_codes(*units: bytes) -> bytes:
 def test_parameter_sets_of_h264_are_found_however_they_are_packed(packed) -> None:  # type: ignore[no-untyped-def]
     picture = b"\x65" + bytes(range(1, 200))
 
-    assert of_picture("h264", packed(b"\x09\x10", SPS, PPS, picture)) == SPS
-    assert of_picture("h264", packed(OTHER, PPS, picture)) == OTHER
-    assert of_picture("h264", packed(picture)) == b""
+    assert picture_parameters("h264", packed(b"\x09\x10", SPS, PPS, picture)) == SPS
+    assert picture_parameters("h264", packed(OTHER, PPS, picture)) == OTHER
+    assert picture_parameters("h264", packed(picture)) == b""
 
 
 def test_a_sequence_header_of_mpeg_2_states_size_and_shape() -> None:
     wide, tall = (b"\0\0\1\xb3" + size + b"\x34\xff\xff" for size in (b"\x14\x00\xb4", b"\x0f\x00\x88"))
 
-    assert of_picture("mpeg2video", b"\0\0\1\xb8" + wide) != of_picture("mpeg2video", tall)
-    assert of_picture("mpeg2video", b"\0\0\1\xb3") == b""
+    assert picture_parameters("mpeg2video", b"\0\0\1\xb8" + wide) != picture_parameters("mpeg2video", tall)
+    assert picture_parameters("mpeg2video", b"\0\0\1\xb3") == b""
 
 
 def test_a_sequence_header_of_mpeg_2_states_chroma_and_colour() -> None:
@@ -42,8 +48,8 @@ def test_a_sequence_header_of_mpeg_2_states_chroma_and_colour() -> None:
         start,
     ]
 
-    assert len({of_picture("mpeg2video", kind) for kind in kinds}) == len(kinds)
-    assert len({of_picture("mpeg2video", kinds[0] + bytes([number])) for number in range(9)}) == 1
+    assert len({picture_parameters("mpeg2video", kind) for kind in kinds}) == len(kinds)
+    assert len({picture_parameters("mpeg2video", kinds[0] + bytes([number])) for number in range(9)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_a_sequence_header_of_mpeg_2_states_chroma_and_colour() -> None:
     ],
 )
 def test_packets_of_sound_state_channels_and_rate(codec: str, head: str, words: str) -> None:
-    assert of_sound(codec, bytes.fromhex(head)) == words
+    assert sound_parameters(codec, bytes.fromhex(head)) == words
 
 
 @pytest.mark.parametrize(
@@ -85,8 +91,8 @@ def test_an_aac_packets_first_element_is_read(head: str, header: str, words: str
 @pytest.mark.parametrize("length", [0, 1, 4, 7, 8, 40])
 def test_arbitrary_bytes_do_not_crash_the_parsers(codec: str, length: int) -> None:
     for filling in (0, 0x0B, 0xFF):
-        of_picture(codec, bytes([filling]) * length)
-        of_sound(codec, bytes([filling]) * length)
+        picture_parameters(codec, bytes([filling]) * length)
+        sound_parameters(codec, bytes([filling]) * length)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_keyframes_of_another_size_are_found(codec: str, options: tuple[str, ...
             name = container.streams.video[0].codec_context.codec.canonical_name
             keyframes = [bytes(packet) for packet in container.demux(video=0) if packet.is_keyframe and packet.size]
         assert len(keyframes) > 1
-        stated.append({of_picture(name, packet[:HEAD_BYTES]) for packet in keyframes})
+        stated.append({picture_parameters(name, packet[:HEAD_BYTES]) for packet in keyframes})
 
     assert [len(one) for one in stated] == [1, 1]
     assert b"" not in stated[0] | stated[1]
@@ -117,6 +123,6 @@ def test_keyframes_of_another_size_are_found(codec: str, options: tuple[str, ...
 
 
 def test_a_header_of_aac_states_channels_and_rate() -> None:
-    assert of_sound_header("aac", bytes.fromhex("1190")) == "channel configuration 2, 48000 Hz"
-    assert of_sound_header("aac", bytes.fromhex("1208")) == "channel configuration 1, 44100 Hz"
-    assert of_sound_header("opus", b"OpusHead") == ""
+    assert header_parameters("aac", bytes.fromhex("1190")) == "channel configuration 2, 48000 Hz"
+    assert header_parameters("aac", bytes.fromhex("1208")) == "channel configuration 1, 44100 Hz"
+    assert header_parameters("opus", b"OpusHead") == ""

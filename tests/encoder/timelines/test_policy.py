@@ -17,8 +17,8 @@ def track_of(*spans: tuple[float, float], drift_s: Fraction = Fraction(0)) -> Au
     return replace(make_audio_track(), timeline=timeline)
 
 
-def check(*tracks: AudioTrack, most_s: Fraction = HALF) -> None:
-    policy.check(make_master(), tracks, start_s=SECOND, most_s=most_s)
+def check(*tracks: AudioTrack, max_s: Fraction = HALF) -> None:
+    policy.check(make_master(), tracks, start_s=SECOND, max_s=max_s)
 
 
 def test_short_gaps_are_filled_by_default() -> None:
@@ -44,7 +44,7 @@ def test_longer_gaps_are_refused_with_the_place_and_a_remedy(
     with pytest.raises(MasterError, match=advice) as refused:
         check(track_of(*spans))
 
-    check(track_of(*spans), most_s=Fraction(refused.value.message.rpartition(" ")[2]))
+    check(track_of(*spans), max_s=Fraction(refused.value.message.rpartition(" ")[2]))
 
 
 def test_the_parts_of_a_programme_are_checked_one_by_one() -> None:
@@ -56,13 +56,16 @@ def test_the_parts_of_a_programme_are_checked_one_by_one() -> None:
 
 
 def test_continuous_sound_is_not_resampled() -> None:
-    assert policy.resampling(None, 48_000) == {}
-    assert policy.resampling(track_of((0, 9)).timeline, 48_000) == {}
+    assert policy.resampling_options(None, 48_000) == {}
+    assert policy.resampling_options(track_of((0, 9)).timeline, 48_000) == {}
 
 
 def test_gaps_are_filled_at_once_and_drift_is_stretched() -> None:
-    assert policy.resampling(track_of((0, 4), (4.04, 9)).timeline, 48_000) == {"async": 1, "min_hard_comp": 0.03}
-    assert policy.resampling(track_of((0, 4), drift_s=HALF).timeline, 48_000) == {
+    assert policy.resampling_options(track_of((0, 4), (4.04, 9)).timeline, 48_000) == {
+        "async": 1,
+        "min_hard_comp": 0.03,
+    }
+    assert policy.resampling_options(track_of((0, 4), drift_s=HALF).timeline, 48_000) == {
         "async": 2400,
         "min_hard_comp": 0.1,
     }

@@ -2,15 +2,15 @@ from fractions import Fraction
 
 import pytest
 
-from encoder.timelines.restarts import Shown, check
+from encoder.timelines.restarts import PacketTime, check
 from headend.core.errors import MasterError
 from tests.support.nouns import make_master
 
 TICK = Fraction(1, 100)
 
 
-def of_keyframes(*ticks: int, stated: bool = True) -> list[Shown]:
-    return [Shown(at, keyframe=True, stated=stated) for at in ticks]
+def of_keyframes(*ticks: int, stated: bool = True) -> list[PacketTime]:
+    return [PacketTime(at, keyframe=True, stated=stated) for at in ticks]
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ def of_keyframes(*ticks: int, stated: bool = True) -> list[Shown]:
         of_keyframes(0, 4, 40_000, 40_004),
         of_keyframes(0, 4, 3, 8),
         # Decoding times lie before those at which frames are shown.
-        [Shown(40, keyframe=False), *of_keyframes(24, stated=False)],
+        [PacketTime(40, keyframe=False), *of_keyframes(24, stated=False)],
         # Frames that are far apart, and shown in another order than they are decoded in.
-        [Shown(at, keyframe=at in (0, 900)) for at in (0, 800, 200, 100, 900)],
+        [PacketTime(at, keyframe=at in (0, 900)) for at in (0, 800, 200, 100, 900)],
     ],
 )
-def test_continuous_times_are_accepted(times: list[Shown]) -> None:
+def test_continuous_times_are_accepted(times: list[PacketTime]) -> None:
     check(make_master(), times, TICK)
 
 

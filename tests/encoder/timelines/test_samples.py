@@ -18,7 +18,7 @@ def test_packets_hold_as_many_samples_as_are_decoded(tmp_path: Path, codec: str,
     path = make_sound(tmp_path / "sound.mka", sound=(Sound(codec=codec, layout=layout),))
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        count = samples.counter(codec.removeprefix("lib"), stream.codec_context.extradata or b"")
+        count = samples.make_counter(codec.removeprefix("lib"), stream.codec_context.extradata or b"")
         assert count is not None
         counted = decoded = 0
         for packet in container.demux(stream):
@@ -32,10 +32,10 @@ def test_packets_hold_as_many_samples_as_are_decoded(tmp_path: Path, codec: str,
 
 @pytest.mark.parametrize("header", [b"", b"\2", b"\2\xff", b"\0\x1e", b"\2\x1e\x10" + bytes(200), bytes(40)])
 def test_a_damaged_vorbis_header_states_nothing(header: bytes) -> None:
-    assert samples.counter("vorbis", header) is None
+    assert samples.make_counter("vorbis", header) is None
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xff", b"\x03", b"\xfc\xff\xfe", bytes(range(256)), b"\xff" * 300])
 def test_no_packet_of_opus_crashes_the_reader(packet: bytes) -> None:
-    samples.of_opus(packet)
-    opus.streams(packet, b"OpusHead" + bytes(11))
+    samples.opus_samples(packet)
+    opus.describe_streams(packet, b"OpusHead" + bytes(11))

@@ -49,7 +49,7 @@ def capped_chunk(
     """Return a chunk's renditions before and after capping."""
     (chunk,) = film.chunks
     divisors = {r.id: r.rate_divisor for r in renditions}
-    task = task_of(commands_of(film, effort).of(chunk, renditions), [r.id for r in renditions], chunk)
+    task = task_of(commands_of(film, effort).encode(chunk, renditions), [r.id for r in renditions], chunk)
 
     def encode(derived: EncodeTask, folder: Path) -> Encoded:
         return encoding.encode(

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from encoder.cluster import Advance, Done, Failed
+from encoder.cluster import Done, Failed, TaskProgress
 from headend.app.cli.progress import PLAIN_EVERY_S, Follower, figures, following
 from headend.app.progress import Encoding
 from headend.app.request import Event, Planned, Step
@@ -55,7 +55,7 @@ class TestProgress:
         encoding = Encoding(planned(task("big", FULL.id, cost=9), task("small", HALF.id, cost=1)))
         encoding.note(done("small"))
         assert encoding.progress(1).share == pytest.approx(0.1)
-        encoding.note(Advance("big", 50))
+        encoding.note(TaskProgress("big", 50))
         assert encoding.progress(1).share == pytest.approx(0.55)
         encoding.note(done("big"))
         assert (encoding.progress(1).share, encoding.progress(1).tasks_done) == (1, 2)
@@ -64,7 +64,7 @@ class TestProgress:
         encoding = Encoding(planned(task("a", FULL.id, HALF.id), task("b", HALF.id)))
         encoding.note(done("a"))
         assert encoding.progress(10).frames_per_s == pytest.approx(15)
-        encoding.note(Advance("b", 25))  # a half-rate rendition of 100 frames has 50
+        encoding.note(TaskProgress("b", 25))  # a half-rate rendition of 100 frames has 50
         assert encoding.progress(10).frames_per_s == pytest.approx(17.5)
 
     def test_the_time_left_follows_from_the_speed_so_far(self) -> None:
@@ -72,7 +72,7 @@ class TestProgress:
         begun = encoding.progress(10)
         assert (begun.share, begun.tasks_done) == (0, 0)
         assert (begun.frames_per_s, begun.realtime, begun.left_s) == (0, 0, None)
-        encoding.note(Advance("new", 50))
+        encoding.note(TaskProgress("new", 50))
         later = encoding.progress(10)
         assert later.left_s == pytest.approx(10)
         assert later.realtime == pytest.approx(0.5 * float(GRID.duration_s) / 10)
@@ -82,7 +82,7 @@ class TestProgress:
 
     def test_a_failed_attempt_starts_again_and_counts_unless_it_was_the_last(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
-        encoding.note(Advance("a", 60))
+        encoding.note(TaskProgress("a", 60))
         encoding.note(failed("a", 1, ToolFailed("x"), last=False))
         assert (encoding.progress(1).share, encoding.progress(1).retries) == (0, 1)
         encoding.note(failed("a", 2, ToolFailed("x"), last=True))
@@ -91,12 +91,12 @@ class TestProgress:
     def test_a_late_event_of_a_task_does_not_undo_it(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
         encoding.note(done("a"))
-        encoding.note(Advance("a", 60))
+        encoding.note(TaskProgress("a", 60))
         assert encoding.progress(1).share == 1
 
     def test_sound_has_no_frames(self) -> None:
         encoding = Encoding(planned(task("a", SOUND.id, kind=Kind.AUDIO)))
-        encoding.note(Advance("a", 60))
+        encoding.note(TaskProgress("a", 60))
         assert encoding.progress(1).share == 0
         encoding.note(done("a"))
         assert (encoding.progress(1).share, encoding.progress(1).frames_per_s) == (1, 0)
@@ -113,7 +113,7 @@ class TestPlainLines:
         return lines
 
     def test_many_events_make_few_lines(self) -> None:
-        many: list[tuple[float, Event]] = [(1 + n / 100, Advance("a", n // 10)) for n in range(1000)]
+        many: list[tuple[float, Event]] = [(1 + n / 100, TaskProgress("a", n // 10)) for n in range(1000)]
         lines = self.follow([(0, Step("reading the master")), (1, planned(task("a", FULL.id))), *many])
         assert lines[:2] == ["reading the master", "3 renditions of 48 frames in 1 task"]
         assert len(lines) == 2 + int(10 / PLAIN_EVERY_S) - 1
@@ -143,7 +143,7 @@ def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
     with following(terminal) as note:
         note(Step("reading the master"))
         note(planned(task("a", FULL.id), reused_parts=3, reused_tracks=(HALF.id, SOUND.id)))
-        note(Advance("a", 50))
+        note(TaskProgress("a", 50))
     drawn = screen.getvalue()
     assert "3 renditions of 48 frames in 1 task; 2 of 3 tracks reused, " in drawn
     assert "encoding" in drawn and "50%" in drawn and "━" in drawn

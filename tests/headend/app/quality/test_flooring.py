@@ -38,7 +38,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 def task_with(film: Film, floor_vmaf: float) -> EncodeTask:
     (chunk,) = film.chunks
-    argv = commands_of(film, Effort.DRAFT).of(chunk, RENDITIONS)
+    argv = commands_of(film, Effort.DRAFT).encode(chunk, RENDITIONS)
     check = MeasureTask(
         id="measure", title="film", segments=(1, 2), first_frame=0, end_frame=10, opening=(), frames="",
         master_filters="null", rendition_filters="null", tone_mapped=False,
