@@ -47,8 +47,9 @@ LOSSLESS_S = 0.004
 """CPU seconds to write and read a million pixels losslessly."""
 BOUNDED = frozenset(one.codec for one in VIDEO if one.bound_shapes_quality)
 """Codecs whose trials have a cap, because it affects the quality."""
-BOUND = 2.5
-"""Ratio of a trial's cap to its expected rate. Results hardly differ from 1.5 to 4."""
+BOUND = 6.0
+"""Ratio of a trial's cap to its expected rate. Rates are up to 4 times as high as expected, and a cap of less than 1.5
+times the rate lowers it; caps far above change it by a few per cent."""
 LEAST_BOUND_BPS = 50_000
 EXPECTED_AT_CRF, EXPECTED_OF_SURVEY, CRF_PER_HALVING, AREA_EXPONENT = 36.0, 0.85, 12.0, 0.75
 """The expected rate of a trial: at this rate factor and in the survey's size, this share of the survey's rate; the next

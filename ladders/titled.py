@@ -50,6 +50,8 @@ BEYOND_TRIALS = {video.codec: video.beyond_trials_crf for video in VIDEO}
 """How far a rung's constant rate factor may lie outside those of a size's trials."""
 CRF_SCALE = {video.codec: video.crf_scale for video in VIDEO}
 """How to interpolate between the factors of trials; see `ladders.hull.hull`."""
+BOUNDED = frozenset(video.codec for video in VIDEO if video.bound_shapes_quality)
+"""Codecs whose cap changes how they spend bits."""
 SMALLEST_BEYOND = 4
 """Multiple of that for the smallest size, since there is no smaller size to use instead."""
 ENOUGH_VMAF = 0.5
@@ -58,6 +60,8 @@ visible, and the last half point takes a tenth of the bits."""
 WORTH = 0.01
 """Smallest predicted saving, as a share of the bits, for which a codec gets its own rungs. Predictions have errors of
 about one per cent, so for less than this the pattern's rungs are the safer choice."""
+WORTH_BOUNDED = 0.03
+"""The same for codecs whose cap changes how they spend bits, so that predictions are less certain."""
 LEAST_RUNGS = 3
 """Fewest rungs of a codec."""
 CAP, BUFFER = 2.0, 4 / 3
@@ -232,7 +236,7 @@ def titled(
     for codec, want in wanted.items():
         pattern = of_pattern(tried, hulls.get(codec), fixed, codec)
         placed = place(hulls[codec], codec, want) if codec in hulls else ()
-        if reason := _reason_to_keep(placed, pattern, want):
+        if reason := _reason_to_keep(placed, pattern, want, WORTH_BOUNDED if codec in BOUNDED else WORTH):
             decisions.append(f"{codec}: {reason}, so the rungs of {ladder.name} are kept")
             rungs += _of_pattern(ladder, [codec], RungRange.SDR, fixed.geometry.aspect, frame_rate)
             spots[codec] = ()
@@ -309,15 +313,15 @@ def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
     return _apart(table, _by_size(table, rates))
 
 
-def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint], wanted: Wanted) -> str:
+def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint], wanted: Wanted, worth: float) -> str:
     """Why to keep the pattern's rungs; empty if they should be replaced."""
     if len(placed) < LEAST_RUNGS:
         return "trials of all sizes look the same"
-    beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - WORTH) > placed[-1].kbps
+    beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - worth) > placed[-1].kbps
     if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=APART_VMAF):
         return ""
     saving = -rate_saving(placed, pattern)
-    if saving >= WORTH:
+    if saving >= worth:
         return ""
     # Rounded down, so that it never reads like the limit.
     return f"rungs of its own would save {math.floor(max(0.0, saving) * 1000) / 1000:.1%} of the bits at equal VMAF"

@@ -178,8 +178,8 @@ def test_only_codecs_whose_bound_shapes_their_quality_are_tried_with_one() -> No
     for codec in (Codec.AVC, Codec.HEVC, Codec.AV1):
         assert bounds_of(codec, 36, 640, 360, 125_000) == [0, 0]
     cap_bps, buffer_bits = bounds_of(Codec.VP9, 36, 640, 360, 125_000)
-    # 500 kb/s in the survey; the trial is expected to take about as much, and gets more than twice that.
-    assert 1.5 * 500_000 < cap_bps < 4 * 500_000
+    # 500 kb/s in the survey; the trial is expected to take about as much, and some titles take four times that.
+    assert 4 * 500_000 < cap_bps < 8 * 500_000
     assert buffer_bits == cap_bps * 4 // 3
 
 
