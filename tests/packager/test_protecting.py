@@ -201,10 +201,10 @@ def test_maps_cover_the_sample_in_entries_of_sixteen_bits(borders: list[int], ta
 
 def test_a_picture_in_too_many_parts_is_refused() -> None:
     ranges = [(100 * n + 10, 100 * n + 100) for n in range(43)]
-    with pytest.raises(PackagingError, match="43 parts"):
+    with pytest.raises(PackagingError, match="43 encrypted ranges"):
         _row(b"", ranges, 4300)
     assert _row(b"", ranges[:42], 4200)
-    with pytest.raises(PackagingError, match="41 parts"):
+    with pytest.raises(PackagingError, match="41 encrypted ranges"):
         _row(bytes(8), ranges[:41], 4100)
 
 

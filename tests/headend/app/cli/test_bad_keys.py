@@ -127,7 +127,7 @@ PATHS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe": (fifo, "is not a regular file"),
     "a device": (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),
     "of no text": (lambda path: path.write_bytes(b"\xff\xfe" * 100), "is not text"),
-    "too large": (lambda path: path.write_bytes(b"#" * (5 << 20)), "has more than"),
+    "too large": (lambda path: path.write_bytes(b"#" * (5 << 20)), "is larger than 4 MiB"),
     "of one long line": (
         lambda path: path.write_bytes(b"a " * (1 << 20)),
         "line 1 is not 'kid scheme class iv secret'",
