@@ -6,6 +6,7 @@ the bytes of its manifests, so that the content of a URL never changes.
 """
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ ID_CHARACTERS = 20
 """Length of a release's id in hexadecimal digits: 80 bits, so that the ids of a title don't collide."""
 MAX_HISTORY = 100
 """Maximum number of former releases that a pointer lists."""
+SETTLE_S = 0.1
+"""When the pointer is read again on S3: after longer than another process takes between reading and writing it."""
 MAX_ATTEMPTS = 20
 """How many times to try to change the pointer while other processes change it."""
 PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "hdcp", "protection", "copies"})
@@ -200,10 +203,24 @@ def set_current(store: Store, title: str, release: str, *, submitted_at: str) ->
             at = now()
             pointer = Current(release, at, submitted_at, _history(current, at))
         if store.put_if_match(key, documents.write(pointer), etag):
+            if _is_overtaken(store, title, submitted_at):
+                continue
             if not release:
                 store.delete(layout.published(title))
             return pointer
     raise StorageError(f"{key} in {store.url} keeps being changed by other processes; try again in a moment", key=key)
+
+
+def _is_overtaken(store: Store, title: str, submitted_at: str) -> bool:
+    """Whether an older request has replaced a pointer that was just written.
+
+    That happens on S3 servers that ignore conditions, if the older request read the pointer before and wrote it after.
+    """
+    if not store.url.startswith("s3://"):
+        return False
+    time.sleep(SETTLE_S)
+    current = read_pointer(store, title)
+    return current is not None and _is_newer(submitted_at, current.submitted_at)
 
 
 def read_pointer(store: Store, title: str) -> Current | None:

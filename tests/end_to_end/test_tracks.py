@@ -26,7 +26,7 @@ from tests.support.s3_servers import BUCKET, LocalS3
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tracks")
-    return make_film(folder / "master.mp4", frame_count=50, size=(320, 180), sound=[Sound()])
+    return make_film(folder / "master.mp4", frame_count=100, size=(320, 180), sound=[Sound()])
 
 
 def request_for(master: Path, store: StoreSettings, scheduler: str, **changes: object) -> Request:

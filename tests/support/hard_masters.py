@@ -532,7 +532,7 @@ KINDS: tuple[HardMaster, ...] = (
         "anamorphic pixels",
         "stored 240x180, shown 16:9 by pixels of 4:3",
         filters="scale=240:180:flags=bicubic,setsar=4/3",
-        decided="with 4:3 pixels: 320x180",
+        decided="with 4:3 pixels: converted to square pixels, 320x180",
     ),
     HardMaster(
         "odd size, RGB",
@@ -659,7 +659,7 @@ KINDS: tuple[HardMaster, ...] = (
         sound=_MONO_PAIR,
         audio=(AudioChoice((1, 2)),),
     ),
-    HardMaster("no sound", "a picture only", sound=(), decided="silent"),
+    HardMaster("no sound", "a picture only", sound=(), decided="no audio tracks"),
     HardMaster(
         "letterboxed",
         "a film between bars, which `--crop auto` cuts off",
