@@ -244,6 +244,10 @@ def serving(
         proxy.stop()
 
 
+MAX_TABLE_READS = 5
+"""How often the kernel's table of connections is read if a connection is not in it."""
+
+
 def is_own_peer(port: int, server_port: int, table: Path = Path("/proc/net/tcp")) -> bool:
     """Whether the process at the other end of a loopback connection belongs to this user.
 
@@ -256,9 +260,13 @@ def is_own_peer(port: int, server_port: int, table: Path = Path("/proc/net/tcp")
         Linux, Documentation/networking/proc_net_tcp.rst.
     """
     local, remote = f"0100007F:{server_port:04X}", f"0100007F:{port:04X}"
-    try:
-        rows = table.read_text().splitlines()[1:]
-    except OSError:
-        return True
-    owners = [int(words[7]) for row in rows if (words := row.split())[1] == remote and words[2] == local]
-    return owners == [os.getuid()]
+    # The kernel writes the table in pieces. If other connections open or close meanwhile, it may skip or repeat rows.
+    for _ in range(MAX_TABLE_READS):
+        try:
+            rows = table.read_text().splitlines()[1:]
+        except OSError:
+            return True
+        owners = {int(words[7]) for row in rows if (words := row.split())[1] == remote and words[2] == local}
+        if owners:
+            return owners == {os.getuid()}
+    return False

@@ -79,6 +79,9 @@ def test_another_user_of_the_machine_gets_no_data(tmp_path: Path) -> None:
             table = Path("/proc/net/tcp").read_text().splitlines()
             theirs.write_text("\n".join([table[0], *(_owned_by(row, os.getuid() + 1) for row in table[1:])]))
             assert not is_own_peer(mine, port, theirs)
+            repeated = tmp_path / "repeated"
+            repeated.write_text("\n".join([*table, *table[1:]]))
+            assert is_own_peer(mine, port, repeated)
 
 
 def _owned_by(row: str, uid: int) -> str:
