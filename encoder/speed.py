@@ -13,6 +13,7 @@ from statistics import geometric_mean, mean
 
 from encoder import tool
 from encoder.costs import Calibration, measured
+from encoder.encoding import QUIET
 from encoder.families import Style
 from headend.core import codecs, documents, user_cache
 from headend.core.codecs import VideoCodec
@@ -79,7 +80,7 @@ def compared(took_s: Mapping[Codec, float]) -> Calibration:
 
 
 def _encode_s(codec: VideoCodec) -> float:
-    return run(_command(codec), environment={"SVT_LOG": "1"}, watch=WATCH).cpu_s
+    return run(_command(codec), environment=QUIET, watch=WATCH).cpu_s
 
 
 def _command(codec: VideoCodec) -> list[str]:
