@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 _PIECE_S = 0.02
 """Time per piece; short, so that small files are slowed down like large ones."""
-_LARGEST_PIECE_BYTES = 1 << 16
+_MAX_PIECE_BYTES = 1 << 16
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def slowed(server_url: str, upload_bytes_per_s: float) -> Iterator[str]:
         Address of the proxy.
     """
     target = urlsplit(server_url)
-    piece_bytes = max(1, min(_LARGEST_PIECE_BYTES, round(upload_bytes_per_s * _PIECE_S)))
+    piece_bytes = max(1, min(_MAX_PIECE_BYTES, round(upload_bytes_per_s * _PIECE_S)))
 
     async def upload(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while piece := await source.read(piece_bytes):
@@ -33,7 +33,7 @@ def slowed(server_url: str, upload_bytes_per_s: float) -> Iterator[str]:
         sink.close()
 
     async def download(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while piece := await source.read(_LARGEST_PIECE_BYTES):
+        while piece := await source.read(_MAX_PIECE_BYTES):
             sink.write(piece)
             await sink.drain()
         sink.close()

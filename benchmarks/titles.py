@@ -23,7 +23,7 @@ from encoder.costs import Pricing, measured
 from encoder.measuring import spacing
 from encoder.planning import Draft
 from headend.app import deciding, surveying
-from headend.app.analysis import LEAST_EXCERPTS, Analyst
+from headend.app.analysis import MIN_EXCERPTS, Analyst
 from headend.app.request import Request
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.media.analysis import Excerpt, Trial
@@ -186,7 +186,7 @@ class Report:
         encode_s = sum(mean(row.encode_frame_s for row in rows) for rows in by_codec)
         each = 2 * trial_s / (duration_s * encode_s)
         survey = self.survey_frame_s / encode_s
-        count = min(int(duration_s / 2), max(LEAST_EXCERPTS, int((FILM_TARGET - survey) / each)))
+        count = min(int(duration_s / 2), max(MIN_EXCERPTS, int((FILM_TARGET - survey) / each)))
         return survey + count * each, count
 
 

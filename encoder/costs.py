@@ -22,7 +22,7 @@ from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, 
 
 SMOOTHING = 0.5
 """Weight of the newest release against all earlier ones, so that two odd titles don't spoil the next prediction."""
-MOST_OFF = 8.0
+MAX_FACTOR = 8.0
 """Largest factor by which a machine may be faster or slower than the one that was measured."""
 _PULL = 0.01
 """Strength of the regularization of factors that the tasks don't determine."""
@@ -290,7 +290,7 @@ def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> tuple[
 
 
 def _clamped(factor: float) -> float:
-    return min(MOST_OFF, max(1 / MOST_OFF, factor))
+    return min(MAX_FACTOR, max(1 / MAX_FACTOR, factor))
 
 
 @cache

@@ -23,7 +23,7 @@ BYTES_FLOOR = 0.05
 RUN_FRAMES = 200
 """If all GOPs are tried, consecutive ones are one excerpt of at most this many frames. At the end of an excerpt, an
 encoder doesn't see the next frames, and spends fewer bits than within the title."""
-SHORTEST_DIVISOR = 4
+MIN_GOP_DIVISOR = 4
 """A last GOP shorter than a whole GOP divided by this is not drawn, unless it is the only one."""
 
 
@@ -57,7 +57,7 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
     if len(gops) <= count:
         return tuple(_runs(gops))
     starts = [0, *accumulate(gop.frames for gop in gops)]
-    drawable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST_DIVISOR >= gop_frames] or [0]
+    drawable = [number for number, gop in enumerate(gops) if gop.frames * MIN_GOP_DIVISOR >= gop_frames] or [0]
 
     def excerpt(number: int, weight: float) -> Excerpt:
         return Excerpt(number, starts[number], starts[number + 1], gops[number].size_bytes, weight)

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from encoder import pairs
 from encoder.command import MENDING, SourcePicture, VideoCommands
 from encoder.identities import digest
-from encoder.measuring import MOST_RENDITIONS, spacing
+from encoder.measuring import MAX_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.picture.colour import bit_depth_of
 from encoder.references import View, views
@@ -137,8 +137,8 @@ class Measuring:
     def _max_renditions(self, slot_bytes: int | None) -> int:
         scale = self._scale()
         if slot_bytes is None:
-            return MOST_RENDITIONS if scale <= 1 else 3
-        return max(1, min(MOST_RENDITIONS, int((slot_bytes / scale - MASTER_BYTES) // RENDITION_BYTES)))
+            return MAX_RENDITIONS if scale <= 1 else 3
+        return max(1, min(MAX_RENDITIONS, int((slot_bytes / scale - MASTER_BYTES) // RENDITION_BYTES)))
 
     def _scale(self) -> float:
         return self.viewing.width_px * self.viewing.height_px / HD_PIXELS

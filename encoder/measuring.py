@@ -25,7 +25,7 @@ from headend.core.media.quality import Viewing
 from headend.core.process import Finished, Watch, run
 from headend.core.storage.masters import redact
 
-MOST_RENDITIONS = 8
+MAX_RENDITIONS = 8
 """Maximum number of renditions measured at once: each takes 190 MB on a screen of 1080 lines."""
 STALL_S = 600
 """How long FFmpeg may make no progress: VMAF of 2160 lines takes seconds for a frame."""
@@ -143,7 +143,7 @@ def measure(
 
     Args:
         master: Their master, with the same number of frames.
-        renditions: At least one and at most `MOST_RENDITIONS`.
+        renditions: At least one and at most `MAX_RENDITIONS`.
         viewing: The screen.
         frames: Number of frames.
         shown_px: Width and height of the picture on the screen, to match renditions that are measured separately; None
@@ -159,7 +159,7 @@ def measure(
         ToolFailed: FFmpeg failed, or a rendition is shorter than its master.
         Cancelled: ``cancelled`` returned True.
     """
-    if not 1 <= len(renditions) <= MOST_RENDITIONS:
+    if not 1 <= len(renditions) <= MAX_RENDITIONS:
         raise ValueError(f"{len(renditions)} renditions can't be measured at once")
     if cancelled():
         # A short film would be finished before the next check.

@@ -25,7 +25,7 @@ FRAMES, RATE = 96, 25
 WIDTH_PX, HEIGHT_PX = 640, 360
 PICTURE = f"testsrc2=size={WIDTH_PX}x{HEIGHT_PX}:rate={RATE},noise=alls=8:allf=t:all_seed=1"
 """A moving picture with noise, so that encoders have something to do."""
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 WATCH = Watch(stall_s=60, deadline_s=60)
 
@@ -57,7 +57,7 @@ def seconds() -> dict[Codec, float]:
     Raises:
         ToolFailed: An encode failed.
     """
-    at_once = min(available_cores(), MOST_AT_ONCE)
+    at_once = min(available_cores(), MAX_AT_ONCE)
     kinds = [codec for codec in codecs.VIDEO if codec.costs_like is None]
     turns = kinds * -(-at_once // len(kinds))
     with ThreadPoolExecutor(at_once) as pool:

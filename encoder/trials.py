@@ -34,7 +34,7 @@ WORTH_VMAF = 2.0
 """Minimum gain of VMAF by doubling the rate for a finer trial."""
 COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
 """Rate factor of a coarser trial, if lower rungs need it."""
-MOST_MEGAPIXELS = 4.2
+MAX_MEGAPIXELS = 4.2
 """Maximum pixels of all encoders of a task, in millions: as much memory as two encoders of 1080 lines."""
 MEASURE_MB = 190
 """Megabytes for each rendition that is measured at the same time on a screen of 1080 lines."""
@@ -50,7 +50,7 @@ BOUNDED = frozenset(one.codec for one in VIDEO if one.bound_shapes_quality)
 BOUND = 6.0
 """Ratio of a trial's cap to its expected rate. Rates are up to 4 times as high as expected, and a cap of less than 1.5
 times the rate lowers it; caps far above change it by a few per cent."""
-LEAST_BOUND_BPS = 50_000
+MIN_BOUND_BPS = 50_000
 EXPECTED_AT_CRF, EXPECTED_OF_SURVEY, CRF_PER_HALVING, AREA_EXPONENT = 36.0, 0.85, 12.0, 0.75
 """The expected rate of a trial: at this rate factor and in the survey's size, this share of the survey's rate; the next
 numbers scale it by rate factor and by area."""
@@ -313,7 +313,7 @@ class Analysing:
         area = rendition.width_px * rendition.height_px / _survey_pixels(self._size_px)
         finer = 2 ** ((EXPECTED_AT_CRF - rendition.crf) / CRF_PER_HALVING)
         expected_bps = EXPECTED_OF_SURVEY * survey_bps * area**AREA_EXPONENT * finer
-        bound_bps = max(LEAST_BOUND_BPS, round(BOUND * expected_bps))
+        bound_bps = max(MIN_BOUND_BPS, round(BOUND * expected_bps))
         return replace(rendition, cap_bps=bound_bps, buffer_bits=bound_bps * 4 // 3)
 
     def _trial_s(self, group: "Group", frames: int) -> float:
@@ -348,19 +348,19 @@ Group = Sequence[tuple[Trial, VideoRendition]]
 
 
 def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Group]:
-    """Group trials into tasks of one codec and frame rate, and of at most `MOST_MEGAPIXELS`."""
+    """Group trials into tasks of one codec and frame rate, and of at most `MAX_MEGAPIXELS`."""
     known = _by_place(sizes)
     made = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
     kinds = dict.fromkeys((trial.codec, rendition.rate_divisor) for trial, rendition in made)
     for codec, divisor in kinds:
         group: list[tuple[Trial, VideoRendition]] = []
-        room = MOST_MEGAPIXELS
+        room = MAX_MEGAPIXELS
         members = [each for each in made if (each[0].codec, each[1].rate_divisor) == (codec, divisor)]
         for trial, rendition in sorted(members, key=lambda each: (-each[0].lines, each[0].crf)):
             pixels = rendition.width_px * rendition.height_px / _MEGA
-            if group and (pixels > room or len(group) == measuring.MOST_RENDITIONS):
+            if group and (pixels > room or len(group) == measuring.MAX_RENDITIONS):
                 yield group
-                group, room = [], MOST_MEGAPIXELS
+                group, room = [], MAX_MEGAPIXELS
             group.append((trial, rendition))
             room -= pixels
         yield group
@@ -369,7 +369,7 @@ def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Gro
 def measured_at_once(shown_px: tuple[int, int]) -> int:
     """Number of renditions to measure together: two on a screen of 2160 lines need as much memory as eight on HD."""
     return max(
-        1, min(measuring.MOST_RENDITIONS, round(measuring.MOST_RENDITIONS * _SCREEN / (shown_px[0] * shown_px[1])))
+        1, min(measuring.MAX_RENDITIONS, round(measuring.MAX_RENDITIONS * _SCREEN / (shown_px[0] * shown_px[1])))
     )
 
 

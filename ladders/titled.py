@@ -52,7 +52,7 @@ CRF_SCALE = {video.codec: video.crf_scale for video in VIDEO}
 """How to interpolate between the factors of trials; see `ladders.hull.hull`."""
 BOUNDED = frozenset(video.codec for video in VIDEO if video.bound_shapes_quality)
 """Codecs whose cap changes how they spend bits."""
-SMALLEST_BEYOND = 4
+SMALLEST_SIZE_BEYOND = 4
 """Multiple of that for the smallest size, since there is no smaller size to use instead."""
 ENOUGH_VMAF = 0.5
 """A rung this far below the target VMAF is good enough: predictions have errors of this size, the difference is not
@@ -62,14 +62,14 @@ WORTH = 0.01
 about one per cent, so for less than this the pattern's rungs are the safer choice."""
 WORTH_BOUNDED = 0.03
 """The same for codecs whose cap changes how they spend bits, so that predictions are less certain."""
-LEAST_RUNGS = 3
+MIN_RUNGS = 3
 """Fewest rungs of a codec."""
 CAP, BUFFER = 2.0, 4 / 3
 """Smallest ratio of cap to average, and ratio of buffer to cap. A lower cap takes bits from the sync frames of static
 pictures, which then look worse until the next one (docs/adr/0086). Apple's HLS Authoring Specification allows twice the
 average."""
-LEAST_CAP = 1.1
-LOWEST_AVC_CAP_KBPS = 128
+MIN_CAP = 1.1
+MIN_AVC_CAP_KBPS = 128
 """Together with the lowest audio rung, this keeps the lowest H.264 variant within 192 kb/s: Apple, 9.21."""
 NAME = "fitted"
 
@@ -113,10 +113,10 @@ def check_renditions(ladder: Ladder, targets: Targets) -> None:
         ConfigError: There would be fewer than three for a codec.
     """
     codecs = _codecs(ladder)
-    if targets.renditions is not None and targets.renditions < LEAST_RUNGS * len(codecs):
+    if targets.renditions is not None and targets.renditions < MIN_RUNGS * len(codecs):
         raise ConfigError(
             f"--renditions {targets.renditions} is too few for {', '.join(codecs)}: give at least "
-            f"{LEAST_RUNGS * len(codecs)}, or choose a ladder of fewer codecs"
+            f"{MIN_RUNGS * len(codecs)}, or choose a ladder of fewer codecs"
         )
 
 
@@ -196,7 +196,7 @@ def wanted_of(fixed: Fitted, *, renditions: int | None, top_vmaf: float) -> dict
         counts = [share + (index < rest) for index in range(len(groups))]
     return {
         codec: Wanted(
-            max(LEAST_RUNGS, count),
+            max(MIN_RUNGS, count),
             min(rendition.average_bps for rendition in group) / 1000,
             max(rendition.average_bps for rendition in group) / 1000,
             top_vmaf,
@@ -315,7 +315,7 @@ def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
 
 def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint], wanted: Wanted, worth: float) -> str:
     """Why to keep the pattern's rungs; empty if they should be replaced."""
-    if len(placed) < LEAST_RUNGS:
+    if len(placed) < MIN_RUNGS:
         return "trials of all sizes look the same"
     beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - worth) > placed[-1].kbps
     if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=APART_VMAF):
@@ -336,7 +336,7 @@ class _Table:
         for number, curve in enumerate(hull.curves):
             beyond = BEYOND_TRIALS[codec]
             finest = max(FINEST_CRF[codec], curve.crfs[0] - beyond)
-            further = beyond if number else SMALLEST_BEYOND * beyond
+            further = beyond if number else SMALLEST_SIZE_BEYOND * beyond
             coarsest = min(float(CRF_LIMITS[codec]), curve.crfs[-1] + further)
             count = round((coarsest - finest) / step)
             crfs = [round(coarsest - number_of_steps * step, 1) for number_of_steps in range(count + 1)]
@@ -470,9 +470,9 @@ def _kbps(point: CurvePoint) -> int:
 
 def _rung(box: VideoRung, point: CurvePoint, cap: float) -> VideoRung:
     average = _kbps(point)
-    cap_kbps = max(math.ceil(LEAST_CAP * average), math.floor(cap * average))
-    if box.codec is Codec.AVC and LEAST_CAP * average <= LOWEST_AVC_CAP_KBPS < cap_kbps and average < CELLULAR_KBPS:
-        cap_kbps = LOWEST_AVC_CAP_KBPS
+    cap_kbps = max(math.ceil(MIN_CAP * average), math.floor(cap * average))
+    if box.codec is Codec.AVC and MIN_CAP * average <= MIN_AVC_CAP_KBPS < cap_kbps and average < CELLULAR_KBPS:
+        cap_kbps = MIN_AVC_CAP_KBPS
     return replace(
         box,
         average_kbps=average,

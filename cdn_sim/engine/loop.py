@@ -39,7 +39,7 @@ pick = inlined(steering.pick)
 HOUR_MS = 3_600_000
 START_TRIPS = 3.0
 """Round trips before the first segment: multivariant playlist or MPD, media playlist, init segment."""
-LEAST_TRANSFER_MS = 1.0
+MIN_TRANSFER_MS = 1.0
 
 
 @compiled
@@ -242,7 +242,7 @@ def request(
         finish_ms = max(end_ms, ready_ms)
         if part == 0:
             latency_ms = wait_ms
-            transfer_ms = max(LEAST_TRANSFER_MS, finish_ms - now_ms - wait_ms)
+            transfer_ms = max(MIN_TRANSFER_MS, finish_ms - now_ms - wait_ms)
             picture_size = size
     if failed:
         next_ms = fail(session, now_ms, hour, viewers, counts.seen)

@@ -9,7 +9,7 @@ from cdn_sim.players.state import reset
 
 RETRY_MS = 2_000.0
 """Pause of a player after a failed request."""
-MOST_RETRIES = 30
+MAX_RETRIES = 30
 """A viewer gives up after this many consecutive failed requests."""
 
 
@@ -40,7 +40,7 @@ def fail(session: int, now_ms: float, hour: int, viewers: Viewers, seen: Array) 
     viewers.edge[session] = -1
     next_ms = now_ms + RETRY_MS
     drain(session, now_ms, next_ms, True, hour, viewers, seen)
-    if viewers.retries[session] > MOST_RETRIES:
+    if viewers.retries[session] > MAX_RETRIES:
         seen[hour, GAVE_UP] += 1
         viewers.state[session] = OVER
     return next_ms

@@ -45,7 +45,7 @@ OBJECT = re.compile(
 DOCUMENT = re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,5})?")
 QUERY = re.compile(r"[A-Za-z0-9._~=&,:+%/-]{0,1024}")
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
-LONGEST_PATH = 512
+MAX_PATH_CHARACTERS = 512
 LOOPS = re.compile(r"[A-Za-z0-9._:;=, -]{0,512}")
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
@@ -150,7 +150,7 @@ class Edge:
         if self.name in re.split(r"[\s,;]+", loops):
             return NO_ROUTE, _LOOP
         token, rest = split_token(path)
-        if len(rest) > LONGEST_PATH:
+        if len(rest) > MAX_PATH_CHARACTERS:
             return NO_ROUTE, responses.NOT_FOUND
         found = OBJECT.fullmatch(rest)
         if found is not None:

@@ -9,7 +9,7 @@ import aiohttp
 import numpy as np
 
 from cdn_sim.compiling import Array, compiled
-from cdn_sim.engine.playback import MOST_RETRIES, RETRY_MS
+from cdn_sim.engine.playback import MAX_RETRIES, RETRY_MS
 from cdn_sim.live.shaping import Link
 from cdn_sim.live.titles import Level, LiveTitle
 from cdn_sim.outcomes import (
@@ -198,7 +198,7 @@ class _Playing:
 
     async def _fetch(self, path: str) -> tuple[int, float, float]:
         """Download from the first edge that responds."""
-        for _ in range(MOST_RETRIES):
+        for _ in range(MAX_RETRIES):
             await self._steer()
             for pathway in self._pathways:
                 try:

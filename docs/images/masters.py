@@ -35,7 +35,7 @@ PICTURES = Path(__file__).with_name("masters")
 ROWS = PICTURES / "measured.json"
 BEGIN, END = "<!-- measured by docs/images/masters.py -->\n", "<!-- end -->\n"
 SHOWN_PX = 180
-MOST_STRETCHED = 0.03
+MAX_STRETCH = 0.03
 """What rounding to even sizes costs, of small pictures."""
 
 
@@ -189,7 +189,7 @@ def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> S
     if track.sample_aspect_ratio != 1:
         words[-1] += f" with pixels of {track.sample_aspect_ratio}"
     shape = kind.rendition_size[0] / kind.rendition_size[1]
-    if abs(track.width_px * float(track.sample_aspect_ratio) / track.height_px / shape - 1) > MOST_STRETCHED:
+    if abs(track.width_px * float(track.sample_aspect_ratio) / track.height_px / shape - 1) > MAX_STRETCH:
         words[-1] += ", **stretched**"
     if track.rotation_deg:
         words[-1] += f", to be turned by {track.rotation_deg}°"

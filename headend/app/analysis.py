@@ -41,7 +41,7 @@ from ladders.ladder import Ladder
 
 READERS = 16
 """Documents that are read in parallel, to hide the latency of S3."""
-LEAST_EXCERPTS = 4
+MIN_EXCERPTS = 4
 FURTHER_ROUNDS = 4
 """Further rounds of trials where the first ones don't reach far enough: with noise, a CRF step of 4 may be a tenfold
 rate."""
@@ -53,7 +53,7 @@ FORMAT = 5
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Number of points of a hull that are kept for drawing."""
-MOST_CAP = 4.0
+MAX_CAP = 4.0
 Found = TypeVar("Found", Complexity, TrialScore)
 
 
@@ -228,7 +228,7 @@ class Analyst:
             points = self._points(chosen, scores, gops)
         hulls = {codec: self._hull(points, codec) for codec in self._wanted}
         peak = excerpts.peak_ratio(gops, plan.grid.segment_frames // plan.grid.gop_frames)
-        cap = min(MOST_CAP, max(titled.CAP, peak))
+        cap = min(MAX_CAP, max(titled.CAP, peak))
         made = titled.titled(
             self._pattern,
             self._tried,
@@ -272,7 +272,7 @@ class Analyst:
         each_s = FURTHER * self.makes.excerpt_s(expected, self._sizes, max(gop.frames for gop in gops))
         survey_s = self.makes.survey_s(frames)
         budget_s = self._targets.analysis_share * encode_s
-        count = min(len(gops), max(LEAST_EXCERPTS, int((budget_s - survey_s) / each_s)))
+        count = min(len(gops), max(MIN_EXCERPTS, int((budget_s - survey_s) / each_s)))
         share = (survey_s + count * each_s) / encode_s
         if share <= self._targets.analysis_share:
             return count, ()

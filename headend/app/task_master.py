@@ -10,13 +10,13 @@ from headend.core.media import Master
 from headend.core.settings import StoreSettings
 from headend.core.storage import masters, with_retries
 
-LEAST_PATIENCE_S = 60.0
+MIN_PATIENCE_S = 60.0
 """Shortest wait for a master in S3 that can't be reached."""
 
 
 def patience_s(store: StoreSettings) -> float:
     """Return how long a task waits for a master or keys that can't be reached."""
-    return max(LEAST_PATIENCE_S, store.patience_s)
+    return max(MIN_PATIENCE_S, store.patience_s)
 
 
 @contextmanager

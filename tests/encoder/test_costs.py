@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoder.conforming import conform
-from encoder.costs import MOST_OFF, SAFE, Calibration, Costs, Pricing, measured
+from encoder.costs import MAX_FACTOR, SAFE, Calibration, Costs, Pricing, measured
 from headend.core import documents
 from headend.core.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
 from tests.encoder.test_planning import INPUTS, make_plan
@@ -138,8 +138,8 @@ def test_a_slow_codec_is_found_and_the_others_stay() -> None:
 def test_calibration_factors_are_bounded() -> None:
     known = jobs(Calibration(source=0.001, video=all_codecs(0.001)).applied(measured()), 12)[-1][1]
 
-    assert known.source == pytest.approx(1 / MOST_OFF)
-    assert all(factor >= 1 / MOST_OFF for efforts in known.video.values() for factor in efforts.values())
+    assert known.source == pytest.approx(1 / MAX_FACTOR)
+    assert all(factor >= 1 / MAX_FACTOR for efforts in known.video.values() for factor in efforts.values())
 
 
 def all_codecs(factor: float) -> dict[Codec, dict[Effort, float]]:

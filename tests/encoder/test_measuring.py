@@ -120,7 +120,7 @@ def test_measuring_can_be_cancelled(film: Path) -> None:
 
 def test_no_more_renditions_than_memory_allows(film: Path) -> None:
     with pytest.raises(ValueError, match="9 renditions"):
-        measure(file_picture(film), [shown(film)] * (measuring.MOST_RENDITIONS + 1), SMALL, FRAMES)
+        measure(file_picture(film), [shown(film)] * (measuring.MAX_RENDITIONS + 1), SMALL, FRAMES)
 
 
 def test_small_pictures_of_the_measured_frames_are_made_too(film: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
 from encoder.costs import Pricing, measured
 from encoder.trials import (
-    LEAST_BOUND_BPS,
+    MIN_BOUND_BPS,
     Analysing,
     TrialPoint,
     TrialSize,
@@ -189,7 +189,7 @@ def test_the_bound_of_a_trial_follows_its_expected_rate() -> None:
     assert bounds_of(Codec.VP9, 48, 1280, 720, 125_000)[0] == pytest.approx(base * 4**0.75, rel=0.001)
     assert bounds_of(Codec.VP9, 48, 640, 360, 250_000)[0] == pytest.approx(2 * base, abs=1)
     # A black excerpt has next to no bytes.
-    assert bounds_of(Codec.VP9, 48, 640, 360, 0)[0] == LEAST_BOUND_BPS
+    assert bounds_of(Codec.VP9, 48, 640, 360, 0)[0] == MIN_BOUND_BPS
 
 
 def test_a_renditions_own_cap_is_kept() -> None:

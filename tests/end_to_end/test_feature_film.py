@@ -37,7 +37,7 @@ RENDITIONS = 10
 TITLE = "film"
 BUCKET = "titles"
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
-MOST_BYTES = 600_000_000
+MAX_BYTES = 600_000_000
 """Upper limit for the memory of each process."""
 
 LADDER = """
@@ -160,7 +160,7 @@ def test_the_second_run_reuses_the_first_ones_work(made: Made) -> None:
 
 
 def test_no_process_takes_much_memory(made: Made) -> None:
-    assert 50_000_000 < made.peak_bytes < MOST_BYTES
+    assert 50_000_000 < made.peak_bytes < MAX_BYTES
 
 
 def test_the_release_verifies(made: Made) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from headend.core.errors import ConfigError
 
-LARGEST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 SEPARATOR = ";"
 """Separates values in a CSV cell, for options that may be given more than once."""
 
@@ -50,8 +50,8 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
         ConfigError: The file can't be read, is empty or malformed; the message names the line or entry.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ConfigError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB: split the list")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_BYTES >> 20} MiB: split the list")
         text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}; check its name") from error

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from encoder.loudness import LARGEST_GAIN_DB
+from encoder.loudness import MAX_GAIN_DB
 from headend import __version__
 from headend.app.quality import judging
 from headend.app.quality.checking import Check
@@ -138,5 +138,5 @@ def _sound(track: Track[Any], target_lufs: float | None) -> SoundQuality:
         target_lufs,
         loudness.result_lufs if loudness else None,
         loudness.result_dbtp if loudness else None,
-        raised_most=loudness is not None and loudness.gain_db >= LARGEST_GAIN_DB,
+        raised_most=loudness is not None and loudness.gain_db >= MAX_GAIN_DB,
     )

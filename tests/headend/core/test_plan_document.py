@@ -14,7 +14,7 @@ from headend.core.errors import StorageError
 from headend.core.media import EncodePlan, EncodeTask
 from tests.support.releases import make_plan
 
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def film() -> EncodePlan:
 def test_a_long_film_for_many_workers_is_small_and_comes_back_whole(film: EncodePlan) -> None:
     data = plan_document.write(film)
     assert len(film.tasks) > 5000
-    assert len(data) < MOST_BYTES / 2
+    assert len(data) < MAX_BYTES / 2
     assert plan_document.read(data) == film
 
 

@@ -9,7 +9,7 @@ from headend.core.media.quality import QualityReport, RenditionQuality, SegmentQ
 
 GOOD_VMAF, GOOD_SEGMENT = 88.0, 70.0
 """Mean VMAF and VMAF of the worst segment below which the best SDR rendition of a codec gets a remark."""
-LEAST_LINES = 300
+MIN_LINES = 300
 """A codec whose best rendition has fewer lines is not meant for a screen of this size: it gets remarks only."""
 SECOND = Limit(failure=-25.0, remark=-45.0)
 """Lowest VMAF, negated, of the worst second of the best SDR rendition of a codec."""
@@ -17,7 +17,7 @@ SECOND = Limit(failure=-25.0, remark=-45.0)
 
 def default_limits_apply(best: RenditionQuality, report: QualityReport) -> bool:
     """Return whether the default limits apply to the best rendition of a codec."""
-    return min(best.width_px, best.height_px) >= LEAST_LINES and is_representative(best, report)
+    return min(best.width_px, best.height_px) >= MIN_LINES and is_representative(best, report)
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:

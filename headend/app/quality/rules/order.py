@@ -15,7 +15,7 @@ ORDER_SECOND = Limit(failure=25.0, remark=15.0)
 """`ORDER` for a single second."""
 FEW_SCORES, FEW_FACTOR = 20, 2.0
 """With fewer scored frames than this, the limit for failure is multiplied by this factor."""
-LEAST_SCORE, UNSEEN_SCORE = 20.0, 94.0
+MIN_SCORE, UNSEEN_SCORE = 20.0, 94.0
 """Differences between scores below the first (where the model saturates) or above the second (where they are invisible)
 give remarks only."""
 DEARER = 1.05
@@ -110,7 +110,7 @@ def _inversion(dear: RenditionQuality, cheap: RenditionQuality) -> _Inversion | 
     compared = _compare(dear, cheap)
     if compared is None:
         return None
-    counts = counts and compared.cheap_mean >= LEAST_SCORE and compared.dear_mean < UNSEEN_SCORE
+    counts = counts and compared.cheap_mean >= MIN_SCORE and compared.dear_mean < UNSEEN_SCORE
     factor = FEW_FACTOR if compared.scores < FEW_SCORES else 1.0
     if severity := excuse(_stretched(ORDER, factor).severity(compared.off), not counts):
         return _Inversion(cheap, how, compared.off, severity)

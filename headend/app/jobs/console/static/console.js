@@ -12,7 +12,7 @@ const ACTIONS = {
 };
 const SHOWN = { all: () => true, open: (s) => !["done", "failed", "cancelled"].includes(s), failed: (s) => s === "failed", done: (s) => s === "done" };
 const WINDOW_S = 600;
-const LONGEST_LIST = 500;
+const MAX_LISTED = 500;
 const DETAILS_AT_ONCE = 40; // ended jobs whose reason and cost are fetched
 const ATTEMPTS_SHOWN = 100;
 const HUES = [36, 200, 140, 280, 90, 240, 60, 170, 310, 220]; // distinct from the red of failed runs
@@ -95,7 +95,7 @@ function drawJobs() {
   $("no-jobs").hidden = rows.length > 0;
   $("jobs").hidden = rows.length === 0;
   $("jobs").tBodies[0].replaceChildren(
-    ...rows.slice(0, LONGEST_LIST).map((job) => {
+    ...rows.slice(0, MAX_LISTED).map((job) => {
       const actions = right !== "operate" ? [] : ACTIONS[job.state].map(([verb, label]) =>
         make("button", { onclick: (event) => { event.stopPropagation(); command(job.job, verb); } }, label));
       const urgent = right === "operate" && SHOWN.open(job.state)
@@ -281,7 +281,7 @@ function take(name, document) {
   }
   if (name === "jobs") {
     for (const job of document.jobs) jobs.set(job.job, job);
-    for (const job of [...jobs.keys()].sort().slice(0, Math.max(0, jobs.size - 2 * LONGEST_LIST))) jobs.delete(job);
+    for (const job of [...jobs.keys()].sort().slice(0, Math.max(0, jobs.size - 2 * MAX_LISTED))) jobs.delete(job);
     total = document.total;
     drawJobs();
     if (opened && $("details").open && document.jobs.some((job) => job.job === opened)) open(opened);
