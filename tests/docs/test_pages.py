@@ -31,6 +31,21 @@ def test_files_that_pages_name_exist(page: Path) -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_functions_that_pages_name_exist(page: Path) -> None:
+    packages = "headend|ladders|encoder|packager|origin|cdn_sim"
+    named = re.findall(rf"`((?:{packages})(?:\.\w+)+)", page.read_text(encoding="utf-8"))
+    assert not [name for name in named if name != "headend.toml" and not _exists(name)]
+
+
+def _exists(name: str) -> bool:
+    parts, path = name.split("."), ROOT
+    while parts and ((path / parts[0]).is_dir() or (path / f"{parts[0]}.py").is_file()):
+        path /= parts.pop(0)
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return not parts or re.search(rf"\b{parts[0]}\b", source.read_text(encoding="utf-8")) is not None
+
+
 def test_the_example_of_a_ladder_is_valid() -> None:
     page = (ROOT / "docs/reference/ladders.md").read_text(encoding="utf-8")
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
