@@ -23,7 +23,7 @@ def test_without_a_command_run_says_how_it_is_used(tmp_path: Path, args: tuple[s
         assert f"\n  {command} " in output.stdout
 
 
-def test_unknown_command_is_wrong_use(tmp_path: Path) -> None:
+def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
     output = run(tmp_path, "dmeo")
     assert (output.returncode, output.stdout) == (2, "")
     assert 'no command "dmeo"' in output.stderr
@@ -44,7 +44,7 @@ def test_without_python_run_says_what_to_install(tmp_path: Path) -> None:
     assert "install one" in output.stderr
 
 
-def test_a_film_of_ones_own_goes_through_run(tmp_path: Path) -> None:
+def test_run_passes_arguments_and_exit_status_of_headend_on(tmp_path: Path) -> None:
     # A checkout with a finished environment, whose programs are those of the tests, so run has nothing to set up.
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     programs = checkout / ".venv" / "bin"

@@ -8,7 +8,7 @@ from cdn_sim.outcomes import DECISIONS
 DASHBOARD = Path(__file__).parents[2] / "docs/guides/dashboards/edges.json"
 
 
-def test_dashboard_asks_for_figures_that_exist() -> None:
+def test_the_dashboard_queries_only_metrics_that_exist() -> None:
     board = json.loads(DASHBOARD.read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     asked = {found for each in expressions for found in re.findall(r"headend_\w+", each)}

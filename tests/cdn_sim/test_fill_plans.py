@@ -101,7 +101,7 @@ def test_a_plan_reports_the_bytes_that_arrive_after_the_fill_window(site: Path) 
         (["--expect", "film"], EDGES, None, "'film' is not a title with its expected views"),
     ],
 )
-def test_wrong_use_is_reported_in_one_line(
+def test_usage_errors_are_reported_in_one_line(
     site: Path, args: list[str], edges: str, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (site / "site.toml").write_text(edges)

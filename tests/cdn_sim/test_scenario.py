@@ -16,7 +16,7 @@ def test_presets_are_valid(name: str) -> None:
     assert found[BASE].summary
 
 
-def test_presets_are_those_of_the_help() -> None:
+def test_the_five_presets_are_listed() -> None:
     assert presets() == ("brown-out", "live-small", "metro", "premiere", "smoke")
 
 
@@ -114,7 +114,7 @@ def test_alternatives_change_only_what_they_name() -> None:
 @pytest.mark.parametrize(
     ("text", "size"), [("20T", 20 * 10**12), ("1.5T", 1_500_000_000_000), ("20Ti", 20 << 40), ("7", 7), ("3 ", 3)]
 )
-def test_sizes(text: str, size: int) -> None:
+def test_sizes_are_read_with_decimal_and_binary_units(text: str, size: int) -> None:
     assert size_bytes(text) == size
 
 

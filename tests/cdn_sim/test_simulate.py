@@ -136,7 +136,9 @@ def test_ctrl_c_before_anything_is_complete_writes_nothing(
         (["smoke", "--out", "/proc/nothing"], "--out /proc/nothing can't be written"),
     ],
 )
-def test_wrong_use_is_reported_in_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_are_reported_in_one_line(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["simulate", *args]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

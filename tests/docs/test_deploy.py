@@ -119,7 +119,7 @@ def test_services_wait_for_services_that_exist() -> None:
         assert set(service.get("depends_on", ())) <= set(services)
 
 
-def test_the_dashboard_asks_for_figures_that_are_exposed() -> None:
+def test_the_dashboard_queries_only_metrics_that_are_exposed() -> None:
     exposed = {
         name for family in DispatcherMetrics().registry.collect() for name in (family.name, f"{family.name}_total")
     }

@@ -70,7 +70,7 @@ def test_a_failure_shows_the_command_as_planned_and_never_the_masters_url(
     assert error.__suppress_context__
 
 
-def test_ffmpegs_output_is_the_evidence(tmp_path: Path) -> None:
+def test_an_error_contains_the_end_of_ffmpegs_output(tmp_path: Path) -> None:
     with pytest.raises(ToolFailed, match="ffmpeg") as caught:
         carry_out(task_of(ENCODE, ["avc"]), tmp_path / "missing.mov", tmp_path)
     assert "No such file" in caught.value.facts["stderr"]

@@ -64,7 +64,7 @@ def test_silent_or_very_short_sound_keeps_its_level(integrated_lufs: float, true
     assert (made.gain_db, made.integrated_lufs, made.result_lufs, made.dialnorm_db) == (0.0, None, None, -31)
 
 
-def test_without_a_target_only_mixes_are_kept_from_clipping() -> None:
+def test_without_a_target_only_mixes_that_would_clip_are_limited() -> None:
     assert decide(-14.0, 0.5, aim=AS_IT_IS, layout="5.1") == (0.0, -14.0, 0.5, False)
     assert decide(-14.0, 0.5, aim=AS_IT_IS, layout="2.0") == (0.0, -14.0, -1.0, True)
     assert decide(-14.0, -6.0, aim=AS_IT_IS, layout="2.0") == (0.0, -14.0, -6.0, False)
@@ -149,12 +149,12 @@ def encoded(film: Film, scratch: Path, target_lufs: float | None) -> dict[str, L
 
 @pytest.mark.parametrize("target_lufs", [-27.0, -23.0])
 def test_every_rendition_has_its_stated_loudness(film: Film, tmp_path: Path, target_lufs: float) -> None:
-    heard = encoded(film, tmp_path, target_lufs)
+    stated = encoded(film, tmp_path, target_lufs)
 
     # Six channels and their mix are not equally loud: each has a gain of its own.
-    assert heard["5.1"].gain_db != heard["2.0"].gain_db
+    assert stated["5.1"].gain_db != stated["2.0"].gain_db
     for rendition in KINDS:
-        loud = heard[rendition.layout]
+        loud = stated[rendition.layout]
         assert loud.result_lufs == pytest.approx(target_lufs, abs=0.1)
         # AC-3 decoders apply dialnorm by default.
         path = str(encoding.output(tmp_path, rendition.id))
@@ -164,12 +164,12 @@ def test_every_rendition_has_its_stated_loudness(film: Film, tmp_path: Path, tar
 
 
 def test_dolby_streams_state_their_loudness(film: Film, tmp_path: Path) -> None:
-    heard = encoded(film, tmp_path, -27.0)
+    stated = encoded(film, tmp_path, -27.0)
 
     for rendition in KINDS:
         if rendition.codec is not Codec.AAC:
             dialnorms = dialnorms_db(encoding.output(tmp_path, rendition.id).read_bytes())
-            assert dialnorms == {-27} == {heard[rendition.layout].dialnorm_db}, rendition.id
+            assert dialnorms == {-27} == {stated[rendition.layout].dialnorm_db}, rendition.id
 
 
 def test_without_a_target_a_programme_is_still_measured(film: Film, tmp_path: Path) -> None:

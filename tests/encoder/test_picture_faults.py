@@ -78,7 +78,7 @@ def test_a_second_with_a_green_edge_is_found(edge: tuple[object, ...]) -> None:
     assert of_rendition(film(), film(), TIMING, (made, tinted(30))).other == ((124, 148),)
 
 
-def test_colours_that_a_low_rate_has_changed_are_no_other_picture() -> None:
+def test_colours_changed_by_a_low_rate_are_not_a_wrong_picture() -> None:
     weaker = ((tinted(60, noise=20).astype(float) - 512) * 0.7 + 512).round().astype(np.uint16)
 
     assert of_rendition(film(), film(), TIMING, (weaker, tinted(60))).other == ()
@@ -108,7 +108,7 @@ def test_a_frozen_picture_is_found_where_the_master_moves() -> None:
     assert of_rendition(film(still=True), film(still=True), TIMING).frozen == ()
 
 
-def test_noise_that_a_low_rate_has_smoothed_away_is_neither_frozen_nor_another_picture() -> None:
+def test_noise_smoothed_away_by_a_low_rate_is_neither_frozen_nor_wrong() -> None:
     noise, grey = noisy(np.full((COUNT, 90, 160), 500, np.uint16), 125), np.full((COUNT, 90, 160), 500, np.uint16)
 
     faults = of_rendition(grey, noise, TIMING)
@@ -116,7 +116,7 @@ def test_noise_that_a_low_rate_has_smoothed_away_is_neither_frozen_nor_another_p
     assert (faults.frozen, faults.other) == ((), ())
 
 
-def test_grain_that_encoding_took_away_is_no_frozen_picture() -> None:
+def test_grain_removed_by_encoding_is_not_a_frozen_picture() -> None:
     grainy = noisy(film(still=True), 9)
 
     assert of_rendition(film(still=True), grainy, TIMING).frozen == ()
@@ -144,7 +144,7 @@ def test_black_and_still_stretches_and_cuts_of_a_master_are_found() -> None:
     assert look.seen == ((100, 220),)
 
 
-def test_a_single_picture_is_no_fault_and_no_error() -> None:
+def test_a_title_of_one_picture_has_no_fault() -> None:
     one = film()[:1]
     timing = Timing(0, 3, 3, Fraction(24))
 

@@ -223,8 +223,8 @@ def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Pa
 
     made = encode_sound(film, kinds, tmp_path / "out", track=joined)
 
-    heard = [pitch_hz(channel) for channel in sound(made["surround"])]
-    assert heard == pytest.approx([pitches[stream - 1] for stream in order], abs=2)
+    found_hz = [pitch_hz(channel) for channel in sound(made["surround"])]
+    assert found_hz == pytest.approx([pitches[stream - 1] for stream in order], abs=2)
     left, right = sound(made["stereo"])
     assert (pitch_hz(left), pitch_hz(right)) == pytest.approx((2400, 2000), abs=2)
 

@@ -47,12 +47,12 @@ def test_every_size_is_tried_with_the_coarser_factors_first() -> None:
     assert tried[0].id == "avc-360p-crf28"
 
 
-def test_prices_count_on_all_factors() -> None:
+def test_the_expected_cost_includes_all_factors() -> None:
     assert set(first_trials(SIZES)) < set(expected_trials(SIZES))
     assert {t.crf for t in expected_trials(SIZES) if t.codec is Codec.AVC} == {20.0, 28.0, 36.0}
 
 
-def test_only_sizes_that_no_other_beats_get_the_finest_factor() -> None:
+def test_only_sizes_that_are_best_at_their_rate_get_the_finest_factor() -> None:
     tried = [
         *points((28, 1000, 70), (36, 400, 60), lines=360),
         *points((28, 2000, 88), (36, 700, 75), lines=720),

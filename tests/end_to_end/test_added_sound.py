@@ -83,8 +83,8 @@ def test_added_sound_is_heard_at_the_level_of_the_rest_and_nothing_else_is_encod
     assert not new.rendition.default
     assert new.loudness is not None and tracks.audio[0].loudness is not None
     assert new.loudness.result_lufs == pytest.approx(tracks.audio[0].loudness.result_lufs, abs=0.1)
-    heard = sound(track_bytes(store, now, new))[0]
-    assert np.abs(np.fft.rfft(heard[: 4 * 48_000])).argmax() / 4 == pytest.approx(NEW_HZ, abs=1)
+    samples = sound(track_bytes(store, now, new))[0]
+    assert np.abs(np.fft.rfft(samples[: 4 * 48_000])).argmax() / 4 == pytest.approx(NEW_HZ, abs=1)
     after = media(store)
     assert before.items() <= after.items()
     assert all(f"/{new.id}/" in key for key in after.keys() - before.keys())
@@ -152,8 +152,8 @@ def test_sound_of_another_film_starts_when_that_films_picture_does(
     assert (would.added, would.encoded, would.published.is_current) == (("aac-2.0-96k-es",), 1, False)
     add(settings, scheduler, AudioFileChoice(str(file), "es"))
     now = current_presentation(store, "film")
-    heard = np.abs(sound(track_bytes(store, now, now.audio[-1]))[0])
-    assert np.flatnonzero(heard > heard.max() / 2)[0] / 48_000 == pytest.approx(2, abs=0.005)
+    samples = np.abs(sound(track_bytes(store, now, now.audio[-1]))[0])
+    assert np.flatnonzero(samples > samples.max() / 2)[0] / 48_000 == pytest.approx(2, abs=0.005)
 
 
 def test_killed_work_resumes_where_it_stopped(

@@ -250,9 +250,9 @@ def play_beep(viewer: Viewer, beep_s: float) -> dict[str, Any]:
         viewer.ask("(window.beep = null, window.cues = {})")
         viewer.play()
         viewer.wait("beep !== null")
-        heard: dict[str, Any] = viewer.ask("beep")
-        if heard["late_ms"] <= LATE_MS:
-            return heard
+        beep: dict[str, Any] = viewer.ask("beep")
+        if beep["late_ms"] <= LATE_MS:
+            return beep
     pytest.fail(f"the page ran later than {LATE_MS} ms in each of {ATTEMPTS} attempts: this machine is too busy")
 
 
@@ -275,10 +275,10 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         assert before == number - 1
 
         viewer.page.evaluate(ATTEND, int(BEEP_S * RATE_HZ))
-        heard = play_beep(viewer, beep_s)
+        beep = play_beep(viewer, beep_s)
         # Browsers update the time at least four times a second.
-        assert heard["time"] == pytest.approx(beep_s, abs=0.3)
-        first, second = (strength(heard["samples"], pitch_hz) for pitch_hz in PITCHES_HZ)
+        assert beep["time"] == pytest.approx(beep_s, abs=0.3)
+        first, second = (strength(beep["samples"], pitch_hz) for pitch_hz in PITCHES_HZ)
         assert first > 5 * second, "it was the other language"
         start_ms, stop_ms, cue = film.captions()[-1]
         viewer.wait(f"'{cue}' in cues")

@@ -86,8 +86,8 @@ def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path,
         copy.write_bytes(track_bytes(published.store, made, track))
         check_metadata(kind, delivered, track.rendition, decoded := picture_of(copy))
         check_colours(kind, track.rendition, decoded, readings)
-    for heard in made.audio:
-        check_sync(kind, heard, beeps_of(published, heard), flashes_s)
+    for audio in made.audio:
+        check_sync(kind, audio, beeps_of(published, audio), flashes_s)
     assert bool(made.audio) == bool(kind.sound)
     for written in made.text:
         cues = tuple(shown(track_cues(published.store, made, written)))
@@ -193,21 +193,21 @@ def check_colours(kind: HardMaster, rendition: VideoRendition, decoded: VideoTra
 def beeps_of(published: Published, track: Track[AudioRendition]) -> list[float]:
     """Start of each beep, in seconds."""
     loud = np.abs(sound(track_bytes(published.store, published.outcome.presentation, track))[0])
-    heard = np.flatnonzero(loud > loud.max() / 4)
-    begins = np.diff(heard, prepend=-(10**6)) > float(BEEP_S) * 48_000
-    return [float(sample) / 48_000 for sample in heard[begins]]
+    loud_samples = np.flatnonzero(loud > loud.max() / 4)
+    begins = np.diff(loud_samples, prepend=-(10**6)) > float(BEEP_S) * 48_000
+    return [float(sample) / 48_000 for sample in loud_samples[begins]]
 
 
 def check_sync(
-    kind: HardMaster, heard: Track[AudioRendition], beeps_s: list[float], flashes_s: dict[str, list[float]]
+    kind: HardMaster, audio: Track[AudioRendition], beeps_s: list[float], flashes_s: dict[str, list[float]]
 ) -> None:
     """Each beep is on its flash at both ends, and sound and picture are equally long."""
     frame_s = float(1 / kind.frame_rate)
     for picture, flashes in flashes_s.items():
         assert len(flashes) == 2, picture
-        assert beeps_s == pytest.approx(flashes, abs=float(kind.sync_frames) * frame_s), (heard.rendition.id, picture)
-    total = sum(part.duration_ticks for part in heard.segments) - heard.priming_samples
-    assert total == round(len(kind.frames) / kind.frame_rate * heard.rendition.sample_rate_hz)
+        assert beeps_s == pytest.approx(flashes, abs=float(kind.sync_frames) * frame_s), (audio.rendition.id, picture)
+    total = sum(part.duration_ticks for part in audio.segments) - audio.priming_samples
+    assert total == round(len(kind.frames) / kind.frame_rate * audio.rendition.sample_rate_hz)
 
 
 def check_clean(made: Presentation, manifest: Path) -> None:

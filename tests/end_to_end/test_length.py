@@ -92,9 +92,9 @@ def test_every_beep_is_on_its_picture_to_the_end_in_each_codec_and_language(
     for track in tracks:
         total = sum(part.duration_ticks for part in track.segments) - track.priming_samples
         assert total == round(film.duration_s * RATE_HZ), track.rendition.id
-        heard = sound(track_bytes(published.store, published.outcome.presentation, track))[0]
+        samples = sound(track_bytes(published.store, published.outcome.presentation, track))[0]
         # Codecs smear the start of a sound by a few milliseconds, whatever the film's length.
-        assert beeps_s(heard) == pytest.approx(flashes_s, abs=0.005), track.rendition.id
+        assert beeps_s(samples) == pytest.approx(flashes_s, abs=0.005), track.rendition.id
 
 
 def test_every_cue_has_its_time_to_the_end(published: Published, film: LongFilm) -> None:
@@ -134,8 +134,8 @@ def test_the_last_seconds_play_in_step(manifest: str, url: str, film: LongFilm) 
     assert pictures[-1].time == pytest.approx(float(film.duration_s - 1 / film.frame_rate), abs=0.001)
     flashes = [frame.time for frame in pictures if _number(frame) == film.number_at(beep_s + 0.01)]
     assert min(flashes) == pytest.approx(beep_s, abs=0.001)
-    heard = np.concatenate([block.to_ndarray()[0, :: len(block.layout.channels)] for block in blocks])
-    assert [blocks[0].time + at_s for at_s in beeps_s(heard)] == pytest.approx([beep_s], abs=0.005)
+    samples = np.concatenate([block.to_ndarray()[0, :: len(block.layout.channels)] for block in blocks])
+    assert [blocks[0].time + at_s for at_s in beeps_s(samples)] == pytest.approx([beep_s], abs=0.005)
 
 
 def _number(frame: av.VideoFrame) -> int | None:

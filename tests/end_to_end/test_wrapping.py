@@ -31,7 +31,7 @@ def test_a_clock_that_wraps_in_the_middle_costs_no_frame_and_no_sound(tmp_path: 
     for track in made.video:
         step = 1 if len({*frame_numbers(track_bytes(published.store, made, track))}) == 150 else 2
         assert frame_numbers(track_bytes(published.store, made, track)) == list(range(0, 150, step))
-    heard = np.abs(sound(track_bytes(published.store, made, made.audio[0]))[0])
-    loud = np.flatnonzero(heard > 0.1)
+    samples = np.abs(sound(track_bytes(published.store, made, made.audio[0]))[0])
+    loud = np.flatnonzero(samples > 0.1)
     begins = loud[np.diff(loud, prepend=-48_000) > 24_000] / 48_000
     assert begins == pytest.approx([float(at_s) for at_s in beeps_s], abs=0.05)

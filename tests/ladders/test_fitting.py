@@ -108,7 +108,7 @@ def test_a_turned_master_gets_portrait_renditions() -> None:
 @pytest.mark.parametrize(
     "broken", [{"width_px": 0}, {"sample_aspect_ratio": Fraction(0)}, {"rotation_deg": 45}, {"height_px": -2}]
 )
-def test_a_picture_that_can_t_be_shown_is_refused(broken: dict[str, int]) -> None:
+def test_a_picture_that_can_not_be_shown_is_refused(broken: dict[str, int]) -> None:
     with pytest.raises(MasterError, match="can't be displayed"):
         upright(replace(make_video_track(), **broken))  # type: ignore[arg-type]
 
@@ -266,12 +266,12 @@ def test_every_rung_of_a_120p_master_takes_every_second_frame() -> None:
     assert {(r.rate_divisor, r.frame_rate) for r in fitted.video} == {(2, Fraction(60))}
 
 
-def test_the_grid_s_rate_counts_where_it_differs_from_the_master_s() -> None:
+def test_the_grids_frame_rate_is_used_if_it_differs_from_the_masters() -> None:
     fitted = fit(WEB, make_probe(frame_rate=Fraction(25)), frame_rate=Fraction(50))
     assert [r.frame_rate for r in fitted.video] == [50, 50, 50, 25, 25, 25]
 
 
-def test_natural_rates_are_kept() -> None:
+def test_frame_rates_up_to_30_are_kept() -> None:
     for fps in (*NTSC[:2], Fraction(24), Fraction(25), Fraction(30), Fraction(15)):
         assert {(r.frame_rate, r.rate_divisor) for r in fit_studio(1280, 720, fps=fps).video} == {(fps, 1)}
 
@@ -322,7 +322,7 @@ def test_stereo_and_mono_masters_get_stereo_rungs_only() -> None:
         (4, "quad", False),
     ],
 )
-def test_only_what_holds_5_1_gets_rungs_of_5_1(channels: int, layout: str, surround: bool) -> None:
+def test_only_layouts_with_all_channels_of_5_1_get_5_1_rungs(channels: int, layout: str, surround: bool) -> None:
     audio = fit(STUDIO, make_probe(audio=(make_audio_track(channels=channels, layout=layout),))).audio
     assert len(audio) == (15 if surround else 10)
 
@@ -445,7 +445,7 @@ def check_renditions(fitted: Fitted) -> None:
             assert high.crf < low.crf
 
 
-def test_low_rungs_are_those_that_say_so() -> None:
+def test_exactly_the_rungs_marked_at_most_30_take_every_second_frame() -> None:
     fitted = fit_studio(1920, 1080, fps=50)
     low = sum(r.frame_rate is FramePolicy.AT_MOST_30 and r.range == "sdr" for r in STUDIO.video)
     assert sum(r.rate_divisor == 2 for r in fitted.video) == low

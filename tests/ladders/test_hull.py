@@ -125,7 +125,7 @@ def test_rates_that_are_scaled_shift_the_hull_and_change_no_size(scale: float, r
 
 
 @given(st.lists(st.tuples(st.floats(0.5, 5), st.floats(0, 9)), min_size=2, max_size=9))
-def test_curves_rise_where_their_points_do(steps: list[tuple[float, float]]) -> None:
+def test_curves_through_rising_points_never_fall(steps: list[tuple[float, float]]) -> None:
     xs, ys = [0.0], [0.0]
     for across, up in steps:
         xs.append(xs[-1] + across)
@@ -137,7 +137,7 @@ def test_curves_rise_where_their_points_do(steps: list[tuple[float, float]]) -> 
     assert all(b >= a - 1e-9 for a, b in pairwise(values))
 
 
-def test_curves_bend_on_to_their_ends() -> None:
+def test_curves_end_with_the_slope_of_the_parabola_through_their_last_points() -> None:
     # Of a parabola through three points, the curve has the tangent at its ends, and goes on by it.
     xs = [0.0, 8.0, 16.0]
     curve = monotone_cubic(xs, [90 - 0.1 * x * x for x in xs])

@@ -93,7 +93,7 @@ def test_a_ladder_may_have_no_sound() -> None:
     assert check(replace(WEB, audio=())) == ()
 
 
-def test_a_default_of_an_hdr_rung_is_no_default() -> None:
+def test_the_default_rung_must_be_sdr() -> None:
     video = tuple(
         replace(rung, default=rung.range is RungRange.HDR and rung.height_px == 1440) for rung in load("studio").video
     )

@@ -61,7 +61,7 @@ def a_ladder(
 # --- exact --------------------------------------------------------------------------------------------------------
 
 
-def test_the_top_rung_is_where_the_vmaf_wanted_is_reached_but_for_half_a_point() -> None:
+def test_the_top_rung_reaches_the_target_vmaf_within_half_a_point() -> None:
     # Straight lines: 1000 kb/s and VMAF 100 - crf at 720 lines, halved every 6 steps.
     points = [TrialPoint(432, crf, 500 * 2 ** (-(crf - 20) / 6), 90 - 1.2 * crf) for crf in (20.0, 28.0, 36.0)]
     points += [TrialPoint(720, crf, 1000 * 2 ** (-(crf - 20) / 6), 100 - crf) for crf in (20.0, 28.0, 36.0)]
@@ -87,7 +87,7 @@ def test_rates_follow_in_equal_ratios_and_sizes_change_where_the_curves_cross() 
     assert [spot.lines for spot in rungs] == [432] * 5 + [720] * 4
 
 
-def test_the_presets_highest_rate_bounds_a_title_that_never_looks_good_enough() -> None:
+def test_a_title_that_never_reaches_the_target_ends_at_the_presets_highest_rate() -> None:
     grain = curves(Codec.AVC, hardness=8, middle=22)
 
     top = place(grain, Codec.AVC, Wanted(14, 85, 4500, 95))[-1]
@@ -96,7 +96,7 @@ def test_the_presets_highest_rate_bounds_a_title_that_never_looks_good_enough() 
     assert top.kbps == pytest.approx(4500, rel=0.03)
 
 
-def test_a_rate_whose_doubling_gains_nothing_is_the_top() -> None:
+def test_the_top_rung_is_at_the_rate_whose_doubling_gains_nothing() -> None:
     flat = [
         TrialPoint(432, crf, 400 * 2 ** (-(crf - 20) / 6), vmaf)
         for crf, vmaf in ((20.0, 80.1), (28.0, 80.0), (36.0, 60.0))
@@ -195,7 +195,7 @@ def test_every_master_from_720_lines_gets_more_than_fifty_renditions(name: str) 
     assert len(fitting.fit(a_ladder(hulls, master).ladder, master).video) > 50
 
 
-def test_a_number_of_renditions_is_shared_out_evenly() -> None:
+def test_requested_renditions_are_divided_evenly_among_codecs() -> None:
     master = MASTERS["1080p25"]
     made = a_ladder({codec: curves(codec) for codec in CODECS}, master, renditions=22)
 
@@ -249,14 +249,14 @@ def test_a_codec_with_good_rungs_keeps_them_and_the_plan_says_so() -> None:
     assert [finding for finding in check(made.ladder) if not finding.advice] == []
 
 
-def test_rungs_are_placed_where_another_number_of_them_is_asked_for() -> None:
+def test_rungs_are_placed_anew_if_another_number_is_requested() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
 
     assert len(a_ladder(hulls, master, renditions=32).spots[Codec.AVC]) == 8
 
 
-def test_rungs_are_placed_where_those_of_the_pattern_go_on_beyond_the_vmaf_wanted() -> None:
+def test_rungs_are_placed_anew_if_the_patterns_exceed_the_target_vmaf() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
     highest = max(spot.vmaf for spot in pattern_of(hulls, master, Codec.AVC))
@@ -283,7 +283,7 @@ def test_the_pattern_is_predicted_by_the_boxes_that_its_rungs_fill(name: str) ->
     assert all(min(abs(lines - spot.lines) for lines in wanted) <= 1 for spot in spots)
 
 
-def test_hdr_rungs_stay_and_take_the_rates_that_the_pattern_gives_them() -> None:
+def test_hdr_rungs_keep_the_rates_of_the_pattern() -> None:
     master = a_master(1920, 1080, colour=HDR10)
     assert master.video is not None and master.video.video_range is VideoRange.PQ
 
@@ -389,7 +389,7 @@ def golden(kind: str, clip: str) -> list[CurvePoint]:
 
 
 @pytest.mark.parametrize("clip", TABLE)
-def test_ladders_of_real_clips_save_what_encodes_have_shown(clip: str) -> None:
+def test_ladders_of_real_clips_save_as_many_bits_as_their_encodes_show(clip: str) -> None:
     tried = hull(TrialPoint(*point[2:]) for point in GOLDEN["points"] if point[:2] == ["grid", clip])
     studio = golden("studio", clip)
     top_kbps = 7800 if clip in ("composite", "text") else 4500

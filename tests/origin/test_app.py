@@ -276,7 +276,7 @@ def test_metrics_count_by_kind_and_never_contain_paths(base_url: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
-def test_health(base_url: str, path: str) -> None:
+def test_the_health_endpoints_answer_ok_and_are_not_cached(base_url: str, path: str) -> None:
     got = ask(base_url, path)
     assert (got.status, got.body, got.headers["cache-control"]) == (200, b"ok\n", "no-store")
 

@@ -174,7 +174,9 @@ def test_a_busy_port_is_named_with_what_to_do(store: WatchedStore) -> None:
         ("127.0.0.1", 99999, "can't listen on 127.0.0.1, port 99999"),
     ],
 )
-def test_a_place_that_can_not_be_listened_on_is_wrong_use(store: WatchedStore, host: str, port: int, line: str) -> None:
+def test_an_address_that_can_not_be_listened_on_is_a_usage_error(
+    store: WatchedStore, host: str, port: int, line: str
+) -> None:
     with pytest.raises(ConfigError, match=line):
         serve(store, host=host, port=port)
 

@@ -27,7 +27,7 @@ def cut(name: str, data: memoryview) -> Cut:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_clear_segments_are_the_same_as_before_encryption_existed(name: str) -> None:
+def test_clear_segments_keep_the_bytes_of_earlier_versions(name: str) -> None:
     """If a change must break this test, raise `headend.core.layout.SEGMENT_FORMAT`, so that tracks get other names."""
     encoded = zlib.decompress(base64.b85decode(GOLDEN[name]["encoded"]))
     made = cut(name, memoryview(bytearray(encoded)))

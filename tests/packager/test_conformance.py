@@ -236,7 +236,7 @@ def test_an_older_release_can_be_verified() -> None:
     assert verify(store, "film", old).findings != ()
 
 
-def test_unknown_titles_and_releases_are_wrong_use() -> None:
+def test_unknown_titles_and_releases_are_usage_errors() -> None:
     store, _ = published()
     with pytest.raises(ConfigError, match="'nothing' is not published"):
         verify(store, "nothing")

@@ -116,7 +116,7 @@ def test_two_tracks_that_would_share_vectors_are_refused() -> None:
     check_vectors(with_encrypted_tracks(make_plan(), [scope(Scheme.CBCS)]), [planted, "vp9-90p-" + planted[-10:]])
 
 
-def test_a_million_samples_of_any_tracks_have_a_million_vectors() -> None:
+def test_a_million_samples_have_a_million_different_vectors() -> None:
     chosen = random.Random(16)
     places = {(chosen.getrandbits(8), chosen.getrandbits(32)) for _ in range(1_000_000)}
     salts = [salt_of(f"avc-{track:08x}ab") for track in range(256)]

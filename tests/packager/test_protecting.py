@@ -56,9 +56,7 @@ def test_ffmpeg_and_shaka_packager_decrypt_to_the_clear_packets(
 
 
 @pytest.mark.parametrize("name", AVC | HEVC | AV1)
-def test_shaka_packager_draws_the_same_maps_and_encrypts_to_the_same_bytes(
-    name: str, encoded: Encoded, tmp_path: Path
-) -> None:
+def test_shaka_packager_makes_the_same_maps_and_encrypted_bytes(name: str, encoded: Encoded, tmp_path: Path) -> None:
     path, key = encoded(name), make_key()
     ours, theirs = tmp_path / "ours.mp4", tmp_path / "theirs.mp4"
     ours.write_bytes(protected(path.read_bytes(), key))

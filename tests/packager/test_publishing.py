@@ -95,7 +95,7 @@ def test_a_published_release_is_the_current_one() -> None:
         assert store.get(f"{folder}/{name}") == data
 
 
-def test_the_title_of_a_release_is_the_digest_of_its_manifests() -> None:
+def test_the_id_of_a_release_is_the_digest_of_its_manifests() -> None:
     store = make_store(small_plan())
     presentation = presentation_in(store, small_plan())
     one = publish(store, presentation).presentation.release
@@ -335,7 +335,7 @@ def test_titles_are_listed_page_by_page() -> None:
     assert titles(store, after="a-c", limit=2) == ("b",)
 
 
-def test_an_unknown_title_is_reported_as_wrong_use() -> None:
+def test_an_unknown_title_is_a_usage_error() -> None:
     with pytest.raises(ConfigError, match="'film' is not published"):
         current_presentation(MemoryStore(), "film")
     with pytest.raises(ConfigError, match="not a title's name"):

@@ -201,10 +201,14 @@ def run(server: LocalS3, *, examples: int, steps: int) -> None:
     any_sequence()
 
 
-def test_any_sequence_on_a_server_that_ignores_conditions(rclone_s3: LocalS3) -> None:
+def test_any_sequence_of_commands_keeps_a_title_playable_on_a_server_that_ignores_conditions(
+    rclone_s3: LocalS3,
+) -> None:
     run(rclone_s3, examples=2, steps=6)
 
 
 @pytest.mark.heavy
-def test_many_sequences_on_a_server_that_ignores_conditions(rclone_s3: LocalS3) -> None:
+def test_many_sequences_of_commands_keep_a_title_playable_on_a_server_that_ignores_conditions(
+    rclone_s3: LocalS3,
+) -> None:
     run(rclone_s3, examples=30, steps=15)

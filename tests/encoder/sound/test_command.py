@@ -75,7 +75,7 @@ def test_sound_lasts_as_long_as_the_picture_wherever_it_began(late_ms: int, tmp_
 
     made = encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out")["aac"]
 
-    heard = np.abs(sound(made)[0, :48_000])
-    assert len(heard) == 48_000
-    silent_samples = int(np.argmax(heard > 0.02))
+    levels = np.abs(sound(made)[0, :48_000])
+    assert len(levels) == 48_000
+    silent_samples = int(np.argmax(levels > 0.02))
     assert silent_samples == pytest.approx(max(0, late_ms) * 48, abs=1100)

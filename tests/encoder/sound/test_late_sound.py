@@ -23,9 +23,9 @@ def make_late(path: Path, codec: str, late_s: Fraction) -> Path:
         codec_args=("-g", "12", "-b:v", "8M", "-minrate", "8M", "-maxrate", "8M", "-bufsize", "2M"), noise=40,
     )  # fmt: skip
     beeps = Sound(frequency_hz=1000, codec=codec, beeps_s=tuple(at - late_s for at in BEEPS_S))
-    heard = make_film(path.with_name("sound.mov"), frame_count=25 * FILM_S, size=(32, 32), sound=[beeps])
+    sound_film = make_film(path.with_name("sound.mov"), frame_count=25 * FILM_S, size=(32, 32), sound=[beeps])
     run_ffmpeg(
-        "-i", str(picture), "-itsoffset", str(float(late_s)), "-i", str(heard), "-map", "0:v", "-map", "1:a",
+        "-i", str(picture), "-itsoffset", str(float(late_s)), "-i", str(sound_film), "-map", "0:v", "-map", "1:a",
         "-c", "copy", "-muxdelay", "0", "-muxpreload", "0", "-t", str(FILM_S), str(path),
     )  # fmt: skip
     return path
@@ -44,8 +44,8 @@ def test_sound_whose_first_packet_follows_seven_megabytes_of_picture_keeps_its_t
     loud = np.abs(
         sound(encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out", track=programme)["aac"])[0]
     )
-    heard = np.flatnonzero(loud > loud.max() / 4)
-    begins = heard[np.diff(heard, prepend=-48_000) > 4800] / 48_000
+    loud_samples = np.flatnonzero(loud > loud.max() / 4)
+    begins = loud_samples[np.diff(loud_samples, prepend=-48_000) > 4800] / 48_000
     assert begins == pytest.approx([float(at) for at in BEEPS_S], abs=0.01)
 
 

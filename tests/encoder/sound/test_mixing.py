@@ -123,8 +123,8 @@ def test_no_channel_of_a_named_layout_is_lost(layout: str) -> None:
     names = LAYOUTS[layout]
     track = make_audio_track(channels=len(names), layout=layout)
     stereo = matrix(track, "2.0")
-    heard = {place for row in stereo.values() for place in row}
-    assert {name for place, name in enumerate(names) if place not in heard} <= {"LFE", "LFE2"}
+    mixed = {place for row in stereo.values() for place in row}
+    assert {name for place, name in enumerate(names) if place not in mixed} <= {"LFE", "LFE2"}
     if holds_surround(names):
         assert {place for row in matrix(track, "5.1").values() for place in row} == {*range(len(names))}
 

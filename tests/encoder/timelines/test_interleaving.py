@@ -45,7 +45,7 @@ def laid_out(
 
 @pytest.mark.parametrize("after", [0.5, 2.0, 1 / 3, 3.0, 1.5, 44_100 / 48_000])
 @pytest.mark.parametrize("at_s", [4, 10, 15])
-def test_sound_of_other_channels_or_rate_runs_away_from_the_picture(after: float, at_s: int) -> None:
+def test_sound_that_starts_to_drift_from_the_picture_has_changed_its_format(after: float, at_s: int) -> None:
     found = laid_out(speed=lambda time_s: 1.0 if time_s < at_s else after, seconds=30)
 
     assert found is not None
@@ -72,7 +72,7 @@ def test_sound_beside_its_picture_has_the_right_pace(layout: dict[str, object]) 
     assert laid_out(**layout) is None  # type: ignore[arg-type]
 
 
-def test_sound_stored_after_the_picture_proves_nothing() -> None:
+def test_sound_stored_after_the_picture_is_not_judged() -> None:
     places = np.arange(100, dtype=np.int64)
 
     assert interleaving.change(places + 1000, places / 25, places, places / 25) is None

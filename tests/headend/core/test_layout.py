@@ -17,7 +17,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("title", ["a", "7", "big-buck-bunny", "a--b", "2001", "a" * 64])
-def test_a_slug_is_a_title(title: str) -> None:
+def test_slugs_are_accepted_as_titles(title: str) -> None:
     assert layout.check_title(title) == title
 
 

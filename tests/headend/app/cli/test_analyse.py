@@ -27,7 +27,7 @@ def test_rungs_of_the_ladder_are_listed_where_they_are_kept() -> None:
     ]
 
 
-def test_the_cost_of_a_tiny_title_is_not_a_share_of_nothing() -> None:
+def test_the_cost_for_a_tiny_title_is_a_percentage_of_its_small_encode() -> None:
     text = analyse.cost(Analysed(make_analysis(SPOTS), 3, 1, 1.4))
 
     assert text == (
@@ -43,7 +43,7 @@ def test_a_codec_that_keeps_its_rungs_refers_to_the_reason() -> None:
     assert "next to nothing" not in page
 
 
-def test_a_film_whose_every_size_is_perfect_has_a_chart() -> None:
+def test_the_chart_of_a_film_with_perfect_scores_is_drawn() -> None:
     perfect = tuple(CurvePoint(lines, 30.0, 1.0, 100.0) for lines in (90, 180))
     black = CodecAnalysis(Codec.AVC, (), perfect, (), perfect, 0.0)
 

@@ -18,7 +18,7 @@ def test_the_demo_suggests_the_command_as_it_was_called(monkeypatch: pytest.Monk
     assert serve_command(Path("/data/my store")) == "./run headend serve --store '/data/my store'"
 
 
-def test_wrong_use_names_the_program_as_it_was_called(
+def test_usage_errors_name_the_program_as_it_was_called(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(PROGRAM, "./run headend")

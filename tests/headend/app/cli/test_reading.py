@@ -68,7 +68,7 @@ def test_titles_of_an_empty_store_explains_how_to_make_one(tmp_path: Path, capsy
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_title_is_a_usage_error(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("show", "verify"):
         assert run([name, "other", "--store", str(made.store)]) == 2
         assert "'other' is not published" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_fitted_ladder_and_a_plan_agree(made: Made, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("crop", ["left", "320:180", "0:180:0:0", "319:180:0:0", "320:180:0:2", "-2:180:0:0"])
-def test_a_crop_outside_the_picture_is_wrong_use(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crop_outside_the_picture_is_a_usage_error(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ladder", "fit", "smoke", str(made.master), "--crop", crop]) == 2
     assert "width, height" in capsys.readouterr().err
 

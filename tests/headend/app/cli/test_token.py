@@ -108,7 +108,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "expected"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_reported_in_one_line(
+def test_usage_errors_are_reported_in_one_line(
     args: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("HEADEND_TOKEN_KEYS", raising=False)

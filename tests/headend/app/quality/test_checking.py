@@ -22,7 +22,7 @@ def expected(frame_count: int, level: Checking) -> float:
     return expected_cpu_s(draft.measuring(), draft.with_tasks(workers=1), level)
 
 
-def test_a_sample_of_a_film_costs_a_tenth_of_all_and_nothing_costs_nothing() -> None:
+def test_a_sample_of_a_film_costs_a_tenth_of_all_segments() -> None:
     frames = 2 * 3600 * 24
 
     full = expected(frames, Checking.FULL)
@@ -31,5 +31,5 @@ def test_a_sample_of_a_film_costs_a_tenth_of_all_and_nothing_costs_nothing() -> 
     assert expected(frames, Checking.OFF) == 0
 
 
-def test_a_sample_of_a_short_clip_costs_little_more_than_to_start() -> None:
+def test_a_sample_of_a_short_clip_costs_less_than_a_third_of_all_segments() -> None:
     assert expected(4 * 24, Checking.SAMPLED) < expected(4 * 24, Checking.FULL) / 3

@@ -18,7 +18,9 @@ from tests.support.s3_servers import BUCKET
 
 
 class TestLocalMasters:
-    def test_identity_is_the_content(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_local_masters_identity_is_the_digest_of_its_content(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         content = os.urandom(1000)
         (tmp_path / "film.mov").write_bytes(content)
         monkeypatch.chdir(tmp_path)
@@ -96,7 +98,7 @@ def server(request: pytest.FixtureRequest) -> LocalS3:
 
 
 class TestMastersInS3:
-    def test_identity_is_the_etag(self, server: LocalS3) -> None:
+    def test_a_master_in_s3_is_identified_by_its_etag(self, server: LocalS3) -> None:
         folder = S3Store(BUCKET, uuid.uuid4().hex, server.endpoint_url)
         folder.put("film one.mov", b"content")
         master = identify(f"{folder.url}/film one.mov", server.endpoint_url)

@@ -74,7 +74,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "message"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_reported_in_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_are_reported_in_one_line(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -174,6 +176,6 @@ def test_a_wrong_master_or_scheduler_makes_no_store(
         ["unpublish", "film"], ["delete", "film", "--yes"], ["publish", "film", "--release", "0"],
     ],
 )  # fmt: skip
-def test_a_missing_store_is_wrong_use(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_store_is_a_usage_error(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*words, "--store", str(tmp_path / "stoer")]) == 2
     assert f"there is no store at {tmp_path / 'stoer'}" in capsys.readouterr().err
