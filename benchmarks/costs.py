@@ -218,7 +218,7 @@ def measure(
 
 def _jobs(costs: Costs, frames: int, on_step: Callable[[str], None]) -> Iterator[JobCheck]:
     """Encode whole jobs on one core, chunk by chunk."""
-    speed = machine_speed.compared(machine_speed.seconds())
+    speed = machine_speed.compared(machine_speed.measure().cpu_s)
     for kind, film, size_px, ladder, effort in JOBS:
         with TemporaryDirectory(prefix="headend-bench-") as name:
             folder = Path(name)
@@ -293,7 +293,7 @@ def _coefficients(quick: bool, on_step: Callable[[str], None]) -> Report:
             sound_s=dict(_sounds(bench)),
             loudness_s=_loudness_s(bench),
             video={codec: {e: _curve(bench, codec, e) for e in Effort} for codec in VIDEO},
-            test_picture_s=machine_speed.seconds(),
+            test_picture_s=dict(machine_speed.measure().cpu_s),
         )
         checks = () if quick else tuple(_checks(bench, costs))
     return Report(frames, tuple(bench.runs), costs, checks)

@@ -1,13 +1,14 @@
 """Measure how fast this machine encodes, compared with the one that the cost coefficients were measured on.
 
-Each codec encodes a short test picture, on all cores at once as in a job. It takes a second or two, and the result is
-kept in the user's cache folder. So the first job of a new store is predicted for this machine.
+Each codec encodes a short test picture a few times, on all cores at once as in a job. It takes about three seconds, and
+the result is kept in the user's cache folder. So the first job of a new store is predicted for this machine.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from statistics import geometric_mean, mean
 
@@ -19,19 +20,39 @@ from headend.core import codecs, documents, user_cache
 from headend.core.codecs import VideoCodec
 from headend.core.errors import StorageError, ToolFailed
 from headend.core.media import Codec, Colour, Effort, VideoRange, VideoRendition
-from headend.core.process import Watch, available_cores, processor, run
+from headend.core.process import Finished, Watch, available_cores, processor, run
 
-FRAMES, RATE = 96, 25
+FRAMES, RATE = 32, 25
 WIDTH_PX, HEIGHT_PX = 640, 360
 PICTURE = f"testsrc2=size={WIDTH_PX}x{HEIGHT_PX}:rate={RATE},noise=alls=8:allf=t:all_seed=1"
 """A moving picture with noise, so that encoders have something to do."""
+ROUNDS = 3
+"""How often each codec encodes the picture. The least CPU time counts: other programs and machines only add to it."""
+BUSY = 1.25
+"""The machine is busy if encodes take longer than this times their CPU time, since they wait for others. Without
+other work, it is 1.1 times; beside two busy processes on two cores, it is at least 1.4 times."""
 MAX_AT_ONCE = 16
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 WATCH = Watch(stall_s=60, deadline_s=60)
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What the test picture costs on this machine.
+
+    Attributes:
+        cpu_s: CPU seconds by codec, with all cores in use.
+        busy: Whether other programs used the processor meanwhile.
+    """
+
+    cpu_s: Mapping[Codec, float]
+    busy: bool
+
+
 def calibration(on_measure: Callable[[], None] = lambda: None) -> Calibration:
     """The ratios of costs on this machine to the coefficients: measured once, then read from the user's cache folder.
+
+    What is measured on a busy machine is not kept, since it may be too high.
 
     Args:
         on_measure: Called before a measurement.
@@ -45,14 +66,16 @@ def calibration(on_measure: Callable[[], None] = lambda: None) -> Calibration:
             if kept := user_cache.read(name):
                 return documents.read(Calibration, kept, key=name)
         on_measure()
-        found = compared(seconds())
-        user_cache.write(name, documents.write(found))
-        return found
+        found = measure()
+        ratios = compared(found.cpu_s)
+        if not found.busy:
+            user_cache.write(name, documents.write(ratios))
+        return ratios
     return Calibration()
 
 
-def seconds() -> dict[Codec, float]:
-    """CPU seconds of each codec for the test picture, with all cores in use.
+def measure() -> Measurement:
+    """Encode the test picture with each codec, on all cores at once.
 
     Raises:
         ToolFailed: An encode failed.
@@ -61,26 +84,39 @@ def seconds() -> dict[Codec, float]:
     kinds = [codec for codec in codecs.VIDEO if codec.costs_like is None]
     turns = kinds * -(-at_once // len(kinds))
     with ThreadPoolExecutor(at_once) as pool:
-        took = list(pool.map(_encode_s, turns))
-    return {kind.codec: mean(s for turn, s in zip(turns, took, strict=True) if turn is kind) for kind in kinds}
+        return judged([list(pool.map(_encode, turns)) for _ in range(ROUNDS)])
 
 
-def compared(took_s: Mapping[Codec, float]) -> Calibration:
-    """The calibration that follows from `seconds`: one factor for all costs.
+def judged(rounds: Sequence[Sequence[tuple[Codec, Finished]]]) -> Measurement:
+    """What follows from the encodes of some rounds: of each codec, the round with the least CPU time."""
 
-    A single encode of the test picture is off by a fifth on a shared machine, more than codecs differ, so all of them
+    def mean_s(encodes: Sequence[tuple[Codec, Finished]], codec: Codec) -> float:
+        return mean(run.cpu_s for each, run in encodes if each is codec)
+
+    return Measurement(
+        cpu_s={codec: min(mean_s(encodes, codec) for encodes in rounds) for codec, _ in rounds[0]},
+        busy=all(
+            sum(run.wall_s for _, run in encodes) > BUSY * sum(run.cpu_s for _, run in encodes) for encodes in rounds
+        ),
+    )
+
+
+def compared(cpu_s: Mapping[Codec, float]) -> Calibration:
+    """The calibration that follows from `measure`: one factor for all costs.
+
+    An encode of the test picture is off by up to a tenth on a shared machine, more than codecs differ, so all of them
     count equally.
     """
     reference_s = measured().test_picture_s
-    ratios = [took / reference_s[codec] for codec, took in took_s.items() if codec in reference_s]
+    ratios = [took / reference_s[codec] for codec, took in cpu_s.items() if codec in reference_s]
     factor = geometric_mean(ratios) if ratios else 1.0
     return Calibration(
         video={one.codec: dict.fromkeys(Effort, factor) for one in codecs.VIDEO}, source=factor, from_jobs=False
     )
 
 
-def _encode_s(codec: VideoCodec) -> float:
-    return run(_command(codec), environment=QUIET, watch=WATCH).cpu_s
+def _encode(codec: VideoCodec) -> tuple[Codec, Finished]:
+    return codec.codec, run(_command(codec), environment=QUIET, watch=WATCH)
 
 
 def _command(codec: VideoCodec) -> list[str]:

@@ -1,5 +1,6 @@
 """The speed of a machine is measured once by a test picture, and corrects predicted costs until jobs are known."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,19 @@ from encoder import speed
 from encoder.costs import measured
 from headend.core import codecs
 from headend.core.media import Codec, Effort
+from headend.core.process import Finished
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # A shorter picture: these tests don't need the exact speed.
+    monkeypatch.setattr(speed, "FRAMES", 8)
+    monkeypatch.setattr(speed, "ROUNDS", 1)
 
 
-def test_the_speed_is_measured_once_and_then_read(tmp_path: Path) -> None:
+def test_the_speed_is_measured_once_and_then_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "BUSY", math.inf)  # other tests may run at the same time
     begun: list[str] = []
 
     first = speed.calibration(lambda: begun.append("first"))
@@ -31,6 +37,38 @@ def test_the_speed_is_measured_once_and_then_read(tmp_path: Path) -> None:
     kept.write_bytes(b"{")
     assert not speed.calibration(lambda: begun.append("third")).from_jobs
     assert begun == ["first", "third"]
+
+
+def test_what_is_measured_on_a_busy_machine_is_used_but_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "BUSY", 0.0)
+    begun: list[str] = []
+
+    found = [speed.calibration(lambda: begun.append("again")) for _ in range(2)]
+
+    assert begun == ["again", "again"]
+    assert all(0.1 < each.source < 50 for each in found)
+    assert list(tmp_path.rglob("speed-*")) == []
+
+
+def encodes(avc: tuple[float, float], av1: tuple[float, float]) -> list[tuple[Codec, Finished]]:
+    """Return a round of two encodes, from their CPU seconds and the time that they took."""
+    return [(codec, Finished(*took_s, 0, "")) for codec, took_s in ((Codec.AVC, avc), (Codec.AV1, av1))]
+
+
+def test_the_least_cpu_time_of_all_rounds_counts() -> None:
+    found = speed.judged([encodes((0.2, 0.2), (0.9, 0.9)), encodes((0.3, 0.3), (0.5, 0.5))])
+
+    assert found.cpu_s == {Codec.AVC: 0.2, Codec.AV1: 0.5}
+    assert not found.busy
+
+
+def test_a_machine_is_busy_if_encodes_wait_for_the_processor_in_all_rounds() -> None:
+    waiting, calm = encodes((0.2, 0.3), (0.5, 0.8)), encodes((0.2, 0.22), (0.5, 0.55))
+
+    assert speed.judged([waiting, waiting]).busy
+    assert not speed.judged([waiting, calm]).busy
 
 
 def test_a_machine_that_takes_twice_as_long_has_twice_the_costs() -> None:
