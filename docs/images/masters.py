@@ -1,6 +1,6 @@
 """Renews the measured part of docs/masters.md, and its pictures: every kind of master through headend and its peer.
 
-``python docs/images/masters.py [KIND …]``, a few minutes for all kinds; needs the development requirements, and PyPI
+``python -m docs.images.masters [KIND …]``, a few minutes for all kinds; needs the development requirements, and PyPI
 for the peer. Kinds that are not named keep their pictures and rows.
 """
 
@@ -25,7 +25,7 @@ from headend.core.settings import Cropping, StoreSettings
 from ladders.loading import load
 from tests.support.colours import Array, delta_e, light_of, signal_from
 from tests.support.dask_cluster import dask_processes
-from tests.support.hard_masters import KINDS, PATCHES, HardMaster, ReadRange, read_picture
+from tests.support.hard_masters import KINDS, PATCHES, HardMaster, Reading, read_picture
 from tests.support.jobs import submit_small
 from tests.support.masters import BEEP_S, master_of
 from tests.support.playback import planes_of, track_bytes
@@ -103,7 +103,7 @@ def picture(kind: HardMaster, name: str) -> str:
 def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str) -> tuple[str, Seen]:
     """What headend decides, and what the largest H.264 and AAC renditions show."""
     store = StoreSettings(str(folder / "store"))
-    done = submit_small(master, store, scheduler, ladder=load("smoke"), **kind.asked(folder))
+    done = submit_small(master, store, scheduler, ladder=load("smoke"), **kind.submit_options(folder))
     made = done.outcome.presentation
     avc = max(
         (track for track in made.video if track.rendition.codec is Codec.AVC),
@@ -175,7 +175,7 @@ def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> S
     path.write_bytes(video)
     track = probing.probe(master_of(path), str(path)).video
     assert track is not None
-    readings: list[tuple[float, ReadRange]] = []
+    readings: list[tuple[float, Reading]] = []
     shown = None
     flash_s = float(kind.times_s[kind.flashes[0]] - kind.times_s[kind.frames[0]])
     for frame in decoded(video):
@@ -229,7 +229,7 @@ def fault(numbers: list[int | None], wanted: tuple[int, ...]) -> str:
     return f"**{', '.join(said) or 'order differs'}**"
 
 
-def colours(kind: HardMaster, track: VideoTrack, readings: list[ReadRange]) -> str:
+def colours(kind: HardMaster, track: VideoTrack, readings: list[Reading]) -> str:
     """How far the patches are from their light, as a player reads them."""
     meant = as_read(track.colour)
     codes = np.mean([reading.patches for reading in readings], axis=0)
@@ -250,7 +250,7 @@ def as_read(said: Colour) -> Colour:
     return Colour(*(getattr(usual if getattr(said, name) == "unknown" else said, name) for name in names))
 
 
-def flashes(readings: list[tuple[float, ReadRange]]) -> list[tuple[float, ReadRange]]:
+def flashes(readings: list[tuple[float, Reading]]) -> list[tuple[float, Reading]]:
     """The frames with which flashes begin."""
     bands = np.array([reading.band for _, reading in readings])
     bright = bands > (bands.min() + bands.max()) / 2

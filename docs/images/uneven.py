@@ -1,6 +1,6 @@
 """Write the table of masters whose time does not run evenly into `docs/masters.md`, and a picture for each.
 
-``python docs/images/uneven.py`` makes each master, encodes it as `tests/end_to_end/test_uneven_time.py` does, and
+``python -m docs.images.uneven`` makes each master, encodes it as `tests/end_to_end/test_uneven_time.py` does, and
 measures what comes out.
 """
 

@@ -1,11 +1,17 @@
+import ast
+import importlib
 import re
 import runpy
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
+from headend.app.cli import cli
 from ladders.ladder import Ladder
 from ladders.rules import check
 
@@ -44,6 +50,49 @@ def _exists(name: str) -> bool:
         path /= parts.pop(0)
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return not parts or re.search(rf"\b{parts[0]}\b", source.read_text(encoding="utf-8")) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_that_pages_show_exist(page: Path) -> None:
+    unknown = []
+    for line in _shown_commands(page.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)
+        known, rest = _options(words)
+        unknown += [f"{option}: {line}" for option in rest if option not in known]
+    assert not unknown
+
+
+def _shown_commands(text: str) -> Iterator[str]:
+    """Commands at the start of lines of code blocks, and those in the text."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        lines = block.replace("\\\n", " ").splitlines()
+        yield from (line for line in lines if re.match(r"(\./run )?headend [a-z-]", line))
+    inline = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    yield from (line for line in re.findall(r"`((?:\./run )?headend [^`]*)`", inline) if "…" not in line)
+
+
+def _options(words: list[str]) -> tuple[set[str], list[str]]:
+    """The options of a command line's command, and those that it uses; a command that does not exist has none."""
+    words = words[words.index("headend") + 1 :]
+    command: click.Command | None = cli
+    known = {"--help", "-h"}
+    for word in words:
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            inner = command.get_command(click.Context(command), word)
+            if inner is None:
+                continue  # the value of an option
+            command = inner
+        known |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return known, [word.partition("=")[0] for word in words if word.startswith("--")]
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("docs/**/*.py")), ids=lambda script: script.stem)
+def test_scripts_that_make_pages_and_pictures_import_only_what_exists(script: Path) -> None:
+    for statement in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            module = importlib.import_module(statement.module)
+            for name in statement.names:
+                hasattr(module, name.name) or importlib.import_module(f"{statement.module}.{name.name}")
 
 
 def test_the_example_of_a_ladder_is_valid() -> None:
