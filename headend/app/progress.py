@@ -39,20 +39,20 @@ class Encoding:
         self._divisors = {rendition.id: rendition.rate_divisor for rendition in (*self.plan.video, *self.plan.trick)}
         self._tasks = {task.id: task for task in self.plan.tasks}
         self._shares = dict.fromkeys(self._tasks, 0.0)
-        self._cost = sum(task.cost for task in self.plan.tasks) or 1.0
+        self._cost = sum(task.cost for task in self.plan.tasks)
         self._done_cost = 0.0
         self._done_tasks = 0
         self._frames_done = 0.0
 
     @property
     def done_cost(self) -> float:
-        """Cost of the finished work."""
-        return self._done_cost
+        """Cost of the finished work; exactly the total once all tasks are done, however the sum was rounded."""
+        return self._cost if self._done_tasks == len(self._tasks) else min(self._done_cost, self._cost)
 
     @property
     def left_cost(self) -> float:
         """Cost of the remaining work."""
-        return max(0.0, self._cost - self._done_cost) if self._tasks else 0.0
+        return self._cost - self.done_cost
 
     @property
     def done_frames(self) -> float:
@@ -62,7 +62,6 @@ class Encoding:
     def note(self, event: TaskProgress | Done | Failed) -> None:
         """Process an event."""
         if isinstance(event, Done):
-            self._done_tasks += self._shares[event.receipt.task] < 1
             self._set(event.receipt.task, 1.0)
         elif isinstance(event, Failed):
             self._set(event.task, 0.0)
@@ -74,20 +73,21 @@ class Encoding:
 
     def progress(self, elapsed_s: float) -> Progress:
         """Return the progress, ``elapsed_s`` seconds after the plan was made."""
-        speed = self._done_cost / max(elapsed_s, 0.001)
+        speed = self.done_cost / max(elapsed_s, 0.001)
         return Progress(
-            share=min(1.0, self._done_cost / self._cost) if self._tasks else 1.0,
+            share=self.done_cost / self._cost if self._cost else 1.0,
             tasks=len(self.plan.tasks),
             tasks_done=self._done_tasks,
             retries=self.retries,
             frames_per_s=self._frames_done / max(elapsed_s, 0.001),
-            realtime=speed / self._cost * float(self.plan.grid.duration_s),
+            realtime=speed / self._cost * float(self.plan.grid.duration_s) if self._cost else 0.0,
             # The start is slow, so an estimate from the first moments would be hours off.
-            left_s=max(0.0, self._cost - self._done_cost) / speed if self._done_cost > 0.02 * self._cost else None,
+            left_s=self.left_cost / speed if self.done_cost > 0.02 * self._cost else None,
         )
 
     def _set(self, id: str, share: float) -> None:
         task, more = self._tasks[id], share - self._shares[id]
+        self._done_tasks += (share == 1) - (self._shares[id] == 1)
         self._shares[id] = share
         self._done_cost += more * task.cost
         self._frames_done += more * self._frames(task, task.renditions)

@@ -3,6 +3,8 @@ from fractions import Fraction
 from io import StringIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from encoder.cluster import Done, Failed, TaskProgress
@@ -59,6 +61,26 @@ class TestProgress:
         assert encoding.progress(1).share == pytest.approx(0.55)
         encoding.note(done("big"))
         assert (encoding.progress(1).share, encoding.progress(1).tasks_done) == (1, 2)
+
+    @given(
+        st.lists(
+            st.tuples(st.floats(1e-3, 1e6), st.lists(st.integers(0, 100), max_size=6), st.booleans()),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    def test_a_job_is_complete_when_its_last_task_is_however_the_sum_was_rounded(
+        self, runs: list[tuple[float, list[int], bool]]
+    ) -> None:
+        encoding = Encoding(planned(*(task(str(i), FULL.id, cost=cost) for i, (cost, _, _) in enumerate(runs))))
+        for i, (_, frames, fails) in enumerate(runs):
+            for count in frames:
+                encoding.note(TaskProgress(str(i), count))
+            if fails:
+                encoding.note(failed(str(i), 1, ToolFailed("killed"), last=False))
+            assert encoding.progress(1).tasks_done == i
+            encoding.note(done(str(i)))
+        assert (encoding.progress(1).share, encoding.left_cost, encoding.progress(1).left_s) == (1, 0, 0)
 
     def test_frames_are_those_of_all_renditions(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id, HALF.id), task("b", HALF.id)))
