@@ -193,5 +193,5 @@ def shrink_reactive(
         caches.room[edge] = max(0, int(disk[edge] - (planned * title_sizes).sum()))
         state = (caches.nodes[edge], caches.totals[edge], caches.heap[edge], caches.worth[edge], caches.clocks[edge])
         policy = int(caches.policy[edge])
-        drop_renditions(policy, np.argwhere(new[edge]).astype(np.int64), bases, segments, sizes, *state)
+        drop_renditions(policy, np.ascontiguousarray(np.argwhere(new[edge]), np.int64), bases, segments, sizes, *state)
         make_room(policy, sizes, int(caches.room[edge]), *state)

@@ -19,13 +19,14 @@ def order(titles: int, edges: int, site: str) -> NDArray[Any]:
         site: Name of the site; edges of different sites are ranked independently.
 
     Returns:
-        int64, one row of edge numbers per title, the preferred edge first.
+        int64, one row of edge numbers per title, the preferred edge first; contiguous, since compiled code is compiled
+        anew for each memory layout.
 
     Source:
         Thaler, Ravishankar: Using name-based mappings to increase hit rates, IEEE/ACM ToN 6(1), 1998.
     """
     scores = np.array([draw(stream_of(0, f"{site}/{edge}"), np.arange(titles)) for edge in range(edges)])
-    return np.argsort(scores, axis=0, kind="stable")[::-1].T.astype(np.int64)
+    return np.ascontiguousarray(np.argsort(scores, axis=0, kind="stable")[::-1].T, dtype=np.int64)
 
 
 def rendezvous(title: str, edges: Sequence[str]) -> tuple[str, ...]:

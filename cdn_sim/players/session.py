@@ -88,8 +88,8 @@ def watch(
     row = fresh(1, with_mpc=True)[0]
     play_ms, stall_ms, stalls = _play(
         rule,
-        np.asarray(network.periods, dtype=np.float64),
-        np.asarray(sizes_bits, dtype=np.float64),
+        np.ascontiguousarray(network.periods, dtype=np.float64),
+        np.ascontiguousarray(sizes_bits, dtype=np.float64),
         rates,
         utilities,
         float(segment_ms),

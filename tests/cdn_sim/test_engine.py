@@ -1,8 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from cdn_sim import batch, inputs, simulation
 from cdn_sim.accounting import Tally
+from cdn_sim.compiling import COMPILES
+from cdn_sim.engine.caches import drop_renditions
+from cdn_sim.engine.loop import advance
 from cdn_sim.model import Scenario
 from cdn_sim.outcomes import (
     CHANGE_KBPS,
@@ -22,7 +27,7 @@ from cdn_sim.outcomes import (
     STALL_MS,
     STALLS,
 )
-from cdn_sim.players.session import Network, watch
+from cdn_sim.players.session import Network, _play, watch
 from cdn_sim.players.state import RULES
 from headend.core.errors import HeadendError
 from tests.cdn_sim.makers import scenario
@@ -192,6 +197,16 @@ def test_the_same_seed_gives_the_same_counts_and_another_seed_does_not() -> None
     for name in ("requests", "sent", "traffic", "seen", "fill"):
         assert (getattr(first, name) == getattr(again, name)).all()
     assert (first.requests != other.requests).any()
+
+
+@pytest.mark.skipif(not COMPILES, reason="kernels are not compiled")
+def test_the_engine_is_compiled_once_for_all_scenarios() -> None:
+    for given in (scenario(edge__pinned=0.5), eventful()):
+        simulation.run(given, 0, 1)
+    for sizes_bits in (np.ones((3, 2)), np.ones((2, 3)).T):
+        watch(0, Network(np.array([[1e6, 1e6, 1.0]])), sizes_bits, np.ones(2), 1000.0, 9000.0, may_abandon=False)
+    kernels: tuple[Any, ...] = (advance, drop_renditions, _play)
+    assert [len(kernel.signatures) for kernel in kernels] == [1, 1, 1]
 
 
 def test_a_lost_edge_sends_its_viewers_to_the_other_one() -> None:
