@@ -75,6 +75,9 @@ def dask_cluster(
         "PYTHONPATH": str(Path(__file__).parents[2]),
         # As in the guide to content operations: otherwise, workers under Python 3.11 may freeze.
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+        # Processes that wait for tasks would otherwise wake up fifty times a second.
+        "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+        "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
         **(environment or {}),
     }
     scheduler = _start(
