@@ -1,6 +1,6 @@
 """Detect wrong sample rates of PCM from the way it is interleaved with the picture.
 
-PCM in MOV and AVI has no time stamps: samples are counted. If parts with different channels or sample rates were joined
+PCM in MOV and AVI has no timestamps: samples are counted. If parts with different channels or sample rates were joined
 under the header of the first one, the counted times are too fast or too slow after the first part. But sound is stored
 next to the picture of the same time, so along the file, the times of both must advance at the same speed.
 """

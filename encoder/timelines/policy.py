@@ -13,7 +13,7 @@ _MIN_THRESHOLD_S, _MAX_THRESHOLD_S = Fraction(1, 100), Fraction(1, 10)
 
 
 def resampling_options(timeline: Timeline | None, rate_hz: int) -> dict[str, object]:
-    """Options of FFmpeg's ``aresample`` that place sound by its time stamps; empty if counting samples is enough.
+    """Options of FFmpeg's ``aresample`` that place sound by its timestamps; empty if counting samples is enough.
 
     Args:
         timeline: The stream's timeline.
@@ -22,7 +22,7 @@ def resampling_options(timeline: Timeline | None, rate_hz: int) -> dict[str, obj
     if timeline is None or timeline.even:
         return {}
     breaks_s = [abs(span.end_s - span.start_s) for span in (*timeline.gaps(), *timeline.overlaps())]
-    # The threshold is a little less than the shortest break, so that single wrong time stamps are ignored.
+    # The threshold is a little less than the shortest break, so that single wrong timestamps are ignored.
     threshold_s = min(_MAX_THRESHOLD_S, max(_MIN_THRESHOLD_S, min(breaks_s) * 3 / 4)) if breaks_s else _MAX_THRESHOLD_S
     options: dict[str, object] = {"async": 1, "min_hard_comp": float(round(threshold_s, 3))}
     if timeline.drift_s:
@@ -89,8 +89,8 @@ def describe(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator
         if timeline.drift_s:
             longer = "longer" if timeline.drift_s > 0 else "shorter"
             yield (
-                f"audio {stream} is {_seconds(abs(timeline.drift_s))} {longer} by its time stamps than by its "
-                "samples → resampled to its time stamps"
+                f"audio {stream} is {_seconds(abs(timeline.drift_s))} {longer} by its timestamps than by its "
+                "samples → resampled to its timestamps"
             )
 
 

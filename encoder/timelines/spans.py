@@ -22,11 +22,11 @@ from headend.core.media import Change, Span, Timeline
 BREAK_S = Fraction(1, 100)
 """Minimum length of a gap or an overlap between packets: shorter than a codec's frame, longer than rounding."""
 DRIFT_S = Fraction(1, 100)
-"""If the time stamps and the number of samples of a stream differ by more than this, it is resampled."""
+"""If the timestamps and the number of samples of a stream differ by more than this, it is resampled."""
 MAX_FRAME_S = Fraction(13, 100)
 """Maximum duration of a codec's frame; Opus has the longest frames, 120 ms (RFC 6716, section 2.1.4)."""
 _RETURN_PACKETS = 3
-"""If time stamps jump and jump back within this many packets, as in MPEG-PS, they are wrong, and there is no break."""
+"""If timestamps jump and jump back within this many packets, as in MPEG-PS, they are wrong, and there is no break."""
 _MIN_SHARE, _MIN_QUANTUM_SHARE = 0.9, 0.99
 """Minimum shares of packets with the same duration: for the duration to count as constant, and for `_QUANTA` to
 apply."""
@@ -202,7 +202,7 @@ def _packet_lengths(
 
 
 def _largest_drift(drifted: Numbers) -> int:
-    """The largest drift of time stamps, even if it decreases later; single wrong time stamps don't count."""
+    """The largest drift of timestamps, even if it decreases later; single wrong timestamps don't count."""
     lasting = sliding_window_view(drifted, min(len(drifted), _RETURN_PACKETS + 1))
     least = np.abs(lasting).min(axis=1)
     position = int(np.argmax(least))
@@ -220,7 +220,7 @@ def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
     for position, number in enumerate(numbers):
         if number < skip_to:
             continue
-        # If time stamps jump back within a few packets, the packets between have wrong ones.
+        # If timestamps jump back within a few packets, the packets between have wrong ones.
         back = next(
             (
                 int(other)

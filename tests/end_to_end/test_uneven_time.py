@@ -86,7 +86,7 @@ def test_sound_that_drifts_follows_its_timestamps(tmp_path: Path, ratio: float, 
 
     # The resampler lags by the drift of one second.
     assert made.beeps_s == pytest.approx([at * ratio for at in BEEPS], abs=0.012)
-    assert made.decided("by its time stamps than by its samples → resampled")
+    assert made.decided("by its timestamps than by its samples → resampled")
 
 
 def test_duplicate_sound_is_heard_once(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def _brotli(body: bytes) -> bytes:
 
 
 def _gzip(body: bytes) -> bytes:
-    # Without a time stamp, so that all servers send the same bytes for the same tag.
+    # Without a timestamp, so that all servers send the same bytes for the same tag.
     return gzip.compress(body, 9, mtime=0)
 
 

@@ -115,7 +115,7 @@ def test_headers_state_the_number_of_samples_in_a_packet() -> None:
     assert packet_samples("aac", 1024, b"") == 1024
 
 
-def test_a_single_wrong_time_stamp_breaks_nothing() -> None:
+def test_a_single_wrong_timestamp_breaks_nothing() -> None:
     starts = [1536 * number + (1536 if number == 30 else 0) for number in range(100)]
     packets = packets_of([Fraction(start, 48_000) for start in starts], TICK_90K, Fraction(1536, 48_000))
 
