@@ -1,4 +1,4 @@
-"""Renews the measured part of docs/masters.md, and its pictures: every kind of master through headend and its peer.
+"""Write the measured table of docs/masters.md and its pictures, of headend and shaka-streamer.
 
 ``python -m docs.images.masters [KIND …]``, a few minutes for all kinds; needs the development requirements, and PyPI
 for the peer. Kinds that are not named keep their pictures and rows.
@@ -36,19 +36,19 @@ ROWS = PICTURES / "measured.json"
 BEGIN, END = "<!-- measured by docs/images/masters.py -->\n", "<!-- end -->\n"
 SHOWN_PX = 180
 MAX_STRETCH = 0.03
-"""What rounding to even sizes costs, of small pictures."""
+"""Largest change of the shape by rounding a small picture to even sizes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What came out: as text for the table, and the picture at the first flash."""
+class Result:
+    """What a rendition shows: as text for the table, and the picture at the first flash."""
 
     text: str
     picture: Image.Image | None = None
 
 
 def main(names: list[str]) -> None:
-    """Measure the kinds that are named, or all, and write page and pictures anew."""
+    """Measure the named kinds, or all, and write the page and the pictures."""
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     wanted = [kind for kind in KINDS if not names or kind.name in names]
     with tempfile.TemporaryDirectory() as made, dask_processes(Path(made)) as scheduler:
@@ -62,14 +62,14 @@ def main(names: list[str]) -> None:
             theirs = (
                 through_shaka(kind, master, here, peer)
                 if kind.crop is Cropping.NONE
-                else Seen("bars stay, unless a filter is written for the film")
+                else Result("bars stay, unless a filter is written for the film")
             )
             rows[kind.name] = {"decision": decision, "headend": ours.text, "peer": theirs.text}
-            for name, seen in (("headend", ours), ("shaka", theirs)):
+            for name, result in (("headend", ours), ("shaka", theirs)):
                 place = PICTURES / f"{slug(kind)}-{name}.jpg"
                 place.unlink(missing_ok=True)
-                if seen.picture:
-                    seen.picture.save(place, quality=85, optimize=True)
+                if result.picture:
+                    result.picture.save(place, quality=85, optimize=True)
     rows = {kind.name: rows[kind.name] for kind in KINDS if kind.name in rows}
     ROWS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
@@ -77,12 +77,12 @@ def main(names: list[str]) -> None:
 
 
 def slug(kind: HardMaster) -> str:
-    """The kind's name as a file's."""
+    """The kind's name as a part of file names."""
     return re.sub(r"[^a-z0-9]+", "-", kind.name.lower()).strip("-")
 
 
 def table(rows: dict[str, dict[str, str]]) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     lines = ["| master | headend | | shaka-streamer 1.5.1 | |", "|---|---|---|---|---|"]
     for kind in KINDS:
         row = rows[kind.name]
@@ -92,16 +92,16 @@ def table(rows: dict[str, dict[str, str]]) -> str:
 
 
 def picture(kind: HardMaster, name: str) -> str:
-    """A link to a picture, where there is one."""
+    """Return a link to a picture; empty if there is none."""
     path = PICTURES / f"{slug(kind)}-{name}.jpg"
     return f"![{kind.name}, {name}](images/masters/{path.name})" if path.exists() else ""
 
 
-# --- the two ways -------------------------------------------------------------------------------------------------
+# --- the two encoders -------------------------------------------------------------------------------------------------
 
 
-def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str) -> tuple[str, Seen]:
-    """What headend decides, and what the largest H.264 and AAC renditions show."""
+def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str) -> tuple[str, Result]:
+    """Encode with headend; return its decision, and what the largest H.264 and AAC renditions show."""
     store = StoreSettings(str(folder / "store"))
     done = submit_small(master, store, scheduler, ladder=load("smoke"), **kind.submit_options(folder))
     made = done.outcome.presentation
@@ -110,33 +110,34 @@ def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str
         key=lambda track: track.rendition.width_px,
     )
     aac = next((track for track in made.audio if track.rendition.codec is Codec.AAC), None)
-    told = next((line for line in done.outcome.plan.decisions if kind.decided and kind.decided in line), "")
-    seen = look(
+    lines = done.outcome.plan.decisions
+    decision = next((line for line in lines if kind.decided and kind.decided in line), "")
+    result = measure(
         kind,
         track_bytes(done.store, made, avc),
         track_bytes(done.store, made, aac) if aac else None,
         folder,
     )
-    return (f"“{told.replace(f'{folder}/', '')}”. " if told else ""), seen
+    return (f"“{decision.replace(f'{folder}/', '')}”. " if decision else ""), result
 
 
-def through_shaka(kind: HardMaster, master: Path, folder: Path, peer: Shaka) -> Seen:
-    """The same with shaka-streamer as it comes: one rung of H.264 with the same box, and AAC."""
+def through_shaka(kind: HardMaster, master: Path, folder: Path, peer: Shaka) -> Result:
+    """Encode with unchanged shaka-streamer: one rung of H.264 in the same box, and AAC."""
     tracks = ["video", *(["audio"] if kind.sound else [])]
     settings = {
         "input": {"inputs": [{"name": str(master), "media_type": track} for track in tracks]},
         "pipeline": {
             "streaming_mode": "vod", "quiet": True, "segment_size": 0.5, "video_codecs": ["h264"],
             "audio_codecs": ["aac"], "resolutions": ["180p"],
-            # It makes none where the master has fewer channels.
+            # It makes no sound if the master has fewer channels than this layout.
             "channel_layouts": [kind.sound[0].layout] if kind.sound else ["stereo"],
             "manifest_format": ["dash", "hls"],
         },
         "bitrate": {
-            # Scope pictures are wider than the box; it goes by the height.
+            # Scope pictures are wider than the box; shaka-streamer only looks at the height.
             "video_resolutions": {
                 "180p": {"max_width": max(320, kind.size[0]), "max_height": 180, "bitrates": {"h264": "500k"}},
-                # Not made: without it, larger masters are refused.
+                # This one is not encoded, but without it larger masters are refused.
                 "1080p": {"max_width": 1920, "max_height": 1080, "bitrates": {"h264": "5M"}},
             }
         },
@@ -154,24 +155,24 @@ def through_shaka(kind: HardMaster, master: Path, folder: Path, peer: Shaka) -> 
     parts = {track: sorted(out.glob(f"{track}_*.mp4"), key=part_number) for track in ("video", "audio")}
     if not parts["video"]:
         lines = (done.stdout + done.stderr).splitlines()
-        said = [line for line in lines if line and not line.startswith(("+ ", "Waiting", "Error opening"))]
-        return Seen(f"no result: `{re.sub(r'.*?] ', '', said[0])[:120] if said else 'it says nothing'}`")
+        messages = [line for line in lines if line and not line.startswith(("+ ", "Waiting", "Error opening"))]
+        return Result(f"no result: `{re.sub(r'.*?] ', '', messages[0])[:120] if messages else 'no message'}`")
     media = {track: b"".join(part.read_bytes() for part in files) for track, files in parts.items()}
-    return look(kind, media["video"], media["audio"] or None, folder)
+    return measure(kind, media["video"], media["audio"] or None, folder)
 
 
 def part_number(path: Path) -> int:
-    """Its place in the stream: the init segment is first."""
+    """Number of a file in its stream; 0 is the init segment."""
     last = path.stem.rpartition("_")[2]
     return int(last) if last.isdigit() else 0
 
 
-# --- what is seen -------------------------------------------------------------------------------------------------
+# --- measuring -------------------------------------------------------------------------------------------------
 
 
-def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> Seen:
-    """Read a rendition as a player would show it."""
-    path = folder / "look.mp4"
+def measure(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> Result:
+    """Measure a rendition as a player would show it."""
+    path = folder / "measured.mp4"
     path.write_bytes(video)
     track = probing.probe(master_of(path), str(path)).video
     assert track is not None
@@ -193,7 +194,7 @@ def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> S
         words[-1] += ", **stretched**"
     if track.rotation_deg:
         words[-1] += f", to be turned by {track.rotation_deg}°"
-    # A peer may keep 120 frames a second, or uneven times: nothing of the film is lost.
+    # A peer may keep 120 frames per second or uneven times; then no picture is lost.
     as_drawn = numbers in (list(wanted), list(range(kind.pictures)))
     words.append("each picture in its place" if as_drawn else fault(numbers, wanted))
     words.append(colours(kind, track, [reading for _, reading in readings]))
@@ -201,23 +202,23 @@ def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> S
         words.append("**no sound**")
     if audio:
         words.append(sync([time_s for time_s, _ in flashes(readings)], audio))
-    return Seen("; ".join(words), as_picture(shown, track) if shown else None)
+    return Result("; ".join(words), as_picture(shown, track) if shown else None)
 
 
 def decoded(data: bytes) -> Iterator[av.VideoFrame]:
-    """All frames of a rendition."""
+    """Decode all frames of a rendition."""
     with av.open(io.BytesIO(data)) as container:
         yield from container.decode(video=0)
 
 
 def rate(track: VideoTrack) -> str:
-    """Frames per second, as people write it."""
+    """Return the frames per second as text."""
     uneven = "" if track.constant_rate else " (uneven)"
     return f"{float(track.frame_rate):.3f}".rstrip("0").rstrip(".") + uneven
 
 
 def fault(numbers: list[int | None], wanted: tuple[int, ...]) -> str:
-    """What is wrong with the pictures."""
+    """Describe what is wrong with the pictures."""
     read = [number for number in numbers if number is not None]
     found = {
         "missing": len(set(wanted) - set(read)),
@@ -225,48 +226,48 @@ def fault(numbers: list[int | None], wanted: tuple[int, ...]) -> str:
         "blended or combed": len(numbers) - len(read),
         "not to be shown": len(set(read) - set(wanted)),
     }
-    said = [f"{count} {what}" for what, count in found.items() if count > 0]
-    return f"**{', '.join(said) or 'order differs'}**"
+    faults = [f"{count} {what}" for what, count in found.items() if count > 0]
+    return f"**{', '.join(faults) or 'order differs'}**"
 
 
 def colours(kind: HardMaster, track: VideoTrack, readings: list[Reading]) -> str:
-    """How far the patches are from their light, as a player reads them."""
-    meant = as_read(track.colour)
+    """Describe the largest colour difference of the patches, as a player decodes them."""
+    meant = as_played(track.colour)
     codes = np.mean([reading.patches for reading in readings], axis=0)
     light = light_of(signal_from(codes, meant, track.bit_depth), meant)
-    worst = max(delta_e(seen, drawn) for seen, drawn in zip(light, PATCHES, strict=True))
-    told = f"ΔE ≤ {worst:.1f}"
+    worst = max(delta_e(played, drawn) for played, drawn in zip(light, PATCHES, strict=True))
+    text = f"ΔE ≤ {worst:.1f}"
     if worst > kind.most_delta_e:
-        told = f"**{told}**"
+        text = f"**{text}**"
     if track.video_range is not VideoRange.SDR:
-        told += f", **{track.video_range} in {track.bit_depth} bits of H.264**"
-    return told
+        text += f", **{track.video_range} in {track.bit_depth} bits of H.264**"
+    return text
 
 
-def as_read(said: Colour) -> Colour:
-    """What players take a stream for, where it does not say: BT.709, limited range."""
+def as_played(stated: Colour) -> Colour:
+    """Fill in what players assume for colour values that a stream does not state: BT.709, limited range."""
     usual = Colour("bt709", "bt709", "bt709", "tv", "left")
     names = ("primaries", "transfer", "matrix", "range", "chroma_location")
-    return Colour(*(getattr(usual if getattr(said, name) == "unknown" else said, name) for name in names))
+    return Colour(*(getattr(usual if getattr(stated, name) == "unknown" else stated, name) for name in names))
 
 
 def flashes(readings: list[tuple[float, Reading]]) -> list[tuple[float, Reading]]:
-    """The frames with which flashes begin."""
+    """Return the first frame of each flash."""
     bands = np.array([reading.band for _, reading in readings])
     bright = bands > (bands.min() + bands.max()) / 2
     return [readings[number] for number in np.flatnonzero(bright & ~np.roll(bright, 1))]
 
 
 def sync(flashes_s: list[float], audio: bytes) -> str:
-    """How far beeps are from flashes, by the times that the streams state."""
+    """Describe the distance of beeps from flashes, by the times that the streams state."""
     with av.open(io.BytesIO(audio)) as container:
         resampler = av.AudioResampler(format="fltp")
         blocks = [block for frame in container.decode(audio=0) for block in resampler.resample(frame)]
     hz = blocks[0].sample_rate
     start_s = float(blocks[0].pts * blocks[0].time_base)
     loud = np.abs(np.concatenate([block.to_ndarray() for block in blocks], axis=1)[0])
-    heard = np.flatnonzero(loud > loud.max() / 4)
-    begins = heard[np.diff(heard, prepend=-(10**6)) > float(BEEP_S) * hz]
+    loud_samples = np.flatnonzero(loud > loud.max() / 4)
+    begins = loud_samples[np.diff(loud_samples, prepend=-(10**6)) > float(BEEP_S) * hz]
     beeps_s = [start_s + float(sample) / hz for sample in begins]
     if len(beeps_s) != len(flashes_s):
         return f"**{len(beeps_s)} beeps, {len(flashes_s)} flashes**"
@@ -274,13 +275,13 @@ def sync(flashes_s: list[float], audio: bytes) -> str:
     worst = max(late_ms, key=abs)
     if abs(worst) <= 1:
         return "sound on picture"
-    told = f"sound {abs(worst)} ms {'late' if worst > 0 else 'early'}"
-    return f"**{told}**" if abs(worst) > 20 else told
+    text = f"sound {abs(worst)} ms {'late' if worst > 0 else 'early'}"
+    return f"**{text}**" if abs(worst) > 20 else text
 
 
 def as_picture(frame: av.VideoFrame, track: VideoTrack) -> Image.Image:
-    """The frame as a player shows it on a screen of sRGB."""
-    colour = as_read(track.colour)
+    """Return the frame as a player shows it on an sRGB screen."""
+    colour = as_played(track.colour)
     luma, *chroma = (plane.astype(float) for plane in planes_of(frame))
     wide = [np.kron(plane, np.ones((2, 2)))[: luma.shape[0], : luma.shape[1]] for plane in chroma]
     light = light_of(signal_from(np.stack([luma, *wide], axis=-1), colour, track.bit_depth), colour)
@@ -291,7 +292,7 @@ def as_picture(frame: av.VideoFrame, track: VideoTrack) -> Image.Image:
 
 
 def srgb(light: Array) -> Array:
-    """Source: IEC 61966-2-1."""
+    """Encode light for an sRGB screen (IEC 61966-2-1)."""
     light = np.clip(light, 0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 

@@ -29,8 +29,8 @@ def main() -> None:
             try:
                 made = deliver(master, folder / "made")
             except MasterError as error:
-                told = error.message.replace(f"{master}", "film")
-                rows.append(f"| **{kind.name}**: {kind.about} | refused: “{told}” | | |")
+                text = error.message.replace(f"{master}", "film")
+                rows.append(f"| **{kind.name}**: {kind.about} | refused: “{text}” | | |")
                 continue
             (HERE / "masters").mkdir(exist_ok=True)
             slug = "-".join(kind.name.split())
