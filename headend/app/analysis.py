@@ -49,7 +49,7 @@ FURTHER = 1.15
 """Ratio of the number of trials to that of `encoder.trials.expected_trials`."""
 REPORT_EVERY_S = 10.0
 """Interval between progress reports."""
-FORMAT = 5
+FORMAT = 6
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Number of points of a hull that are kept for drawing."""

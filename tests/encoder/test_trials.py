@@ -43,7 +43,7 @@ def test_every_size_is_tried_with_the_coarser_factors_first() -> None:
     assert [(t.lines, t.crf) for t in tried if t.codec is Codec.AVC] == [
         (lines, crf) for lines in (360, 720, 1080) for crf in (28.0, 36.0)
     ]
-    assert {t.crf for t in tried if t.codec is Codec.AV1} == {38.0, 54.0}
+    assert {t.crf for t in tried if t.codec is Codec.AV1} == {38.0, 58.0}
     assert tried[0].id == "avc-360p-crf28"
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headend.core.codecs import VIDEO
 from headend.core.codecs.quantizers import log_step
 from headend.core.media import Codec
 from ladders.hull import CurvePoint, Hull, TrialPoint, hull, inverted, monotone_cubic, rate_saving
@@ -74,6 +75,37 @@ def test_rates_of_av1_are_predicted_near_the_end_of_its_scale() -> None:
 
     assert error(log_step) < 0.06
     assert error(float) > 2 * error(log_step)
+
+
+AV1_ENCODES = {
+    "slides, 540 lines": {
+        22: (1163, 65.8), 38: (737, 65.6), 46: (568, 64.9), 54: (411, 63.3), 58: (314, 61.1), 59: (285, 60.6),
+        60: (254, 58.9), 61: (221, 57.4), 62: (174, 54.2), 63: (120, 47.5),
+    },
+    "four cameras, 540 lines": {
+        22: (4252, 91.1), 38: (1234, 86.5), 46: (839, 83.3), 54: (598, 80.0), 58: (462, 75.8), 59: (422, 74.3),
+        60: (381, 72.5), 61: (339, 69.8), 62: (280, 65.8), 63: (213, 59.2),
+    },
+    "street, 272 lines": {
+        22: (363, 88.3), 38: (143, 78.6), 46: (92.8, 71.3), 54: (62.5, 62.9), 58: (47.9, 56.1), 59: (44.3, 53.5),
+        60: (39.8, 51.0), 61: (36.2, 46.9), 62: (31.0, 39.8), 63: (25.6, 32.5),
+    },
+}  # fmt: skip
+"""Rate and VMAF of encodes by rate factor."""
+
+
+@pytest.mark.parametrize("clip", AV1_ENCODES)
+def test_trials_of_av1_predict_its_lowest_rates(clip: str) -> None:
+    encodes = AV1_ENCODES[clip]
+    [codec] = [video for video in VIDEO if video.codec is Codec.AV1]
+    factors = [int(crf) for crf in (*codec.trial_crfs, codec.coarsest_trial_crf)]
+
+    [curve] = hull((TrialPoint(540, crf, *encodes[crf]) for crf in factors), codec.crf_scale).curves
+
+    low = [(curve.at(crf), kbps, vmaf) for crf, (kbps, vmaf) in encodes.items() if crf >= 54]
+    # The last step alone is worth 4 to 8 points, so beyond the coarsest trial, predictions were off by 2 to 3.
+    assert max(abs(point.vmaf - vmaf) for point, _, vmaf in low) < 1.5
+    assert max(abs(point.kbps / kbps - 1) for point, kbps, _ in low) < 0.04
 
 
 def test_a_hull_needs_two_trials_of_a_size() -> None:
