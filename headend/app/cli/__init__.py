@@ -30,7 +30,7 @@ from headend.core.paths import check_text
 from headend.core.storage.masters import redact
 
 COMMANDS = {
-    "demo": "Encode a short film as a title, verify it, serve it and play it back.",
+    "demo": "Encode a short film, check it, serve it and play it back.",
     "submit": "Encode a master and publish it as a title.",
     "jobs": "List the jobs of a store and their states.",
     "job": "Show one job, cancel it, or change its priority.",

@@ -93,7 +93,7 @@ def command(
     keep_serving: bool,
     as_json: bool,
 ) -> int:
-    """Encode a short film as a title, verify it, serve it and play it back.
+    """Encode a short film, check it, serve it and play it back.
 
     Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back
     and checks it, serves it over HTTP, and decodes an HLS and a DASH rendition from there. This takes a few
