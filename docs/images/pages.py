@@ -96,6 +96,7 @@ def take_hulls(browser: Any, folder: Path) -> None:
     page = browser.new_page()
     page.set_viewport_size({"width": 1340, "height": 800})
     page.goto(page_file.as_uri())
+    page.add_style_tag(content=".codecs { padding: 12px }")
     page.locator(".codecs").screenshot(path=HERE / "hulls.png")
 
 
