@@ -31,6 +31,8 @@ ROUNDS = 3
 BUSY = 1.25
 """The machine is busy if encodes take longer than this times their CPU time, since they wait for others. Without
 other work, it is 1.1 times; beside two busy processes on two cores, it is at least 1.4 times."""
+DOUBTFUL_S = 3600
+"""How long the result of a busy machine is kept."""
 MAX_AT_ONCE = 16
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 WATCH = Watch(stall_s=60, deadline_s=60)
@@ -52,7 +54,7 @@ class Measurement:
 def calibration(on_measure: Callable[[], None] = lambda: None) -> Calibration:
     """The ratios of costs on this machine to the coefficients: measured once, then read from the user's cache folder.
 
-    What is measured on a busy machine is not kept, since it may be too high.
+    What is measured on a busy machine may be too high, so it is kept for an hour only.
 
     Args:
         on_measure: Called before a measurement.
@@ -62,14 +64,14 @@ def calibration(on_measure: Callable[[], None] = lambda: None) -> Calibration:
     """
     with suppress(ToolFailed):
         name = f"speed-{_identity()}.json"
+        doubtful = f"doubtful-{name}"
         with suppress(StorageError):  # damaged: measure again
-            if kept := user_cache.read(name):
+            if kept := user_cache.read(name) or user_cache.read(doubtful, max_age_s=DOUBTFUL_S):
                 return documents.read(Calibration, kept, key=name)
         on_measure()
         found = measure()
         ratios = compared(found.cpu_s)
-        if not found.busy:
-            user_cache.write(name, documents.write(ratios))
+        user_cache.write(doubtful if found.busy else name, documents.write(ratios))
         return ratios
     return Calibration()
 

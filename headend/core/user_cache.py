@@ -4,7 +4,9 @@ Source:
     XDG Base Directory Specification, 0.8.
 """
 
+import math
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,14 +17,16 @@ def folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "headend"
 
 
-def read(name: str) -> bytes | None:
-    """Read a file of the folder; None if it is not there or can't be read.
+def read(name: str, *, max_age_s: float = math.inf) -> bytes | None:
+    """Read a file of the folder; None if it is not there, is too old or can't be read.
 
     Args:
         name: Path below the folder.
+        max_age_s: Longest time since it was written.
     """
     try:
-        return (folder() / name).read_bytes()
+        path = folder() / name
+        return path.read_bytes() if time.time() - path.stat().st_mtime <= max_age_s else None
     except (OSError, RuntimeError):  # RuntimeError: the user has no home
         return None
 

@@ -1,6 +1,8 @@
 """The speed of a machine is measured once by a test picture, and corrects predicted costs until jobs are known."""
 
 import math
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -39,17 +41,21 @@ def test_the_speed_is_measured_once_and_then_read(tmp_path: Path, monkeypatch: p
     assert begun == ["first", "third"]
 
 
-def test_what_is_measured_on_a_busy_machine_is_used_but_not_kept(
+def test_what_is_measured_on_a_busy_machine_is_kept_for_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "BUSY", 0.0)
     begun: list[str] = []
 
-    found = [speed.calibration(lambda: begun.append("again")) for _ in range(2)]
-
-    assert begun == ["again", "again"]
-    assert all(0.1 < each.source < 50 for each in found)
-    assert list(tmp_path.rglob("speed-*")) == []
+    first = speed.calibration(lambda: begun.append("first"))
+    assert speed.calibration(lambda: begun.append("second")) == first
+    [kept] = (tmp_path / "headend").glob("*speed-*")
+    hour_ago = time.time() - 3601
+    os.utime(kept, (hour_ago, hour_ago))
+    monkeypatch.setattr(speed, "BUSY", math.inf)
+    third = speed.calibration(lambda: begun.append("third"))
+    assert speed.calibration(lambda: begun.append("fourth")) == third
+    assert begun == ["first", "third"]
 
 
 def encodes(avc: tuple[float, float], av1: tuple[float, float]) -> list[tuple[Codec, Finished]]:
