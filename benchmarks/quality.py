@@ -288,7 +288,7 @@ def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
         every = measuring.spacing(job.plan.grid.gop_frames)
 
         def cost(chosen: Sequence[Shown]) -> float:
-            measured = measuring.measure(file_picture(master), chosen, HD, frames, every=every, miniatures=True)
+            measured = measuring.measure(file_picture(master), chosen, HD, frames, every=every, small=True)
             return measured.cpu_s
 
         on_step("measuring: several renditions per process")

@@ -19,7 +19,8 @@ CEILING_DBTP = -1.0
 MAX_REDUCTION_DB = 6.0
 """Maximum reduction by the limiter, which is inaudible on short peaks; to stay within it, the gain is lowered."""
 MAX_GAIN_DB = 20.0
-"""Maximum gain. A programme that would need more is meant to be silent, or is broken, and must not be amplified."""
+"""Maximum gain. A programme that would need more is meant to be silent, or is broken, and must not be amplified.
+There is no limit for the attenuation of loud sound."""
 GATE_LUFS = -70.0
 """The gate of BS.1770-4; FFmpeg reports this value for silence and for less than 0.4 s of sound."""
 NO_DIALNORM_DB = -31
@@ -119,7 +120,7 @@ def level(
         gain, may_limit = loudness_target.target_lufs - integrated, True
     if may_limit and peak is not None:
         gain = min(gain, loudness_target.ceiling_dbtp + loudness_target.reduction_db - peak)
-    gain = round(max(-MAX_GAIN_DB, min(MAX_GAIN_DB, gain)), 1) + 0.0  # avoid -0.0
+    gain = round(min(MAX_GAIN_DB, gain), 1) + 0.0  # avoid -0.0
     new_peak = None if peak is None else round(peak + gain, 1)
     limited = may_limit and new_peak is not None and new_peak > loudness_target.ceiling_dbtp
     result = None if integrated is None else round(integrated + gain, 1)

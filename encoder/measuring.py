@@ -15,11 +15,9 @@ from math import gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import numpy.typing as npt
-
-from encoder import filter_graphs, tool
+from encoder import filter_graphs, small_pictures, tool
 from encoder.encoding import QUIET
+from encoder.small_pictures import SmallPictures
 from headend.core.errors import Cancelled, ConfigError, ToolFailed
 from headend.core.media.quality import Viewing
 from headend.core.process import Finished, Watch, run
@@ -31,19 +29,9 @@ STALL_S = 600
 """How long FFmpeg may make no progress: VMAF of 2160 lines takes seconds for a frame."""
 MIN_ENCODED_PX = (320, 180)
 """Smallest encoded size for CAMBI, VMAF's banding detector: it rejects sizes below 180x150 and fails close to them."""
-MINIATURE_PX = (160, 90)
-"""Size of the small pictures in which black, frozen and wrong pictures are detected."""
-
 _COUNTED = "settb=1/1000,setpts=N"
 """Filters that replace the times of frames by their numbers, since frames are paired by number."""
-_MINIATURE = f"scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le"
-"""Filters that make small pictures."""
 _NO_MODEL, _NO_FILTER = "could not load libvmaf model", "No such filter: 'libvmaf'"
-
-Miniatures = npt.NDArray[np.uint16]
-"""Luma of small pictures at 10 bits: frames × height × width."""
-Colours = npt.NDArray[np.uint16]
-"""Chroma of small pictures at 10 bits: frames × 2 × half the height × half the width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +82,13 @@ class Measured:
         frames: Numbers of the measured frames, from 0. For a rendition with a divisor, they count its own frames, and
             those past its end are not measured.
         cpu_s: CPU seconds.
-        miniatures: If requested, small pictures of the measured frames of the master and of each rendition.
-        colours: The colours of these.
+        small: If requested, small pictures of the master and of each rendition.
     """
 
     scores: tuple[tuple[float, ...], ...]
     frames: tuple[int, ...]
     cpu_s: float
-    miniatures: tuple[Miniatures, ...] = ()
-    colours: tuple[Colours, ...] = ()
+    small: tuple[SmallPictures, ...] = ()
 
 
 def file_picture(*paths: Path) -> Picture:
@@ -135,7 +121,7 @@ def measure(
     shown_px: tuple[int, int] | None = None,
     every: int = 1,
     threads: int = 1,
-    miniatures: bool = False,
+    small: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     on_frames: Callable[[int], None] = lambda _: None,
 ) -> Measured:
@@ -150,7 +136,7 @@ def measure(
             for the size at which the largest of these fills the screen.
         every: Distance from one measured frame to the next, see `spacing`.
         threads: Threads of each comparison.
-        miniatures: Whether to make small pictures of the measured frames, too.
+        small: Whether to make small pictures, too.
         cancelled: Returns True once this must stop.
         on_frames: Called about twice a second with the number of frames done.
 
@@ -172,29 +158,31 @@ def measure(
 
     with TemporaryDirectory(prefix="headend-") as name:
         logs = [Path(name) / f"{number}.json" for number in range(len(renditions))]
-        small = [Path(name) / f"{number}.yuv" for number in range(1 + len(renditions))] if miniatures else []
+        files = [
+            (Path(name) / f"{number}.pictures", Path(name) / f"{number}.blocks")
+            for number in range(1 + len(renditions) if small else 0)
+        ]
         argv = command(
-            master, renditions, viewing, frames, logs, small, shown_px=shown_px, every=every, threads=threads
+            master, renditions, viewing, frames, logs, files, shown_px=shown_px, every=every, threads=threads
         )
         finished = _run(argv, viewing, cancelled, on_line)
         scores = tuple(_scores(log) for log in logs)
-        small_pictures = tuple(_miniatures(path) for path in small)
+        pictures = tuple(small_pictures.read(*pair) for pair in files)
     for shown, frame_scores in zip(renditions, scores, strict=True):
         wanted = _measured_count(frames, shown.divisor, every)
         if len(frame_scores) != wanted:
             raise ToolFailed(
                 f"VMAF scored {len(frame_scores)} frames instead of {wanted}: rendition and master differ in length"
             )
-    for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), small_pictures, strict=False):
-        if len(pictures[0]) != (wanted := _measured_count(frames, divisor, every)):
-            raise ToolFailed(f"FFmpeg made {len(pictures[0])} small pictures instead of {wanted}")
-    return Measured(
-        scores,
-        tuple(range(0, frames, every)),
-        finished.cpu_s,
-        tuple(luma for luma, _ in small_pictures),
-        tuple(colours for _, colours in small_pictures),
-    )
+    for divisor, made in zip((1, *(shown.divisor for shown in renditions)), pictures, strict=False):
+        _check_count(len(made.luma), _measured_count(frames, divisor, every))
+        _check_count(len(made.blocks), _measured_count(frames, divisor, 1))
+    return Measured(scores, tuple(range(0, frames, every)), finished.cpu_s, pictures)
+
+
+def _check_count(made: int, wanted: int) -> None:
+    if made != wanted:
+        raise ToolFailed(f"FFmpeg made {made} small pictures instead of {wanted}")
 
 
 def _run(
@@ -235,7 +223,7 @@ def command(
     viewing: Viewing,
     frames: int,
     logs: Sequence[Path],
-    small: Sequence[Path] = (),
+    small: Sequence[tuple[Path, Path]] = (),
     *,
     shown_px: tuple[int, int] | None = None,
     every: int,
@@ -249,7 +237,7 @@ def command(
         viewing: The screen.
         frames: Number of frames.
         logs: A file for each rendition's scores.
-        small: A file for the small pictures of the master and of each rendition; empty for none.
+        small: Files for the small pictures of the master and of each rendition; empty for none.
         shown_px: Size on the screen.
         every: Distance from one measured frame to the next.
         threads: Threads of each comparison.
@@ -271,11 +259,11 @@ def command(
         graph.append(f"{_compared_frames(picture, first_input, count, graph)},{_COUNTED},{screen}{label}")
         first_input += len(picture.parts)
         if small:
-            path = small[number]
-            miniature = f"[miniature{path.stem}]"
-            graph.append(f"{label}split=2[kept{number}][small{path.stem}]")
-            graph.append(f"[small{path.stem}]framestep={every},{_MINIATURE}{miniature}")
-            outputs += ["-map", miniature, "-f", "rawvideo", "-fps_mode", "passthrough", str(path)]
+            graph.append(f"{label}split=2[kept{number}][small{number}]")
+            chains, labels = small_pictures.filters(f"[small{number}]", every, f"of{number}")
+            graph += chains
+            for made, path in zip(labels, small[number], strict=True):
+                outputs += ["-map", made, "-f", "rawvideo", "-fps_mode", "passthrough", str(path)]
             label = f"[kept{number}]"
         if number == 0:
             graph.append(f"{label}split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions))))
@@ -332,16 +320,3 @@ def _measured_count(frames: int, divisor: int, every: int) -> int:
 def _scores(log: Path) -> tuple[float, ...]:
     frames = json.loads(log.read_text())["frames"] if log.exists() else []
     return tuple(float(frame["metrics"]["vmaf"]) for frame in frames)
-
-
-def _miniatures(path: Path) -> tuple[Miniatures, Colours]:
-    """Read small pictures: their luma, and their chroma."""
-    width_px, height_px = MINIATURE_PX
-    pixels = width_px * height_px
-    data = np.frombuffer(path.read_bytes() if path.exists() else b"", "<u2")
-    count = data.size // (pixels * 3 // 2)
-    pictures = data[: count * (pixels * 3 // 2)].reshape(count, pixels * 3 // 2)
-    return (
-        pictures[:, :pixels].reshape(count, height_px, width_px),
-        pictures[:, pixels:].reshape(count, 2, height_px // 2, width_px // 2),
-    )

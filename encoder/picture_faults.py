@@ -1,18 +1,17 @@
 """Find black, frozen and wrong pictures in a rendition by comparing small pictures with the master's. Pure.
 
-Each pixel of a small picture is the mean of many pixels, so it hardly shows grain or the artefacts of a low rate, but
-does show a missing picture. A rendition has a fault only if the master shows something else. The thresholds for the
-master are looser than those for a rendition, so that pictures close to a threshold are not reported.
+A rendition has a fault only if the master shows something else. The thresholds for the master are looser than those for
+a rendition, so that pictures close to a threshold are not reported.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from encoder.measuring import Colours, Miniatures
+from encoder.small_pictures import Samples, SmallPictures
 from headend.core.media.quality import MasterSamples, Span
 
 Flags = npt.NDArray[np.bool_]
@@ -38,16 +37,32 @@ OTHER = 0.06
 """Two pictures differ if their mean difference of luma exceeds this."""
 OTHER_COARSE = 0.03
 """The same for means over blocks: noise that is missing at a low rate only changes single pixels."""
-BLOCK_PX = 10
-"""Width and height of a block."""
-COLOUR = 0.05
-"""Two pictures differ in colour if the mean difference of chroma between their blocks exceeds this. The lowest rates
-lose up to 0.02, and tone mapping may double that."""
-COLOURLESS, COLOURLESS_SHARE = 0.012, 0.8
-"""They also differ if it exceeds both this and this share of the master's own distance from grey: the colours of a pale
-picture are gone."""
-EDGE = 0.1
-"""They also differ if the mean difference of chroma along one of the edges exceeds this, such as at a green line."""
+STRAY = 0.12
+"""A single frame differs if the mean difference of luma between its blocks exceeds this."""
+TONED_FACTOR = 2.0
+"""In tone-mapped HDR, these three limits are higher by this factor: tone mapping enlarges what a low rate loses."""
+EXPLAINED, EXPLAINED_TONED = 0.88, 0.9
+"""A picture has other colours if a linear function of the master's Y, U and V explains this share of the difference, as
+after a conversion with a wrong matrix. What a low rate loses has no such pattern: at most 0.86 of it is explained."""
+MIXED = 0.004
+"""Smallest difference of luma, or of chroma, that comes from other planes."""
+PALE_GAIN, PALE = -0.4, 0.006
+"""A picture is pale if chroma has lost this share, and differs by this. A fade that is a frame late loses less."""
+TONED = 0.04
+"""Smallest difference of chroma in tone-mapped HDR, where the lowest rates have a pattern, too."""
+RANGES = ((255 / 219 - 1, -0.0731), (219 / 255 - 1, 0.0628))
+"""Gain and offset of luma after a conversion from limited to full range, and the reverse."""
+REGULARIZATION = 1e-5
+"""Square of a difference of colour that does not count."""
+GAIN_TOLERANCE, OFFSET_TOLERANCE = 0.03, 0.02
+EDGE, EDGE_TONED, EDGE_LUMA = 0.12, 0.2, 0.25
+"""A picture has a line along an edge if the mean difference there exceeds this: of chroma, of chroma in tone-mapped
+HDR, or of luma. The lowest rates reach 0.08, 0.16 and 0.16."""
+MAX_SHIFT_FRAMES = 3
+"""Largest distance in time that is searched for."""
+SHIFTED, SHIFTED_SHARE = 0.004, 0.5
+"""Pictures are early or late if the mean difference of luma between blocks exceeds this, and if less than this share of
+it is left at another time."""
 CUT = 0.12
 """A frame starts a new shot if its mean difference from the one before exceeds this."""
 STILL_S = Fraction(1, 2)
@@ -62,11 +77,19 @@ class Faults:
         black: The rendition is black, and the master is not.
         frozen: The rendition is frozen, and the master moves.
         other: The rendition shows another picture; includes black ones.
+        recoloured: The rendition shows other colours.
+        lined: The rendition has a coloured line along an edge.
+        stray: Single frames, or a few, show another picture.
+        shifted: The rendition shows the pictures too early or too late.
     """
 
-    black: tuple[Span, ...]
-    frozen: tuple[Span, ...]
-    other: tuple[Span, ...]
+    black: tuple[Span, ...] = ()
+    frozen: tuple[Span, ...] = ()
+    other: tuple[Span, ...] = ()
+    recoloured: tuple[Span, ...] = ()
+    lined: tuple[Span, ...] = ()
+    stray: tuple[Span, ...] = ()
+    shifted: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +101,19 @@ class Timing:
         end_frame: End of the measured range, exclusive.
         step_frames: Distance from one small picture to the next.
         frame_rate: Frames of the grid per second.
+        block_frames: Distance from one frame that has blocks to the next.
     """
 
     first_frame: int
     end_frame: int
     step_frames: int
     frame_rate: Fraction
+    block_frames: int = 1
+
+    @property
+    def of_blocks(self) -> "Timing":
+        """The frames that the blocks show."""
+        return replace(self, step_frames=self.block_frames)
 
     def spans(self, flags: Flags, *, min_pictures: int = 1) -> tuple[Span, ...]:
         """Turn flags of small pictures into ranges of frames; drops ranges of fewer than ``min_pictures`` pictures."""
@@ -101,14 +131,14 @@ class Timing:
         return max(1, round(duration_s * self.frame_rate / self.step_frames))
 
 
-def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
+def of_master(master: SmallPictures, timing: Timing) -> MasterSamples:
     """Find the frames at which a master is black or frozen, and the first frame of each shot.
 
     Args:
         master: Its small pictures.
         timing: The frames that they show.
     """
-    luma = _luma(master)
+    luma = _luma(master.luma)
     cuts = np.concatenate([[False], _difference(luma[1:], luma[:-1]) > CUT])
     return MasterSamples(
         seen=((timing.first_frame, timing.end_frame),),
@@ -118,66 +148,139 @@ def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
     )
 
 
-def of_rendition(
-    rendition: Miniatures, master: Miniatures, timing: Timing, colours: tuple[Colours, Colours] | None = None
-) -> Faults:
+def of_rendition(rendition: SmallPictures, master: SmallPictures, timing: Timing, *, toned: bool = False) -> Faults:
     """Find the frames at which a rendition differs from its master.
 
     Args:
         rendition: Its small pictures.
         master: The master's, of the same frames.
         timing: The frames that they show.
-        colours: The colours of both; None to compare luma only.
+        toned: Whether both are tone-mapped HDR.
     """
-    ours, theirs = _luma(rendition), _luma(master)
+    ours, theirs = _luma(rendition.luma), _luma(master.luma)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
-    our_blocks, their_blocks = _blocks(ours), _blocks(theirs)
+    our_blocks, their_blocks = _normal(rendition.blocks), _normal(master.blocks)
+    # The scored ones of all frames.
+    scored = slice(0, None, timing.step_frames // timing.block_frames)
     around = timing.pictures(AROUND_S)
     # Moving objects are larger than a block; noise that is missing at a low rate only changes single pixels.
-    moves = _share_around(_largest_changes(their_blocks) >= MOVING, around) >= MOVING_SHARE
+    moves = _share_around(_largest_changes(their_blocks[scored, 0]) >= MOVING, around) >= MOVING_SHARE
     # A sync frame differs a little from the previous frame, even if both show the same picture: close such gaps.
     frozen = _close_gaps(_largest_changes(ours) <= STILL) & moves
-    other = (_difference(ours, theirs) > OTHER) & (_difference(our_blocks, their_blocks) > OTHER_COARSE)
-    if colours is not None:
-        other |= _other_colours(*colours)
-    return Faults(black=timing.spans(black), frozen=timing.spans(frozen, min_pictures=2), other=timing.spans(other))
+    coarse = _difference(our_blocks[:, 0], their_blocks[:, 0])
+    factor = TONED_FACTOR if toned else 1.0
+    other = (_difference(ours, theirs) > factor * OTHER) & (coarse[scored] > factor * OTHER_COARSE)
+    return Faults(
+        black=timing.spans(black),
+        frozen=timing.spans(frozen, min_pictures=2),
+        other=timing.spans(other),
+        recoloured=timing.of_blocks.spans(_is_recoloured(our_blocks, their_blocks, toned=toned)),
+        lined=timing.spans(_has_line(rendition, master, toned=toned)),
+        stray=timing.of_blocks.spans(coarse > factor * STRAY),
+        shifted=timing.of_blocks.spans(_is_shifted(our_blocks[:, 0], their_blocks[:, 0])),
+    )
 
 
-def _other_colours(ours: Colours, theirs: Colours) -> Flags:
-    our_chroma, their_chroma = _chroma(ours), _chroma(theirs)
-    difference = np.abs(our_chroma - their_chroma).mean(axis=(1, 2, 3))
-    from_grey = np.abs(their_chroma).mean(axis=(1, 2, 3))
-    colourless = (difference > COLOURLESS) & (difference > COLOURLESS_SHARE * from_grey)
-    return np.asarray((difference > COLOUR) | colourless | (_edge_difference(ours, theirs) > EDGE))
+def _is_recoloured(ours: Numbers, theirs: Numbers, *, toned: bool) -> Flags:
+    """Whether the difference between two pictures is a function of the colours in the master, for each picture."""
+    count = len(theirs)
+    colours = theirs.reshape(count, 3, -1).transpose(0, 2, 1)
+    differences = ours.reshape(count, 3, -1).transpose(0, 2, 1) - colours
+    luma, chroma = colours[:, :, :1], colours[:, :, 1:]
+    one = np.ones_like(luma)
+    made, _ = _fitted(np.concatenate([one, colours], axis=2), differences)
+    explained, size = _explained(differences[:, :, 1:], made[:, :, 1:]), _rms(made[:, :, 1:])
+    if toned:
+        return np.asarray((explained > EXPLAINED_TONED) & (size > TONED))
+    # What each plane makes of itself alone: a gain, and for luma an offset.
+    own_luma, luma_factors = _fitted(np.concatenate([one, luma], axis=2), differences[:, :, :1])
+    own = [_fitted(chroma[:, :, plane, None], differences[:, :, 1 + plane, None]) for plane in (0, 1)]
+    own_chroma = np.concatenate([plane for plane, _ in own], axis=2)
+    gain = np.mean([factors[:, 0, 0] for _, factors in own], axis=0)
+    is_mixed = _rms(made[:, :, 1:] - own_chroma) > MIXED
+    is_pale = (gain < PALE_GAIN) & (size > PALE)
+    is_matrix = _rms(made[:, :, :1] - own_luma) > MIXED
+    is_range = np.any(
+        [
+            (np.abs(luma_factors[:, 1, 0] - gain) < GAIN_TOLERANCE)
+            & (np.abs(luma_factors[:, 0, 0] - offset) < OFFSET_TOLERANCE)
+            for gain, offset in RANGES
+        ],
+        axis=0,
+    )
+    luma_explained = _explained(differences[:, :, :1], made[:, :, :1])
+    return np.asarray(
+        ((explained > EXPLAINED) & (is_mixed | is_pale)) | ((luma_explained > EXPLAINED) & (is_matrix | is_range))
+    )
 
 
-def _edge_difference(ours: Colours, theirs: Colours) -> Numbers:
-    """For each picture, the mean difference of chroma along that edge where it is largest."""
-    differences = np.abs(ours.astype(np.float64) - theirs) / _CHROMA_RANGE
-    edges = (differences[..., 0], differences[..., -1], differences[..., 0, :], differences[..., -1, :])
-    return np.max([edge.mean(axis=(1, 2)) for edge in edges], axis=0) if len(differences) else np.zeros(0)
+def _fitted(terms: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
+    """For each picture, the linear function of the terms that is closest to the values, and its factors."""
+    transposed, count = terms.transpose(0, 2, 1), terms.shape[1]
+    # Without the second summand, a picture of one colour would have no solution.
+    squares = transposed @ terms / count + REGULARIZATION * np.eye(terms.shape[2])
+    factors = np.linalg.solve(squares, transposed @ values / count)
+    return terms @ factors, factors
 
 
-def _chroma(colours: Colours) -> Numbers:
-    """Chroma of blocks, 0 for grey; a block has the same size as one of luma."""
-    count, planes, height, width = colours.shape
-    size = BLOCK_PX // 2
-    rows, columns = height // size, width // size
-    chroma = (colours[:, :, : rows * size, : columns * size].astype(np.float64) - _GREY) / _CHROMA_RANGE
-    return np.asarray(chroma.reshape(count, planes, rows, size, columns, size).mean(axis=(3, 5)))
+def _explained(differences: Numbers, made: Numbers) -> Numbers:
+    """For each picture, the share of the squared differences that a function makes."""
+    left, whole = _rms(differences - made) ** 2, _rms(differences) ** 2
+    return np.asarray(1 - left / np.maximum(whole, 1e-12))
 
 
-def _luma(pictures: Miniatures) -> Numbers:
+def _rms(values: Numbers) -> Numbers:
+    return np.asarray(np.sqrt((values**2).mean(axis=(1, 2))))
+
+
+def _has_line(ours: SmallPictures, theirs: SmallPictures, *, toned: bool) -> Flags:
+    """Whether one of the edges differs from the master's, for each picture.
+
+    A small rendition mixes a line along the master's own edge with the picture inside. So anything between these two is
+    correct.
+    """
+    edge, inside = _normal(theirs.edges), _normal(_inside(theirs))
+    low, high = np.minimum(edge, inside), np.maximum(edge, inside)
+    made = _normal(ours.edges)
+    off = np.where(made > high, made - high, np.where(made < low, made - low, 0.0))
+    # Means over five samples keep a line, and lose most of the noise.
+    count, planes, edges, samples = off.shape
+    differences = np.abs(off.reshape(count, planes, edges, samples // 5, 5).mean(axis=4)).mean(axis=3)
+    luma, chroma = differences[:, 0].max(axis=1), differences[:, 1:].mean(axis=1).max(axis=1)
+    return np.asarray((luma > EDGE_LUMA) | (chroma > (EDGE_TONED if toned else EDGE)))
+
+
+def _inside(pictures: SmallPictures) -> Numbers:
+    """The outermost pixels of small pictures, laid out like `SmallPictures.edges`."""
+    height, width = pictures.chroma.shape[2:]
+    luma = pictures.luma.reshape(-1, 1, height, 2, width, 2).mean(axis=(3, 5))
+    planes = np.concatenate([luma, pictures.chroma], axis=1)
+    down = np.arange(width) * height // width
+    return np.stack([planes[:, :, down, 0], planes[:, :, down, -1], planes[:, :, 0], planes[:, :, -1]], axis=2)
+
+
+def _is_shifted(ours: Numbers, theirs: Numbers) -> Flags:
+    """All or none: whether a rendition's frames look like earlier or later ones of the master's."""
+    frames = len(ours)
+    most = min(MAX_SHIFT_FRAMES, frames // 4)
+    now = float(np.abs(ours - theirs).mean()) if frames else 0.0
+    others = [
+        float(np.abs(one[shift:] - other[:-shift]).mean())
+        for shift in range(1, most + 1)
+        for one, other in ((ours, theirs), (theirs, ours))
+    ]
+    return np.full(frames, now > SHIFTED and min(others, default=now) < SHIFTED_SHARE * now)
+
+
+def _normal(planes: npt.NDArray[np.generic]) -> Numbers:
+    """Luma, 0 for black to 1 for white, and chroma, 0 for grey; the second axis has the three planes."""
+    zero, size = np.array([_BLACK, _GREY, _GREY]), np.array([_RANGE, _CHROMA_RANGE, _CHROMA_RANGE])
+    return np.asarray((planes - zero[:, None, None]) / size[:, None, None])
+
+
+def _luma(pictures: Samples) -> Numbers:
     """Luma, 0 for black to 1 for white."""
     return (pictures.astype(np.float64) - _BLACK) / _RANGE
-
-
-def _blocks(luma: Numbers) -> Numbers:
-    """Means over blocks."""
-    count, height, width = luma.shape
-    rows, columns = height // BLOCK_PX, width // BLOCK_PX
-    cropped = luma[:, : rows * BLOCK_PX, : columns * BLOCK_PX]
-    return np.asarray(cropped.reshape(count, rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(2, 4)))
 
 
 def _is_dark(luma: Numbers, dark: float, share: float) -> Flags:

@@ -95,7 +95,16 @@ class Known:
             if result.segments:
                 self._add(
                     TrackQuality(
-                        result.track, result.segments, result.black, result.frozen, result.other, result.lifts
+                        result.track,
+                        result.segments,
+                        result.black,
+                        result.frozen,
+                        result.other,
+                        result.recoloured,
+                        result.lined,
+                        result.stray,
+                        result.shifted,
+                        result.lifts,
                     ),
                     toned=result.tone_mapped,
                 )
@@ -113,6 +122,10 @@ class Known:
             black=merged((*known.black, *more.black), gap_frames=self.every),
             frozen=merged((*known.frozen, *more.frozen), gap_frames=self.every),
             other=merged((*known.other, *more.other), gap_frames=self.every),
+            recoloured=merged((*known.recoloured, *more.recoloured), gap_frames=self.every),
+            lined=merged((*known.lined, *more.lined), gap_frames=self.every),
+            stray=merged((*known.stray, *more.stray)),
+            shifted=merged((*known.shifted, *more.shifted), gap_frames=self.every),
             lifts=tuple(lifts[chunk] for chunk in sorted(lifts)),
         )
 

@@ -126,17 +126,35 @@ def test_no_more_renditions_than_memory_allows(film: Path) -> None:
 def test_small_pictures_of_the_measured_frames_are_made_too(film: Path, tmp_path: Path) -> None:
     grey = made_worse(film, tmp_path / "grey.mp4", "drawbox=c=gray:t=fill:enable='gte(n,5)'", crf=20)
 
-    measured = measure(file_picture(film), [shown(film), shown(grey)], SMALL, FRAMES, every=5, miniatures=True)
+    measured = measure(file_picture(film), [shown(film), shown(grey)], SMALL, FRAMES, every=5, small=True)
 
-    master, same, other = (pictures.astype(float) for pictures in measured.miniatures)
+    master, same, other = (pictures.luma.astype(float) for pictures in measured.small)
     assert master.shape == (3, 90, 160)
     assert abs(master - same).max() <= 1
     assert other[0].std() > 20 > other[1:].std()
     # Grey has no colour, and all other pictures have that of the master.
-    own, kept, lost = (colours.astype(float) - 512 for colours in measured.colours)
+    own, kept, lost = (pictures.chroma.astype(float) - 512 for pictures in measured.small)
     assert own.shape == (3, 2, 45, 80)
     assert abs(own - kept).mean() <= 1
     assert abs(own).mean() > 15 > 5 > abs(lost[1:]).mean()
+    # Blocks show the frames in between, too.
+    blocks = [pictures.blocks[:, 0].astype(float) for pictures in measured.small]
+    assert blocks[0].shape == (FRAMES, 9, 16)
+    assert abs(blocks[0] - blocks[1]).max() <= 1
+    assert blocks[2][:5].std(axis=(1, 2)).min() > 20 > blocks[2][5:].std()
+
+
+@pytest.mark.parametrize(("edge", "box"), [(0, "w=2"), (1, "x=iw-2:w=2"), (2, "h=2"), (3, "y=ih-2:h=2")])
+def test_a_line_of_two_pixels_shows_at_its_edge(film: Path, tmp_path: Path, edge: int, box: str) -> None:
+    lined = made_worse(film, tmp_path / "lined.mp4", f"drawbox={box}:c=0x008700:t=fill", crf=20)
+
+    measured = measure(file_picture(film), [shown(lined)], SMALL, FRAMES, every=5, small=True)
+
+    master, made = (pictures.edges.astype(float) for pictures in measured.small)
+    assert master.shape == (3, 3, 4, 80)
+    differences = abs(made - master)[:, 1:].mean(axis=(0, 1, 3))
+    assert differences.argmax() == edge
+    assert differences[edge] > 100
 
 
 def test_half_the_frames_are_compared_with_half_of_the_masters(film: Path, tmp_path: Path) -> None:
@@ -144,13 +162,13 @@ def test_half_the_frames_are_compared_with_half_of_the_masters(film: Path, tmp_p
     late = made_worse(film, tmp_path / "late.mp4", "trim=start_frame=1,framestep=2", crf=10)
     slow = [Shown(file_picture(path), *SIZE, divisor=2) for path in (half, late)]
 
-    measured = measure(file_picture(film), [shown(film), *slow], SMALL, FRAMES, every=5, miniatures=True)
+    measured = measure(file_picture(film), [shown(film), *slow], SMALL, FRAMES, every=5, small=True)
 
     assert [len(scores) for scores in measured.scores] == [3, 2, 2]
-    assert [len(pictures) for pictures in measured.miniatures] == [3, 3, 2, 2]
+    assert [len(pictures) for pictures in measured.small] == [3, 3, 2, 2]
     assert min(measured.scores[1]) > 90 > mean(measured.scores[2])
     # Frame 5 of the half is frame 10 of the film.
-    assert abs(measured.miniatures[2][1].astype(float) - measured.miniatures[0][2]).mean() < 4
+    assert abs(measured.small[2].luma[1].astype(float) - measured.small[0].luma[2]).mean() < 4
 
 
 def test_the_smallest_renditions_are_scored(film: Path, tmp_path: Path) -> None:

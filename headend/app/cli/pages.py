@@ -1,6 +1,8 @@
-"""Writing HTML pages to files, for ``--html``."""
+"""Writing HTML pages to files, for ``--html``: a page appears as a whole, and an error leaves an earlier one."""
 
+import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from headend.core.errors import ConfigError
 
@@ -17,10 +19,8 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError
-        existed = path.exists()
-        path.open("ab").close()
-        if not existed:
-            path.unlink()
+        if not _is_special(path):
+            NamedTemporaryFile(dir=path.resolve().parent).close()
     except OSError as error:
         raise _refusal(path, error) from None
 
@@ -32,9 +32,34 @@ def write(path: Path, page: bytes) -> None:
         ConfigError: The file can't be written.
     """
     try:
-        path.write_bytes(page)
+        if _is_special(path):
+            path.write_bytes(page)
+            return
+        target = path.resolve()
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        with NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            partial = Path(file.name)
+            try:
+                file.write(page)
+                file.flush()
+                partial.chmod(mode)
+                partial.replace(target)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise _refusal(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a device or a pipe, which can't be replaced."""
+    return path.exists() and not path.is_file()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _refusal(path: Path, error: OSError) -> ConfigError:

@@ -121,6 +121,10 @@ def _rendition(check: Check, track: Track[VideoRendition], presentation: Present
         black=found.black,
         frozen=found.frozen,
         other=found.other,
+        recoloured=found.recoloured,
+        lined=found.lined,
+        stray=found.stray,
+        shifted=found.shifted,
         predicted=check.predicted.get(track.id),
         lifts=found.lifts,
     )
@@ -139,4 +143,5 @@ def _sound(track: Track[Any], target_lufs: float | None) -> SoundQuality:
         loudness.result_lufs if loudness else None,
         loudness.result_dbtp if loudness else None,
         raised_most=loudness is not None and loudness.gain_db >= MAX_GAIN_DB,
+        held_by_peaks=loudness is not None and loudness.limited,
     )

@@ -76,7 +76,7 @@ def found_by(
 
     Args:
         task: The task.
-        measured: Its scores and miniatures.
+        measured: Its scores and small pictures.
         grid: Segment boundaries.
         attempt: Number of the attempt, from 1.
         worker: The worker's address.
@@ -89,7 +89,7 @@ def found_by(
         every=task.every,
         tone_mapped=task.tone_mapped,
         tracks=tuple(_tracks(task, measured, grid)),
-        master=picture_faults.of_master(measured.miniatures[0], _timing(task, grid, 1)),
+        master=picture_faults.of_master(measured.small[0], _timing(task, grid, 1)),
         attempt=attempt,
         worker=worker,
         cpu_s=measured.cpu_s,
@@ -125,7 +125,7 @@ def compare(
         task.viewing,
         task.end_frame - task.first_frame,
         every=task.every,
-        miniatures=True,
+        small=True,
         cancelled=cancelled,
         on_frames=on_frames,
     )
@@ -164,19 +164,19 @@ def fetch(
 
 
 def _timing(task: MeasureTask, grid: Grid, divisor: int) -> Timing:
-    return Timing(task.first_frame, task.end_frame, task.every * divisor, grid.frame_rate)
+    return Timing(task.first_frame, task.end_frame, task.every * divisor, grid.frame_rate, divisor)
 
 
 def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQuality]:
     bounds = grid.segment_bounds()
-    master, *others = measured.miniatures
-    master_colours, *colours = measured.colours
+    master, *others = measured.small
     found = []
-    for subject, scores, pictures, tints in zip(task.subjects, measured.scores, others, colours, strict=True):
+    for subject, scores, pictures in zip(task.subjects, measured.scores, others, strict=True):
         timing = _timing(task, grid, subject.rate_divisor)
         frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
-        shown = slice(0, len(pictures) * subject.rate_divisor, subject.rate_divisor)
-        faults = picture_faults.of_rendition(pictures, master[shown], timing, (tints, master_colours[shown]))
+        faults = picture_faults.of_rendition(
+            pictures, master.thinned(subject.rate_divisor), timing, toned=task.tone_mapped
+        )
         scored = list(zip(frames, scores, strict=True))
         is_part = task.end_frame - task.first_frame < bounds[task.segments[-1]] - bounds[task.segments[0] - 1]
         if is_part and len(scored) > 1:
@@ -193,6 +193,10 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
                 black=faults.black,
                 frozen=faults.frozen,
                 other=faults.other,
+                recoloured=faults.recoloured,
+                lined=faults.lined,
+                stray=faults.stray,
+                shifted=faults.shifted,
             )
         )
     return found

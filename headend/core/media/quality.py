@@ -224,6 +224,10 @@ class TrackQuality:
         black: Spans that are black while the master is not.
         frozen: Spans that are frozen while the master is not.
         other: Spans that show a different picture than the master.
+        recoloured: Spans in other colours than the master's.
+        lined: Spans with a coloured line along an edge that the master does not have.
+        stray: Single frames, or a few, that show a different picture than the master.
+        shifted: Spans that show the master's pictures too early or too late.
         lifts: Chunks that were encoded again because of the floor.
     """
 
@@ -232,6 +236,10 @@ class TrackQuality:
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
+    recoloured: tuple[Span, ...] = ()
+    lined: tuple[Span, ...] = ()
+    stray: tuple[Span, ...] = ()
+    shifted: tuple[Span, ...] = ()
     lifts: tuple[Lift, ...] = ()
 
 
@@ -377,6 +385,10 @@ class RenditionQuality:
         black: Spans that are black while the master is not.
         frozen: Spans that are frozen while the master is not.
         other: Spans that show a different picture than the master.
+        recoloured: Spans in other colours than the master's.
+        lined: Spans with a coloured line along an edge that the master does not have.
+        stray: Single frames, or a few, that show a different picture than the master.
+        shifted: Spans that show the master's pictures too early or too late.
         predicted: Prediction of the title's analysis; None without one.
         lifts: Chunks that were encoded again because of the floor.
     """
@@ -397,6 +409,10 @@ class RenditionQuality:
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
+    recoloured: tuple[Span, ...] = ()
+    lined: tuple[Span, ...] = ()
+    stray: tuple[Span, ...] = ()
+    shifted: tuple[Span, ...] = ()
     predicted: PredictedQuality | None = None
     lifts: tuple[Lift, ...] = ()
 
@@ -421,6 +437,7 @@ class SoundQuality:
         result_lufs: Integrated loudness; None for silence.
         result_dbtp: Highest true peak; None for silence.
         raised_most: Whether the maximum gain was applied; sound that is still below the target counts as silence.
+        held_by_peaks: Whether the gain is lower than the target requires, since peaks would be limited too much.
     """
 
     rendition: str
@@ -428,6 +445,7 @@ class SoundQuality:
     result_lufs: float | None
     result_dbtp: float | None
     raised_most: bool = False
+    held_by_peaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ def timeline(report: QualityReport) -> str:
     faults = [
         ("only rendition black", [span for rendition in report.video for span in rendition.black]),
         ("only rendition frozen", [span for rendition in report.video for span in rendition.frozen]),
-        ("different picture", [span for rendition in report.video for span in rendition.other]),
+        ("different picture", [span for rendition in report.video for span in (*rendition.other, *rendition.stray)]),
+        ("other colours", [span for rendition in report.video for span in (*rendition.recoloured, *rendition.lined)]),
+        ("early or late", [span for rendition in report.video for span in rendition.shifted]),
     ]
     lines = [
         ("measured", bars(report.master.seen, "seen")),
@@ -214,8 +216,9 @@ def _rate_chart(
                 f"segment {worst:.1f}</title></circle>"
             )
             if at - last > 34:
+                label_y = y(score) + (17 if tone_mapped else -9)  # apart from those of SDR
                 drawn.append(
-                    f'<text x="{at:.1f}" y="{y(score) - 9:.1f}" text-anchor="middle" class="axis">'
+                    f'<text x="{at:.1f}" y="{label_y:.1f}" text-anchor="middle" class="axis">'
                     f"{rendition.height_px}</text>"
                 )
                 last = at

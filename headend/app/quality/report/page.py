@@ -262,11 +262,12 @@ def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) ->
         if room_bytes < 0:
             break
         tone_mapped = f" ({_ONLY_RELATIVE})" if picture.rendition.tone_mapped else ""
+        score = _number(picture.segment.mean) if picture.rendition.tone_mapped else _chip(picture.segment.mean)
         figures.append(
             f'<figure><img alt="Master and {escape(picture.rendition.rendition)}" '
             f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(picture.rendition.rendition)}</b>{tone_mapped}'
             f"<span>{clock(picture.segment.worst_frame, report)}</span>"
-            f"<span>segment {picture.segment.number}: {_chip(picture.segment.mean)}</span>"
+            f"<span>segment {picture.segment.number}: {score}</span>"
             f"<span>this frame: {picture.segment.worst:.1f}</span></figcaption></figure>"
         )
     if figures:

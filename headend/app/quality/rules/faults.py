@@ -1,6 +1,7 @@
-"""A rendition is black, frozen or shows another picture only where the master does."""
+"""A rendition shows the master's pictures, in its colours and at its times; it is black or frozen where that is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 from headend.app.quality.clock import clock
@@ -11,34 +12,64 @@ BLACK_S, FROZEN_S, OTHER_S = Fraction(1, 2), Fraction(2), Fraction(3, 10)
 """Shortest black, frozen or different picture that fails a release."""
 LISTED = 5
 """Number of places in the master that a note lists."""
+FEW_FRAMES = 5
+"""Up to this many frames, a length is given in frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of fault.
+
+    Attributes:
+        rule: Name of its shortfalls.
+        least_s: Shortest length that counts.
+        what: What the rendition does, in a message.
+        spans: Where it does so.
+        master: What the master does there, in a message.
+    """
+
+    rule: str
+    least_s: Fraction
+    what: str
+    spans: tuple[Span, ...]
+    master: str = ""
+
+
+def _kinds(one: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
+    other = _apart(one.other, one.black)
+    longer = [span for span in (*one.black, *other) if _length_s(span, report) >= OTHER_S]
+    return (
+        _Kind("black", BLACK_S, "is black", one.black, ", where the master is not"),
+        _Kind("frozen", FROZEN_S, "stands still", one.frozen, ", where the master moves"),
+        _Kind("other picture", OTHER_S, "shows another picture than the master", other),
+        _Kind("colours", OTHER_S, "has other colours than the master", _apart(one.recoloured, longer)),
+        _Kind("edge", OTHER_S, "has a coloured line along an edge", _apart(one.lined, longer), ", unlike the master"),
+        _Kind("stray frame", Fraction(0), "shows another picture than the master", _apart(one.stray, longer)),
+        _Kind("time", OTHER_S, "shows the master's pictures too early or too late", one.shifted),
+    )
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
-    yield from _of_renditions(report)
+    for renditions in zip(*(_kinds(one, report) for one in report.video), strict=True):
+        for one, kind in zip(report.video, renditions, strict=True):
+            yield from _of_rendition(one, kind, report)
     yield from _of_master(report)
 
 
-def _of_renditions(report: QualityReport) -> Iterator[Shortfall]:
-    kinds: tuple[tuple[str, Fraction, str, str, Callable[[RenditionQuality], tuple[Span, ...]]], ...] = (
-        ("black", BLACK_S, "is black", ", where the master is not", lambda one: one.black),
-        ("frozen", FROZEN_S, "stands still", ", where the master moves", lambda one: one.frozen),
-        ("other picture", OTHER_S, "shows another picture than the master", "", _other_but_not_black),
+def _of_rendition(one: RenditionQuality, kind: _Kind, report: QualityReport) -> Iterator[Shortfall]:
+    spans = [span for span in kind.spans if _length_s(span, report) >= kind.least_s]
+    if not spans:
+        return
+    longest = max(spans, key=lambda span: span[1] - span[0])
+    others = len(spans) - 1
+    more = f", and {others} more time{'s' if others > 1 else ''}" if others else ""
+    yield Shortfall(
+        kind.rule,
+        Severity.FAILURE,
+        f"{one.rendition} {kind.what} for {_length(longest, report)} at {clock(longest[0], report)}{more}{kind.master}",
+        one.rendition,
+        longest[0],
     )
-    for name, least_s, what, master, spans_of in kinds:
-        for one in report.video:
-            spans = [span for span in spans_of(one) if _length_s(span, report) >= least_s]
-            if spans:
-                longest = max(spans, key=lambda span: span[1] - span[0])
-                others = len(spans) - 1
-                more = f", and {others} more time{'s' if others > 1 else ''}" if others else ""
-                yield Shortfall(
-                    name,
-                    Severity.FAILURE,
-                    f"{one.rendition} {what} for {_length_s(longest, report):.1f} s at {clock(longest[0], report)}"
-                    f"{more}{master}",
-                    one.rendition,
-                    longest[0],
-                )
 
 
 def _of_master(report: QualityReport) -> Iterator[Shortfall]:
@@ -53,9 +84,16 @@ def _of_master(report: QualityReport) -> Iterator[Shortfall]:
             yield Shortfall(name, Severity.NOTE, f"the master {what} from {at}{more}", frame=long[0][0])
 
 
-def _other_but_not_black(one: RenditionQuality) -> tuple[Span, ...]:
-    """Spans with another picture; black ones are reported as black."""
-    return tuple(span for span in one.other if not any(_overlap(span, black) for black in one.black))
+def _apart(spans: tuple[Span, ...], others: Iterable[Span]) -> tuple[Span, ...]:
+    """Those spans that overlap none of the others, which are reported as another kind."""
+    return tuple(span for span in spans if not any(_overlap(span, other) for other in others))
+
+
+def _length(span: Span, report: QualityReport) -> str:
+    frames = span[1] - span[0]
+    if frames <= FEW_FRAMES:
+        return f"{frames} frame{'s' if frames > 1 else ''}"
+    return f"{_length_s(span, report):.1f} s"
 
 
 def _length_s(span: Span, report: QualityReport) -> float:
@@ -67,8 +105,8 @@ def _overlap(one: Span, other: Span) -> bool:
 
 
 RULE = Rule(
-    "black, frozen, other picture",
-    "a rendition is black, stands still or shows something else only where the master does",
+    "black, frozen, other picture, colours, edge, stray frame, time",
+    "a rendition shows the master's pictures, in its colours and at its times",
     "submit again with --force",
     _check,
 )

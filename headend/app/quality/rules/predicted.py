@@ -17,6 +17,8 @@ def _check(report: QualityReport) -> Iterator[Shortfall]:
         if (expected := one.predicted) is None or one.mean is None:
             continue
         off, share = one.mean - expected.vmaf, one.average_bps / expected.bps - 1
+        if one.lifts:  # a floor adds quality and bits that the analysis could not know of
+            off, share = min(off, 0.0), min(share, 0.0)
         if severity := excuse(PREDICTED_VMAF.severity(abs(off)), small):
             yield Shortfall(
                 "predicted",

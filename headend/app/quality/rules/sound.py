@@ -14,12 +14,14 @@ def _check(report: QualityReport) -> Iterator[Shortfall]:
     for one in report.audio:
         if one.result_lufs is not None and one.target_lufs is not None:
             off = one.result_lufs - one.target_lufs
-            if severity := excuse(LOUDNESS_LU.severity(round(abs(off), 2)), one.raised_most):
+            held = one.held_by_peaks and off < 0
+            if severity := excuse(LOUDNESS_LU.severity(round(abs(off), 2)), one.raised_most or held):
                 yield Shortfall(
                     "loudness",
                     severity,
                     f"{one.rendition} has {one.result_lufs:.1f} LUFS, {abs(off):.1f} LU "
-                    f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}",
+                    f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}"
+                    f"{', so that its peaks are not limited too much' if held else ''}",
                     one.rendition,
                 )
         # Sound without a loudness target keeps the peaks of the master.

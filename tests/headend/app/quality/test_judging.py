@@ -13,6 +13,7 @@ from headend.core.media import Codec, VideoRange
 from headend.core.media.quality import (
     HD,
     Checking,
+    Lift,
     MasterSamples,
     Outcome,
     PredictedQuality,
@@ -97,6 +98,7 @@ def test_a_good_release_passes() -> None:
 
 
 BETTER, CHEAPER = PredictedQuality(3_000_000, 95.1), PredictedQuality(2_700_000, 90)
+LIFT = Lift(0, 1, 60, 80)
 
 CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
     ("mean", lambda: report(rendition(3000, 74.9)), "best rendition", Severity.FAILURE),
@@ -164,7 +166,22 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
     ("black", lambda: report(replace(rendition(3000, 95), black=((10, 23),))), "black", Severity.FAILURE),
     ("frozen", lambda: report(replace(rendition(3000, 95), frozen=((10, 60),))), "frozen", Severity.FAILURE),
     ("other", lambda: report(replace(rendition(3000, 95), other=((10, 20),))), "other picture", Severity.FAILURE),
+    ("colours", lambda: report(replace(rendition(3000, 95), recoloured=((10, 20),))), "colours", Severity.FAILURE),
+    ("edge", lambda: report(replace(rendition(3000, 95), lined=((10, 20),))), "edge", Severity.FAILURE),
+    (
+        "a single frame",
+        lambda: report(replace(rendition(3000, 95), stray=((10, 11),))),
+        "stray frame",
+        Severity.FAILURE,
+    ),
+    ("early or late", lambda: report(replace(rendition(3000, 95), shifted=((0, 50),))), "time", Severity.FAILURE),
     ("loudness", lambda: report(rendition(3000, 95), audio=[sound(-26.1)]), "loudness", Severity.FAILURE),
+    (
+        "loudness above the target in spite of limited peaks",
+        lambda: report(rendition(3000, 95), audio=[replace(sound(-20), held_by_peaks=True)]),
+        "loudness",
+        Severity.FAILURE,
+    ),
     ("loudness, a little", lambda: report(rendition(3000, 95), audio=[sound(-22.8)]), "loudness", Severity.REMARK),
     ("true peak", lambda: report(rendition(3000, 95), audio=[sound(-24, 0.1)]), "true peak", Severity.FAILURE),
     (
@@ -196,6 +213,12 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
         lambda: report(replace(rendition(3000, 90), predicted=CHEAPER), evenly=tuple(range(1, 21))),
         "predicted",
         Severity.REMARK,
+    ),
+    (
+        "worse than predicted, although some chunks were encoded again",
+        lambda: report(replace(rendition(3000, 90), predicted=BETTER, lifts=(LIFT,)), evenly=tuple(range(1, 21))),
+        "predicted",
+        Severity.FAILURE,
     ),
     (
         "HDR far below its mean",
@@ -233,6 +256,9 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(replace(rendition(3000, 95), black=((10, 22),))),
         lambda: report(replace(rendition(3000, 95), frozen=((10, 59),))),
         lambda: report(replace(rendition(3000, 95), other=((10, 17),))),
+        lambda: report(replace(rendition(3000, 95), recoloured=((10, 17),), lined=((20, 27),))),
+        # Less than half a per cent above the cap.
+        lambda: report(replace(rendition(3000, 95), peak_bps=4_520_000, cap_bps=4_500_000)),
         # Silence has no loudness, and unchanged sound has no target.
         lambda: report(rendition(3000, 95), audio=[sound(None, None)]),
         lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
@@ -240,8 +266,15 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(rendition(3000, 95), audio=[sound(-14, 0.4, target=None)]),
         # Such quiet sound counts as silence.
         lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
+        # Few loud peaks in quiet sound.
+        lambda: report(rendition(3000, 95), audio=[replace(sound(-32), held_by_peaks=True)]),
         # Few segments say little about the prediction.
         lambda: report(replace(rendition(3000, 95), predicted=PredictedQuality(1_000_000, 80))),
+        # A floor adds quality and bits.
+        lambda: report(
+            replace(rendition(3000, 95), predicted=PredictedQuality(1_000_000, 80), lifts=(LIFT,)),
+            evenly=tuple(range(1, 21)),
+        ),
         # HDR has no absolute limits.
         lambda: report(rendition(3000, 40, hdr=True)),
         # A rendition at half the rate is not compared with those at the full rate.
@@ -263,6 +296,17 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
 )  # fmt: skip
 def test_exceptions_and_values_within_limits_fail_nothing(make: Callable[[], QualityReport]) -> None:
     assert found(make()) == []
+
+
+def test_a_fault_is_reported_once_with_its_length() -> None:
+    wrong = replace(
+        rendition(3000, 95), black=((0, 50),), other=((0, 50),), stray=((0, 50), (99, 100)), lined=((0, 48),)
+    )
+
+    assert [one.message for one in judge(report(wrong)) if one.severity is Severity.FAILURE] == [
+        "avc-3000k is black for 2.0 s at 00:00.0, where the master is not",
+        "avc-3000k shows another picture than the master for 1 frame at 00:03.9",
+    ]
 
 
 def test_faults_of_the_master_are_listed_and_fail_nothing() -> None:
