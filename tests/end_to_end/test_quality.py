@@ -71,9 +71,10 @@ def filtered(rendition: str, graph: str) -> Fault:
         argv = list(task.argv)
         output = argv.index(f"{{scratch}}/{rendition}.mp4")
         at = max(place for place, word in enumerate(argv[:output]) if word == "-map") + 1
-        added = graph.replace("{from}", argv[at]).replace("{to}", "[faulty]")
+        label = f"[faulty{rendition.replace('-', '')}]"
+        added = graph.replace("{from}", argv[at]).replace("{to}", label)
         argv[argv.index("-filter_complex") + 1] += f";{added}"
-        argv[at] = "[faulty]"
+        argv[at] = label
         return replace(task, argv=tuple(argv))
 
     return change
@@ -124,7 +125,7 @@ COLOURLESS = filtered(LOW, "{from}hue=s=0{to}")
 MATRIX = filtered(LOW, "{from}scale=in_color_matrix=bt709:out_color_matrix=bt601{to}")
 LINED = filtered(HIGH, "{from}drawbox=x=iw-2:w=2:h=ih:c=0x008700:t=fill{to}")
 STRAY = filtered(HIGH, "{from}drawbox=c=gray:t=fill:enable='eq(n,31)'{to}")
-LATE = filtered(LOW, "{from}tpad=start=1:start_mode=clone,trim=end_frame=50{to}")
+EARLY = filtered(LOW, "{from}trim=start_frame=1,setpts=PTS-STARTPTS,tpad=stop=1:stop_mode=clone{to}")
 BLURRED = filtered(HIGH, "{from}scale=32:18,scale=320:180{to}")
 LARGE = options(HIGH, crf="1", maxrate="20000000", bufsize="20000000")
 
@@ -158,7 +159,7 @@ def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str)
         pytest.param([BLACK], ("black",), id="a black second"),
         pytest.param([FROZEN, COLOURLESS], ("frozen", "colours"), id="two frozen seconds, and no colours"),
         pytest.param([MATRIX, LINED], ("colours", "edge"), id="a wrong matrix, and a green edge of two pixels"),
-        pytest.param([STRAY, LATE], ("stray frame", "time"), id="a single grey frame, and all frames one late"),
+        pytest.param([STRAY, EARLY], ("stray frame", "time"), id="a single grey frame, and all frames one early"),
         pytest.param([BLURRED, LARGE, louder], ("order", "peak", "loudness"), id="swapped, over its cap and too loud"),
     ],
 )

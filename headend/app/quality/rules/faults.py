@@ -8,8 +8,8 @@ from headend.app.quality.clock import clock
 from headend.app.quality.rules.base import Rule
 from headend.core.media.quality import QualityReport, RenditionQuality, Severity, Shortfall, Span
 
-BLACK_S, FROZEN_S, OTHER_S = Fraction(1, 2), Fraction(2), Fraction(3, 10)
-"""Shortest black, frozen or different picture that fails a release."""
+BLACK_S, FROZEN_S, OTHER_S, COLOURS_S = Fraction(1, 2), Fraction(2), Fraction(3, 10), Fraction(1, 2)
+"""Shortest black, frozen, different or recoloured picture that fails a release."""
 LISTED = 5
 """Number of places in the master that a note lists."""
 FEW_FRAMES = 5
@@ -42,7 +42,7 @@ def _kinds(one: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
         _Kind("black", BLACK_S, "is black", one.black, ", where the master is not"),
         _Kind("frozen", FROZEN_S, "stands still", one.frozen, ", where the master moves"),
         _Kind("other picture", OTHER_S, "shows another picture than the master", other),
-        _Kind("colours", OTHER_S, "has other colours than the master", _apart(one.recoloured, longer)),
+        _Kind("colours", COLOURS_S, "has other colours than the master", _apart(one.recoloured, longer)),
         _Kind("edge", OTHER_S, "has a coloured line along an edge", _apart(one.lined, longer), ", unlike the master"),
         _Kind("stray frame", Fraction(0), "shows another picture than the master", _apart(one.stray, longer)),
         _Kind("time", OTHER_S, "shows the master's pictures too early or too late", one.shifted),

@@ -166,7 +166,7 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
     ("black", lambda: report(replace(rendition(3000, 95), black=((10, 23),))), "black", Severity.FAILURE),
     ("frozen", lambda: report(replace(rendition(3000, 95), frozen=((10, 60),))), "frozen", Severity.FAILURE),
     ("other", lambda: report(replace(rendition(3000, 95), other=((10, 20),))), "other picture", Severity.FAILURE),
-    ("colours", lambda: report(replace(rendition(3000, 95), recoloured=((10, 20),))), "colours", Severity.FAILURE),
+    ("colours", lambda: report(replace(rendition(3000, 95), recoloured=((10, 23),))), "colours", Severity.FAILURE),
     ("edge", lambda: report(replace(rendition(3000, 95), lined=((10, 20),))), "edge", Severity.FAILURE),
     (
         "a single frame",
@@ -256,7 +256,7 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(replace(rendition(3000, 95), black=((10, 22),))),
         lambda: report(replace(rendition(3000, 95), frozen=((10, 59),))),
         lambda: report(replace(rendition(3000, 95), other=((10, 17),))),
-        lambda: report(replace(rendition(3000, 95), recoloured=((10, 17),), lined=((20, 27),))),
+        lambda: report(replace(rendition(3000, 95), recoloured=((10, 22),), lined=((20, 27),))),
         # Less than half a per cent above the cap.
         lambda: report(replace(rendition(3000, 95), peak_bps=4_520_000, cap_bps=4_500_000)),
         # Silence has no loudness, and unchanged sound has no target.
