@@ -82,6 +82,34 @@ def test_a_second_in_other_colours_is_found(strength: float, damage: Callable[[S
     assert found(film(), film(), made, master).other == ()
 
 
+MIXED = {
+    "BT.601 for BT.709": [[1, 0.102, 0.196], [0, 0.990, -0.111], [0, -0.072, 0.983]],
+    "hue turned by 20 degrees": [[1, 0, 0], [0, 0.940, -0.342], [0, 0.342, 0.940]],
+    "full range": [[255 / 219, 0, 0], [0, 255 / 224, 0], [0, 0, 255 / 224]],
+}
+
+
+def in_colours(noise: float = 0.0) -> SmallPictures:
+    """Blocks of random colours, the same in all frames, with noise that differs."""
+    made, random = small(film()), np.random.default_rng(7)
+    colours = np.repeat(
+        random.normal([[[500]], [[512]], [[512]]], [[[150]], [[60]], [[60]]], (1, 3, 9, 16)), 3 * COUNT, 0
+    )
+    made.blocks[:] = (colours + np.random.default_rng(8).normal(0, noise, colours.shape)).clip(64, 940).round()
+    return made
+
+
+@pytest.mark.parametrize("matrix", MIXED.values(), ids=MIXED.keys())
+def test_a_wrong_conversion_is_found_and_the_losses_of_a_low_rate_are_not(matrix: list[list[float]]) -> None:
+    zero, black = np.array([64, 512, 512])[:, None, None], 0 if matrix[0][0] > 1 else 64
+    wrong = in_colours(noise=3)
+    converted = np.einsum("ij,fjyx->fiyx", np.array(matrix), wrong.blocks - zero)
+    wrong.blocks[:] = converted + np.array([black, 512, 512])[:, None, None]
+
+    assert of_rendition(wrong, in_colours(), TIMING).recoloured == ((100, 220),)
+    assert of_rendition(in_colours(noise=15), in_colours(), TIMING).recoloured == ()
+
+
 @pytest.mark.parametrize("edge", [(..., 0), (..., -1), (..., 0, slice(None)), (..., -1, slice(None))])
 def test_a_second_with_a_green_edge_is_found(edge: tuple[object, ...]) -> None:
     made = tinted(30, noise=20)

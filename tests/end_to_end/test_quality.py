@@ -122,7 +122,7 @@ GREY = filtered(LOW, "{from}drawbox=c=gray:t=fill:enable='between(n,10,34)'{to}"
 BLACK = filtered(HIGH, "{from}drawbox=c=black:t=fill:enable='lt(n,20)'{to}")
 FROZEN = filtered(HIGH, "{from}split[a][b];[a][b]freezeframes=first=0:last=1000:replace=0{to}")
 COLOURLESS = filtered(LOW, "{from}hue=s=0{to}")
-MATRIX = filtered(LOW, "{from}scale=in_color_matrix=bt709:out_color_matrix=bt601{to}")
+FULL_RANGE = filtered(LOW, "{from}scale=in_range=tv:out_range=pc,setparams=range=tv{to}")
 LINED = filtered(HIGH, "{from}drawbox=x=iw-2:w=2:h=ih:c=0x008700:t=fill{to}")
 STRAY = filtered(HIGH, "{from}drawbox=c=gray:t=fill:enable='eq(n,31)'{to}")
 EARLY = filtered(LOW, "{from}trim=start_frame=1,setpts=PTS-STARTPTS,tpad=stop=1:stop_mode=clone{to}")
@@ -158,7 +158,7 @@ def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str)
         pytest.param([GREY], ("other picture",), id="a grey second"),
         pytest.param([BLACK], ("black",), id="a black second"),
         pytest.param([FROZEN, COLOURLESS], ("frozen", "colours"), id="two frozen seconds, and no colours"),
-        pytest.param([MATRIX, LINED], ("colours", "edge"), id="a wrong matrix, and a green edge of two pixels"),
+        pytest.param([FULL_RANGE, LINED], ("colours", "edge"), id="a wrong range, and a green edge of two pixels"),
         pytest.param([STRAY, EARLY], ("stray frame", "time"), id="a single grey frame, and all frames one early"),
         pytest.param([BLURRED, LARGE, louder], ("order", "peak", "loudness"), id="swapped, over its cap and too loud"),
     ],

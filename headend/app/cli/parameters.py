@@ -94,6 +94,8 @@ class Seconds(click.ParamType[Fraction]):
 class FiniteRange(click.FloatRange):
     """A range of finite numbers: ``nan`` and ``inf``, which `click.FloatRange` may accept, are refused."""
 
+    name = "number"  # in messages
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse a value; raise `click.BadParameter` if it is invalid."""
         number = super().convert(value, param, ctx)
