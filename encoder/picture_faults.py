@@ -50,6 +50,8 @@ PALE_GAIN, PALE = -0.4, 0.006
 """A picture is pale if chroma has lost this share, and differs by this. A fade that is a frame late loses less."""
 TONED = 0.04
 """Smallest difference of chroma in tone-mapped HDR, where the lowest rates have a pattern, too."""
+COLOURS_AROUND_S = Fraction(1, 4)
+"""Within this time before and after, most pictures must have other colours."""
 RANGES = ((255 / 219 - 1, -0.0731), (219 / 255 - 1, 0.0628))
 """Gain and offset of luma after a conversion from limited to full range, and the reverse."""
 REGULARIZATION = 1e-5
@@ -168,13 +170,14 @@ def of_rendition(rendition: SmallPictures, master: SmallPictures, timing: Timing
     # A sync frame differs a little from the previous frame, even if both show the same picture: close such gaps.
     frozen = _close_gaps(_largest_changes(ours) <= STILL) & moves
     coarse = _difference(our_blocks[:, 0], their_blocks[:, 0])
+    recoloured = _is_recoloured(our_blocks, their_blocks, toned=toned)
     factor = TONED_FACTOR if toned else 1.0
     other = (_difference(ours, theirs) > factor * OTHER) & (coarse[scored] > factor * OTHER_COARSE)
     return Faults(
         black=timing.spans(black),
         frozen=timing.spans(frozen, min_pictures=2),
         other=timing.spans(other),
-        recoloured=timing.of_blocks.spans(_is_recoloured(our_blocks, their_blocks, toned=toned)),
+        recoloured=timing.of_blocks.spans(_mostly(recoloured, timing.of_blocks.pictures(COLOURS_AROUND_S))),
         lined=timing.spans(_has_line(rendition, master, toned=toned)),
         stray=timing.of_blocks.spans(coarse > factor * STRAY),
         shifted=timing.of_blocks.spans(_is_shifted(our_blocks[:, 0], their_blocks[:, 0])),
@@ -307,6 +310,11 @@ def _share_around(flags: Flags, around: int) -> Numbers:
     counted = np.convolve(flags.astype(float), window, "full")[around : around + len(flags)]
     present = np.convolve(np.ones(len(flags)), window, "full")[around : around + len(flags)]
     return np.asarray(counted / present)
+
+
+def _mostly(flags: Flags, around: int) -> Flags:
+    """Whether most of the flags around each one are set: closes gaps, and drops short runs."""
+    return np.asarray(_share_around(flags, around) >= 0.5)
 
 
 def _close_gaps(flags: Flags) -> Flags:

@@ -75,7 +75,7 @@ def _of_rendition(one: RenditionQuality, kind: _Kind, report: QualityReport) -> 
 def _of_master(report: QualityReport) -> Iterator[Shortfall]:
     for name, least_s, what, spans in (
         ("black", BLACK_S, "is black", report.master.black),
-        ("frozen", FROZEN_S, "stands still", report.master.frozen),
+        ("frozen", FROZEN_S, "stands still", _outside(report.master.frozen, report.master.black)),
     ):
         long = [span for span in spans if _length_s(span, report) >= least_s]
         if long:
@@ -87,6 +87,11 @@ def _of_master(report: QualityReport) -> Iterator[Shortfall]:
 def _apart(spans: tuple[Span, ...], others: Iterable[Span]) -> tuple[Span, ...]:
     """Those spans that overlap none of the others, which are reported as another kind."""
     return tuple(span for span in spans if not any(_overlap(span, other) for other in others))
+
+
+def _outside(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Those spans that are not a part of one of the others: black stands still, too."""
+    return tuple(span for span in spans if not any(one[0] <= span[0] and span[1] <= one[1] for one in others))
 
 
 def _length(span: Span, report: QualityReport) -> str:
