@@ -30,6 +30,7 @@ def test_options_become_the_words_of_the_command() -> None:
         api.command_line("submit", "film.mov", {"audio": {"en": 1}})  # type: ignore[dict-item]
 
 
+@pytest.mark.usefixtures("known_speed")
 def test_a_script_without_guard_gets_its_events_and_its_title(tmp_path: Path) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=10, size=(160, 90))
     script = tmp_path / "script.py"

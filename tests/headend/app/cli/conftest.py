@@ -24,7 +24,7 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory, known_speed: None) -> Made:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("made")
     master = make_film(folder / "film.mp4", sound=[Sound()])
     done = headend(
