@@ -80,7 +80,7 @@ class Faults:
         frozen: The rendition is frozen, and the master moves.
         other: The rendition shows another picture; includes black ones.
         recoloured: The rendition shows other colours.
-        lined: The rendition has a coloured line along an edge.
+        lined: The rendition has a line along an edge.
         stray: Single frames, or a few, show another picture.
         shifted: The rendition shows the pictures too early or too late.
     """

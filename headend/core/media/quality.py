@@ -225,7 +225,7 @@ class TrackQuality:
         frozen: Spans that are frozen while the master is not.
         other: Spans that show a different picture than the master.
         recoloured: Spans in other colours than the master's.
-        lined: Spans with a coloured line along an edge that the master does not have.
+        lined: Spans with a line along an edge that the master does not have.
         stray: Single frames, or a few, that show a different picture than the master.
         shifted: Spans that show the master's pictures too early or too late.
         lifts: Chunks that were encoded again because of the floor.
@@ -386,7 +386,7 @@ class RenditionQuality:
         frozen: Spans that are frozen while the master is not.
         other: Spans that show a different picture than the master.
         recoloured: Spans in other colours than the master's.
-        lined: Spans with a coloured line along an edge that the master does not have.
+        lined: Spans with a line along an edge that the master does not have.
         stray: Single frames, or a few, that show a different picture than the master.
         shifted: Spans that show the master's pictures too early or too late.
         predicted: Prediction of the title's analysis; None without one.

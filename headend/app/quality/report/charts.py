@@ -164,7 +164,7 @@ def _rate_chart(
     members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], low: float, high: float, bottom: float
 ) -> str:
     width, height = CHART_PX
-    left, right, top, bottom_margin = 40, 14, 12, 34
+    left, right, top, bottom_margin = 40, 24, 12, 34
 
     def x(bps: float) -> float:
         return left + (width - left - right) * (log2(bps / 1000) - low) / (high - low)

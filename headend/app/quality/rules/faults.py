@@ -43,7 +43,7 @@ def _kinds(one: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
         _Kind("frozen", FROZEN_S, "stands still", one.frozen, ", where the master moves"),
         _Kind("other picture", OTHER_S, "shows another picture than the master", other),
         _Kind("colours", COLOURS_S, "has other colours than the master", _apart(one.recoloured, longer)),
-        _Kind("edge", OTHER_S, "has a coloured line along an edge", _apart(one.lined, longer), ", unlike the master"),
+        _Kind("edge", OTHER_S, "has a line along an edge", _apart(one.lined, longer), ", unlike the master"),
         _Kind("stray frame", Fraction(0), "shows another picture than the master", _apart(one.stray, longer)),
         _Kind("time", OTHER_S, "shows the master's pictures too early or too late", one.shifted),
     )
