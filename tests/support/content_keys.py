@@ -13,10 +13,10 @@ def secret_of(number: int) -> bytes:
     return bytes((number * 37 + index * 101) % 251 for index in range(16))
 
 
-def make_keys(*schemes: Scheme, epoch: int = 1, periods: int = 1) -> list[ContentKey]:
-    """Return all keys of ``film`` in these schemes, each with its own secret."""
+def make_keys(*schemes: Scheme, epoch: int = 1, periods: int = 1, first: int = 1) -> list[ContentKey]:
+    """Return all keys of ``film`` in these schemes, with the secrets from the one of this number on."""
     names = [name for scheme in schemes for name in key_names("film", scheme, epoch=epoch, periods=periods)]
-    return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, start=1)]
+    return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, start=first)]
 
 
 def write_keys(path: Path, keys: Iterable[ContentKey]) -> Path:
