@@ -21,6 +21,7 @@ WAIT_S = 60
 """Seconds to wait for a browser's reaction, on a machine that may be slow and shared."""
 LOAD_S = 10
 """Seconds for loading a short film."""
+SMALL = {"width": 480, "height": 360}
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -122,6 +123,7 @@ class Viewer:
     def __init__(self, browser: Any, origin: str, title: str, player: str, manifest: str, *, script: str = "") -> None:
         self.complaints: list[str] = []
         self.page = browser.new_page()
+        self.page.set_viewport_size(SMALL)  # scaling pictures to a desktop takes more CPU time than decoding them
         if script:
             self.page.add_init_script(script)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
