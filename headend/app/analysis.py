@@ -276,8 +276,9 @@ class Analyst:
         share = (survey_s + count * each_s) / encode_s
         if share <= self._targets.analysis_share:
             return count, ()
+        amount = f"{share:.0%} of" if share < 2 else f"{share:,.0f} times"
         return count, (
-            f"analysis takes about {share:.0%} of the encode's CPU, above {self._targets.analysis_share:.0%}: "
+            f"analysis takes about {amount} the encode's CPU, above {self._targets.analysis_share:.0%}: "
             f"no fewer than {_count(count, 'excerpt')} can be tried",
         )
 

@@ -90,7 +90,7 @@ class HardMaster:
         rate: Frames per second of the result; None for `picture_rate`.
         shown: Number of the picture that each frame of the result shows; empty for each picture once.
         rendition_size: Size of the largest rendition in a box of 320x180.
-        decided: Regular expression of the plan's line about it.
+        decided: Part of the plan's line about it.
         all_codecs: Whether it is encoded by every codec instead of H.264 and AAC only.
         sync_frames: Largest distance of flash and beep, in frames; larger only if frames are moved.
         most_delta_e: Largest CIEDE2000 difference of a patch.
