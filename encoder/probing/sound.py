@@ -120,12 +120,15 @@ def subtitle_track(stream: SubtitleStream, times_ms: Sequence[tuple[int, int]] =
 
 
 def _language(stream: Stream) -> str:
-    # Imported here, since its tables take long to load and scans for damage don't use them.
+    declared = stream.metadata.get("language") or "und"
+    if declared == "und":
+        return declared
+    # Imported here, since its tables take long to load, and scans for damage and most probes don't use them.
     from langcodes import standardize_tag
     from langcodes.tag_parser import LanguageTagError
 
     try:
-        return standardize_tag(stream.metadata.get("language") or "und")
+        return standardize_tag(declared)
     except LanguageTagError:
         return "und"
 
