@@ -1,8 +1,8 @@
 """Writing HTML pages to files, for ``--html``: a page appears as a whole, and an error leaves an earlier one."""
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from shutil import copymode
+from tempfile import TemporaryDirectory
 
 from headend.core.errors import ConfigError
 
@@ -20,7 +20,7 @@ def check_writable(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError
         if not _is_special(path):
-            NamedTemporaryFile(dir=path.resolve().parent).close()
+            TemporaryDirectory(dir=path.resolve().parent).cleanup()
     except OSError as error:
         raise _refusal(path, error) from None
 
@@ -36,17 +36,12 @@ def write(path: Path, page: bytes) -> None:
             path.write_bytes(page)
             return
         target = path.resolve()
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        with NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            partial = Path(file.name)
-            try:
-                file.write(page)
-                file.flush()
-                partial.chmod(mode)
-                partial.replace(target)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+        with TemporaryDirectory(dir=target.parent) as folder:
+            whole = Path(folder, target.name)
+            whole.write_bytes(page)
+            if target.exists():
+                copymode(target, whole)
+            whole.replace(target)
     except OSError as error:
         raise _refusal(path, error) from error
 
@@ -54,12 +49,6 @@ def write(path: Path, page: bytes) -> None:
 def _is_special(path: Path) -> bool:
     """Whether a path is a device or a pipe, which can't be replaced."""
     return path.exists() and not path.is_file()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _refusal(path: Path, error: OSError) -> ConfigError:
