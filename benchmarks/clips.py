@@ -34,9 +34,9 @@ class Mezzanine(StrEnum):
 
 
 ENCODERS = {
-    # 4:2:2, 10 bits, only key frames: some 190 Mb/s at 1080p.
+    # 4:2:2, 10 bits, only keyframes: some 190 Mb/s at 1080p.
     Mezzanine.PRORES: ("-pix_fmt", "yuv422p10le", "-c:v", "prores_aw", "-profile:v", "3"),
-    # A typical export of a camera or an editor: some 48 Mb/s, with B-frames and a key frame every second.
+    # A typical export of a camera or an editor: some 48 Mb/s, with B-frames and a keyframe every second.
     Mezzanine.H264: ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-g", "24"),
 }
 SUFFIXES = {Mezzanine.PRORES: ".mov", Mezzanine.H264: ".mp4"}

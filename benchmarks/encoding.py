@@ -204,7 +204,7 @@ class Setup:
 
 CASES = {
     "prores": Setup("ProRes 1080p, 6 × H.264", Mezzanine.PRORES, (1920, 1080), 96, _six_avc, 3),
-    # Longer chunks, because frames between a key frame and the start of a chunk are decoded and dropped.
+    # Longer chunks, because frames between a keyframe and the start of a chunk are decoded and dropped.
     "h264": Setup(
         "H.264 1080p at 48 Mb/s, 6 × H.264", Mezzanine.H264, (1920, 1080), 192, partial(_six_avc, chunk_s=4), 2
     ),

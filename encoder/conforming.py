@@ -96,7 +96,7 @@ class Conformed:
         frame_rate: Frames of the grid per second.
         decisions: The decisions, a line each.
         crop: The part of the picture to keep; None for the whole.
-        mended: Whether a frame that can't be decoded is replaced by a neighbour. Otherwise, a chunk with such a frame
+        conceal: Whether a frame that can't be decoded is replaced by a neighbour. Otherwise, a chunk with such a frame
             is too short and is rejected.
     """
 
@@ -106,7 +106,7 @@ class Conformed:
     frame_rate: Fraction
     decisions: tuple[str, ...] = ()
     crop: Crop | None = None
-    mended: bool = False
+    conceal: bool = False
 
     @property
     def kept(self) -> VideoTrack:
@@ -157,14 +157,14 @@ class Conformed:
             Exactly ``end - first`` frames, at the grid's rate, their times from 0.
         """
         source_first, source_end = self.source_range(first, end)
-        # With `mended`, frames before the range arrive too, and are told apart by their times.
-        single = self.track.frame_count == 1 if self.mended else source_end - source_first == 1
+        # If damage is concealed, frames before the range arrive, too: their times tell which ones they are.
+        single = self.track.frame_count == 1 if self.conceal else source_end - source_first == 1
         if self.cadence is Cadence.VARIABLE and single:
             # The only frame may have started and ended before the chunk, so its time would have it dropped.
             stream = _pad_or_cut(timestamps.numbered_frames(stream, self.frame_rate), end - first)
         elif self.cadence is Cadence.VARIABLE:
             stream = self._at_constant_rate(stream, self.frame_rate, first, end)
-        elif self.mended:
+        elif self.conceal:
             stream = self._at_constant_rate(stream, self.track.frame_rate, source_first, source_end)
         else:
             stream = timestamps.numbered_frames(stream, self.track.frame_rate)

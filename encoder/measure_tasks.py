@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from encoder import pairs
-from encoder.command import MENDING, SourcePicture, VideoCommands
+from encoder.command import CONCEALMENT, SourcePicture, VideoCommands
 from encoder.identities import digest
 from encoder.measuring import MAX_RENDITIONS, spacing
 from encoder.pairs import Pair
@@ -63,7 +63,7 @@ class Measuring:
     ) -> None:
         self._title, self._grid, self._commands, self._tracks = title, grid, commands, tracks
         self._keys = keys or {}
-        self._mended = source.conformed.mended
+        self._conceal = source.conformed.conceal
         self.viewing: Viewing = viewing_of(*source.size, grid.frame_rate)
         self.every = spacing(grid.gop_frames)
         self.views: tuple[View, ...] = views(source, renditions)
@@ -126,7 +126,7 @@ class Measuring:
         first = self._grid.segment_bounds()[segment - 1]
         input_options, frames = self._commands.frames_part(Chunk(0, frame, frame + 1, segment))
         return Pair(
-            (*(MENDING if self._mended else ()), *input_options),
+            (*(CONCEALMENT if self._conceal else ()), *input_options),
             frames,
             view.master_filters,
             view.rendition_filters,
@@ -182,7 +182,7 @@ class Measuring:
             segments=segments,
             first_frame=chunk.first_frame,
             end_frame=chunk.end_frame,
-            opening=(*(MENDING if self._mended else ()), *input_options),
+            opening=(*(CONCEALMENT if self._conceal else ()), *input_options),
             frames=frames,
             master_filters=view.master_filters,
             rendition_filters=view.rendition_filters,

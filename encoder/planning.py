@@ -139,7 +139,7 @@ class Draft:
             text=text_programmes.renditions(text),
             light=source.light,
             picture_stream=track.index,
-            allow_damaged=conformed.mended,
+            allow_damaged=conformed.conceal,
             damage=missing,
             chunks=self._chunks,
             sound=AudioLadder(rungs, settings.loudness_lufs, settings.compressed),
@@ -185,7 +185,7 @@ class Draft:
             loudness_lufs=settings.loudness_lufs,
             costs=self._costs,
             tool_digest=self._tool_digest,
-            mended=self.conformed.mended,
+            conceal=self.conformed.conceal,
             compressed=settings.compressed,
         )
 
@@ -202,7 +202,8 @@ class Draft:
             "format": layout.SEGMENT_FORMAT,
             "tool": self._tool_digest,
             "grid": documents.as_plain(plan.grid),
-            "mended": self.conformed.mended,
+            # Ids of tracks are digests, so a key keeps its name.
+            "mended": self.conformed.conceal,
         }
         pictures = {
             **shared,

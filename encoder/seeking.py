@@ -19,7 +19,7 @@ LEAD_S = Fraction(15)
 """How much a task may decode before its first frame: half of a usual chunk. A task with a longer chunk may decode half
 of that chunk. So at most 50 % more of a film is decoded, and decoding is a small part of a task."""
 
-MENDING_S = Fraction(1)
+CONCEALMENT_LEAD_S = Fraction(1)
 """With damaged masters, reading starts this long before a chunk: if its first frames are damaged, an earlier frame
 replaces them."""
 
@@ -28,8 +28,8 @@ def keyframe_position(conformed: Conformed, chunk: Chunk) -> int:
     """The last keyframe from which a chunk's first frame can be decoded, as a position in the index's keyframes."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
-    if conformed.mended:
-        first = max(0, first - round(MENDING_S * conformed.track.frame_rate))
+    if conformed.conceal:
+        first = max(0, first - round(CONCEALMENT_LEAD_S * conformed.track.frame_rate))
     return max(0, bisect_right(index.keyframes, first) - 1)
 
 

@@ -97,12 +97,12 @@ class Titled:
 
     Attributes:
         ladder: The ladder.
-        spots: By codec, the point on the hull of each rung, ascending; empty if the pattern's rungs are kept.
+        points: By codec, the point on the hull of each rung, ascending; empty if the pattern's rungs are kept.
         decisions: One line per decision.
     """
 
     ladder: Ladder
-    spots: Mapping[Codec, tuple[CurvePoint, ...]]
+    points: Mapping[Codec, tuple[CurvePoint, ...]]
     decisions: tuple[str, ...]
 
 
@@ -231,7 +231,7 @@ def titled(
     """
     boxes = {(rung.codec, rung.height_px): rung for rung in tried.video}
     rungs: list[VideoRung] = []
-    spots: dict[Codec, tuple[CurvePoint, ...]] = {}
+    points: dict[Codec, tuple[CurvePoint, ...]] = {}
     decisions: list[str] = []
     for codec, want in wanted.items():
         pattern = of_pattern(tried, hulls.get(codec), fixed, codec)
@@ -239,15 +239,15 @@ def titled(
         if reason := _reason_to_keep(placed, pattern, want, WORTH_BOUNDED if codec in BOUNDED else WORTH):
             decisions.append(f"{codec}: {reason}, so the rungs of {ladder.name} are kept")
             rungs += _of_pattern(ladder, [codec], RungRange.SDR, fixed.geometry.aspect, frame_rate)
-            spots[codec] = ()
+            points[codec] = ()
             continue
         if len(placed) < want.count:
             decisions.append(
                 f"{codec}: {len(placed)} rungs instead of {want.count}: adjacent rungs would differ by less than "
                 f"{APART_VMAF} VMAF or {APART_RATE - 1:.0%} of the rate"
             )
-        rungs += [_rung(boxes[codec, spot.lines], spot, cap) for spot in placed]
-        spots[codec] = placed
+        rungs += [_rung(boxes[codec, point.lines], point, cap) for point in placed]
+        points[codec] = placed
     rungs += _of_pattern(ladder, set(Codec), RungRange.HDR, fixed.geometry.aspect, frame_rate)
     fitted = replace(
         ladder,
@@ -258,7 +258,7 @@ def titled(
         video=_with_start(rungs, fixed),
         measured=True,
     )
-    return Titled(fitted, spots, tuple(decisions))
+    return Titled(fitted, points, tuple(decisions))
 
 
 def of_pattern(tried: Ladder, hull: Hull | None, fixed: Fitted, codec: Codec) -> tuple[CurvePoint, ...]:

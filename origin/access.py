@@ -29,10 +29,10 @@ class Access:
         groups = match.groupdict()
         grant = self.checker.grant(token, groups.get("title"), territory)
         if track := groups.get("track"):
-            summary = self._library.cached_summary(grant.title, track)
-            if summary is None:
+            facts = self._library.cached_token_facts(grant.title, track)
+            if facts is None:
                 return None
-            self.checker.check_plan(grant, (summary.height_px,))
+            self.checker.check_plan(grant, (facts.height_px,))
             return None if is_segment and not self.checker.has_screen(grant) else grant
         release_id = groups.get("release")
         release = self._library.cached_release(grant.title, release_id) if release_id else None
@@ -65,10 +65,10 @@ class Access:
         groups = match.groupdict()
         grant = self.checker.grant(token, groups.get("title"), territory)
         if track := groups.get("track"):
-            summary = await self._library.track_summary(groups["title"], track, client)
-            self.checker.check_plan(grant, (summary.height_px,))
+            facts = await self._library.token_facts(groups["title"], track, client)
+            self.checker.check_plan(grant, (facts.height_px,))
             if is_segment:
-                await self.checker.take_screen(grant, segment_s=summary.segment_s)
+                await self.checker.take_screen(grant, segment_s=facts.segment_s)
             return grant
         release_id = groups.get("release") or await self._library.current(groups["title"], client)
         release = await self._library.release(groups["title"], release_id, client)

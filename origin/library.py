@@ -30,7 +30,7 @@ from origin.catalogue import Catalogue
 from origin.metrics import Metrics
 from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
 from origin.reads import WAIT_S, DocumentKey, MediaKey, StoreReads, missing
-from origin.releases import LoadedRelease, LoadedTrack, RequestedFile, TrackSummary, load_release
+from origin.releases import LoadedRelease, LoadedTrack, RequestedFile, TokenFacts, load_release
 from origin.sources import Damaged, open_source
 
 CACHE_BYTES = 256 << 20
@@ -41,8 +41,8 @@ INDEX_SHARE = 8
 """One part in this many of the cache is for track indexes; the index of a two-hour track takes 60 kB."""
 MIN_INDEX_BYTES = 4 << 20
 """Minimum memory for track indexes."""
-MAX_SUMMARIES = 50_000
-"""Maximum number of cached track summaries; they take about 10 MB."""
+MAX_TOKEN_FACTS = 50_000
+"""Maximum number of cached `TokenFacts`; they take about 10 MB."""
 RELEASES_BYTES = 32 << 20
 """Memory for releases: enough for about a hundred two-hour releases."""
 MAX_POINTERS = 10_000
@@ -96,7 +96,7 @@ class Library:
         self._files: SegmentedLRU[str, File] = SegmentedLRU(max(1, cache_bytes - index_bytes), self._evicted)
         self._releases: SegmentedLRU[DocumentKey, LoadedRelease] = SegmentedLRU(RELEASES_BYTES)
         self._tracks: SegmentedLRU[DocumentKey, LoadedTrack] = SegmentedLRU(index_bytes)
-        self._summaries: SegmentedLRU[tuple[str, str], TrackSummary] = SegmentedLRU(MAX_SUMMARIES)
+        self._token_facts: SegmentedLRU[tuple[str, str], TokenFacts] = SegmentedLRU(MAX_TOKEN_FACTS)
         self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(MAX_POINTERS)
         self._catalogue = Catalogue(self._list_folder, clock)
         registry = metrics.registry
@@ -286,7 +286,7 @@ class Library:
         async def read() -> LoadedTrack:
             loaded = await self._reads.run_in_thread(key, partial(self._read_track, key.name))
             self._tracks.put(key, loaded, loaded.index.memory_bytes)
-            self._summaries.put((title, track), loaded.summary)
+            self._token_facts.put((title, track), loaded.token_facts)
             return loaded
 
         return await self._reads.coalesce(self._reads.documents, key, read, client=client)
@@ -295,13 +295,13 @@ class Library:
         """A release if it is cached; otherwise None."""
         return self._releases.get(DocumentKey("release", layout.outline(title, release)))
 
-    def cached_summary(self, title: str, track: str) -> TrackSummary | None:
+    def cached_token_facts(self, title: str, track: str) -> TokenFacts | None:
         """What token checks need to know about a track, if it is cached; otherwise None."""
-        return self._summaries.get((title, track))
+        return self._token_facts.get((title, track))
 
-    async def track_summary(self, title: str, track: str, client: str = "") -> TrackSummary:
+    async def token_facts(self, title: str, track: str, client: str = "") -> TokenFacts:
         """What token checks need to know about a track, from the cache or the store."""
-        return self.cached_summary(title, track) or (await self.track(title, track, client)).summary
+        return self.cached_token_facts(title, track) or (await self.track(title, track, client)).token_facts
 
     async def _release_file(self, requested: RequestedFile, release: LoadedRelease, client: str) -> File:
         key = DocumentKey("file", requested.key)

@@ -39,10 +39,10 @@ class RequestedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackSummary:
+class TokenFacts:
     """What token checks need to know about a track.
 
-    It is much smaller than the track's index, so the summaries of all tracks that are being watched stay in memory.
+    It is much smaller than the track's index, so those of all tracks that are being watched stay in memory.
 
     Attributes:
         height_px: The picture's shorter side, which plans limit; 0 for sound and text.
@@ -66,11 +66,11 @@ class LoadedTrack:
     published: datetime
 
     @property
-    def summary(self) -> TrackSummary:
+    def token_facts(self) -> TokenFacts:
         """What token checks need to know about the track."""
         facts = self.index.facts
         height_px = facts.short_side_px if facts.content_type.startswith("video/") else 0
-        return TrackSummary(height_px, self.index.duration_ticks(1) / facts.timescale)
+        return TokenFacts(height_px, self.index.duration_ticks(1) / facts.timescale)
 
 
 @dataclass(frozen=True, slots=True)

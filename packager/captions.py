@@ -26,7 +26,7 @@ from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, Segment, TextRendition
 from headend.core.timing import Grid, timescale
 from packager.fragments import Sample, fragment_bytes
-from packager.segmenting.cut import Cut, joined
+from packager.segmenting.cut import Cut, cut_of
 
 HEADER = "WEBVTT"
 CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"
@@ -93,7 +93,7 @@ def _cut(rendition: TextRendition, init: bytes, parts: Iterator[_Part], grid: Gr
                 sha256=hashlib.sha256(body).hexdigest(),
             )
         )
-    return joined(rendition.id, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    return cut_of(rendition.id, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
 class _Sweep(Generic[_Item]):

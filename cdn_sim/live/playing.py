@@ -289,7 +289,7 @@ async def _apply(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
             link.cut()
         await asyncio.sleep(event.slow.minutes * 60)
         link.bps = full_bps
-        link.mend()
+        link.restore()
     elif event.origin is not None:
         for site in sites:
             site.origin_link.delay_s += event.origin.extra_ms / 2000

@@ -57,7 +57,7 @@ class Link:
         for task in tuple(self._open):
             task.cancel()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Accept connections again."""
         self.is_cut = False
 

@@ -4,7 +4,7 @@ Input: a master's picture, the grid and renditions. Output: FFmpeg arguments, wi
 the folder of the outputs. It must not run a command, read a file or import planning.
 """
 
-from encoder.command.base import GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH
+from encoder.command.base import CONCEALMENT, GLOBAL, MASTER, PROGRAM, SCRATCH
 from encoder.command.cascade import is_narrowed, scaled
 from encoder.command.outputs import FRAGMENTS, MUXING, REFERENCE, REFERENCE_FILE, pass_log
 from encoder.command.source import SourcePicture, source_options
@@ -13,10 +13,10 @@ from encoder.command.survey import SURVEY_FILE
 from encoder.command.video import VideoCommands
 
 __all__ = [
+    "CONCEALMENT",
     "FRAGMENTS",
     "GLOBAL",
     "MASTER",
-    "MENDING",
     "MUXING",
     "POSTERS",
     "PROGRAM",

@@ -18,7 +18,7 @@ GLOBAL = (
     "-filter_complex_threads", "1",
 )  # fmt: skip
 
-MENDING = (
+CONCEALMENT = (
     # Continue even if nothing can be decoded: missing frames are replaced.
     "-max_error_rate", "1",
 )  # fmt: skip

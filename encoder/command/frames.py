@@ -18,7 +18,7 @@ def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
     bounds: dict[str, int] = {}
     first, end = picture.conformed.source_range(chunk.first_frame, chunk.end_frame)
     # A damaged frame at a chunk's start is replaced by the last one before it, so earlier frames are kept then.
-    if first > 0 and not picture.conformed.mended:
+    if first > 0 and not picture.conformed.conceal:
         # Half-way to the frame before, so that rounding of times does not matter.
         bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
     if end < len(pts):

@@ -8,7 +8,7 @@ import ffmpeg
 
 from encoder import filter_graphs
 from encoder.command import survey
-from encoder.command.base import GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH
+from encoder.command.base import CONCEALMENT, GLOBAL, MASTER, PROGRAM, SCRATCH
 from encoder.command.cascade import cascade, is_narrowed
 from encoder.command.frames import chunk_frames
 from encoder.command.outputs import FRAGMENTS, LOSSLESS, REFERENCE_FILE, pass_log
@@ -111,8 +111,8 @@ class VideoCommands:
         self, chunk: Chunk, graph: str, outputs: tuple[str, ...], logging: tuple[str, ...] = ()
     ) -> tuple[str, ...]:
         opening, _ = self._cached_frames_part(chunk)
-        mending = MENDING if self._picture.conformed.mended else ()
-        return PROGRAM, *GLOBAL, *logging, *mending, *opening, "-filter_complex", graph, *outputs
+        concealment = CONCEALMENT if self._picture.conformed.conceal else ()
+        return PROGRAM, *GLOBAL, *logging, *concealment, *opening, "-filter_complex", graph, *outputs
 
     def _frames_part(self, chunk: Chunk) -> tuple[tuple[str, ...], str]:
         picture = self._picture

@@ -13,7 +13,7 @@ from langcodes import Language
 from langcodes.tag_parser import LanguageTagError
 
 from encoder import filter_graphs, timestamps
-from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, source_options
+from encoder.command import CONCEALMENT, FRAGMENTS, GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
 from encoder.families import AUDIO, LOUDNESS, Options
 from encoder.loudness import CEILING_DBTP, MAX_REDUCTION_DB, dialnorm_placeholder, level_placeholder, limiter, meter
 from encoder.probing import CONTAINERS
@@ -45,7 +45,7 @@ def audio_command(
     start_s: Fraction,
     renditions: Sequence[AudioRendition],
     *,
-    mended: bool = False,
+    conceal: bool = False,
     compressed: bool = False,
     containers: str = CONTAINERS,
 ) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def audio_command(
         grid: The title's grid.
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
-        mended: Whether to replace sound that can't be decoded with silence.
+        conceal: Whether to replace sound that can't be decoded with silence.
         compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3.
         containers: FFmpeg's names of the containers that the file may have.
 
@@ -72,7 +72,9 @@ def audio_command(
         MasterError: The channel layout is unknown.
     """
     outputs = []
-    mixes = _mix(master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers)
+    mixes = _mix(
+        master, track, grid, start_s, renditions, conceal=conceal, compressed=compressed, containers=containers
+    )
     for layout, mixed in mixes.items():
         levelled = mixed.filter(level_placeholder(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
@@ -89,7 +91,7 @@ def audio_command(
                 "metadata:s:a:0": f"language={language_code(rendition.language)}",
             }
             outputs.append(ffmpeg.output(copy, f"{SCRATCH}/{rendition.id}.mp4", **options))
-    return _argv(outputs, mended=mended)
+    return _argv(outputs, conceal=conceal)
 
 
 def loudness_target(
@@ -100,7 +102,7 @@ def loudness_target(
     renditions: Sequence[AudioRendition],
     target_lufs: float | None,
     *,
-    mended: bool = False,
+    conceal: bool = False,
     compressed: bool = False,
     containers: str = CONTAINERS,
 ) -> LoudnessTarget:
@@ -113,16 +115,18 @@ def loudness_target(
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
         target_lufs: Target for the integrated loudness; None to keep the master's loudness.
-        mended: As for `audio_command`.
+        conceal: As for `audio_command`.
         compressed: As for `audio_command`.
         containers: As for `audio_command`.
 
     Raises:
         MasterError: The channel layout is unknown.
     """
-    mixes = _mix(master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers)
+    mixes = _mix(
+        master, track, grid, start_s, renditions, conceal=conceal, compressed=compressed, containers=containers
+    )
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
-    argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
+    argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], conceal=conceal)
     return LoudnessTarget(
         # The filter prints its summaries at this log level; progress still goes to standard output.
         argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *argv))),
@@ -135,8 +139,9 @@ def loudness_target(
     )
 
 
-def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
-    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *filter_graphs.arguments(ffmpeg.merge_outputs(*outputs))
+def _argv(outputs: Iterable[Any], *, conceal: bool) -> tuple[str, ...]:
+    concealment = CONCEALMENT if conceal else ()
+    return PROGRAM, *GLOBAL, *concealment, *filter_graphs.arguments(ffmpeg.merge_outputs(*outputs))
 
 
 def _mix(
@@ -146,7 +151,7 @@ def _mix(
     start_s: Fraction,
     renditions: Sequence[AudioRendition],
     *,
-    mended: bool,
+    conceal: bool,
     compressed: bool,
     containers: str,
 ) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _mix(
     picked = _channels_to_pick(track)
     placed = [
         _place_on_timeline(
-            _pick_channels(source[str(index)], picked.get(index)), part, start_s, rate, total_samples, mended=mended
+            _pick_channels(source[str(index)], picked.get(index)), part, start_s, rate, total_samples, conceal=conceal
         )
         for index, part in parts.items()
     ]
@@ -219,11 +224,11 @@ def _join(streams: Sequence[Any], track: AudioTrack, picked: Mapping[int, Sequen
 
 
 def _place_on_timeline(
-    sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool
+    sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, conceal: bool
 ) -> Any:
     late_samples = round((part.start_s - start_s) * rate)
     resampling = policy.resampling_options(part.timeline, rate)
-    if mended:
+    if conceal:
         resampling = {"async": 1, **resampling, "min_hard_comp": MIN_GAP_S}
     sound = sound.filter("aresample", rate)
     if resampling:

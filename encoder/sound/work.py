@@ -36,7 +36,7 @@ class SoundPlanner:
         loudness_lufs: Target for the integrated loudness; None to keep the file's loudness.
         costs: Cost coefficients.
         tool_digest: SHA-256 of FFmpeg's executable.
-        mended: Whether to replace sound that can't be decoded with silence.
+        conceal: Whether to replace sound that can't be decoded with silence.
         compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3.
         containers: FFmpeg's names of the containers that the file may have.
     """
@@ -48,7 +48,7 @@ class SoundPlanner:
     loudness_lufs: float | None
     costs: Costs
     tool_digest: str
-    mended: bool = False
+    conceal: bool = False
     compressed: bool = False
     containers: str = CONTAINERS
 
@@ -59,7 +59,8 @@ class SoundPlanner:
             "format": layout.SEGMENT_FORMAT,
             "tool": self.tool_digest,
             "grid": documents.as_plain(self.grid),
-            "mended": self.mended,
+            # Ids of tracks are digests, so a key keeps its name.
+            "mended": self.conceal,
             "master": self.master.digest,
             "encoder": after_input(argv),
             "levels": documents.as_plain(replace(levels, argv=after_input(levels.argv))),
@@ -94,11 +95,11 @@ class SoundPlanner:
         programme = self.programmes[members[0].track_index]
         common = (self.master, programme, self.grid, self.start_s, members)
         return (
-            audio_command(*common, mended=self.mended, compressed=self.compressed, containers=self.containers),
+            audio_command(*common, conceal=self.conceal, compressed=self.compressed, containers=self.containers),
             loudness_target(
                 *common,
                 self.loudness_lufs,
-                mended=self.mended,
+                conceal=self.conceal,
                 compressed=self.compressed,
                 containers=self.containers,
             ),

@@ -247,7 +247,7 @@ class Analyst:
         ]
         if cap > titled.CAP:
             decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {titled.CAP:g} ×")
-        codecs = tuple(self._of_codec(codec, hulls[codec], points, made.spots[codec]) for codec in self._wanted)
+        codecs = tuple(self._of_codec(codec, hulls[codec], points, made.points[codec]) for codec in self._wanted)
         if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
             decisions.append(f"bits at equal VMAF, predicted against {self._pattern.name}: {', '.join(savings)}")
         return Analysis(
@@ -375,7 +375,7 @@ class Analyst:
 
         plan = self._draft.plan
         inquiry = Inquiry(
-            self._settings, plan.title, plan.master, plan.tool, plan.tool_digest, self._draft.conformed.mended
+            self._settings, plan.title, plan.master, plan.tool, plan.tool_digest, self._draft.conformed.conceal
         )
         # Longest first, so that no long task is left alone at the end.
         queue = sorted(tasks, key=lambda task: -task.cost)

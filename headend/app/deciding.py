@@ -300,7 +300,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
             )
 
     crop, decisions = cropping.crop(track, encode.crop, detect_borders)
-    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
+    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), conceal=encode.allow_damaged)
 
 
 def with_encryption(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:

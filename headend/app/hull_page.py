@@ -102,8 +102,8 @@ def _section(codec: CodecAnalysis) -> str:
             f"; highest rung {was.kbps:,.0f} kb/s at VMAF {was.vmaf:.1f} → {top.kbps:,.0f} kb/s at VMAF {top.vmaf:.1f}"
         )
     rows = "".join(
-        f"<tr><td>{spot.lines}p</td><td>{spot.crf:g}</td><td>{spot.kbps:,.0f}</td><td>{spot.vmaf:.1f}</td></tr>"
-        for spot in reversed(codec.rungs)
+        f"<tr><td>{point.lines}p</td><td>{point.crf:g}</td><td>{point.kbps:,.0f}</td><td>{point.vmaf:.1f}</td></tr>"
+        for point in reversed(codec.rungs)
     )
     table = (
         f'<details><summary>{len(codec.rungs)} rungs</summary><div class="wide"><table>'
@@ -117,9 +117,9 @@ def _section(codec: CodecAnalysis) -> str:
 def chart(codec: CodecAnalysis) -> str:
     """Draw the chart of a codec: rate on a logarithmic x axis, VMAF on the y axis."""
     drawn: list[CurvePoint] = [*codec.rungs, *codec.pattern]
-    low, high = 0.8 * max(0.1, min(spot.kbps for spot in drawn)), 1.25 * max(0.2, *(spot.kbps for spot in drawn))
+    low, high = 0.8 * max(0.1, min(point.kbps for point in drawn)), 1.25 * max(0.2, *(point.kbps for point in drawn))
     # A black film has 100 everywhere.
-    floor = min(90, 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10))
+    floor = min(90, 10 * math.floor(max(0.0, min(point.vmaf for point in drawn)) / 10))
     span = max(math.log2(high / low), 0.1)
 
     def x(kbps: float) -> float:
@@ -149,10 +149,12 @@ def chart(codec: CodecAnalysis) -> str:
             f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="2"><title>trial of {lines}p</title></circle>'
             for a, b in visible
         ]
-    parts.append(_line("hull", [(x(spot.kbps), y(spot.vmaf)) for spot in codec.hull if inside(spot.kbps, spot.vmaf)]))
-    parts += [_mark("old", spot, x(spot.kbps), y(spot.vmaf), 4) for spot in codec.pattern]
-    parts += [_mark("rung", spot, x(spot.kbps), y(spot.vmaf), 5) for spot in codec.rungs]
-    for lines, sized in groupby(codec.rungs, key=lambda spot: spot.lines):
+    parts.append(
+        _line("hull", [(x(point.kbps), y(point.vmaf)) for point in codec.hull if inside(point.kbps, point.vmaf)])
+    )
+    parts += [_mark("old", point, x(point.kbps), y(point.vmaf), 4) for point in codec.pattern]
+    parts += [_mark("rung", point, x(point.kbps), y(point.vmaf), 5) for point in codec.rungs]
+    for lines, sized in groupby(codec.rungs, key=lambda point: point.lines):
         first = next(iter(sized))
         parts.append(
             f'<text class="size" x="{x(first.kbps) - 7:.1f}" y="{y(first.vmaf) - 7:.1f}" '
@@ -170,6 +172,6 @@ def _line(kind: str, places: Sequence[tuple[float, float]]) -> str:
     return f'<polyline class="{kind}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}"/>' if places else ""
 
 
-def _mark(kind: str, spot: CurvePoint, a: float, b: float, radius: int) -> str:
-    label = f"{spot.lines}p at CRF {spot.crf:g}: {spot.kbps:,.0f} kb/s, VMAF {spot.vmaf:.1f}"
+def _mark(kind: str, point: CurvePoint, a: float, b: float, radius: int) -> str:
+    label = f"{point.lines}p at CRF {point.crf:g}: {point.kbps:,.0f} kb/s, VMAF {point.vmaf:.1f}"
     return f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{label}</title></circle>'

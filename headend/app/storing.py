@@ -16,7 +16,7 @@ from headend.core.media import EncodedTrack, EncodeTask, Kind, Loudness, Segment
 from headend.core.storage import Store
 from headend.core.timing import timescale
 from packager import captions
-from packager.segmenting.cut import Cut, joined
+from packager.segmenting.cut import Cut, cut_of
 from packager.segmenting.protection import Clear, Protect
 from packager.segmenting.sound import cut_audio
 from packager.segmenting.video import cut_video
@@ -177,4 +177,4 @@ def _pictures(
         Segment(number, *times[number], 1, len(body), hashlib.sha256(body).hexdigest())
         for number, body in bodies.items()
     ]
-    return joined(rendition, b"", list(bodies.values()), segments, ticks_per_second, priming_samples=0)
+    return cut_of(rendition, b"", list(bodies.values()), segments, ticks_per_second, priming_samples=0)

@@ -78,17 +78,17 @@ class Configuration:
         return _overlaid(self.defaults, self.profiles[profile])
 
 
-def load(own: Collection[str], every: Callable[[], Collection[str]]) -> Configuration:
+def load(own: Collection[str], all_options: Callable[[], Collection[str]]) -> Configuration:
     """Read all configuration files.
 
     Args:
         own: Long names of the running command's options.
-        every: Returns the long names of all commands' options; called only for a name that is not in ``own``.
+        all_options: Returns the long names of all commands' options; called only for a name that is not in ``own``.
 
     Raises:
         ConfigError: A file can't be read, or sets an unknown option; the message names the file and the key.
     """
-    return merge(((path, _read(path)) for path in find()), own, every)
+    return merge(((path, _read(path)) for path in find()), own, all_options)
 
 
 def find(folder: Path | None = None) -> tuple[Path, ...]:
@@ -110,7 +110,7 @@ def find(folder: Path | None = None) -> tuple[Path, ...]:
 
 
 def merge(
-    files: Iterable[tuple[Path, Mapping[str, Any]]], own: Collection[str], every: Callable[[], Collection[str]]
+    files: Iterable[tuple[Path, Mapping[str, Any]]], own: Collection[str], all_options: Callable[[], Collection[str]]
 ) -> Configuration:
     """Merge files, lowest precedence first; raises `ConfigError` for unknown options and invalid values."""
     paths: list[Path] = []
@@ -121,12 +121,12 @@ def merge(
         for name in document:
             if name not in ("defaults", "profiles"):
                 raise ConfigError(f"{path}: {name!r} is outside a table; write options below [defaults]")
-        defaults = _overlaid(defaults, _settings(path, "defaults", document.get("defaults", {}), own, every))
+        defaults = _overlaid(defaults, _settings(path, "defaults", document.get("defaults", {}), own, all_options))
         tables = document.get("profiles", {})
         if not isinstance(tables, Mapping):
             raise ConfigError(f"{path}: profiles are tables: write [profiles.NAME]")
         for name, table in tables.items():
-            higher = _settings(path, f"profiles.{name}", table, own, every)
+            higher = _settings(path, f"profiles.{name}", table, own, all_options)
             profiles[name] = _overlaid(profiles.get(name, {}), higher)
     return Configuration(tuple(paths), defaults, profiles)
 
@@ -137,15 +137,15 @@ def _overlaid(lower: Mapping[str, Setting], higher: Mapping[str, Setting]) -> di
 
 
 def _settings(
-    path: Path, name: str, table: Any, own: Collection[str], every: Callable[[], Collection[str]]
+    path: Path, name: str, table: Any, own: Collection[str], all_options: Callable[[], Collection[str]]
 ) -> dict[str, Setting]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: {name} is not a table: write [{name}]")
     settings = {}
     for key, value in table.items():
         option = key.replace("_", "-")
-        if option not in own and option not in every():
-            near = get_close_matches(option, every(), 1)
+        if option not in own and option not in all_options():
+            near = get_close_matches(option, all_options(), 1)
             hint = f"; did you mean {near[0]!r}?" if near else "; 'headend COMMAND --help' lists the options"
             raise ConfigError(f"{path}: [{name}] sets {key!r}, which is not an option{hint}")
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):

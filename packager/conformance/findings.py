@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from headend.core import documents
 from headend.core.documents import Noun
 from headend.core.errors import ObjectMissing, StorageError
-from headend.core.media import (
-    Damage,
-)
+from headend.core.media import Damage
 from headend.core.storage.base import Store
 
 

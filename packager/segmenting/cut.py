@@ -37,7 +37,7 @@ class Bodies:
         return self.make()
 
 
-def joined(
+def cut_of(
     rendition: str,
     init: bytes,
     bodies: Iterable[bytes],
@@ -46,7 +46,7 @@ def joined(
     *,
     priming_samples: int,
 ) -> Cut:
-    """Describe the segments of a rendition for its receipt."""
+    """Put the segments of a rendition together with the description that its receipt needs."""
     rates = [Fraction(8 * s.size_bytes * ticks_per_second, s.duration_ticks) for s in segments]
     total_ticks = sum(s.duration_ticks for s in segments)
     track = EncodedTrack(

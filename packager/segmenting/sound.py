@@ -15,7 +15,7 @@ from headend.core.media import Loudness, Segment
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
 from packager import init_segments
 from packager.fragments import Sample, read_fragments
-from packager.segmenting.cut import Bodies, Cut, ceil_div, joined, release_pages
+from packager.segmenting.cut import Bodies, Cut, ceil_div, cut_of, release_pages
 from packager.segmenting.protection import Clear, Protect, protected
 
 
@@ -100,7 +100,7 @@ def cut_audio(
             )
         )
     bodies = Bodies(lambda: (segment_body(*span) for span in spans))
-    cut = joined(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
+    cut = cut_of(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
     return protected(replace(cut, track=replace(cut.track, loudness=loudness)), protector)
 
 

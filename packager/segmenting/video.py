@@ -16,7 +16,7 @@ from headend.core.media import Segment
 from headend.core.timing import Chunk, Grid, timescale
 from packager import init_segments
 from packager.fragments import Fragment, read_fragments, sync_ranges
-from packager.segmenting.cut import Bodies, Cut, ceil_div, joined, release_pages
+from packager.segmenting.cut import Bodies, Cut, ceil_div, cut_of, release_pages
 from packager.segmenting.protection import Clear, Protect, protected
 
 REORDER_FRAMES = 2
@@ -120,7 +120,7 @@ def cut_video(
         return protector.segment(body, number)
 
     bodies = Bodies(lambda: (segment_body(n, *bound) for n, bound in enumerate(pairwise(bounds), chunk.first_segment)))
-    cut = joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    cut = cut_of(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
     return protected(cut, protector)
 
 

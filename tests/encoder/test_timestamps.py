@@ -183,14 +183,14 @@ def check_times(argv: tuple[str, ...]) -> None:
         assert re.fullmatch(r"-?\d+\.\d{6}", seek)
 
 
-@pytest.mark.parametrize(("cadence", "mended"), list(product(Cadence, (False, True))))
-def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cadence, mended: bool) -> None:
+@pytest.mark.parametrize(("cadence", "conceal"), list(product(Cadence, (False, True))))
+def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cadence, conceal: bool) -> None:
     ticks = make_frame_index(400, frame_ticks=3003, start_ticks=126_000, keyframe_every=50)
     track = make_video_track(
         frames=ticks, time_base=Fraction(1, 90_000), frame_rate=Fraction(30_000, 1001), colour=BT709
     )
     rate = {Cadence.INTERLACED: Fraction(60_000, 1001), Cadence.TELECINE: Fraction(24_000, 1001)}
-    conformed = Conformed(track, cadence, FieldOrder.TOP_FIRST, rate.get(cadence, track.frame_rate), mended=mended)
+    conformed = Conformed(track, cadence, FieldOrder.TOP_FIRST, rate.get(cadence, track.frame_rate), conceal=conceal)
     grid = plan_grid(
         conformed.frame_rate, conformed.frame_count, segment_s=Fraction(2), chunk_s=Fraction(4), gop_multiple=4
     )
@@ -203,13 +203,13 @@ def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cade
         check_times(argv)
 
 
-@pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("conceal", [False, True])
 @pytest.mark.parametrize("start_s", [Fraction(-1, 3), Fraction(0), Fraction(1, 3)])
-def test_commands_for_sound_set_times_by_whole_numbers_alone(start_s: Fraction, mended: bool) -> None:
+def test_commands_for_sound_set_times_by_whole_numbers_alone(start_s: Fraction, conceal: bool) -> None:
     grid = plan_grid(Fraction(30_000, 1001), 400, segment_s=Fraction(2), chunk_s=Fraction(4))
     track: AudioTrack = make_audio_track(start_s=start_s, sample_rate_hz=44_100)
     place = make_master(), track, grid, Fraction(0), [make_audio_rendition()]
 
-    for argv in (audio_command(*place, mended=mended), loudness_target(*place, -23.0, mended=mended).argv):
+    for argv in (audio_command(*place, conceal=conceal), loudness_target(*place, -23.0, conceal=conceal).argv):
         assert "asetpts" in {name for name, _ in filters_of(argv)}
         check_times(argv)

@@ -249,9 +249,9 @@ def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Pat
 
 
 def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_encrypted(made: Made) -> None:
-    sound = verifying.verify(made.store, "film", keys=made.settings.keys, deep=True)
-    assert sound.findings == ()
-    assert (sound.not_decoded, sound.not_compared) == ("", "")
+    verdict = verifying.verify(made.store, "film", keys=made.settings.keys, deep=True)
+    assert verdict.findings == ()
+    assert (verdict.not_decoded, verdict.not_compared) == ("", "")
 
     track = next(track for track in made.after.video if track.rendition.codec == "avc")
     for key, message in (

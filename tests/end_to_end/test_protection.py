@@ -242,13 +242,13 @@ def test_verify_decrypts_and_finds_faults(made: Made, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
     shutil.copytree(made.folder / "after", store.url)
     opened = open_store(store)
-    sound = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
-    assert sound.findings == ()
-    assert (sound.not_decoded, sound.not_compared) == ("", "")
-    assert sound.compared > 0
-    blind = verifying.verify(opened, "film")
-    assert blind.findings == ()
-    assert blind.not_decoded == blind.not_compared == NO_KEYS
+    verdict = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
+    assert verdict.findings == ()
+    assert (verdict.not_decoded, verdict.not_compared) == ("", "")
+    assert verdict.compared > 0
+    without_keys = verifying.verify(opened, "film")
+    assert without_keys.findings == ()
+    assert without_keys.not_decoded == without_keys.not_compared == NO_KEYS
 
     path = write_keys(tmp_path / "wrong", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     with pytest.raises(ConfigError, match="is not the one that the tracks of 'film' are encrypted with"):
@@ -308,8 +308,8 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
         shutil.copy(path, Path(store.url) / path.relative_to(other.url))
     assert are_decrypted(opened, added(clear), added(release), made.keys, tmp_path) == 5
     assert [len(copy.audio) for copy in added(release).copies] == [2, 1]  # cenc: AAC and E-AC-3; aes-128: AAC
-    sound = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
-    assert (sound.findings, sound.not_decoded, sound.not_compared) == ((), "", "")
+    verdict = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
+    assert (verdict.findings, verdict.not_decoded, verdict.not_compared) == ((), "", "")
     # If it is removed and added again, it is not encoded again.
     edit(store, "film", Edit(remove=edited.added))
     repeated = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)

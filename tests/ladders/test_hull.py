@@ -58,10 +58,10 @@ def test_sizes_never_fall_along_rising_rates() -> None:
         *synthetic(720, 110),
         *(TrialPoint(360, p.crf, p.kbps, p.vmaf + 30 * (p.crf < 22)) for p in synthetic(360, 95)),
     ]
-    spots = list(hull(points).along([100, 200, 400, 600, 800, 1200]))
+    found = list(hull(points).along([100, 200, 400, 600, 800, 1200]))
 
-    assert [spot.lines for spot in spots] == sorted(spot.lines for spot in spots)
-    assert [spot.kbps for spot in spots] == pytest.approx([100, 200, 400, 600, 800, 1200], rel=0.001)
+    assert [point.lines for point in found] == sorted(point.lines for point in found)
+    assert [point.kbps for point in found] == pytest.approx([100, 200, 400, 600, 800, 1200], rel=0.001)
 
 
 def test_rates_of_av1_are_predicted_near_the_end_of_its_scale() -> None:
@@ -217,7 +217,7 @@ def played(ladder: Ladder, codec: Codec, clip: str) -> list[CurvePoint]:
     """Rate and quality of the rungs on a clip, from its trials: sizes between are interpolated, and caps apply."""
     curves = {curve.lines: curve for curve in hull_of(clip, codec).curves}
     factor = ladder.family(codec).at_most_25p
-    spots = []
+    points = []
     for rung in ladder.video:
         lines = rung.height_px
         if rung.codec is not codec or rung.range is not RungRange.SDR or lines > MASTER_LINES[clip] or lines < 234:
@@ -230,8 +230,8 @@ def played(ladder: Ladder, codec: Codec, clip: str) -> list[CurvePoint]:
         if kbps > rung.cap_kbps * factor and lines in curves:
             capped = curves[lines].at_rate(rung.cap_kbps * factor)
             kbps, vmaf = capped.kbps, capped.vmaf
-        spots.append(CurvePoint(lines, rung.crf, kbps, vmaf))
-    return spots
+        points.append(CurvePoint(lines, rung.crf, kbps, vmaf))
+    return points
 
 
 CLIPS = [(Codec(codec), clip) for clip, codec in sorted({(p[0], p[1]) for p in TRIALS["points"]})]
@@ -239,18 +239,18 @@ CLIPS = [(Codec(codec), clip) for clip, codec in sorted({(p[0], p[1]) for p in T
 
 @pytest.mark.parametrize(("codec", "clip"), [pair for pair in CLIPS if pair[0] is not Codec.HEVC and pair[1] != "cars"])
 def test_neighbours_of_the_presets_are_not_inverted_on_real_clips(codec: Codec, clip: str) -> None:
-    spots = played(load("studio"), codec, clip)
+    points = played(load("studio"), codec, clip)
 
-    assert len(spots) >= 9
-    assert inverted(spots, tolerance=0.5) == []
+    assert len(points) >= 9
+    assert inverted(points, tolerance=0.5) == []
 
 
 @pytest.mark.parametrize(
     ("clip", "most"), [("bbb", 0.03), ("grain", 0.06), ("composite", 0.05), ("text", 0.2), ("dark", 0.15)]
 )
 def test_h264_is_near_the_hull_of_real_clips(clip: str, most: float) -> None:
-    spots = played(load("studio"), Codec.AVC, clip)
+    points = played(load("studio"), Codec.AVC, clip)
     best = hull_of(clip, "avc")
-    ideal = [best.best(spots[0].kbps * (spots[-1].kbps / spots[0].kbps) ** (n / 20)) for n in range(21)]
+    ideal = [best.best(points[0].kbps * (points[-1].kbps / points[0].kbps) ** (n / 20)) for n in range(21)]
 
-    assert rate_saving(spots, ideal) < most
+    assert rate_saving(points, ideal) < most

@@ -84,7 +84,7 @@ def test_rates_follow_in_equal_ratios_and_sizes_change_where_the_curves_cross() 
     ratios = [b.kbps / a.kbps for a, b in pairwise(rungs)]
     assert ratios == pytest.approx([math.sqrt(2)] * 8, rel=0.02)
     # 432 lines have no trial above 315 kb/s, 720 lines none below 125: between them, and only there, both are known.
-    assert [spot.lines for spot in rungs] == [432] * 5 + [720] * 4
+    assert [point.lines for point in rungs] == [432] * 5 + [720] * 4
 
 
 def test_a_title_that_never_reaches_the_target_ends_at_the_presets_highest_rate() -> None:
@@ -120,7 +120,7 @@ def test_a_narrow_range_moves_the_bottom_down_until_rungs_are_apart() -> None:
 
 def test_av1_and_vp9_get_whole_factors() -> None:
     for codec in (Codec.AV1, Codec.VP9):
-        assert all(spot.crf.is_integer() for spot in place(curves(codec), codec, Wanted(13, 80, 5000, 95)))
+        assert all(point.crf.is_integer() for point in place(curves(codec), codec, Wanted(13, 80, 5000, 95)))
 
 
 def test_the_lowest_rung_is_small_even_if_a_larger_size_looks_better() -> None:
@@ -175,7 +175,7 @@ def test_the_ladder_of_any_master_passes_all_rules_and_fits_it(name: str) -> Non
     assert len(renditions) == len(tried.video) >= len(sizes)
     assert len(fitted.video) == len([r for r in made.ladder.video if r.range is RungRange.SDR])
     # Fitting applies no factor again: the placed rungs are encoded.
-    by_crf = {(spot.crf, round(spot.kbps)) for spots in made.spots.values() for spot in spots}
+    by_crf = {(point.crf, round(point.kbps)) for points in made.points.values() for point in points}
     assert {(r.crf, r.average_bps // 1000) for r in fitted.video} == by_crf
     assert sum(r.default for r in fitted.video) == 1
     # Sync frames of static pictures need the room; lower caps are due to levels, or are for phones.
@@ -199,7 +199,7 @@ def test_requested_renditions_are_divided_evenly_among_codecs() -> None:
     master = MASTERS["1080p25"]
     made = a_ladder({codec: curves(codec) for codec in CODECS}, master, renditions=22)
 
-    assert [len(made.spots[codec]) for codec in CODECS] == [6, 6, 5, 5]
+    assert [len(made.points[codec]) for codec in CODECS] == [6, 6, 5, 5]
 
 
 def test_too_few_renditions_are_refused() -> None:
@@ -238,7 +238,7 @@ def test_a_codec_with_good_rungs_keeps_them_and_the_plan_says_so() -> None:
 
     made = a_ladder(hulls, master)
 
-    assert made.spots[Codec.AVC] == ()
+    assert made.points[Codec.AVC] == ()
     [line] = [line for line in made.decisions if line.startswith("avc")]
     assert "of the bits at equal VMAF, so the rungs of studio are kept" in line
 
@@ -253,17 +253,17 @@ def test_rungs_are_placed_anew_if_another_number_is_requested() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
 
-    assert len(a_ladder(hulls, master, renditions=32).spots[Codec.AVC]) == 8
+    assert len(a_ladder(hulls, master, renditions=32).points[Codec.AVC]) == 8
 
 
 def test_rungs_are_placed_anew_if_the_patterns_exceed_the_target_vmaf() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
-    highest = max(spot.vmaf for spot in pattern_of(hulls, master, Codec.AVC))
+    highest = max(point.vmaf for point in pattern_of(hulls, master, Codec.AVC))
 
     made = a_ladder(hulls, master, top_vmaf=highest - 3)
 
-    assert made.spots[Codec.AVC][-1].vmaf == pytest.approx(highest - 3.5, abs=0.3)
+    assert made.points[Codec.AVC][-1].vmaf == pytest.approx(highest - 3.5, abs=0.3)
 
 
 def pattern_of(hulls: Mapping[Codec, Hull], master: Probe, codec: Codec) -> tuple[CurvePoint, ...]:
@@ -275,12 +275,12 @@ def pattern_of(hulls: Mapping[Codec, Hull], master: Probe, codec: Codec) -> tupl
 @pytest.mark.parametrize("name", ["720p", "scope", "portrait", "four-by-three"])
 def test_the_pattern_is_predicted_by_the_boxes_that_its_rungs_fill(name: str) -> None:
     # A picture of 2.4:1 that is 218 lines high fills the box of 288 lines, and hulls count in boxes.
-    spots = pattern_of({Codec.AVC: curves(Codec.AVC)}, MASTERS[name], Codec.AVC)
+    points = pattern_of({Codec.AVC: curves(Codec.AVC)}, MASTERS[name], Codec.AVC)
 
     wanted = {234, 288, 360, 432, 480, 540, 720} | ({1080} if name != "720p" else set())
     # Sizes are even numbers, so a side may be off by one.
-    assert {min(wanted, key=lambda lines: abs(lines - spot.lines)) for spot in spots} == wanted
-    assert all(min(abs(lines - spot.lines) for lines in wanted) <= 1 for spot in spots)
+    assert {min(wanted, key=lambda lines: abs(lines - point.lines)) for point in points} == wanted
+    assert all(min(abs(lines - point.lines) for lines in wanted) <= 1 for point in points)
 
 
 def test_hdr_rungs_keep_the_rates_of_the_pattern() -> None:
@@ -333,7 +333,7 @@ def test_rungs_rise_in_rate_quality_and_size_and_lie_apart(found: Hull, count: i
         assert b.lines >= a.lines
         assert b.vmaf >= a.vmaf + 0.5
         assert round(b.kbps) >= 1.1 * round(a.kbps)
-    assert all(18 <= spot.crf <= 51 for spot in rungs)
+    assert all(18 <= point.crf <= 51 for point in rungs)
     if rungs:
         assert rungs[-1].kbps >= 2 * rungs[0].kbps
 
@@ -351,9 +351,9 @@ def test_rates_that_are_scaled_change_no_size(scale: float, exponent: float) -> 
         for factor in (1.0, scale)
     )
 
-    assert [spot.lines for spot in before] == [spot.lines for spot in after]
+    assert [point.lines for point in before] == [point.lines for point in after]
     # Factors go in steps of 0.1.
-    assert [spot.crf for spot in before] == pytest.approx([spot.crf for spot in after], abs=0.21)
+    assert [point.crf for point in before] == pytest.approx([point.crf for point in after], abs=0.21)
 
 
 @settings(max_examples=10, deadline=None)
@@ -441,9 +441,9 @@ def saving_of(codec: Codec, clip: str) -> float:
     tried, _ = fit_candidates(pattern, master, master.video.frame_rate)
     wanted = wanted_of(fixed, renditions=None, top_vmaf=95)
     made = titled.titled(pattern, tried, {codec: points(FEW[codec])}, wanted, fixed, frame_rate=master.video.frame_rate)
-    spots = [estimated(points(None), spot.lines, spot.crf, math.inf) for spot in made.spots[codec]]
-    assert not inverted(spots)
-    return rate_saving(spots, titled.of_pattern(tried, points(None), fixed, codec)) if spots else 0.0
+    rungs = [estimated(points(None), point.lines, point.crf, math.inf) for point in made.points[codec]]
+    assert not inverted(rungs)
+    return rate_saving(rungs, titled.of_pattern(tried, points(None), fixed, codec)) if rungs else 0.0
 
 
 @pytest.mark.parametrize(("codec", "wanted"), [(Codec.AVC, -0.03), (Codec.HEVC, -0.02), (Codec.AV1, -0.02)])

@@ -135,15 +135,15 @@ def _show(analysed: Analysed, *, rungs: bool) -> None:
 def _rung_rows(codec: CodecAnalysis, analysis: Analysis) -> Iterator[tuple[str, ...]]:
     """Yield a row for each rung of a codec, the highest first: its own ones, or those of the pattern."""
     placed = {(rung.codec, rung.height_px, rung.crf): rung for rung in analysis.ladder.video}
-    for spot in reversed(codec.rungs or codec.pattern):
-        rung = placed.get((codec.codec, spot.lines, spot.crf)) if codec.rungs else None
+    for point in reversed(codec.rungs or codec.pattern):
+        rung = placed.get((codec.codec, point.lines, point.crf)) if codec.rungs else None
         yield (
             codec.codec,
-            rung.id if rung else f"{spot.lines}p of {analysis.pattern}",
-            f"{spot.crf:g}",
-            f"{spot.kbps:,.0f}",
+            rung.id if rung else f"{point.lines}p of {analysis.pattern}",
+            f"{point.crf:g}",
+            f"{point.kbps:,.0f}",
             f"{rung.cap_kbps:,}" if rung else "",
-            f"{spot.vmaf:.1f}",
+            f"{point.vmaf:.1f}",
         )
 
 
@@ -162,15 +162,15 @@ _COLUMNS = (
 def _rows(analysis: Analysis) -> Sequence[Sequence[str | int]]:
     rows = []
     for codec in analysis.codecs:
-        spots = codec.rungs or codec.pattern
+        points = codec.rungs or codec.pattern
         was = codec.pattern[-1]
         rows.append(
             (
                 codec.codec,
-                len(spots),
-                f"{spots[0].lines}p {spots[0].kbps:,.0f} kb/s",
-                f"{spots[-1].lines}p {spots[-1].kbps:,.0f} kb/s",
-                f"{spots[-1].vmaf:.1f}",
+                len(points),
+                f"{points[0].lines}p {points[0].kbps:,.0f} kb/s",
+                f"{points[-1].lines}p {points[-1].kbps:,.0f} kb/s",
+                f"{points[-1].vmaf:.1f}",
                 f"{was.lines}p {was.kbps:,.0f} kb/s",
                 f"{was.vmaf:.1f}",
                 f"{100 * codec.saving:+.1f} %" if codec.rungs else "kept",

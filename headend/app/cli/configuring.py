@@ -45,13 +45,15 @@ def option_names(root: click.Group, ctx: click.Context) -> frozenset[str]:
     return frozenset(names)
 
 
-def configure(command: click.Command, profile: str | None, every: Callable[[], frozenset[str]]) -> Mapping[str, Any]:
+def configure(
+    command: click.Command, profile: str | None, all_options: Callable[[], frozenset[str]]
+) -> Mapping[str, Any]:
     """Connect a command's options to the environment, and return the values that files set.
 
     Args:
         command: The command, or a group of commands.
         profile: The chosen profile; None for none.
-        every: Returns the long names of the options of all commands.
+        all_options: Returns the long names of the options of all commands.
 
     Returns:
         Values by parameter name; for a group, one such mapping for each of its commands.
@@ -61,7 +63,7 @@ def configure(command: click.Command, profile: str | None, every: Callable[[], f
     """
     leaves = command.commands if isinstance(command, click.Group) else {"": command}
     own = {option for leaf in leaves.values() for option, _ in settable(leaf)}
-    settings = configuration.load(own, every).settings(profile)
+    settings = configuration.load(own, all_options).settings(profile)
     values: dict[str, dict[str, Any]] = {}
     for name, leaf in leaves.items():
         values[name] = {}

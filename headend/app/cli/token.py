@@ -109,7 +109,10 @@ def command(
     """
     if new_key is not None:
         key = make_key(Use(new_key))
-        print_json({"use": key.use, "id": key.id, "line": key.line}) if as_json else click.echo(key.line)
+        if as_json:
+            print_json({"use": key.use, "id": key.id, "line": key.line})
+        else:
+            click.echo(key.line)
         return
     if not title or not account:
         raise ConfigError("a token needs a title and an account: give TITLE and --account")

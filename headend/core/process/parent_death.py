@@ -74,7 +74,8 @@ def _watch(argv: list[str], report: int) -> None:
     os.write(report, f"{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss * 1024}\n".encode())
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(own_pid, -code)
     os._exit(code if code >= 0 else 128 - code)
 

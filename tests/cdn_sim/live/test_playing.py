@@ -189,7 +189,7 @@ def test_a_cut_link_breaks_connections_until_it_is_restored(server: tuple[str, i
             await asyncio.sleep(0.2)
             link.cut()
             output += [await first, await get()]
-            link.mend()
+            link.restore()
             link.bps = 80_000_000
             output.append(await get())
         return output

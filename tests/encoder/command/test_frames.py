@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.core.media import (
-    FrameIndex,
-)
+from headend.core.media import FrameIndex
 from headend.core.timing import Chunk
 from tests.support.commands import GRID, RATE, command, filters_named, long_track, mean_luma
 from tests.support.encodes import encode_chunk, look_at

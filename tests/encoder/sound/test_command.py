@@ -8,9 +8,7 @@ import pytest
 
 from encoder.sound.command import audio_command
 from headend.core.errors import MasterError
-from headend.core.media import (
-    Codec,
-)
+from headend.core.media import Codec
 from tests.support.commands import GRID, filters_named, graph_of
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film

@@ -184,9 +184,9 @@ def _rate_chart(
             f'<text x="{at:.1f}" y="{height - bottom_margin + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
         )
     drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
-    inside = [spot for spot in hull if low <= log2(spot.bps / 1000) <= high and spot.vmaf >= bottom]
+    inside = [point for point in hull if low <= log2(point.bps / 1000) <= high and point.vmaf >= bottom]
     if inside:
-        points = " ".join(f"{x(spot.bps):.1f},{y(spot.vmaf):.1f}" for spot in inside)
+        points = " ".join(f"{x(point.bps):.1f},{y(point.vmaf):.1f}" for point in inside)
         drawn.append(f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>')
     drawn += [
         f'<circle cx="{x(predicted.bps):.1f}" cy="{y(predicted.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
