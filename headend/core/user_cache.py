@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from headend.core.files import write_whole
+
 
 def folder() -> Path:
     """Headend's folder in the user's cache folder; it may not exist."""
@@ -41,6 +43,4 @@ def write(name: str, content: bytes) -> None:
     with suppress(OSError, RuntimeError):
         path = folder() / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)

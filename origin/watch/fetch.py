@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from headend.core.errors import ConfigError, HeadendError
+from headend.core.files import write_whole
 from origin.watch.pages import VENDOR
 from origin.watch.players import PLAYERS, Player
 
@@ -63,9 +64,7 @@ def _download(folder: Path, player: Player) -> None:
     if _integrity(script) != player.integrity:
         raise ConfigError(f"{spec} differs from the pinned script; check npm's registry, or pin another in players.py")
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{player.file}.part"
-    partial.write_bytes(script)
-    partial.replace(folder / player.file)
+    write_whole(folder / player.file, script)
 
 
 def _integrity(script: bytes) -> str:

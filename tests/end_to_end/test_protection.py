@@ -449,7 +449,7 @@ def test_no_key_passes_through_dask(made: Made) -> None:
 def test_clear_titles_load_no_cryptography() -> None:
     code = """
 import sys
-from headend.app import deciding, editing, performing, verifying
+from headend.app import deciding, editing, performing, task_keys, verifying
 from headend.app.task_context import TaskContext
 from headend.app.request import Event, PublishedEarly
 from headend.core.media import EncodeTask, Kind
@@ -457,7 +457,7 @@ from headend.core.timing import Chunk
 from packager import conformance, publishing
 from packager.segmenting import sound, video
 context = TaskContext(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
-assert performing._seals(context, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
+assert task_keys.seals_of(context, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
 assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"], "cryptography is loaded"
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)

@@ -13,6 +13,7 @@ from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents
 from headend.core.errors import ConfigError
+from headend.core.files import write_whole
 from headend.core.settings import StoreSettings
 
 
@@ -98,10 +99,7 @@ def plan(
     try:
         out.mkdir(parents=True, exist_ok=True)
         for each in plans:
-            target = out / f"{each.edge.replace('/', '-')}.json"
-            part = target.with_name(f".{target.name}.part")
-            part.write_bytes(documents.write(each))
-            part.replace(target)
+            write_whole(out / f"{each.edge.replace('/', '-')}.json", documents.write(each))
     except OSError as error:
         raise ConfigError(f"--out {out} can't be written: {error.strerror or error}") from error
     if as_json:

@@ -28,6 +28,7 @@ from headend.app.quality.checking import expected_cpu_s
 from headend.app.request import Request
 from headend.core import plan_document
 from headend.core.errors import ConfigError, HeadendError
+from headend.core.files import write_whole
 from headend.core.media import EncodePlan, EncodeTask, Kind
 from headend.core.media.quality import Checking
 from headend.core.prices import Prices
@@ -217,7 +218,7 @@ def _keys(plan: EncodePlan) -> Iterator[tuple[str, str, int, str, str]]:
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
         raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another file") from error
 

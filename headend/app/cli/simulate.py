@@ -25,6 +25,7 @@ from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import clock_text, count_text
 from headend.core.errors import ConfigError
+from headend.core.files import write_whole
 from headend.core.settings import ClusterSettings, StoreSettings
 
 DEFAULT_FOLDER = "simulations"
@@ -297,9 +298,7 @@ def _write(results: Results, folder: Path, *, pictures: bool) -> None:
     if pictures:
         texts["report.html"] = page.page(results)
     for name, text in texts.items():
-        part = folder / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        write_whole(folder / name, text.encode())
 
 
 def _show(results: Results, folder: Path) -> None:

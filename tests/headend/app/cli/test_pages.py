@@ -1,6 +1,5 @@
-"""A page appears as a whole, with the mode that a file of its name would have."""
+"""A page can be written, or an error says why not; see also the tests of `headend.core.files`."""
 
-import os
 import resource
 from pathlib import Path
 
@@ -8,25 +7,6 @@ import pytest
 
 from headend.app.cli import pages
 from headend.core.errors import ConfigError
-
-
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
-def test_a_new_page_has_the_mode_of_new_files(tmp_path: Path, umask: int, mode: int) -> None:
-    before = os.umask(umask)
-    try:
-        pages.write(tmp_path / "page.html", b"new")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "page.html").stat().st_mode & 0o777 == mode
-
-
-def test_a_page_that_is_replaced_keeps_its_mode_and_its_link(tmp_path: Path) -> None:
-    page, link = tmp_path / "page.html", tmp_path / "link.html"
-    page.write_bytes(b"old")
-    page.chmod(0o640)
-    link.symlink_to(page)
-    pages.write(link, b"new")
-    assert (page.read_bytes(), page.stat().st_mode & 0o777, link.is_symlink()) == (b"new", 0o640, True)
 
 
 def test_an_error_leaves_the_earlier_page_and_nothing_else(tmp_path: Path) -> None:
