@@ -14,6 +14,8 @@ NAME = "metro"
 WIDTH, HEIGHT = 960, 560
 STORE, ORIGIN, SHIELD, EDGE, VIEWER, STEERING = "#b9b4c7", "#f4b860", "#5aa9c9", "#8fb98b", "#e8e4da", "#d98880"
 EDGE_WIDTH, EDGE_GAP = 84, 10
+NOTES_WIDTH = 116
+"""Right part of a provider, which no line crosses."""
 
 
 def svg(plant: Scenario) -> str:
@@ -58,18 +60,19 @@ font-size="13">
 
 def _provider(plant: Scenario, isp: Isp, left: float, width: float, middle: float) -> list[str]:
     """A provider's shield, and its network below: transit comes in from above, its viewers are at the bottom."""
-    centre = left + width / 2
+    centre = left + (width - NOTES_WIDTH) / 2
     edge = plant.edge_of(isp)
     row = isp.edges * EDGE_WIDTH + (isp.edges - 1) * EDGE_GAP
     first = centre - row / 2
+    notes = left + width - NOTES_WIDTH
     parts = [
         _line(middle, 156, centre, 212),
         _box(
             centre - 95, 212, 190, 44, SHIELD, f"shield of {isp.name}", f"{isp.shield.disk}, headend edge --tier shield"
         ),
         f'<rect x="{left}" y="290" width="{width}" height="250" rx="12" class="isp"/>',
-        _note(left + 14, 310, f"provider {isp.name}"),
-        _note(left + 14, 324, f"{isp.share:.0%} of viewers"),
+        _note(notes, 310, f"provider {isp.name}"),
+        _note(notes, 324, f"{isp.share:.0%} of viewers"),
         _note(centre + 100, 276, f"transit: {isp.transit.gbps:g} Gb/s, {isp.transit.rtt_ms:g} ms"),
         _box(first, 448, row, 40, VIEWER, "viewers", "HLS and DASH players"),
     ]
@@ -80,8 +83,9 @@ def _provider(plant: Scenario, isp: Isp, left: float, width: float, middle: floa
         parts.append(_line(at + EDGE_WIDTH / 2, 378, at + EDGE_WIDTH / 2, 448))
         if number:
             parts.append(_line(at - EDGE_GAP, 356, at, 356))
-    parts.append(_note(first + 50, 402, f"up to {edge.gbps:g} Gb/s each; {edge.pinned:.0%} of a disk"))
-    parts.append(_note(first + 50, 416, "is planned at night"))
+    parts.append(_note(notes, 402, f"up to {edge.gbps:g} Gb/s each;"))
+    parts.append(_note(notes, 416, f"{edge.pinned:.0%} of each disk"))
+    parts.append(_note(notes, 430, "is filled at night"))
     parts.append(_line(centre, 488, centre, 508, dashed=True))
     parts.append(_note(centre - 130, 524, "players ask the steering server every few seconds"))
     return parts
