@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder.small_pictures import Samples, SmallPictures
-from headend.core.media.quality import MasterSamples, Span
+from headend.core.media.quality import MasterSamples, PictureFaults, Span
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
@@ -72,29 +72,6 @@ STILL_S = Fraction(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
-    """The frames at which a rendition differs from its master.
-
-    Attributes:
-        black: The rendition is black, and the master is not.
-        frozen: The rendition is frozen, and the master moves.
-        other: The rendition shows another picture; includes black ones.
-        recoloured: The rendition shows other colours.
-        lined: The rendition has a line along an edge.
-        stray: Single frames, or a few, show another picture.
-        shifted: The rendition shows the pictures too early or too late.
-    """
-
-    black: tuple[Span, ...] = ()
-    frozen: tuple[Span, ...] = ()
-    other: tuple[Span, ...] = ()
-    recoloured: tuple[Span, ...] = ()
-    lined: tuple[Span, ...] = ()
-    stray: tuple[Span, ...] = ()
-    shifted: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Timing:
     """The frames of the grid that the small pictures show.
 
@@ -150,7 +127,9 @@ def of_master(master: SmallPictures, timing: Timing) -> MasterSamples:
     )
 
 
-def of_rendition(rendition: SmallPictures, master: SmallPictures, timing: Timing, *, toned: bool = False) -> Faults:
+def of_rendition(
+    rendition: SmallPictures, master: SmallPictures, timing: Timing, *, toned: bool = False
+) -> PictureFaults:
     """Find the frames at which a rendition differs from its master.
 
     Args:
@@ -173,7 +152,7 @@ def of_rendition(rendition: SmallPictures, master: SmallPictures, timing: Timing
     recoloured = _is_recoloured(our_blocks, their_blocks, toned=toned)
     factor = TONED_FACTOR if toned else 1.0
     other = (_difference(ours, theirs) > factor * OTHER) & (coarse[scored] > factor * OTHER_COARSE)
-    return Faults(
+    return PictureFaults(
         black=timing.spans(black),
         frozen=timing.spans(frozen, min_pictures=2),
         other=timing.spans(other),

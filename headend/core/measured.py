@@ -94,18 +94,7 @@ class Known:
         for result in report.video:
             if result.segments:
                 self._add(
-                    TrackQuality(
-                        result.track,
-                        result.segments,
-                        result.black,
-                        result.frozen,
-                        result.other,
-                        result.recoloured,
-                        result.lined,
-                        result.stray,
-                        result.shifted,
-                        result.lifts,
-                    ),
+                    TrackQuality(result.track, result.segments, lifts=result.lifts, **result.by_kind()),
                     toned=result.tone_mapped,
                 )
         self.master = _together(self.master, report.master)
@@ -119,14 +108,12 @@ class Known:
         self.tracks[more.track, toned] = TrackQuality(
             more.track,
             tuple(segments[number] for number in sorted(segments)),
-            black=merged((*known.black, *more.black), gap_frames=self.every),
-            frozen=merged((*known.frozen, *more.frozen), gap_frames=self.every),
-            other=merged((*known.other, *more.other), gap_frames=self.every),
-            recoloured=merged((*known.recoloured, *more.recoloured), gap_frames=self.every),
-            lined=merged((*known.lined, *more.lined), gap_frames=self.every),
-            stray=merged((*known.stray, *more.stray)),
-            shifted=merged((*known.shifted, *more.shifted), gap_frames=self.every),
             lifts=tuple(lifts[chunk] for chunk in sorted(lifts)),
+            **{
+                # Two stray frames are two faults, however close they are.
+                kind: merged((*spans, *more.by_kind()[kind]), gap_frames=0 if kind == "stray" else self.every)
+                for kind, spans in known.by_kind().items()
+            },
         )
 
 

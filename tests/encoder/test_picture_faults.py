@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from encoder.picture_faults import Faults, Timing, of_master, of_rendition
+from encoder.picture_faults import Timing, of_master, of_rendition
 from encoder.small_pictures import Samples, SmallPictures
+from headend.core.media.quality import PictureFaults
 
 COUNT = 40
 TIMING = Timing(100, 100 + 3 * COUNT, 3, Fraction(24))
@@ -45,12 +46,12 @@ def small(luma: Samples, chroma: Samples | None = None) -> SmallPictures:
     return SmallPictures(luma, tints, strips.round().astype(np.uint16), blocks.round().astype(np.uint16))
 
 
-def found(luma: Samples, master: Samples, chroma: Samples | None = None, tints: Samples | None = None) -> Faults:
+def found(luma: Samples, master: Samples, chroma: Samples | None = None, tints: Samples | None = None) -> PictureFaults:
     return of_rendition(small(luma, chroma), small(master, tints), TIMING)
 
 
 def test_a_correct_rendition_has_no_fault() -> None:
-    assert found(noisy(film(), 4), film()) == found(film(), film()) == Faults()
+    assert found(noisy(film(), 4), film()) == found(film(), film()) == PictureFaults()
 
 
 @pytest.mark.parametrize("value", [500, 940, 200], ids=["grey", "white", "dark"])
@@ -121,16 +122,16 @@ def test_a_second_with_a_green_edge_is_found(edge: tuple[object, ...]) -> None:
 def test_colours_changed_by_a_low_rate_are_not_a_wrong_picture() -> None:
     weaker = ((tinted(60, noise=20).astype(float) - 512) * 0.7 + 512).round().astype(np.uint16)
 
-    assert found(film(), film(), weaker, tinted(60)) == Faults()
+    assert found(film(), film(), weaker, tinted(60)) == PictureFaults()
     # Neither are those of a film without any.
-    assert found(film(), film(), tinted(8), tinted(0)) == Faults()
+    assert found(film(), film(), tinted(8), tinted(0)) == PictureFaults()
 
 
 def test_a_single_frame_is_found_even_between_scored_ones() -> None:
     made = small(film())
     made.blocks[25, 0] = 500
 
-    assert of_rendition(made, small(film()), TIMING) == Faults(stray=((125, 126),))
+    assert of_rendition(made, small(film()), TIMING) == PictureFaults(stray=((125, 126),))
 
 
 def by_frame(*, late: int) -> SmallPictures:

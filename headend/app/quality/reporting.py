@@ -118,15 +118,9 @@ def _rendition(check: Check, track: Track[VideoRendition], presentation: Present
         mean=_mean(fair),
         low=seconds[int(LOW_SHARE * len(seconds))] if seconds else None,
         segments=found.segments,
-        black=found.black,
-        frozen=found.frozen,
-        other=found.other,
-        recoloured=found.recoloured,
-        lined=found.lined,
-        stray=found.stray,
-        shifted=found.shifted,
         predicted=check.predicted.get(track.id),
         lifts=found.lifts,
+        **found.by_kind(),
     )
 
 

@@ -190,13 +190,8 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
             TrackQuality(
                 subject.track,
                 tuple(segment for segment in segments if segment is not None),
-                black=faults.black,
-                frozen=faults.frozen,
-                other=faults.other,
-                recoloured=faults.recoloured,
-                lined=faults.lined,
-                stray=faults.stray,
-                shifted=faults.shifted,
+                lifts=(),
+                **faults.by_kind(),
             )
         )
     return found

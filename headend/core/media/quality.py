@@ -1,7 +1,7 @@
 """Data types of quality measurement: viewing conditions, measurement tasks, results and reports."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from fractions import Fraction
 from typing import TypeVar
@@ -214,25 +214,20 @@ class Lift:
     after: float
 
 
-@dataclass(frozen=True, slots=True)
-class TrackQuality:
-    """Measured quality of a track.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFaults:
+    """The frames at which a rendition differs from its master.
 
     Attributes:
-        track: Its id.
-        segments: Measured segments in order.
-        black: Spans that are black while the master is not.
+        black: Spans that are black while the master is not; they also count as another picture.
         frozen: Spans that are frozen while the master is not.
         other: Spans that show a different picture than the master.
         recoloured: Spans in other colours than the master's.
         lined: Spans with a line along an edge that the master does not have.
         stray: Single frames, or a few, that show a different picture than the master.
         shifted: Spans that show the master's pictures too early or too late.
-        lifts: Chunks that were encoded again because of the floor.
     """
 
-    track: str
-    segments: tuple[SegmentQuality, ...]
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
@@ -240,6 +235,28 @@ class TrackQuality:
     lined: tuple[Span, ...] = ()
     stray: tuple[Span, ...] = ()
     shifted: tuple[Span, ...] = ()
+
+    def by_kind(self) -> dict[str, tuple[Span, ...]]:
+        """The spans by the names of their attributes."""
+        return {name: getattr(self, name) for name in FAULT_KINDS}
+
+
+FAULT_KINDS = tuple(fault.name for fault in fields(PictureFaults))
+"""The attributes of `PictureFaults`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackQuality(PictureFaults):
+    """Measured quality of a track, with its faults.
+
+    Attributes:
+        track: Its id.
+        segments: Measured segments in order.
+        lifts: Chunks that were encoded again because of the floor.
+    """
+
+    track: str
+    segments: tuple[SegmentQuality, ...]
     lifts: tuple[Lift, ...] = ()
 
 
@@ -365,7 +382,7 @@ class PredictedQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class RenditionQuality:
+class RenditionQuality(PictureFaults):
     """Quality and rate of a video rendition.
 
     Attributes:
@@ -382,13 +399,6 @@ class RenditionQuality:
         mean: Mean score of the evenly spaced segments; None if nothing was measured.
         low: The score that 95 % of all measured seconds exceed; None if nothing was measured.
         segments: Measured segments in order.
-        black: Spans that are black while the master is not.
-        frozen: Spans that are frozen while the master is not.
-        other: Spans that show a different picture than the master.
-        recoloured: Spans in other colours than the master's.
-        lined: Spans with a line along an edge that the master does not have.
-        stray: Single frames, or a few, that show a different picture than the master.
-        shifted: Spans that show the master's pictures too early or too late.
         predicted: Prediction of the title's analysis; None without one.
         lifts: Chunks that were encoded again because of the floor.
     """
@@ -406,13 +416,6 @@ class RenditionQuality:
     mean: float | None
     low: float | None
     segments: tuple[SegmentQuality, ...]
-    black: tuple[Span, ...] = ()
-    frozen: tuple[Span, ...] = ()
-    other: tuple[Span, ...] = ()
-    recoloured: tuple[Span, ...] = ()
-    lined: tuple[Span, ...] = ()
-    stray: tuple[Span, ...] = ()
-    shifted: tuple[Span, ...] = ()
     predicted: PredictedQuality | None = None
     lifts: tuple[Lift, ...] = ()
 
