@@ -7,12 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, count
 
 from headend.core.codecs import Level
 from headend.core.errors import MasterError
-from headend.core.media import AudioRendition, AudioRung, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
-from headend.core.media.speakers import holds_surround
+from headend.core.media import AudioRendition, Probe, VideoRange, VideoRendition, VideoTrack
+from ladders.geometry import Geometry, fit_box, upright
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
@@ -23,9 +22,11 @@ from ladders.ladder import (
     VideoRung,
     is_hdr,
     rate_factor,
+    rungs_text,
     video_id,
 )
 from ladders.levels import smallest_level
+from ladders.programmes import fit_programmes
 
 UPSCALE_TOLERANCE_PX = 2
 """How much a rendition may exceed the master's size, because sizes are rounded to even numbers."""
@@ -42,36 +43,8 @@ MIN_CAP_SHARE = 0.8
 """A rung's cap is lowered to this share at most so that a lower level suffices; beyond that, it gets a higher level."""
 LOWER_CAPS_FROM_LEVEL = 5.0
 """Lowest level for which caps are lowered: every device plays all levels below it."""
-SAMPLE_RATE_HZ = 48_000
 
 _DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4"})
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Conversion of the coded picture to the displayed one: scale to square pixels, then rotate.
-
-    Attributes:
-        square_width_px: Width with square pixels, before rotation; even.
-        square_height_px: Height with square pixels, before rotation; even.
-        rotation_deg: Clockwise rotation: 0, 90, 180 or 270.
-        aspect: Aspect ratio of the upright picture, exact.
-    """
-
-    square_width_px: int
-    square_height_px: int
-    rotation_deg: int
-    aspect: Fraction
-
-    @property
-    def width_px(self) -> int:
-        """Width of the upright picture: the effective size of the master."""
-        return self.square_height_px if self.rotation_deg in (90, 270) else self.square_width_px
-
-    @property
-    def height_px(self) -> int:
-        """Height of the upright picture."""
-        return self.square_width_px if self.rotation_deg in (90, 270) else self.square_height_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,60 +111,8 @@ def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> 
         raise MasterError(f"the picture has {rate} frames per second; give a master with a frame rate")
     decisions = [*_describe_geometry(track, geometry)]
     video = _fit_video(ladder, track, geometry, rate, decisions)
-    audio = _fit_audio(ladder, probe.audio, decisions)
+    audio = fit_programmes(ladder.audio, probe.audio, decisions)
     return Fitted(video, audio, tuple(decisions), geometry)
-
-
-def upright(track: VideoTrack) -> Geometry:
-    """Compute how a coded picture becomes the displayed one, and its displayed size.
-
-    The height is kept and the width follows the pixel shape: 720x576 with 16:11 pixels is 1048x576.
-
-    Raises:
-        MasterError: A size or the pixel shape is not above 0, or the rotation is not a multiple of 90 degrees.
-    """
-    sides = (track.width_px, track.height_px, track.sample_aspect_ratio.numerator)
-    if min(sides) <= 0 or track.rotation_deg not in (0, 90, 180, 270):
-        raise MasterError(
-            f"a picture of {track.width_px}x{track.height_px} with {track.sample_aspect_ratio} pixels, rotated by "
-            f"{track.rotation_deg} degrees, can't be displayed; repair the master's headers"
-        )
-    width_px = track.width_px * track.sample_aspect_ratio
-    aspect = width_px / track.height_px
-    return Geometry(
-        square_width_px=_even(width_px),
-        square_height_px=_even(Fraction(track.height_px)),
-        rotation_deg=track.rotation_deg,
-        aspect=1 / aspect if track.rotation_deg in (90, 270) else aspect,
-    )
-
-
-def fit_box(aspect: Fraction, width_px: int, height_px: int) -> tuple[int, int]:
-    """Fit a picture into a box; for a portrait picture, the box is rotated.
-
-    One side is the box's; the other is the nearest even number, so it is off by at most 1 px.
-
-    Args:
-        aspect: Aspect ratio of the picture, above 0.
-        width_px: Width of the box, even.
-        height_px: Height of the box, even, at most the width.
-
-    Returns:
-        Width and height, both even, at least 2, inside the box.
-    """
-    if aspect < 1:
-        width_px, height_px = height_px, width_px
-    if aspect * height_px >= width_px:
-        return width_px, _even(width_px / aspect)
-    return _even(height_px * aspect), height_px
-
-
-def _even(length: Fraction) -> int:
-    """The nearest even number, at least 2; ties round up."""
-    return max(2, 2 * math.floor(length / 2 + Fraction(1, 2)))
-
-
-# --- video --------------------------------------------------------------------------------------------------------
 
 
 def _fit_video(
@@ -199,7 +120,7 @@ def _fit_video(
 ) -> tuple[VideoRendition, ...]:
     applicable = [rung for rung in ladder.video if rung.range is RungRange.SDR or is_hdr(track.video_range)]
     if len(applicable) < len(ladder.video):
-        decisions.append(f"SDR master: {_rungs(len(ladder.video) - len(applicable))} for HDR dropped")
+        decisions.append(f"SDR master: {rungs_text(len(ladder.video) - len(applicable))} for HDR dropped")
     steps: list[_Step] = []
     groups = dict.fromkeys((rung.codec, rung.range) for rung in applicable)
     dropped = 0
@@ -211,9 +132,11 @@ def _fit_video(
         dropped += len(too_large)
         steps += sorted(fitting + added, key=lambda step: (step.area_px, step.rung.average_kbps), reverse=True)
         if added:
-            decisions.append(f"{_rungs(len(added))} of {_size(added[0])} added for {_group(added[0].rung)}")
+            decisions.append(f"{rungs_text(len(added))} of {_size(added[0])} added for {_group(added[0].rung)}")
     if dropped:
-        decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} larger than it dropped")
+        decisions.append(
+            f"source {geometry.width_px}x{geometry.height_px}: {rungs_text(dropped)} larger than it dropped"
+        )
     rendered = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
     renditions = [(step.rung, rendition) for step, rendition in rendered if rendition]
     if not renditions:
@@ -387,92 +310,6 @@ def _mark_default(
     return tuple(replace(rendition, default=n == chosen) for n, (_, rendition) in enumerate(renditions))
 
 
-# --- audio --------------------------------------------------------------------------------------------------------
-
-
-def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str]) -> tuple[AudioRendition, ...]:
-    if not tracks:
-        decisions.append("master has no audio tracks: no audio renditions")
-        return ()
-    first = next((track for track in tracks if track.default), tracks[0])
-    renditions: list[AudioRendition] = []
-    labels: set[str] = set()
-    names: set[str] = set()
-    for track in tracks:
-        label, name = numbered(track.language, labels, "-"), numbered(track.title or track.language, names, " ")
-        fitted = fit_programme(ladder.audio, track, label=label, name=name, main=track is first)
-        renditions += fitted
-        decisions.append(
-            f"audio track {track.label} ({label}, {track.layout or track.channels}): {_rungs(len(fitted))}"
-            + ("" if _is_surround(track) or len(fitted) == len(ladder.audio) else ", stereo only")
-        )
-    return tuple(renditions)
-
-
-def fit_programme(
-    rungs: Sequence[AudioRung], track: AudioTrack, *, label: str, name: str, main: bool
-) -> tuple[AudioRendition, ...]:
-    """Choose the renditions of one sound programme.
-
-    Args:
-        rungs: The ladder's audio rungs.
-        track: The programme.
-        label: Suffix of its renditions' ids, such as ``pt-BR`` or ``en-2``; unique among programmes.
-        name: Its name in players; unique among programmes.
-        main: Whether it plays by default, and so gets every rung.
-
-    Raises:
-        MasterError: Its channels are unknown.
-    """
-    surround = _is_surround(track)
-    return tuple(
-        AudioRendition(
-            id=f"{rung.id}-{label}",
-            codec=rung.codec,
-            layout=rung.layout,
-            channels={"2.0": 2, "5.1": 6}[rung.layout],
-            bit_rate_bps=1000 * rung.bit_rate_kbps,
-            sample_rate_hz=SAMPLE_RATE_HZ,
-            track_index=track.index,
-            language=track.language,
-            name=name,
-            roles=track.roles,
-            default=main,
-        )
-        for rung in rungs
-        if _suits(rung, surround=surround, main=main)
-    )
-
-
-def _suits(rung: AudioRung, *, surround: bool, main: bool) -> bool:
-    return (surround or rung.layout == "2.0") and (main or rung.every_programme or rung.default)
-
-
-def _is_surround(track: AudioTrack) -> bool:
-    """Whether a programme has 5.1 channels or more.
-
-    Raises:
-        MasterError: It has no channels, or more than two with unknown speakers.
-    """
-    if not track.speakers:
-        raise MasterError(
-            f"audio {track.label} has {track.channels} channels in an unknown layout; "
-            f"select the channels to deliver, such as --audio {track.index}.0+{track.index}.1"
-        )
-    return holds_surround(track.speakers)
-
-
-def numbered(word: str, used: set[str], separator: str) -> str:
-    """Make a word unique: append the first free number from 2 if it is in ``used``, and add the result there."""
-    candidates = chain([word], (f"{word}{separator}{number}" for number in count(2)))
-    unique = next(candidate for candidate in candidates if candidate not in used)
-    used.add(unique)
-    return unique
-
-
-# --- decisions ----------------------------------------------------------------------------------------------------
-
-
 def _describe_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
     if track.sample_aspect_ratio != 1:
         shape = f"{track.sample_aspect_ratio.numerator}:{track.sample_aspect_ratio.denominator}"
@@ -491,7 +328,7 @@ def _describe_rates(rate: Fraction, renditions: Sequence[VideoRendition]) -> Ite
     if halved:
         largest = max(halved, key=lambda rendition: rendition.width_px * rendition.height_px)
         some = "" if len(halved) == len(renditions) else f" up to {largest.width_px}x{largest.height_px}"
-        yield f"{_fps(rate)}p: {_rungs(len(halved))}{some} at {_fps(rate / 2)}p, every second frame"
+        yield f"{_fps(rate)}p: {rungs_text(len(halved))}{some} at {_fps(rate / 2)}p, every second frame"
 
 
 def _describe_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition]) -> Iterator[str]:
@@ -500,13 +337,9 @@ def _describe_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition
     above = [rendition for rendition in renditions if rendition.average_bps > track.bit_rate_bps]
     if above:
         yield (
-            f"master is {track.codec} at {track.bit_rate_bps // 1000} kb/s: {_rungs(len(above))} with higher averages "
-            "kept, as encoders spend only what the picture needs"
+            f"master is {track.codec} at {track.bit_rate_bps // 1000} kb/s: {rungs_text(len(above))} with higher "
+            "averages kept, as encoders spend only what the picture needs"
         )
-
-
-def _rungs(number: int) -> str:
-    return f"{number} rung{'' if number == 1 else 's'}"
 
 
 def _fps(rate: Fraction) -> str:

@@ -154,3 +154,8 @@ def rate_factor(family: Family, frames_per_second: float) -> float:
     if nominal <= 25:
         return family.at_most_25p
     return 1.0 if nominal <= 30 else family.above_30p
+
+
+def rungs_text(number: int) -> str:
+    """Return "1 rung" or "3 rungs"."""
+    return f"{number} rung{'' if number == 1 else 's'}"

@@ -35,7 +35,7 @@ from headend.core.media.analysis import (
 from headend.core.media.quality import viewing_of
 from headend.core.settings import ClusterSettings, StoreSettings, Targets
 from headend.core.storage import Store
-from ladders import fitting, titled
+from ladders import fitting, per_title, placing
 from ladders.hull import CurvePoint, Hull, TrialPoint, hull, rate_saving
 from ladders.ladder import Ladder
 
@@ -165,7 +165,7 @@ class Analyst:
         shown = replace(probe, video=conformed.kept, audio=())
         self._fixed = fitting.fit(pattern, shown, frame_rate=conformed.frame_rate)
         geometry = self._fixed.geometry
-        self._tried, renditions = titled.fit_candidates(pattern, shown, conformed.frame_rate)
+        self._tried, renditions = per_title.fit_candidates(pattern, shown, conformed.frame_rate)
         self._sizes = [TrialSize(rung.height_px, r) for rung, r in zip(self._tried.video, renditions, strict=True)]
         self._viewing = viewing_of(geometry.width_px, geometry.height_px, plan.grid.frame_rate)
         self.makes = Analysing(
@@ -180,7 +180,7 @@ class Analyst:
             tool_digest=plan.tool_digest,
         )
         self._master = plan.master.digest
-        self._wanted = titled.wanted_of(self._fixed, renditions=targets.renditions, top_vmaf=targets.top_vmaf)
+        self._wanted = per_title.wanted_of(self._fixed, renditions=targets.renditions, top_vmaf=targets.top_vmaf)
         self._results = self._reused = 0
         self._cpu_s = 0.0
 
@@ -228,8 +228,8 @@ class Analyst:
             points = self._points(chosen, scores, gops)
         hulls = {codec: self._hull(points, codec) for codec in self._wanted}
         peak = excerpts.peak_ratio(gops, plan.grid.segment_frames // plan.grid.gop_frames)
-        cap = min(MAX_CAP, max(titled.CAP, peak))
-        made = titled.titled(
+        cap = min(MAX_CAP, max(per_title.CAP, peak))
+        made = per_title.make_ladder(
             self._pattern,
             self._tried,
             hulls,
@@ -245,8 +245,8 @@ class Analyst:
             *budget_decisions,
             *made.decisions,
         ]
-        if cap > titled.CAP:
-            decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {titled.CAP:g} ×")
+        if cap > per_title.CAP:
+            decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {per_title.CAP:g} ×")
         codecs = tuple(self._of_codec(codec, hulls[codec], points, made.points[codec]) for codec in self._wanted)
         if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
             decisions.append(f"bits at equal VMAF, predicted against {self._pattern.name}: {', '.join(savings)}")
@@ -300,12 +300,12 @@ class Analyst:
             for point in points
             if point.trial.codec is codec
         ]
-        return hull(tried, titled.CRF_SCALE[codec])
+        return hull(tried, per_title.CRF_SCALE[codec])
 
     def _of_codec(
         self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[CurvePoint, ...]
     ) -> CodecAnalysis:
-        pattern = titled.of_pattern(self._tried, found, self._fixed, codec)
+        pattern = per_title.of_pattern(self._tried, found, self._fixed, codec)
         return CodecAnalysis(
             codec,
             tuple(
@@ -313,7 +313,7 @@ class Analyst:
                 for point in points
                 if point.trial.codec is codec
             ),
-            titled.outline(found, codec, HULL_STEPS),
+            placing.outline(found, codec, HULL_STEPS),
             rungs,
             pattern,
             rate_saving(rungs, pattern) if rungs and pattern else 0.0,

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from headend.core.errors import MasterError
 from headend.core.media import Codec, Colour, VideoRange, VideoRendition
-from ladders.fitting import Fitted, fit, fit_box, upright
+from ladders.fitting import Fitted, fit
 from ladders.ladder import FramePolicy, Ladder
 from ladders.loading import load
 from tests.support.nouns import (
     BT709,
     HDR10,
     HLG,
-    make_audio_track,
     make_probe,
     make_video_track,
 )
@@ -42,60 +41,7 @@ def by_id(fitted: Fitted, id: str) -> VideoRendition:
     return next(rendition for rendition in fitted.video if rendition.id == id)
 
 
-# --- aspect ratio -------------------------------------------------------------------------------------------------
-
-BOXES = ((3840, 2160), (2560, 1440), (1920, 1080), (1280, 720), (960, 540), (768, 432), (640, 360), (416, 234))
-
-
-@pytest.mark.parametrize(
-    ("aspect", "expected"),
-    [
-        (Fraction(16, 9), "3840x2160 2560x1440 1920x1080 1280x720 960x540 768x432 640x360 416x234"),
-        (Fraction(3840, 1608), "3840x1608 2560x1072 1920x804 1280x536 960x402 768x322 640x268 416x174"),
-        (Fraction(3840, 2076), "3840x2076 2560x1384 1920x1038 1280x692 960x520 768x416 640x346 416x224"),
-        (Fraction(4, 3), "2880x2160 1920x1440 1440x1080 960x720 720x540 576x432 480x360 312x234"),
-        (Fraction(9, 16), "2160x3840 1440x2560 1080x1920 720x1280 540x960 432x768 360x640 234x416"),
-    ],
-)
-def test_pictures_fit_into_boxes_as_the_reference_table_says(aspect: Fraction, expected: str) -> None:
-    assert " ".join("{}x{}".format(*fit_box(aspect, *box)) for box in BOXES) == expected
-
-
-@given(st.fractions(Fraction(1, 12), 12, max_denominator=8192), st.sampled_from(BOXES))
-def test_a_fitted_picture_is_even_inside_its_box_and_at_most_a_pixel_off(
-    aspect: Fraction, box: tuple[int, int]
-) -> None:
-    width_px, height_px = fit_box(aspect, *box)
-    box_width, box_height = box if aspect >= 1 else box[::-1]
-    assert width_px % 2 == height_px % 2 == 0
-    assert width_px <= box_width and height_px <= box_height
-    assert width_px == box_width or height_px == box_height
-    assert min(abs(width_px - height_px * aspect), abs(height_px - width_px / aspect)) <= 1
-
-
 # --- source geometry ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("coded", "sar", "rotation_deg", "square", "seen"),
-    [
-        ((720, 576), Fraction(16, 11), 0, (1048, 576), (1048, 576)),
-        ((720, 480), Fraction(8, 9), 0, (640, 480), (640, 480)),
-        ((1440, 1080), Fraction(4, 3), 0, (1920, 1080), (1920, 1080)),
-        ((1920, 1080), Fraction(5120, 5123), 0, (1918, 1080), (1918, 1080)),
-        ((1920, 1080), Fraction(1), 90, (1920, 1080), (1080, 1920)),
-        ((1920, 1080), Fraction(1), 180, (1920, 1080), (1920, 1080)),
-        ((1440, 1080), Fraction(4, 3), 270, (1920, 1080), (1080, 1920)),
-        ((1279, 719), Fraction(1), 0, (1280, 720), (1280, 720)),
-    ],
-)
-def test_a_master_is_fitted_with_square_pixels_and_upright(
-    coded: tuple[int, int], sar: Fraction, rotation_deg: int, square: tuple[int, int], seen: tuple[int, int]
-) -> None:
-    track = make_video_track(width_px=coded[0], height_px=coded[1], sample_aspect_ratio=sar, rotation_deg=rotation_deg)
-    geometry = upright(track)
-    assert (geometry.square_width_px, geometry.square_height_px) == square
-    assert (geometry.width_px, geometry.height_px) == seen
 
 
 def test_a_turned_master_gets_portrait_renditions() -> None:
@@ -103,14 +49,6 @@ def test_a_turned_master_gets_portrait_renditions() -> None:
     assert sizes(fitted.video) == ["1080x1920", "720x1280", "540x960", "360x640", "234x416"]
     assert fitted.video[0].id == "avc-1080p-6000k"
     assert "picture rotated by 90 degrees: 1080x1920 upright" in fitted.decisions
-
-
-@pytest.mark.parametrize(
-    "broken", [{"width_px": 0}, {"sample_aspect_ratio": Fraction(0)}, {"rotation_deg": 45}, {"height_px": -2}]
-)
-def test_a_picture_that_can_not_be_shown_is_refused(broken: dict[str, int]) -> None:
-    with pytest.raises(MasterError, match="can't be displayed"):
-        upright(replace(make_video_track(), **broken))  # type: ignore[arg-type]
 
 
 def test_a_master_without_picture_or_rate_is_refused() -> None:
@@ -295,76 +233,6 @@ def test_a_delivery_grade_master_keeps_its_rungs_and_the_decision_is_reported() 
 def test_a_picture_beyond_all_levels_is_refused() -> None:
     with pytest.raises(MasterError, match="conform the master to a lower rate"):
         fit(WEB, make_probe(width_px=1280, height_px=720, frame_rate=Fraction(1_000_000)))
-
-
-# --- sound --------------------------------------------------------------------------------------------------------
-
-
-def test_stereo_and_mono_masters_get_stereo_rungs_only() -> None:
-    for channels in (1, 2):
-        audio = fit_studio(1280, 720, channels=channels).audio
-        assert {r.layout for r in audio} == {"2.0"}
-        assert {r.channels for r in audio} == {2}
-
-
-@pytest.mark.parametrize(
-    ("channels", "layout", "surround"),
-    [
-        (6, "5.1", True),
-        (6, "5.1(side)", True),
-        (7, "6.1", True),
-        (8, "7.1", True),
-        (8, "7.1(wide)", True),
-        (6, "6 channels", True),
-        (8, "", True),
-        (6, "hexagonal", False),
-        (5, "5.0", False),
-        (4, "quad", False),
-    ],
-)
-def test_only_layouts_with_all_channels_of_5_1_get_5_1_rungs(channels: int, layout: str, surround: bool) -> None:
-    audio = fit(STUDIO, make_probe(audio=(make_audio_track(channels=channels, layout=layout),))).audio
-    assert len(audio) == (15 if surround else 10)
-
-
-@pytest.mark.parametrize(("channels", "layout"), [(0, ""), (16, "16 channels"), (5, "")])
-def test_unknown_channels_are_refused(channels: int, layout: str) -> None:
-    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels in an unknown layout"):
-        fit(STUDIO, make_probe(audio=(make_audio_track(index=3, channels=channels, layout=layout),)))
-
-
-def test_further_programmes_get_the_short_set_and_names_of_their_own() -> None:
-    tracks = (
-        make_audio_track(index=1, language="de", channels=6, default=False),
-        make_audio_track(index=2, language="en", channels=6, title="Original"),
-        make_audio_track(index=3, language="en", channels=2, title="Original", roles=("comment",), default=False),
-    )
-    audio = fit(STUDIO, make_probe(audio=tracks)).audio
-    programmes = {index: [r for r in audio if r.track_index == index] for index in (1, 2, 3)}
-    assert [r.id for r in programmes[1]] == [
-        "aac-2.0-128k-de",
-        "opus-2.0-96k-de",
-        "ac3-5.1-384k-de",
-        "eac3-5.1-192k-de",
-    ]
-    assert len(programmes[2]) == 15
-    assert [r.id for r in programmes[3]] == ["aac-2.0-128k-en-2", "opus-2.0-96k-en-2"]
-    assert [{r.name for r in rs} for rs in programmes.values()] == [{"de"}, {"Original"}, {"Original 2"}]
-    assert [{r.default for r in rs} for rs in programmes.values()] == [{False}, {True}, {False}]
-    assert {r.roles for r in programmes[3]} == {("comment",)}
-
-
-def test_a_name_that_looks_numbered_stays_unique() -> None:
-    titles = ("Film", "Film 2", "Film")
-    tracks = tuple(make_audio_track(index=n, title=title) for n, title in enumerate(titles, 1))
-    names = {r.track_index: r.name for r in fit(WEB, make_probe(audio=tracks)).audio}
-    assert names == {1: "Film", 2: "Film 2", 3: "Film 3"}
-
-
-def test_a_master_may_be_silent() -> None:
-    fitted = fit(STUDIO, make_probe(audio=()))
-    assert fitted.audio == ()
-    assert "master has no audio tracks: no audio renditions" in fitted.decisions
 
 
 # --- whatever the master ------------------------------------------------------------------------------------------

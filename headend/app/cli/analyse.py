@@ -16,8 +16,8 @@ from headend.core import documents
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
 from headend.core.storage import check_writable, open_store
 from ladders import loading
+from ladders.per_title import check_renditions
 from ladders.rules import check
-from ladders.titled import check_renditions
 
 TITLE = "analysis"
 """Stands in for a title in messages: an analysis belongs to a master, not to a title."""

@@ -50,7 +50,7 @@ def _set_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> No
         ctx.obj.verbose = True
 
 
-def _titled(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+def _checked_title(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     return None if value is None else check_title(value)
 
 
@@ -108,7 +108,7 @@ def title(command: Command) -> Command:
         "--title",
         required=True,
         metavar="SLUG",
-        callback=_titled,
+        callback=_checked_title,
         is_eager=True,
         help="The title's name in the catalogue: a-z, 0-9 and '-' only.",
     )(command)
@@ -116,7 +116,7 @@ def title(command: Command) -> Command:
 
 def title_argument(command: Command) -> Command:
     """Add the argument TITLE."""
-    return click.argument("title", callback=_titled)(command)
+    return click.argument("title", callback=_checked_title)(command)
 
 
 def endpoint(command: Command) -> Command:

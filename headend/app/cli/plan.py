@@ -35,7 +35,7 @@ from headend.core.prices import Prices
 from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.core.storage import check_writable, open_store
 from ladders import loading
-from ladders.titled import check_renditions
+from ladders.per_title import check_renditions
 
 
 @click.command(

@@ -18,7 +18,7 @@ from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
 from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.core.storage.masters import redact
 from ladders import choosing, loading
-from ladders.titled import check_renditions
+from ladders.per_title import check_renditions
 
 
 @click.command(

@@ -41,7 +41,7 @@ from headend.core.settings import (
     StoreSettings,
 )
 from headend.core.storage import Store, masters
-from ladders.fitting import fit_programme, numbered
+from ladders.programmes import fit_programme, numbered
 from packager.stock import merge_parts, remove_receipts, take_stock
 
 TOLERANCE_S = Fraction(1, 5)

@@ -27,7 +27,7 @@ from headend.core.media import (
 )
 from headend.core.settings import StoreSettings, TextChoice
 from headend.core.storage import Store
-from ladders.fitting import numbered
+from ladders.programmes import numbered
 from packager.stock import merge_parts, remove_receipts, take_stock
 
 _NO_MASTER = Master("", 0, "", "")

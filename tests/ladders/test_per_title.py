@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from headend.core.errors import ConfigError
 from headend.core.media import Codec, Colour, Probe, VideoRange
 from headend.core.settings import Targets
-from ladders import choosing, fitting, titled
+from ladders import choosing, fitting, per_title
+from ladders.geometry import upright
 from ladders.hull import CurvePoint, Hull, TrialPoint, estimated, hull, inverted, rate_saving
 from ladders.ladder import RungRange
 from ladders.loading import load
+from ladders.per_title import candidates, check_renditions, fit_candidates, wanted_of
+from ladders.placing import Wanted, place
 from ladders.rules import check
-from ladders.titled import Wanted, candidates, check_renditions, fit_candidates, place, wanted_of
 from tests.support.nouns import BT709, HDR10, make_probe
 
 STUDIO, WEB = load("studio"), load("web")
@@ -50,12 +52,12 @@ def fixed_of(master: Probe, ladder: str = "studio") -> fitting.Fitted:
 
 def a_ladder(
     hulls: Mapping[Codec, Hull], master: Probe, *, renditions: int | None = None, top_vmaf: float = 95.0
-) -> titled.Titled:
+) -> per_title.PerTitleLadder:
     fixed = fixed_of(master)
     assert master.video is not None
     tried, _ = fit_candidates(STUDIO, master, master.video.frame_rate)
     wanted = wanted_of(fixed, renditions=renditions, top_vmaf=top_vmaf)
-    return titled.titled(STUDIO, tried, hulls, wanted, fixed, frame_rate=master.video.frame_rate)
+    return per_title.make_ladder(STUDIO, tried, hulls, wanted, fixed, frame_rate=master.video.frame_rate)
 
 
 # --- exact --------------------------------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ def test_rungs_are_placed_anew_if_the_patterns_exceed_the_target_vmaf() -> None:
 def pattern_of(hulls: Mapping[Codec, Hull], master: Probe, codec: Codec) -> tuple[CurvePoint, ...]:
     assert master.video is not None
     tried, _ = fit_candidates(STUDIO, master, master.video.frame_rate)
-    return titled.of_pattern(tried, hulls[codec], fixed_of(master), codec)
+    return per_title.of_pattern(tried, hulls[codec], fixed_of(master), codec)
 
 
 @pytest.mark.parametrize("name", ["720p", "scope", "portrait", "four-by-three"])
@@ -300,7 +302,7 @@ def test_candidates_are_no_larger_than_the_pattern_and_the_master() -> None:
     def lines(name: str, ladder: str, codec: Codec) -> list[int]:
         track = MASTERS[name].video
         assert track is not None
-        return [r.height_px for r in candidates(load(ladder), fitting.upright(track)).video if r.codec is codec]
+        return [r.height_px for r in candidates(load(ladder), upright(track)).video if r.codec is codec]
 
     assert lines("2160p60", "studio", Codec.AVC) == [234, 288, 360, 432, 540, 720, 1080]
     assert lines("2160p60", "studio", Codec.AV1) == [234, 288, 360, 432, 540, 720, 1080, 1440, 2160]
@@ -431,7 +433,7 @@ def saving_of(codec: Codec, clip: str) -> float:
 
     def points(crfs: tuple[int, ...] | None) -> Hull:
         known = (TrialPoint(*point[2:]) for point in TRIALS["points"] if point[:2] == [clip, codec])
-        return hull((point for point in known if crfs is None or point.crf in crfs), titled.CRF_SCALE[codec])
+        return hull((point for point in known if crfs is None or point.crf in crfs), per_title.CRF_SCALE[codec])
 
     lines = TRIALS["master_lines"][clip]
     master = a_master(lines * 16 // 9, lines)
@@ -440,10 +442,12 @@ def saving_of(codec: Codec, clip: str) -> float:
     fixed = fitting.fit(pattern, master)
     tried, _ = fit_candidates(pattern, master, master.video.frame_rate)
     wanted = wanted_of(fixed, renditions=None, top_vmaf=95)
-    made = titled.titled(pattern, tried, {codec: points(FEW[codec])}, wanted, fixed, frame_rate=master.video.frame_rate)
+    made = per_title.make_ladder(
+        pattern, tried, {codec: points(FEW[codec])}, wanted, fixed, frame_rate=master.video.frame_rate
+    )
     rungs = [estimated(points(None), point.lines, point.crf, math.inf) for point in made.points[codec]]
     assert not inverted(rungs)
-    return rate_saving(rungs, titled.of_pattern(tried, points(None), fixed, codec)) if rungs else 0.0
+    return rate_saving(rungs, per_title.of_pattern(tried, points(None), fixed, codec)) if rungs else 0.0
 
 
 @pytest.mark.parametrize(("codec", "wanted"), [(Codec.AVC, -0.03), (Codec.HEVC, -0.02), (Codec.AV1, -0.02)])
