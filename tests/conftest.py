@@ -1,5 +1,6 @@
 """Options and fixtures of all tests."""
 
+import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ pytest_plugins = ["tests.support.s3_servers", "tests.support.dask_cluster"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--heavy", action="store_true", help="run the tests that take more than a minute, too")
+    parser.addoption("--heavy", action="store_true", help="run the heavy tests, too: see CONTRIBUTING.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,12 +88,18 @@ def slow_first(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item
     return ordered + quick
 
 
+def pytest_collection_finish() -> None:
+    """Exclude the tests from garbage collection, which otherwise visits all of them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = slow_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
     for item in items:
         if not item.get_closest_marker("heavy"):
             continue
         if not config.getoption("--heavy"):
-            item.add_marker(pytest.mark.skip(reason="takes more than a minute; run with --heavy"))
+            item.add_marker(pytest.mark.skip(reason="heavy; run with --heavy"))
         elif not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))

@@ -38,6 +38,7 @@ REPORT = Report(
 )
 
 
+@pytest.mark.heavy
 def test_the_result_matches_the_job(tmp_path: Path) -> None:
     master = make_film(tmp_path / "film.mp4", frame_rate=Fraction(24), frame_count=96, size=(160, 90))
 

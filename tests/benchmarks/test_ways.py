@@ -38,6 +38,7 @@ def test_headend_encodes_each_chunk_as_one_task(job: ways.Job, tmp_path: Path) -
         assert frames(tmp_path.glob(f"*/{rendition.id}.mp4")) == FRAMES // rendition.rate_divisor
 
 
+@pytest.mark.heavy
 def test_peers_encode_every_frame_into_every_rendition(job: ways.Job, tmp_path: Path) -> None:
     ready = ways.write_raw_frames(job, tmp_path)
     for name, way in {

@@ -28,6 +28,7 @@ from tests.origin.grants import EDGE, KEYS, PLAYBACK, token
 from tests.support.browsers import WAIT_S, Viewer, chromium, wait_for
 from tests.support.command_line import serving
 from tests.support.jobs import submit_small
+from tests.support.marks import repeated
 from tests.support.masters import Sound, make_film
 
 TITLES = {Scheme.CBCS: "film", Scheme.CENC: "counter"}
@@ -157,13 +158,13 @@ def plays_to_its_end(viewer: Viewer) -> None:
 
 
 @pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
-@pytest.mark.parametrize("scheme", [Scheme.CBCS, pytest.param(Scheme.CENC, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("scheme", [Scheme.CBCS, repeated(Scheme.CENC)])
 def test_a_protected_title_plays_to_its_end(browser: Any, url: str, scheme: Scheme, player: str, manifest: str) -> None:
     with Viewer(browser, url, TITLES[scheme], player, manifest) as viewer:
         plays_to_its_end(viewer)
 
 
-@pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
+@pytest.mark.parametrize(("player", "manifest"), [*PLAYERS[:2], repeated(*PLAYERS[2]), PLAYERS[3]], ids=NAMES)
 def test_a_title_plays_from_its_clear_lead_across_a_change_of_keys(
     browser: Any, url: str, player: str, manifest: str
 ) -> None:

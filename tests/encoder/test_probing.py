@@ -15,6 +15,7 @@ from headend.core.errors import MasterError
 from headend.core.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
 from tests.support.byte_counter import serve_counted
 from tests.support.damage import skip_frames
+from tests.support.marks import repeated
 from tests.support.masters import Sound, decoded_times_s, make_film, make_sound, master_of, rewrap, run_ffmpeg
 
 RATES = [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(50), Fraction(60000, 1001)]
@@ -513,7 +514,7 @@ def test_nothing_reaches_standard_error(tmp_path: Path) -> None:
 # --- over HTTP ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("index", ["at_start", "at_end"])
+@pytest.mark.parametrize("index", ["at_end", repeated("at_start")])
 @pytest.mark.parametrize(
     ("codec", "codec_args", "pixel_format"),
     [

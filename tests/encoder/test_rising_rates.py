@@ -11,6 +11,7 @@ from headend.core.media import Codec, Effort
 from ladders.fitting import fit
 from ladders.loading import load
 from tests.support.encodes import Film, encode_chunk, look_at
+from tests.support.marks import first, repeated
 from tests.support.masters import run_ffmpeg
 
 CLIPS = {
@@ -23,7 +24,7 @@ QUICK = {(Codec.AV1, Effort.DRAFT)}
 """AV1 once had a rung that took less than the one below it."""
 
 
-@pytest.fixture(scope="module", params=CLIPS)
+@pytest.fixture(scope="module", params=first(1, CLIPS))
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Film:
     path = tmp_path_factory.mktemp("rising") / "film.mkv"
     colour = ("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709")
@@ -34,11 +35,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize(
     ("codec", "effort"),
-    [
-        pytest.param(codec, effort, marks=() if (codec, effort) in QUICK else pytest.mark.heavy)
-        for codec in CODECS
-        for effort in Effort
-    ],
+    [(codec, effort) if (codec, effort) in QUICK else repeated(codec, effort) for codec in CODECS for effort in Effort],
 )
 def test_measured_averages_rise_from_rung_to_rung(codec: Codec, effort: Effort, film: Film, tmp_path: Path) -> None:
     studio = load("studio")

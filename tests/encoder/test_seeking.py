@@ -16,6 +16,7 @@ from headend.core.media import FrameIndex
 from headend.core.timing import Chunk, Grid, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, look_at
+from tests.support.marks import repeated
 from tests.support.masters import make_film
 from tests.support.nouns import make_frame_index, make_video_rendition, make_video_track
 from tests.support.playback import frame_numbers
@@ -102,10 +103,10 @@ AHEAD_FRAMES = 8
     ("suffix", "codec", "codec_args", "more_frames"),
     [
         ("mp4", "libx264", OPEN_GOP, 50),
-        ("mkv", "libx264", OPEN_GOP, 50),
+        repeated("mkv", "libx264", OPEN_GOP, 50),
         # A chunk begins at a packet of that time, so a little before the keyframe.
         ("ts", "libx264", OPEN_GOP, 50),
-        ("ts", "libx265", X265, 50),
+        repeated("ts", "libx265", X265, 50),
         ("mp4", "libx265", X265, 50),
         ("mp4", "libx264", TINY_GOPS, 25),
         # Files without an edit list, and files with their index in fragments.
@@ -113,13 +114,13 @@ AHEAD_FRAMES = 8
         ("mp4", "libx264", (*TINY_GOPS, "-movflags", "frag_keyframe"), 25),
         # For a chunk that begins with a closed GOP, reading begins there.
         ("mp4", "libx264", CLOSED_GOP, 0),
-        ("mov", "libx264", (*CLOSED_GOP, "-use_editlist", "0"), 0),
+        repeated("mov", "libx264", (*CLOSED_GOP, "-use_editlist", "0"), 0),
         ("mp4", "libx265", ("-x265-params", "log-level=none:keyint=24:min-keyint=24:scenecut=0:open-gop=0"), 0),
-        ("mkv", "libx264", CLOSED_GOP, 0),
+        repeated("mkv", "libx264", CLOSED_GOP, 0),
         # With intra refresh, pictures are complete only some frames after a marked keyframe.
         ("mp4", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
-        ("mkv", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
-        ("mkv", "libx264", TINY_GOPS, 25),
+        repeated("mkv", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
+        repeated("mkv", "libx264", TINY_GOPS, 25),
         ("ts", "libx264", TINY_GOPS, 25),
         # Others go one keyframe further back.
         ("nut", "libx264", OPEN_GOP, 100),

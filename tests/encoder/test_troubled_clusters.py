@@ -280,6 +280,7 @@ def freeze_when_fetched(run_: TaskRun) -> FreezesWhenFetched:
     return FreezesWhenFetched(receipt(run_))
 
 
+@pytest.mark.heavy
 def test_a_result_does_not_wait_on_its_worker_which_might_freeze(tmp_path: Path, events: list[Event]) -> None:
     with dask_cluster(tmp_path, workers=2) as dask:
         tasks = [task(f"t{number}") for number in range(6)]
@@ -306,6 +307,7 @@ def test_a_worker_that_freezes_before_its_check_does_not_delay_other_checks(
     assert time.monotonic() - started_s < rosters.FROZEN_S, "it went on before the worker counted as frozen"
 
 
+@pytest.mark.heavy
 def test_a_frozen_scheduler_is_reported_and_waited_for(
     tmp_path: Path, events: list[Event], notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

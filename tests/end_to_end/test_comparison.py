@@ -18,6 +18,7 @@ from headend.core.storage import Store, masters, open_store
 from packager.conformance import Verdict
 from packager.publishing import current_release
 from tests.support.deliveries import smallest_ladder
+from tests.support.marks import first
 from tests.support.uneven_masters import beeping, with_times, without_sound
 
 JUMP = r"TS+gte(TS*TB\,2)*1.48/TB"
@@ -43,7 +44,7 @@ UNEVEN: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", UNEVEN)
+@pytest.mark.parametrize("kind", first(1, UNEVEN))
 def test_sound_that_is_counted_instead_of_timed_is_found(
     tmp_path: Path, scheduler: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

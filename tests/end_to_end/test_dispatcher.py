@@ -23,6 +23,7 @@ from packager.publishing import read_pointer
 from tests.headend.app.jobs.test_notifying import Receiver
 from tests.support.command_line import command, environment, headend, headend_here
 from tests.support.jobs import picture_ladder
+from tests.support.marks import repeated
 from tests.support.masters import make_film
 from tests.support.waiting import PATIENCE_S, wait_until
 
@@ -173,6 +174,7 @@ def test_receivers_are_notified_of_every_change_in_order_independently(
         receiver.close()
 
 
+@pytest.mark.heavy
 def test_a_damaged_job_with_events_in_the_outbox_does_not_stop_a_dispatcher(
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
@@ -187,7 +189,7 @@ def test_a_damaged_job_with_events_in_the_outbox_does_not_stop_a_dispatcher(
     assert store.get(layout.outbox(damaged, 0, 0)) == b""
 
 
-@pytest.mark.parametrize("document", [layout.job_request, layout.job_status])
+@pytest.mark.parametrize("document", [layout.job_status, repeated(layout.job_request)])
 def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_its_dispatcher(
     document: Callable[[str], str], queue: Queue, store: Store, tmp_path: Path
 ) -> None:

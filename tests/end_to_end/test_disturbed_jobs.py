@@ -31,6 +31,7 @@ from tests.support.command_line import command, environment, headend, headend_he
 from tests.support.dask_cluster import dask_cluster
 from tests.support.gate import gate_before
 from tests.support.jobs import picture_ladder
+from tests.support.marks import repeated
 from tests.support.masters import make_film
 from tests.support.s3_servers import BUCKET, LocalS3
 from tests.support.waiting import wait_until
@@ -110,7 +111,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- signals ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("delay_s", "send"), [(0.0, os.kill), (0.7, os.kill), (1.2, os.killpg)])
+@pytest.mark.parametrize(("delay_s", "send"), [(0.7, os.kill), repeated(0.0, os.kill), repeated(1.2, os.killpg)])
 def test_sigterm_while_the_cluster_of_a_submit_starts_leaves_no_traceback(
     film: Path, delay_s: float, send: Callable[[int, int], None], tmp_path: Path
 ) -> None:
@@ -126,7 +127,7 @@ def test_sigterm_while_the_cluster_of_a_submit_starts_leaves_no_traceback(
     assert not psutil.wait_procs(children, timeout=20)[1]
 
 
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("send", [os.killpg, repeated(os.kill)])
 def test_sigterm_while_the_cluster_of_a_dispatcher_starts_leaves_no_traceback(
     send: Callable[[int, int], None], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ from tests.support.dask_cluster import dask_cluster
 from tests.support.deliveries import smallest_ladder
 from tests.support.hard_masters import BT709, KINDS, PATCHES, HardMaster, Reading, read_picture
 from tests.support.jobs import Published, submit_small
+from tests.support.marks import repeated
 from tests.support.masters import BEEP_S, master_of, run_ffmpeg
 from tests.support.other_masters import KINDS as OTHERS
 from tests.support.playback import frames, planes_of, sound, track_bytes
@@ -58,7 +59,18 @@ def ladder_of(kind: HardMaster) -> Ladder:
     return replace(SMOKE, video=(*LARGE, *kept), audio=SMOKE.audio[:2])
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+SIMILAR = {
+    "59.94 frames a second", "mirrored", "BT.2020 in SDR", "4:4:4, 12 bits, full range", "begins at 10 s, open GOPs",
+    "sound too long", "HEVC, open GOPs", "clean aperture, Matroska", "TTML beside it", "scope, 2.39:1",
+}  # fmt: skip
+"""Kinds of which each ordinary run has a very similar one."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [repeated(kind) if kind.name in SIMILAR else kind for kind in KINDS],
+    ids=lambda kind: kind.name,
+)
 def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path, scheduler: str) -> None:
     master = kind.make(tmp_path)
     delivered = picture_of(master)

@@ -27,6 +27,7 @@ from ladders import choosing
 from ladders.loading import load
 from packager import lifecycle
 from packager.publishing import current_release
+from tests.support.marks import repeated
 from tests.support.masters import Sound, make_film
 
 SCREEN = Viewing("small", "vmaf_v1.0.16_3d0h", 640, 360)
@@ -155,8 +156,8 @@ def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str)
 @pytest.mark.parametrize(
     ("faults", "rules"),
     [
-        pytest.param([GREY], ("other picture",), id="a grey second"),
-        pytest.param([BLACK], ("black",), id="a black second"),
+        repeated([GREY], ("other picture",), id="a grey second"),
+        repeated([BLACK], ("black",), id="a black second"),
         pytest.param([FROZEN, COLOURLESS], ("frozen", "colours"), id="two frozen seconds, and no colours"),
         pytest.param([FULL_RANGE, LINED], ("colours", "edge"), id="a wrong range, and a green edge of two pixels"),
         pytest.param([STRAY, EARLY], ("stray frame", "time"), id="a single grey frame, and all frames one early"),

@@ -13,6 +13,7 @@ from headend.app.deciding import inspect
 from headend.core.errors import MasterError
 from headend.core.settings import EncodeSettings, StoreSettings
 from tests.support.deliveries import Delivered, deliver, planned
+from tests.support.marks import first, repeated
 from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 from tests.support.other_masters import with_repeated_fields
 from tests.support.uneven_masters import (
@@ -51,7 +52,7 @@ GAPS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", GAPS)
+@pytest.mark.parametrize("kind", first(2, GAPS))
 def test_sound_that_is_missing_leaves_silence_of_its_length(tmp_path: Path, kind: str) -> None:
     made = deliver(GAPS[kind](tmp_path), tmp_path / "made")
 
@@ -75,9 +76,9 @@ def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ratio", "suffix", "codec"),
     [
-        (1.01, ".mkv", "aac"), (0.99, ".mp4", "aac"), (1.01, ".ts", "ac3"), (0.99, ".mkv", "eac3"),
-        (1.01, ".mkv", "libopus"), (1.01, ".mkv", "flac"), (0.99, ".mov", "alac"), (1.01, ".mkv", "pcm_s16le"),
-        (1.01, ".mkv", "libvorbis"),
+        (0.99, ".mp4", "aac"), (1.01, ".ts", "ac3"), (1.01, ".mkv", "libopus"), (1.01, ".mkv", "pcm_s16le"),
+        repeated(1.01, ".mkv", "aac"), repeated(0.99, ".mkv", "eac3"), repeated(1.01, ".mkv", "flac"),
+        repeated(0.99, ".mov", "alac"), repeated(1.01, ".mkv", "libvorbis"),
     ],
 )  # fmt: skip
 def test_sound_that_drifts_follows_its_timestamps(tmp_path: Path, ratio: float, suffix: str, codec: str) -> None:
@@ -98,7 +99,7 @@ def test_duplicate_sound_is_heard_once(tmp_path: Path) -> None:
     assert made.decided("sound twice")
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("suffix", [".mp4", repeated(".mkv")])
 def test_a_jump_in_time_holds_the_picture_and_silences_the_sound(tmp_path: Path, suffix: str) -> None:
     jump = r"TS+gte(TS*TB\,2)*1.48/TB"
     master = with_times(tmp_path / f"jump{suffix}", beeping(tmp_path / "film.mkv"), sound=jump, picture=jump)
@@ -216,13 +217,13 @@ CHANGING: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.parametrize("kind", first(7, CHANGING))
 def test_sound_that_changes_under_one_header_is_refused_with_the_time(tmp_path: Path, kind: str) -> None:
     with pytest.raises(MasterError, match=r"audio 1 changes from .* at [34]\.\d+ s"):
         planned(joined_sound(tmp_path, *CHANGING[kind]))
 
 
-@pytest.mark.parametrize("codec", ["aac", "libopus", "libvorbis", "ac3", "pcm_s16le"])
+@pytest.mark.parametrize("codec", first(2, ["aac", "libopus", "libvorbis", "ac3", "pcm_s16le"]))
 def test_parts_of_equal_format_may_be_joined(tmp_path: Path, codec: str) -> None:
     plan = planned(joined_sound(tmp_path, codec, "48000:stereo", "48000:stereo", ".mkv"))
 
@@ -274,8 +275,12 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
 
 @pytest.mark.parametrize(
     "kinds",
-    [(BT709, BT709, BT601), (BT601, BT709), (BT709, BT709, FULL_RANGE), (BT709, BT709, UNTAGGED)],
-    ids=["709 601", "601 709", "full range", "untagged"],
+    [
+        repeated((BT709, BT709, BT601), id="709 601"),
+        pytest.param((BT601, BT709), id="601 709"),
+        pytest.param((BT709, BT709, FULL_RANGE), id="full range"),
+        repeated((BT709, BT709, UNTAGGED), id="untagged"),
+    ],
 )
 def test_repeated_colour_tags_change_nothing(tmp_path: Path, kinds: tuple[str, ...]) -> None:
     made = deliver(one_colour(tmp_path / "film.ts", *kinds), tmp_path / "made", number_of=_mean_colour)

@@ -22,6 +22,7 @@ from headend.core.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment, read_ready
+from tests.support.marks import repeated
 from tests.support.waiting import wait_until
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
@@ -127,7 +128,7 @@ def test_screens_are_counted_across_workers(tmp_path: Path) -> None:
         assert {ask(url, f"/t/{token(session='two')}{SEGMENT}").status for _ in range(20)} == {403}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2, repeated(1)])
 def test_sighup_reads_the_keys_again_in_all_workers(tmp_path: Path, workers: int) -> None:
     store, keys = tmp_path / "store", tmp_path / "keys"
     put_release(LocalStore(store))

@@ -21,6 +21,7 @@ from packager.protecting import _row, iv_of, protection_of
 from packager.signalling import COMMON
 from tests.support import encryption
 from tests.support.encryption import AV1, AVC, CLIPS, HEVC, SALT, VP9, make_key, maps, packets, protected, rows
+from tests.support.marks import repeated
 
 Encoded = Callable[[str], Path]
 
@@ -39,7 +40,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     return get
 
 
-@pytest.mark.parametrize("scheme", [Scheme.CBCS, Scheme.CENC])
+@pytest.mark.parametrize("scheme", [Scheme.CBCS, repeated(Scheme.CENC)])
 @pytest.mark.parametrize("name", CLIPS)
 def test_ffmpeg_and_shaka_packager_decrypt_to_the_clear_packets(
     name: str, scheme: Scheme, encoded: Encoded, tmp_path: Path

@@ -90,6 +90,7 @@ def test_a_slice_is_played_through_real_servers_and_reported_by_the_same_names(
     capsys.readouterr()
 
 
+@pytest.mark.heavy
 def test_ctrl_c_keeps_the_results_and_ends_all_children(scenario: Path, store: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = command("simulate", scenario, "--live", "--store", store, "--seconds", "600", "--out", out)

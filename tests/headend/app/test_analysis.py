@@ -26,6 +26,7 @@ from ladders.ladder import FramePolicy
 from ladders.rules import check
 from tests.support.command_line import ROOT
 from tests.support.damage import garble
+from tests.support.marks import repeated
 from tests.support.masters import make_film
 
 LADDER = ROOT / "tests" / "data" / "one_codec.toml"
@@ -93,8 +94,8 @@ def test_a_black_title_keeps_the_rungs_that_the_ladder_has(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("source", "frames", "rate"),
     [
-        ("testsrc2=s=192x108:r=1", 1, Fraction(24)),  # slides
-        ("testsrc2=s=192x108:r=8", 6, Fraction(24)),
+        repeated("testsrc2=s=192x108:r=1", 1, Fraction(24)),  # slides
+        repeated("testsrc2=s=192x108:r=8", 6, Fraction(24)),
         ("testsrc2=s=192x108:r=120", 12, Fraction(60)),
     ],
 )

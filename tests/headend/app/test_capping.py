@@ -16,6 +16,7 @@ from headend.core.timing import Chunk
 from packager.segmenting.cut import Cut
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, look_at, task_of
+from tests.support.marks import repeated
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_video_rendition
 
@@ -77,7 +78,7 @@ def rates_of(cut: Cut) -> list[float]:
     return [8 * s.size_bytes * cut.track.timescale / s.duration_ticks for s in cut.track.segments]
 
 
-@pytest.mark.parametrize("effort", [Effort.DRAFT, pytest.param(Effort.STANDARD, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("effort", [Effort.DRAFT, repeated(Effort.STANDARD)])
 def test_every_codec_keeps_its_cap(effort: Effort, film: Film, tmp_path: Path) -> None:
     renditions = [rendition_of(codec) for codec in LEVELS]
 

@@ -9,6 +9,7 @@ import pytest
 
 from headend.core.errors import ConfigError
 from headend.core.paths import check_text, expanded
+from tests.support.marks import repeated
 from tests.support.masters import make_film
 
 
@@ -31,8 +32,8 @@ def test_a_path_that_is_not_text_is_refused_with_its_bytes(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        (b"~film.mp4", 0), (b"-film.mp4", 0), (b"100%d: it's [red].mp4", 0), (b"two\nlines.mp4", 0),
-        ("Größe 映画.mp4".encode(), 0), (b"film-\xe9.mp4", 2), (b"\xff\xfe.mp4", 2),
+        (b"-film.mp4", 0), (b"100%d: it's [red].mp4", 0), (b"film-\xe9.mp4", 2), repeated(b"~film.mp4", 0),
+        repeated(b"two\nlines.mp4", 0), repeated("Größe 映画.mp4".encode(), 0), repeated(b"\xff\xfe.mp4", 2),
     ],
 )  # fmt: skip
 def test_a_master_may_have_any_file_name(name: bytes, status: int, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from headend.app.cli import run
 from tests.headend.app.cli.conftest import Made
 from tests.support.command_line import command, environment
+from tests.support.marks import repeated
 from tests.support.masters import Sound, make_film
 from tests.support.processes import encoders_of, is_alive
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -87,7 +88,7 @@ def test_submit_prints_the_manifests_addresses_and_what_was_reused(
     assert re.search(rf"made +{count}\b", shown), "submit and show count the same"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), repeated(signal.SIGINT, 130)])
 def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
