@@ -16,6 +16,8 @@ from cdn_sim.scenario import size_bytes
 from headend.core.errors import ConfigError
 
 DAY_MS = 86_400_000
+MAX_DAYS = 400
+"""Requests that are further from the others are left out: their times are wrong, or they no longer matter."""
 _SEGMENT = re.compile(
     r"/?(?:titles/)?([a-z0-9-]{1,64})/(?:tracks/)?([A-Za-z0-9][A-Za-z0-9.-]{0,255})/([1-9][0-9]{0,6})\.(?:m4s|vtt)"
 )
@@ -64,19 +66,26 @@ def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[TrackKey, ...], list[A
         if not len(track_of):
             continue
         requested = track_of[log.numbers]
-        days = log.times_ms // DAY_MS
-        for day in np.unique(days).tolist():
-            log_counts = np.bincount(requested[(days == day) & (requested >= 0)], minlength=len(tracks))
+        of_segments = requested >= 0
+        if not of_segments.any():
+            continue
+        requested, days = requested[of_segments], log.times_ms[of_segments] // DAY_MS
+        # A clock that was not set yet must not lead to a history of decades.
+        middle = len(days) // 2
+        near = np.abs(days - np.partition(days, middle)[middle]) <= MAX_DAYS
+        pairs, views = np.unique(days[near] * len(tracks) + requested[near], return_counts=True)
+        for pair, count in zip(pairs.tolist(), views.tolist(), strict=True):
+            day, track = divmod(pair, len(tracks))
             day_counts = counts.setdefault(day, {})
-            for track in np.flatnonzero(log_counts).tolist():
-                day_counts[track] = day_counts.get(track, 0) + int(log_counts[track])
+            day_counts[track] = day_counts.get(track, 0) + count
     if not tracks:
         raise ConfigError("these logs have no request for a segment, such as film/avc-…/7.m4s")
     history = []
-    for day in range(min(counts), max(counts) + 1):
+    last = max(counts)
+    for day in range(max(min(counts), last - MAX_DAYS), last + 1):
         row = np.zeros(len(tracks))
-        for number, views in counts.get(day, {}).items():
-            row[number] = views
+        for number, count in counts.get(day, {}).items():
+            row[number] = count
         history.append(row)
     track_sizes = {key: TrackSize(sum(sizes.values()), max(sizes)) for key, sizes in segment_sizes.items()}
     return tuple(tracks), history, track_sizes

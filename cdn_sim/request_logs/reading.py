@@ -1,6 +1,7 @@
 """Reads requests from a log in any known format: the object, size and time of each.
 
-The format is detected from the first bytes of the file. Files compressed with gzip are unpacked.
+The format is detected from the first bytes of the file. Files compressed with gzip are unpacked. A log may have many
+millions of lines: what is kept of a request takes 12 bytes, and of an object some 200.
 
 ==================  ================================================================================
 decision log        of an edge; see `cdn_sim.request_logs.decisions`
@@ -13,7 +14,9 @@ oracleGeneral       libCacheSim's binary records: time, object, size and next us
 import csv
 import gzip
 import io
+import os
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +30,13 @@ from cdn_sim.compiling import Array
 from cdn_sim.request_logs.decisions import LIMIT, MAGIC, Kind, Record, parse
 from headend.core.errors import ConfigError
 
+MAX_LINE_BYTES = 1 << 20
+"""Longest line that is read. Longer ones are damaged, such as the zeros that a crashed machine leaves in a file."""
+MAX_DAMAGED_LINES, MAX_DAMAGED_SHARE = 100, 0.01
+"""An access log is refused if it has more damaged lines than this number plus this share of its lines so far."""
+_READ_BYTES = 1 << 20
+OnProgress = Callable[[int, int], None]
+"""Called with the number of bytes that have been read from a file, and its size."""
 _ORACLE = np.dtype([("time_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
 _COLUMNS = {
     "time": ("time", "timestamp", "ts", "clock_time", "time_s", "time_ms"),
@@ -77,52 +87,72 @@ def is_decision_log(path: Path) -> bool:
 
 
 @contextmanager
-def decision_records(path: Path) -> Iterator[Iterator[Record]]:
+def decision_records(path: Path, on_progress: OnProgress = lambda _read, _size: None) -> Iterator[Iterator[Record]]:
     """Open a decision log, and yield an iterator over its records.
 
     Raises:
         ConfigError: The log can't be read, or is damaged.
     """
-    with _opened(path) as stream:
-        yield parse(_text(stream), path.name)
+    with _opened(path, on_progress) as stream:
+        yield parse(_text_lines(stream), path.name)
 
 
-def read(path: Path) -> Requests:
+def read(path: Path, on_progress: OnProgress = lambda _read, _size: None) -> Requests:
     """Read a log of any known format.
 
     Args:
         path: The file.
+        on_progress: Called for every MiB of the file.
 
     Raises:
         ConfigError: The file can't be read, its format is unknown, it is damaged, or it has no requests.
     """
-    with _opened(path) as stream:
+    with _opened(path, on_progress) as stream:
         head = stream.peek(1 << 12)[: 1 << 12]
         if not head:
             raise ConfigError(f"{path.name} is empty: give a log with requests")
         requests = _reader(head)(stream, path.name)
     if not len(requests.numbers):
-        raise ConfigError(f"{path.name} ({requests.format}) has no usable requests: give a log with requests")
+        why = f" ({requests.note})" if requests.note else ""
+        raise ConfigError(f"{path.name} ({requests.format}) has no usable requests{why}: give a log with requests")
     return requests
 
 
 def _reader(head: bytes) -> "Callable[[io.BufferedReader, str], Requests]":
     if head.startswith(MAGIC.encode()):
         return _decisions
-    if head.lstrip()[:1] == b"{":
+    is_text = b"\0" not in head
+    first, *others = head.split(b"\n", 2)
+    # Logs that were rotated while they were written begin in the middle of a line.
+    if head.lstrip()[:1] == b"{" or (is_text and others and others[0].startswith(b'{"')):
         return _access_log
-    first = head.split(b"\n", 1)[0]
-    if b"\0" not in head and b"," in first and all(32 <= byte < 127 or byte in b"\t\r" for byte in first):
+    if is_text and b"," in first and all(32 <= byte < 127 or byte in b"\t\r" for byte in first):
         return _csv
     return _oracle_general
 
 
+class _ObservedFile(io.FileIO):
+    """A file that reports how much of it has been read."""
+
+    def __init__(self, path: Path, on_progress: OnProgress) -> None:
+        super().__init__(path)
+        self._on_progress = on_progress
+        self._size_bytes = os.fstat(self.fileno()).st_size
+        self._read_bytes = 0
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        count = super().readinto(buffer)
+        self._read_bytes += count or 0
+        self._on_progress(self._read_bytes, self._size_bytes)
+        return count
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _opened(path: Path, on_progress: OnProgress = lambda _read, _size: None) -> Iterator[io.BufferedReader]:
     try:
-        with path.open("rb") as raw:
+        with io.BufferedReader(_ObservedFile(path, on_progress), _READ_BYTES) as raw:
             is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
-            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw), _READ_BYTES) if is_gzip else raw
             yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(
@@ -132,8 +162,16 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def _text(stream: IO[bytes]) -> Iterator[str]:
-    return iter(io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n"))
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file; only the start of those that are longer than `MAX_LINE_BYTES`, without an end."""
+    while line := stream.readline(MAX_LINE_BYTES):
+        yield line
+        while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            line = stream.readline(MAX_LINE_BYTES)
+
+
+def _text_lines(stream: IO[bytes]) -> Iterator[str]:
+    return (line.decode("utf-8", "replace") for line in _lines(stream))
 
 
 def _number_objects(
@@ -144,9 +182,7 @@ def _number_objects(
     If an object is requested with different sizes, the largest one counts, because requests may be for a part.
     """
     object_numbers: dict[str, int] = {}
-    numbers: list[int] = []
-    times: list[int] = []
-    sizes: list[int] = []
+    numbers, times, sizes = array("i"), array("q"), array("q")
     for time_ms, key, size_bytes in rows:
         if not (-LIMIT < time_ms < LIMIT and 0 <= size_bytes < LIMIT):
             raise ConfigError(
@@ -177,7 +213,7 @@ def _number_objects(
 def _decisions(stream: io.BufferedReader, name: str) -> Requests:
     rows = (
         (record.time_ms, record.key, record.size_bytes)
-        for record in parse(_text(stream), name)
+        for record in parse(_text_lines(stream), name)
         if record.kind is Kind.REQUEST
     )
     return _number_objects(rows, name, "decision log")
@@ -189,37 +225,45 @@ class _AccessLogLine(msgspec.Struct):
     path: str = ""
     status: int = 0
     sent_bytes: int = 0
+    lost_lines: int = 0
 
 
 def _access_log(stream: io.BufferedReader, name: str) -> Requests:
     decoder = msgspec.json.Decoder(_AccessLogLine)
-    damaged_lines: list[int] = []
+    damaged = first_damaged = lost = 0
 
     def rows() -> Iterator[tuple[int, str, int]]:
-        for line_number, line in enumerate(stream, 1):
+        nonlocal damaged, first_damaged, lost
+        for line_number, line in enumerate(_lines(stream), 1):
             try:
                 entry = decoder.decode(line)
+                is_damaged = not (abs(entry.at_s) < LIMIT / 1000 and 0 <= entry.sent_bytes < LIMIT)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                damaged_lines.append(line_number)
-                if len(damaged_lines) > 100:
-                    raise ConfigError(
-                        f"{name} is not an access log: line {damaged_lines[0]} and many others aren't JSON"
-                    ) from None
+                is_damaged = True
+            if is_damaged:
+                damaged += 1
+                first_damaged = first_damaged or line_number
+                if damaged > MAX_DAMAGED_LINES + MAX_DAMAGED_SHARE * line_number:
+                    raise ConfigError(f"{name} is not an access log: line {first_damaged} and many others are damaged")
                 continue
+            lost += entry.lost_lines
             if entry.path and entry.method == "GET" and entry.status in (200, 206):
-                time_ms = int(entry.at_s * 1000) if abs(entry.at_s) < LIMIT else LIMIT
-                yield time_ms, entry.path, entry.sent_bytes
+                yield int(entry.at_s * 1000), entry.path, entry.sent_bytes
 
     def note() -> str:
-        if not damaged_lines:
-            return ""
-        return f"skipped {len(damaged_lines)} damaged lines, the first is line {damaged_lines[0]}"
+        notes = []
+        if damaged:
+            lines = "1 damaged line," if damaged == 1 else f"{damaged:,} damaged lines, the first is"
+            notes.append(f"skipped {lines} line {first_damaged:,}")
+        if lost:
+            notes.append(f"{lost:,} requests are missing, because the server could not write their lines fast enough")
+        return "; ".join(notes)
 
     return _number_objects(rows(), name, "access log", note)
 
 
 def _csv(stream: io.BufferedReader, name: str) -> Requests:
-    table = csv.reader(_text(stream))
+    table = csv.reader(_text_lines(stream))
     try:
         header = [column.strip().lower() for column in next(table)]
     except csv.Error as error:

@@ -2,11 +2,13 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cdn_sim.fill_plans import FillPlan
+from cdn_sim.fill_plans import FillPlan, views_by_day
 from cdn_sim.policies import make
 from cdn_sim.request_logs.decisions import DecisionLog
+from cdn_sim.request_logs.reading import Requests
 from cdn_sim.topology import rendezvous
 from headend.app.cli import run
 from headend.core import documents
@@ -124,3 +126,17 @@ def test_usage_errors_are_reported_in_one_line(
 def test_json_lists_the_plans_by_edge(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plans(site, [{"film": 1}], "--json")
     assert [plan["edge"] for plan in json.loads(capsys.readouterr().out)["plans"]] == ["north/1", "north/2"]
+
+
+def test_requests_with_a_wrong_clock_do_not_make_a_history_of_decades() -> None:
+    year = 365 * DAY_MS
+    times_ms = [0, 50 * year, 50 * year, 50 * year + DAY_MS, 5_000_000 * year]
+    requests = Requests(
+        numbers=np.zeros(len(times_ms), dtype=np.int32),
+        sizes=np.array([100]),
+        times_ms=np.array(times_ms),
+        keys=("/film/tracks/avc-720p-1000k-film/1.m4s",),
+        format="access log",
+    )
+    _, history, _ = views_by_day([requests])
+    assert [row.tolist() for row in history] == [[2.0], [1.0]]

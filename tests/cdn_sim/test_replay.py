@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +152,8 @@ def test_comparing_gives_the_same_result_as_the_classes(tmp_path: Path, monkeypa
         (b"time,key,size\n1,a,%d\n2,b,%d\n" % ((1 << 61) + 1, 1 << 61), "add up to more than 4.6 EB"),
         (b"time,key,size\n99999999999999999999,a,5\n", "request 1: its time or size is out of range"),
         (b'time,key,size\n1,"' + b"a\n" * 100_000 + b'",5\n', "not valid CSV (field larger than field limit"),
-        (b'{"at_s":1e300,"path":"/a","status":200}\n', "request 1: its time or size is out of range"),
-        (b'{"at_s":1,"path":"/a","status":200,"sent_bytes":-5}\n', "request 1: its time or size is out of range"),
+        (b'{"at_s":1e300,"path":"/a","status":200}\n', "no usable requests (skipped 1 damaged line, line 1)"),
+        (b'{"at_s":1,"path":"/a","status":200,"sent_bytes":-5}\n', "skipped 1 damaged line, line 1"),
         (MAGIC.encode() + b"\n0\t1\trequest\ta\t5\tmiss\t\n", "does not begin with a 'start' record"),
         (
             MAGIC.encode() + b"\n0\t1\tstart\tslru\t%d\tall\t\n1\t2\trequest\ta\t5\tmiss\t\n" % 10**26,
@@ -174,6 +175,36 @@ def test_bad_logs_are_refused_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_damaged_lines_of_a_long_access_log_are_skipped_and_counted(tmp_path: Path) -> None:
+    lines = as_access_log(12_000).encode().splitlines(keepends=True)
+    for place in range(100, 12_000, 80):
+        lines[place] = lines[place][:30] + b"\n"
+    lines[50] = b"\0" * 3_000_000 + b"\n"  # what a crash may leave of a file that was being written
+    lines[60] = lines[60].replace(b'"sent_bytes": ', b'"sent_bytes": -')
+    (tmp_path / "access.log").write_bytes(b"".join(lines))
+    requests = reading.read(tmp_path / "access.log")
+    assert len(requests.numbers) == 12_000 - 149 - 2
+    assert requests.note == "skipped 151 damaged lines, the first is line 51"
+
+
+def test_a_log_may_begin_in_the_middle_of_a_line_and_lack_requests(tmp_path: Path) -> None:
+    log = as_access_log(20)[40:] + '{"at_s":9.0,"lost_lines":7}\n'
+    (tmp_path / "access.log").write_text(log)
+    requests = reading.read(tmp_path / "access.log")
+    assert len(requests.numbers) == 20
+    assert requests.note.startswith("skipped 1 damaged line, line 1; 7 requests are missing")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_progress_covers_the_whole_file(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    data = pack(as_access_log().encode() * 8)
+    (tmp_path / "access.log").write_bytes(data)
+    seen: list[tuple[int, int]] = []
+    reading.read(tmp_path / "access.log", lambda read_bytes, size_bytes: seen.append((read_bytes, size_bytes)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(data), len(data))
 
 
 def test_a_truncated_binary_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

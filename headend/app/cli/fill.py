@@ -9,6 +9,7 @@ from cdn_sim.fill_plans import TrackSize
 from cdn_sim.request_logs import reading
 from cdn_sim.scenario import parse
 from headend.app.cli import options
+from headend.app.cli.replay import reading_progress
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents
@@ -88,7 +89,7 @@ def plan(
         raise ConfigError(f"--edges {scenario_file} can't be read: {error}") from error
     if not any(scenario.edge_of(isp).pinned > 0 for isp in scenario.isps):
         raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it to 0.8, for example")
-    tracks, history, track_sizes = fill_plans.views_by_day(map(reading.read, logs))
+    tracks, history, track_sizes = fill_plans.views_by_day(reading.read(log, reading_progress(log)) for log in logs)
     if store_url is not None:
         from headend.app.cli.segment_sizes import stored_tracks
 

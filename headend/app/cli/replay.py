@@ -14,6 +14,7 @@ from cdn_sim.request_logs import decisions, reading
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.parameters import ByteCount, FiniteRange
+from headend.app.cli.progress_lines import ProgressLines
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents
@@ -76,7 +77,7 @@ def command(
         if policies or not reading.is_decision_log(log):
             raise ConfigError("the cache size is missing: give --disk-bytes, such as --disk-bytes 500G,1T,2T")
         return _check(log, as_json)
-    requests = reading.read(log)
+    requests = reading.read(log, reading_progress(log))
     if requests.note:
         click.echo(f"headend: {log.name}: {requests.note}", err=True)
     if not COMPILES and len(requests.numbers) > 1_000_000:
@@ -108,7 +109,7 @@ def command(
 
 
 def _check(log: Path, as_json: bool) -> int:
-    with reading.decision_records(log) as records:
+    with reading.decision_records(log, reading_progress(log)) as records:
         found = decisions.verify(records, log.name)
     if as_json:
         print_json(documents.as_plain(found))
@@ -127,6 +128,14 @@ def _check(log: Path, as_json: bool) -> int:
                 f"{difference.offline} in the replay"
             )
     return Status.FAULTY if found.different else Status.DONE
+
+
+def reading_progress(log: Path) -> reading.OnProgress:
+    """Return a function that prints how much of a log has been read."""
+    lines = ProgressLines()
+    return lambda read_bytes, size_bytes: lines.write(
+        f"{log.name}: read {_bytes_text(read_bytes)} of {_bytes_text(size_bytes)}"
+    )
 
 
 def _progress(result: WhatIf) -> None:

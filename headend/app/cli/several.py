@@ -1,17 +1,15 @@
 """Working on several titles: an error in one does not stop the others."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from headend.app.cli.progress_lines import ProgressLines
 from headend.app.cli.screen import console
 from headend.app.cli.wording import count_text, printable
 from headend.core.errors import HeadendError, StoreUnavailable
 from headend.core.storage.masters import redact
 
-EVERY_S = 10.0
-"""Interval between progress lines."""
 Item = TypeVar("Item")
 
 
@@ -28,12 +26,10 @@ class FailureCollector:
     errors: dict[str, HeadendError] = field(default_factory=dict)
 
     def with_progress(self, items: Iterable[Item], what: str) -> Iterator[Item]:
-        """Yield the items, and print a progress line on standard error every `EVERY_S`."""
-        written_s = time.monotonic()
+        """Yield the items, and print progress lines."""
+        lines = ProgressLines()
         for number, item in enumerate(items):
-            if time.monotonic() - written_s >= EVERY_S:
-                written_s = time.monotonic()
-                console(stderr=True).print(f"headend: {what}: {number:,} of {count_text(self.count, 'title')}")
+            lines.write(f"{what}: {number:,} of {count_text(self.count, 'title')}")
             yield item
 
     def fail(self, title: str, error: HeadendError) -> None:

@@ -10,12 +10,16 @@ from headend.app import verifying
 from headend.app.cli import options
 from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
+from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import count_text, printable
 from headend.core import documents
 from headend.core.settings import KeySettings, StoreSettings
 from headend.core.storage import open_store
 from packager import conformance
+
+COMPARING = "comparing with the master"
+"""What is left when all segments are checked."""
 
 
 @click.command(
@@ -79,17 +83,37 @@ def verdict_line(verdict: conformance.Verdict) -> str:
 
 @contextmanager
 def checking() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar of checked segments, if there is a terminal."""
+    """Show how many segments are checked: as a bar on a terminal, as lines elsewhere.
+
+    The comparison with the master may go on when all of them are.
+    """
     screen = console(stderr=True)
+    checked = (0, 0)
+
+    def line() -> str:
+        done, total = checked
+        if not total:
+            return "reading the release"
+        return f"checked {done:,} of {count_text(total, 'segment')}" + (f", {COMPARING}" if done == total else "")
+
+    def count(done: int, total: int) -> None:
+        nonlocal checked
+        checked = (done, total)
+
+    if not screen.is_interactive:
+        with repeated(line):
+            yield count
+        return
     with Progress(
-        TextColumn("checking"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("segments"),
         console=screen,
         transient=True,
-        disable=not screen.is_interactive,
         redirect_stdout=False,
     ) as bar:
         task = bar.add_task("checking", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(
+            task, completed=done, total=total, description=COMPARING if done == total else "checking"
+        )
