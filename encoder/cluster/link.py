@@ -80,6 +80,8 @@ class Link:
         self._is_lost = threading.Event()
         self._scheduler = ""
         """Id of the scheduler that knows the topic."""
+        self._stream: Any = None
+        """The client's connection through which reports and results arrive."""
         self.topic = f"headend-{uuid4().hex}"
         """The Dask topic to which tasks publish reports."""
         self.client: Client | None = None
@@ -118,6 +120,7 @@ class Link:
         client = self._connect()
         self._scheduler = client.run_on_scheduler(introspection.report_deaths)
         client.subscribe_topic(self.topic, self._on_topic)
+        self._stream = client.scheduler_comm
         return client
 
     def _on_topic(self, event: tuple[float, tuple[str, int | str | bytes | None]]) -> None:
@@ -134,13 +137,18 @@ class Link:
             self._closed.wait(POLL_S)
 
     def _poll(self) -> list[WorkerState] | None:
-        """The state of every worker; None if the scheduler went away, whether or not another one has come since."""
+        """The state of every worker; None if the connection was lost, whether or not there is another one since.
+
+        Dask's client connects again by itself if its connection breaks. What was sent in the meantime is lost, and if
+        the scheduler notices the break after the new connection, it sends nothing more (distributed 2026.8).
+        """
         try:
             assert self.client is not None
             scheduler, facts = self.client.run_on_scheduler(introspection.describe_workers)
         except Exception:
             return None
-        if self._is_lost.is_set() or scheduler != self._scheduler:
+        is_same = scheduler == self._scheduler and self.client.scheduler_comm is self._stream
+        if self._is_lost.is_set() or not is_same:
             return None
         return [WorkerState(*each) for each in facts]
 

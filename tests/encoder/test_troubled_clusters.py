@@ -25,6 +25,7 @@ from headend.core.media import Receipt
 from headend.core.settings import ClusterSettings
 from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task
 from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.gate import gate_before
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -397,6 +398,33 @@ def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list
     assert {made.task for made in done(events)} == {each.id for each in tasks}
     assert any("has gone away; reconnecting" in text for text in notices(events))
     assert not [failed for failed in failures(events) if failed.last]
+
+
+def test_a_connection_that_breaks_while_nothing_runs_is_made_again(
+    scheduler: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "POLL_S", 0.2)
+    ended: list[tuple[str, HeadendError | None]] = []
+    with gate_before(scheduler.replace("tcp:", "http:")) as gate:
+        address = gate.url.replace("http:", "tcp:")
+        runner = Runner(
+            partial(link.connect, address),
+            ClusterSettings(address),
+            link.requirements(None),
+            events.append,
+            lambda job, error: ended.append((job, error)),
+        )
+        working = threading.Thread(target=runner.work, args=(lambda: len(ended) == 2,), daemon=True)
+        working.start()
+        runner.add(Job("before", [task("one")], succeed))
+        wait_until(lambda: len(ended) == 1, "the first job")
+        gate.become("open")  # this closes all connections
+        wait_until(lambda: any("is back" in text for text in notices(events)), "the new connection")
+        runner.add(Job("after", [task("two")], succeed))
+        working.join(60)
+
+    assert ended == [("before", None), ("after", None)]
+    assert [made.attempt for made in done(events)] == [1, 1]
 
 
 # --- several jobs -------------------------------------------------------------------------------------------------
