@@ -97,14 +97,21 @@ def find(
     """
     at = at or datetime.now(UTC)
     oldest = at - grace
-    # List the candidates before reading what is needed, so that objects needed only since then are not removed.
-    folders = store.folders(layout.tracks(title))
-    by_release = _by_folder(store, layout.releases(title))
-    lists = (layout.receipts(title), layout.attempts(title), layout.measurements(title))
-    others = [info for prefix in lists for info in store.list(prefix)]
-    reports = _by_folder(store, layout.reports(title))
-    references = list(store.list(layout.references(title)))
+    # Read the holds first: a job whose hold has ended by now has written its release, which is listed next.
     held, dead = holds.read(store, title, dead_after=DEAD_HOLD_AGE)
+    # List the candidates before reading what is needed, so that objects needed only since then are not removed.
+    present = set(store.folders(f"{layout.title_path(title)}/"))
+
+    def listed(prefix: str) -> Iterable[ObjectInfo]:
+        """List a folder of the title, without a request if it does not exist."""
+        return store.list(prefix) if prefix.rstrip("/").rpartition("/")[2] in present else ()
+
+    folders = store.folders(layout.tracks(title))
+    by_release = _by_folder(listed, layout.releases(title))
+    lists = (layout.receipts(title), layout.attempts(title), layout.measurements(title))
+    others = [info for prefix in lists for info in listed(prefix)]
+    reports = _by_folder(listed, layout.reports(title))
+    references = list(listed(layout.references(title)))
     held_tracks = {track for hold in held for track in hold.tracks}
     pointer = read_pointer(store, title)
     tracks_of = cache(partial(_tracks_of, store, title))
@@ -171,9 +178,9 @@ def _remove_pointer(store: Store, title: str, pointer: Current | None) -> None:
         store.delete(layout.current(title))
 
 
-def _by_folder(store: Store, prefix: str) -> dict[str, list[ObjectInfo]]:
+def _by_folder(listed: Callable[[str], Iterable[ObjectInfo]], prefix: str) -> dict[str, list[ObjectInfo]]:
     folders: dict[str, list[ObjectInfo]] = {}
-    for info in store.list(prefix):
+    for info in listed(prefix):
         folders.setdefault(info.key[len(prefix) :].partition("/")[0], []).append(info)
     return folders
 
@@ -317,11 +324,14 @@ def find_unused_analyses(store: Store, *, grace: timedelta = GRACE, at: datetime
         StorageError: The store failed, or a release's document is damaged, so that the masters in use are unknown.
     """
     oldest = (at or datetime.now(UTC)) - grace
-    old: dict[str, list[ObjectInfo]] = {}
-    for name in store.folders(f"{layout.ANALYSIS}/"):
-        infos = list(store.list(f"{layout.ANALYSIS}/{name}/"))
-        if infos and max(info.modified for info in infos) < oldest:
-            old[name] = infos
+    names = store.folders(f"{layout.ANALYSIS}/")
+    with ThreadPoolExecutor(THREADS) as pool:
+        listings = pool.map(lambda name: list(store.list(f"{layout.ANALYSIS}/{name}/")), names)
+        old = {
+            name: infos
+            for name, infos in zip(names, listings, strict=True)
+            if infos and max(info.modified for info in infos) < oldest
+        }
     if old:
         for folder in _masters_in_use(store):
             old.pop(folder, None)
@@ -339,11 +349,18 @@ def remove_analyses(store: Store, unused: UnusedAnalyses) -> None:
 
 def _masters_in_use(store: Store) -> Iterator[str]:
     """Names of the analysis folders of all releases' masters."""
-    for title in titles(store):
+
+    def of_title(title: str) -> list[str]:
+        folders = []
         for release in store.folders(layout.releases(title)):
             try:
                 master = read_release(store, title, release).presentation.master
             except ConfigError:
                 continue  # it is being removed
             if master is not None:
-                yield layout.analysis(master.digest).rstrip("/").rpartition("/")[2]
+                folders.append(layout.analysis(master.digest).rstrip("/").rpartition("/")[2])
+        return folders
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for folders in pool.map(of_title, titles(store)):
+            yield from folders

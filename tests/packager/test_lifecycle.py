@@ -1,6 +1,8 @@
 """A title after its first release: after any operation, everything visible is complete."""
 
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -300,6 +302,38 @@ def test_gc_keeps_a_release_that_running_work_may_publish_again(store: OldStore)
             "an earlier gc was killed while it removed it"
         )
     assert garbage.find(store, "film", keep=0, at=later).releases == (old,)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedStore(OldStore):
+    """A store that calls functions right after the releases of the film have been listed."""
+
+    then: deque[Callable[[], None]] = field(default_factory=deque)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        infos = tuple(MemoryStore.list(self, prefix, after=after))
+        if prefix == layout.releases("film"):
+            while self.then:
+                self.then.pop()()
+        return iter(infos)
+
+
+def test_gc_keeps_the_tracks_of_work_that_ends_while_it_looks() -> None:
+    store, plan = ObservedStore(), plan_with(3, audio=1)
+    submit(store, plan_with(3), at="2026-01-01T00:00:00+00:00")
+    submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
+    with ExitStack() as hold:
+        hold.enter_context(holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"))
+
+        def end_work() -> None:
+            stock = take_stock(store, plan)
+            publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)))
+            hold.close()
+
+        store.then.append(end_work)
+        garbage.remove(store, "film", keep=0, at=datetime.now(UTC) + LATER)
+    assert set(plan.tracks.values()) <= tracks_in(store)
+    check_release(store, current_release(store, "film"), {info.key for info in store.list("")})
 
 
 def test_gc_keeps_receipts_of_running_work(store: OldStore) -> None:

@@ -9,6 +9,7 @@ import click
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.parameters import Duration
+from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
@@ -74,7 +75,10 @@ def command(
         elif found.objects:
             rows.append(_row(found))
     # Analyses are kept if some titles were not checked: they may be of the same masters.
-    unused = garbage.UnusedAnalyses() if titles or several.errors else garbage.find_unused_analyses(opened, grace=grace)
+    unused = garbage.UnusedAnalyses()
+    if not titles and not several.errors:
+        with repeated(lambda: "checking the analyses of masters"):
+            unused = garbage.find_unused_analyses(opened, grace=grace)
     total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
     if not as_json:
         _show(rows)
