@@ -37,7 +37,7 @@ def command(title: str, release: str | None, yes: bool, dry_run: bool, store: St
     if as_json:
         print_json({"title": title, "releases": releases, "dry_run": dry_run})
     else:
-        verb = "would be" if dry_run else "are"
+        verb = "would be" if dry_run else "is" if len(releases) == 1 else "are"
         console().print(
             f"{title}: {count_text(len(releases), 'release')} {verb} marked as deleted; headend gc removes marked "
             "releases after the grace period"

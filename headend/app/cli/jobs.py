@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import click
 
@@ -22,6 +23,8 @@ from headend.core.storage import Store, open_store
 
 FOLLOW_S = 2.0
 """How often ``--json-lines`` polls for changes."""
+BATCH = 500
+"""Jobs that ``--accounts`` reads at once."""
 
 
 def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -104,6 +107,8 @@ def command(
         console().print(table(("job", "title", "state", ">priority", "release"), rows))
         if len(matching) > len(entries):
             console().print(f"the newest {len(entries):,} of {len(matching):,}; --limit shows more")
+    elif states or labels:
+        console().print(f"no such jobs in {store.url}; 'headend jobs' lists all")
     else:
         console().print(f"no jobs in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
 
@@ -141,7 +146,9 @@ def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
         ("job", "title", "state", "submitted_by", "submitted_at", "ended_at", "labels", "cpu_s", "failed_cpu_s",
          "predicted_cpu_s", "off_percent", "stored_bytes", "put_requests", "cost", "storage_month", "currency")
     )  # fmt: skip
-    for job in queue.read_all(ids):
+    # Lines are printed while further jobs are read.
+    batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+    for job in chain.from_iterable(map(queue.read_all, batches)):
         used = job.status.account
         # Predictions don't include failed attempts.
         successful_cpu_s = used.total_cpu_s - used.failed_cpu_s

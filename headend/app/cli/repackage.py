@@ -1,5 +1,7 @@
 """``headend repackage``: write new manifests for the same tracks."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import click
 
 from headend.app.cli import options
@@ -12,6 +14,9 @@ from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import lifecycle, publishing
+
+THREADS = 16
+"""Titles that are repackaged at once, to hide the latency of S3."""
 
 
 @click.command(
@@ -37,22 +42,30 @@ def command(
     wanted = publishing.titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
     if not dry_run:
         ask(f"Write new manifests for {count_text(len(wanted), 'title')}?", yes=yes)
-    rows = []
-    several = FailureCollector(len(wanted))
-    for title in wanted:
+
+    def repackage(title: str) -> tuple[str, str] | HeadendError:
         try:
             before = publishing.current_release(opened, title)
             if dry_run:
-                made = publishing.planned_id(opened, publishing.load(opened, title, before))
-            else:
-                made = lifecycle.repackage(opened, title).presentation.release
+                return before, publishing.planned_id(opened, publishing.load(opened, title, before))
+            return before, lifecycle.repackage(opened, title).presentation.release
         except HeadendError as error:
-            several.fail(title, error)
-            continue
-        rows.append({"title": title, "before": before, "release": made, "changed": made != before})
-        if not as_json:
-            verb = "would become" if dry_run else "is now"
-            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
+            return error
+
+    rows = []
+    several = FailureCollector(len(wanted))
+    with ThreadPoolExecutor(THREADS) as pool:
+        results = zip(wanted, pool.map(repackage, wanted), strict=True)
+        # Without --json, each title has a line.
+        for title, result in several.with_progress(results, "repackaged") if as_json else results:
+            if isinstance(result, HeadendError):
+                several.fail(title, result)
+                continue
+            before, made = result
+            rows.append({"title": title, "before": before, "release": made, "changed": made != before})
+            if not as_json:
+                verb = "would become" if dry_run else "is now"
+                console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
     several.end()

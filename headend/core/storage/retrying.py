@@ -125,7 +125,8 @@ def with_retries(
             raise StoreUnavailable(
                 f"{first.message}; gave up after {patience_s:.0f} s (--store-patience)", **first.facts
             ) from first
-        if now_s - noticed_s >= NOTICE_S:
+        # Single failures are common on a busy server, so only further ones are reported.
+        if failures and now_s - noticed_s >= NOTICE_S:
             noticed_s = now_s
             on_wait(f"waiting for the store, for {left_s:.0f} s more: {first.message}")
         _pause(min(left_s, PAUSES_S[min(failures, len(PAUSES_S) - 1)]), cancelled)
