@@ -5,7 +5,7 @@ which parts the store lacks, it makes the tasks for them and groups them to suit
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from encoder import early_release, floors, seeking
@@ -44,6 +44,25 @@ from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, plan_grid
 
 
+@dataclass(frozen=True, slots=True)
+class Renditions:
+    """What a master is encoded into.
+
+    Attributes:
+        ladder: Name of the fitted ladder.
+        video: The ladder's video renditions for this master.
+        audio: The ladder's audio renditions for this master.
+        text: The programmes of text.
+        rungs: The ladder's rungs of sound; the release stores them, so that sound can be added to it later.
+    """
+
+    ladder: str
+    video: tuple[VideoRendition, ...]
+    audio: tuple[AudioRendition, ...] = ()
+    text: tuple[TextTrack, ...] = ()
+    rungs: tuple[AudioRung, ...] = ()
+
+
 class Draft:
     """A plan without tasks, and a method that adds the tasks for missing parts.
 
@@ -51,17 +70,13 @@ class Draft:
         title: Catalogue entry.
         probe: The probed master.
         conformed: The master's picture on the grid.
-        ladder: Name of the fitted ladder.
-        video: The ladder's video renditions for this master.
-        audio: The ladder's audio renditions for this master.
-        decisions: Decisions made so far, a line each.
+        renditions: What it is encoded into.
         settings: The user's settings.
         tool: FFmpeg's version line.
         tool_digest: SHA-256 of FFmpeg's executable.
+        decisions: Decisions made so far, a line each.
         costs: Cost coefficients; None for the installed ones.
-        text: The programmes of text.
         missing: Frames that are missing in the master's index and will be replaced.
-        rungs: The ladder's rungs of sound; the release stores them, so that sound can be added to it later.
 
     Attributes:
         plan: The plan, without tasks.
@@ -78,20 +93,15 @@ class Draft:
         title: str,
         probe: Probe,
         conformed: Conformed,
+        renditions: Renditions,
         *,
-        ladder: str,
-        video: tuple[VideoRendition, ...],
-        audio: tuple[AudioRendition, ...],
-        decisions: tuple[str, ...],
         settings: EncodeSettings,
         tool: str,
         tool_digest: str,
+        decisions: tuple[str, ...] = (),
         costs: Costs | None = None,
-        text: tuple[TextTrack, ...] = (),
         missing: tuple[Damage, ...] = (),
-        rungs: tuple[AudioRung, ...] = (),
     ) -> None:
-        track = conformed.track
         grid = plan_grid(
             conformed.frame_rate,
             conformed.frame_count,
@@ -99,52 +109,46 @@ class Draft:
             chunk_s=settings.chunk_s,
             gop_multiple=conformed.gop_multiple,
         )
-        source = SourcePicture(conformed, complete_colour(track)[0])
-        self._probe, self.conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
-        self._source = source
-        self.commands = VideoCommands(probe.master, source, grid, settings.effort)
-        self._chunks = seeking.merged(grid.chunks(), conformed)
+        self.conformed = conformed
+        self._probe, self._text, self._tool_digest = probe, renditions.text, tool_digest
+        self._source = SourcePicture(conformed, complete_colour(conformed.track)[0])
+        self.commands = VideoCommands(probe.master, self._source, grid, settings.effort)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
         self._sound = self._plan_sound(grid, settings)
-        trick: tuple[VideoRendition, ...] = ()
-        thumbnails = poster = None
-        if settings.thumbnails and video:
-            trick, thumbnails = trick_renditions(video, grid), choose_thumbnails(video[0], grid)
-            poster = choose_poster(video[0], grid, self._chunks)
-            decisions = (*decisions, *describe_trick_play(trick, thumbnails, grid))
         self._floor_vmaf = settings.floor_vmaf
-        if settings.floor_vmaf is not None:
-            codecs = {rendition.codec for rendition in with_floor(video)}
-            decisions = (*decisions, floors.describe(settings.floor_vmaf, codecs))
-        self.plan = EncodePlan(
+        chunks = seeking.merged(grid.chunks(), conformed)
+        plan = EncodePlan(
             title=title,
             master=probe.master,
-            ladder=ladder,
+            ladder=renditions.ladder,
             effort=settings.effort,
             tool=tool,
             tool_digest=tool_digest,
             grid=grid,
             decisions=(
                 *describe_picture(conformed),
-                *filter(None, [seeking.describe(self._chunks, grid, conformed)]),
+                *filter(None, [seeking.describe(chunks, grid, conformed)]),
                 *decisions,
             ),
-            video=video,
-            audio=audio,
+            video=renditions.video,
+            audio=renditions.audio,
             tasks=(),
-            trick=trick,
-            thumbnails=thumbnails,
-            poster=poster,
-            text=text_programmes.renditions(text),
-            light=source.light,
-            picture_stream=track.index,
+            text=text_programmes.renditions(renditions.text),
+            light=self._source.light,
+            picture_stream=conformed.track.index,
             allow_damaged=conformed.conceal,
             damage=missing,
-            chunks=self._chunks,
-            sound=AudioLadder(rungs, settings.loudness_lufs, settings.compressed),
+            chunks=chunks,
+            sound=AudioLadder(renditions.rungs, settings.loudness_lufs, settings.compressed),
         )
-        self.plan = replace(self.plan, tracks=self._tracks())
+        if settings.thumbnails and renditions.video:
+            plan = _with_pictures(plan)
+        if settings.floor_vmaf is not None:
+            codecs = {rendition.codec for rendition in with_floor(renditions.video)}
+            plan = replace(plan, decisions=(*plan.decisions, floors.describe(settings.floor_vmaf, codecs)))
+        self.plan = plan
+        self.plan = replace(plan, tracks=self._tracks())
 
     def with_tasks(
         self,
@@ -371,6 +375,18 @@ class Draft:
             posters=posters,
             reads=(seeking.read_range(self.conformed, chunk),),
         )
+
+
+def _with_pictures(plan: EncodePlan) -> EncodePlan:
+    """Add thumbnails, candidates for the poster, and renditions for trick play."""
+    trick, thumbnails = trick_renditions(plan.video, plan.grid), choose_thumbnails(plan.video[0], plan.grid)
+    return replace(
+        plan,
+        trick=trick,
+        thumbnails=thumbnails,
+        poster=choose_poster(plan.video[0], plan.grid, plan.chunks),
+        decisions=(*plan.decisions, *describe_trick_play(trick, thumbnails, plan.grid)),
+    )
 
 
 def text_track_id(

@@ -192,9 +192,7 @@ def draft_for(
         request.title,
         probe,
         conformed,
-        ladder=request.ladder.name,
-        video=fitted.video,
-        audio=fitted.audio,
+        planning.Renditions(request.ladder.name, fitted.video, fitted.audio, text_tracks, request.ladder.audio),
         decisions=(
             *earlier_decisions,
             *fitted.decisions,
@@ -211,9 +209,7 @@ def draft_for(
         tool=tool.version(),
         tool_digest=tool.digest(),
         costs=costs,
-        text=text_tracks,
         missing=missing,
-        rungs=request.ladder.audio,
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encoder import early_release, floors
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import Draft, checked_picture, complete_colour
+from encoder.planning import Draft, Renditions, checked_picture, complete_colour
 from encoder.reencoding import first_pass
 from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError
@@ -52,6 +52,7 @@ INPUTS: dict[str, Any] = {
     "ladder": "studio",
     "video": VIDEO,
     "audio": AUDIO,
+    "text": (),
     "decisions": ("a decision",),
     "settings": EncodeSettings(chunk_s=Fraction(12)),
     "tool": "ffmpeg version 9.0",
@@ -66,7 +67,9 @@ def make_plan(**changes: Any) -> EncodePlan:
         name: inputs.pop(name) for name in ("workers", "early", "slot_bytes", "missing_parts") if name in inputs
     }
     missing = arranging.pop("missing_parts", None)
-    draft = Draft(inputs.pop("title"), inputs["probe"], conform(inputs.pop("probe").video), **inputs)
+    renditions = Renditions(*(inputs.pop(name) for name in ("ladder", "video", "audio", "text")))
+    probe = inputs.pop("probe")
+    draft = Draft(inputs.pop("title"), probe, conform(probe.video), renditions, **inputs)
     return draft.with_tasks(missing, **arranging)
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from encoder.conforming import conform
-from encoder.planning import Draft
+from encoder.planning import Draft, Renditions
 from headend.app.quality.checking import expected_cpu_s
 from headend.core.media.quality import Checking
 from headend.core.settings import EncodeSettings
@@ -16,7 +16,7 @@ def expected(frame_count: int, level: Checking) -> float:
     probe = make_probe(frame_count=frame_count)
     assert probe.video is not None
     draft = Draft(
-        "film", probe, conform(probe.video), ladder="web", video=(make_video_rendition(),), audio=(), decisions=(),
+        "film", probe, conform(probe.video), Renditions("web", (make_video_rendition(),)),
         settings=EncodeSettings(segment_s=Fraction(6)), tool="ffmpeg", tool_digest="00" * 32,
     )  # fmt: skip
     return expected_cpu_s(draft.measuring(), draft.with_tasks(workers=1), level)
