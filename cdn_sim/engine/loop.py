@@ -9,7 +9,7 @@ from cdn_sim import steering
 from cdn_sim.compiling import Array, compiled, inlined, whole
 from cdn_sim.engine.fetching import fetch
 from cdn_sim.engine.links import begin_tick, transfer
-from cdn_sim.engine.playback import fail, receive
+from cdn_sim.engine.playback import fail, receive, setup_of
 from cdn_sim.engine.state import (
     ACTIVE,
     ARRIVAL,
@@ -140,18 +140,13 @@ def choose_quality(session: int, titles: Titles, viewers: Viewers) -> tuple[int,
         quality = int(viewers.pending[session])
         viewers.pending[session] = -1
     else:
-        device = viewers.device[session]
         quality, delay_ms = choose(
             viewers.rule[session],
             viewers.player[session],
             viewers.buffer_ms[session],
             viewers.segment[session],
             titles.segments[viewers.title[session]],
-            titles.rates[device],
-            titles.utilities[device],
-            titles.counts[device],
-            titles.segment_ms,
-            viewers.most_ms[session],
+            setup_of(session, titles, viewers),
         )
     return quality, delay_ms
 

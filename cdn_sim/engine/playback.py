@@ -5,12 +5,25 @@ from cdn_sim.engine.chance import chance
 from cdn_sim.engine.state import OVER, PLAYING, STARTING, Rules, Titles, Viewers
 from cdn_sim.outcomes import CHANGE_KBPS, ENDED, GAVE_UP, KBPS, SEGMENTS, STALL_MS, STALLS, START_MS
 from cdn_sim.players.choosing import downloaded, waited
-from cdn_sim.players.state import reset
+from cdn_sim.players.state import Setup, reset
 
 RETRY_MS = 2_000.0
 """Pause of a player after a failed request."""
 MAX_RETRIES = 30
 """A viewer gives up after this many consecutive failed requests."""
+
+
+@inlined
+def setup_of(session: int, titles: Titles, viewers: Viewers) -> Setup:
+    """The ladder and the buffer of a session's player."""
+    device = viewers.device[session]
+    return Setup(
+        titles.rates[device],
+        titles.utilities[device],
+        titles.counts[device],
+        titles.segment_ms,
+        viewers.most_ms[session],
+    )
 
 
 @inlined
@@ -92,11 +105,7 @@ def receive(
         size * 8.0,
         latency_ms,
         transfer_ms,
-        titles.rates[device],
-        titles.utilities[device],
-        titles.counts[device],
-        segment_ms,
-        viewers.most_ms[session],
+        setup_of(session, titles, viewers),
     )
     seen[hour, SEGMENTS] += 1
     seen[hour, KBPS] += titles.rates[device, quality]

@@ -26,7 +26,7 @@ from cdn_sim.outcomes import (
 )
 from cdn_sim.players.choosing import choose, downloaded, waited
 from cdn_sim.players.session import utilities_of
-from cdn_sim.players.state import LAST, fresh
+from cdn_sim.players.state import LAST, Setup, fresh
 
 READ_BYTES = 16 << 10
 """Maximum bytes that a player reads at once."""
@@ -147,7 +147,7 @@ class _Playing:
         viewer, seen = self._viewer, self._audience.seen
         levels = levels_of(viewer.title, viewer.codec, viewer.most_kbps)
         rates = np.array([level.kbps for level in levels])
-        utilities = utilities_of(rates)
+        setup = Setup(rates, utilities_of(rates), len(levels), viewer.title.segment_ms, viewer.most_ms)
         row = fresh(1, with_mpc=True)[0]
         row[LAST] = min(viewer.quality, len(levels) - 1)
         segment_ms = viewer.title.segment_ms
@@ -161,9 +161,7 @@ class _Playing:
                 await asyncio.sleep(excess_ms / 1000)
                 note_wait(viewer.rule, row, excess_ms)
                 buffer_ms -= excess_ms
-            quality, delay_ms = next_quality(
-                viewer.rule, row, buffer_ms, number, count, rates, utilities, len(levels), segment_ms, viewer.most_ms
-            )
+            quality, delay_ms = next_quality(viewer.rule, row, buffer_ms, number, count, setup)
             if delay_ms > 0:
                 await asyncio.sleep(delay_ms / 1000)
             size_bytes, latency_ms, transfer_ms = await self._fetch(levels[quality].paths[number])
@@ -188,11 +186,7 @@ class _Playing:
                 size_bytes * 8.0,
                 latency_ms,
                 max(transfer_ms, 1.0),
-                rates,
-                utilities,
-                len(levels),
-                segment_ms,
-                viewer.most_ms,
+                setup,
             )
         await asyncio.sleep(max(0.0, empty_s - time.monotonic()))
 
@@ -241,14 +235,10 @@ def next_quality(
     buffer_ms: float,
     segment: int,
     segments: int,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    most_ms: float,
+    setup: Setup,
 ) -> tuple[int, float]:
     """Compiled `cdn_sim.players.choosing.choose`."""
-    return choose(rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+    return choose(rule, row, buffer_ms, segment, segments, setup)
 
 
 @compiled
@@ -260,16 +250,10 @@ def note_download(
     size_bits: float,
     latency_ms: float,
     transfer_ms: float,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    most_ms: float,
+    setup: Setup,
 ) -> None:
     """Compiled `cdn_sim.players.choosing.downloaded`."""
-    downloaded(
-        rule, row, quality, buffer_ms, size_bits, latency_ms, transfer_ms, rates, utilities, count, segment_ms, most_ms
-    )
+    downloaded(rule, row, quality, buffer_ms, size_bits, latency_ms, transfer_ms, setup)
 
 
 @compiled
@@ -281,7 +265,7 @@ def note_wait(rule: int, row: Array, wait_ms: float) -> None:
 def warm_up() -> None:
     """Compile the rules before the run starts."""
     rates, row = np.array([100.0, 200.0]), fresh(1, with_mpc=True)[0]
-    utilities = utilities_of(rates)
-    next_quality(0, row, 0.0, 0, 9, rates, utilities, 2, 1000.0, 9000.0)
+    setup = Setup(rates, utilities_of(rates), 2, 1000.0, 9000.0)
+    next_quality(0, row, 0.0, 0, 9, setup)
     note_wait(0, row, 1.0)
-    note_download(0, row, 0, 1000.0, 1e5, 1.0, 10.0, rates, utilities, 2, 1000.0, 9000.0)
+    note_download(0, row, 0, 1000.0, 1e5, 1.0, 10.0, setup)

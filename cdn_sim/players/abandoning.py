@@ -4,7 +4,7 @@ from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola_abandons
 from cdn_sim.players.bola_e import bola_e_abandons
 from cdn_sim.players.estimates import sustainable_quality
-from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT
+from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT, Setup
 from cdn_sim.players.throughput import SHARE
 
 GRACE_MS = 500.0
@@ -21,9 +21,7 @@ def throughput_abandons(
     done_bits: float,
     time_ms: float,
     latency_ms: float,
-    rates: Array,
-    count: int,
-    segment_ms: float,
+    setup: Setup,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
     transfer_ms = time_ms - latency_ms
@@ -31,10 +29,10 @@ def throughput_abandons(
         return -1
     kbps = done_bits / transfer_ms
     left_bits = size_bits - done_bits
-    if time_ms + left_bits / kbps <= MAX_SEGMENTS * segment_ms:
+    if time_ms + left_bits / kbps <= MAX_SEGMENTS * setup.segment_ms:
         return -1
-    lower = sustainable_quality(kbps * SHARE, row[LATENCY], rates, count, segment_ms)
-    if lower >= quality or size_bits * rates[lower] / rates[quality] >= left_bits:
+    lower = sustainable_quality(kbps * SHARE, row[LATENCY], setup)
+    if lower >= quality or size_bits * setup.rates[lower] / setup.rates[quality] >= left_bits:
         return -1
     return lower
 
@@ -50,11 +48,7 @@ def abandons(
     latency_ms: float,
     buffer_ms: float,
     vp: float,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> int:
     """Check a running download: the quality to restart with, or -1 to continue.
 
@@ -68,19 +62,13 @@ def abandons(
         latency_ms: Time to the first byte.
         buffer_ms: Buffer level.
         vp: BOLA's V p (see `cdn_sim.players.bola.scale`) when the quality was chosen.
-        rates: Bitrates of the ladder in kbit/s.
-        utilities: Utilities of these bitrates.
-        count: Number of rungs.
-        segment_ms: Length of a segment.
-        max_buffer_ms: Size of the buffer.
+        setup: The ladder and the buffer.
     """
     chosen = -1
     if rule in (THROUGHPUT, DYNAMIC):
-        chosen = throughput_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, rates, count, segment_ms)
+        chosen = throughput_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, setup)
     elif rule == BOLA_E:
-        chosen = bola_e_abandons(
-            row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, rates, utilities, count, max_buffer_ms
-        )
+        chosen = bola_e_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, setup)
     elif rule not in (FIXED, ROBUST_MPC):
-        chosen = bola_abandons(rule, row, quality, size_bits, done_bits, buffer_ms, vp, rates, utilities)
+        chosen = bola_abandons(rule, row, quality, size_bits, done_bits, buffer_ms, vp, setup)
     return chosen

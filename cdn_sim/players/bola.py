@@ -8,18 +8,19 @@ Source:
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.estimates import sustainable_quality
-from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK
+from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK, Setup
 
 GAMMA_P = 5.0
 """Weight of stalls relative to quality."""
 
 
 @inlined
-def best_at_level(level_ms: float, vp: float, gp: float, rates: Array, utilities: Array, count: int) -> int:
+def best_at_level(level_ms: float, vp: float, gp: float, setup: Setup) -> int:
     """The quality with the highest score per bit at a buffer level."""
+    rates, utilities = setup.rates, setup.utilities
     quality = 0
     score = (vp * (utilities[0] + gp) - level_ms) / rates[0]
-    for candidate in range(1, count):
+    for candidate in range(1, setup.rungs):
         other = (vp * (utilities[candidate] + gp) - level_ms) / rates[candidate]
         if other > score:
             quality, score = candidate, other
@@ -27,24 +28,16 @@ def best_at_level(level_ms: float, vp: float, gp: float, rates: Array, utilities
 
 
 @inlined
-def scale(
-    rule: int,
-    row: Array,
-    segment: int,
-    segments: int,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
-) -> float:
+def scale(rule: int, row: Array, segment: int, segments: int, setup: Setup) -> float:
     """BOLA's V p.
 
     Except in the basic variant, it is smaller near the start, a seek and the end, where the buffer can't be full.
     """
+    max_buffer_ms = setup.max_buffer_ms
     if rule != BOLA_BASIC:
         reachable_segments = max(min(segment - row[SEEK], segments - segment) / 2, 3.0)
-        max_buffer_ms = min(max_buffer_ms, reachable_segments * segment_ms)
-    vp: float = (max_buffer_ms - segment_ms) / (utilities[count - 1] + GAMMA_P)
+        max_buffer_ms = min(max_buffer_ms, reachable_segments * setup.segment_ms)
+    vp: float = (max_buffer_ms - setup.segment_ms) / (setup.utilities[setup.rungs - 1] + GAMMA_P)
     return vp
 
 
@@ -55,29 +48,25 @@ def bola(
     buffer_ms: float,
     segment: int,
     segments: int,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> tuple[int, float]:
     """Choose the next segment's quality, and how long to wait before requesting it; only BOLA-O waits.
 
     For the arguments, see `cdn_sim.players.choosing.choose`.
     """
-    vp = scale(rule, row, segment, segments, utilities, count, segment_ms, max_buffer_ms)
-    quality = best_at_level(buffer_ms, vp, GAMMA_P, rates, utilities, count)
+    vp = scale(rule, row, segment, segments, setup)
+    quality = best_at_level(buffer_ms, vp, GAMMA_P, setup)
     delay_ms = 0.0
     last = int(row[LAST])
     if quality > last:
-        sustainable = sustainable_quality(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
+        sustainable = sustainable_quality(row[ESTIMATE], row[LATENCY], setup)
         if quality > sustainable:
             if last > sustainable:
                 quality = last
             elif rule == BOLA_O:
                 quality = sustainable
-                if quality < count - 1:
-                    delay_ms = max(0.0, buffer_ms - vp * (GAMMA_P + utilities[quality]))
+                if quality < setup.rungs - 1:
+                    delay_ms = max(0.0, buffer_ms - vp * (GAMMA_P + setup.utilities[quality]))
             else:
                 quality = sustainable + 1
     row[LAST] = quality
@@ -93,10 +82,10 @@ def bola_abandons(
     done_bits: float,
     buffer_ms: float,
     vp: float,
-    rates: Array,
-    utilities: Array,
+    setup: Setup,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
+    rates, utilities = setup.rates, setup.utilities
     left_bits = size_bits - done_bits
     if rule == BOLA_BASIC or done_bits <= 0 or left_bits <= 0:
         return -1

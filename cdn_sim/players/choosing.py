@@ -6,7 +6,7 @@ from cdn_sim.players.bola_e import bola_e, bola_e_downloaded
 from cdn_sim.players.dynamic import dynamic
 from cdn_sim.players.estimates import observe
 from cdn_sim.players.robust_mpc import mpc_observe, robust_mpc
-from cdn_sim.players.state import BOLA_E, DYNAMIC, ESTIMATE, FIXED, LAST, PLACEHOLDER, ROBUST_MPC, THROUGHPUT
+from cdn_sim.players.state import BOLA_E, DYNAMIC, ESTIMATE, FIXED, LAST, PLACEHOLDER, ROBUST_MPC, THROUGHPUT, Setup
 from cdn_sim.players.throughput import throughput
 
 
@@ -17,11 +17,7 @@ def choose(
     buffer_ms: float,
     segment: int,
     segments: int,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> tuple[int, float]:
     """Choose the next segment's quality.
 
@@ -31,11 +27,7 @@ def choose(
         buffer_ms: Buffer level.
         segment: Number of the segment, from 0.
         segments: Number of segments of the title.
-        rates: Bitrates of the ladder in kbit/s, ascending.
-        utilities: Logarithms of the bitrates relative to the lowest.
-        count: Number of rungs.
-        segment_ms: Length of a segment.
-        max_buffer_ms: Size of the buffer.
+        setup: The ladder and the buffer.
 
     Returns:
         The quality, from 0, and how long to wait before requesting it, in ms.
@@ -44,19 +36,17 @@ def choose(
     if row[ESTIMATE] == 0.0:
         quality = int(row[LAST])
     elif rule == DYNAMIC:
-        quality = dynamic(row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms)
+        quality = dynamic(row, buffer_ms, segment, segments, setup)
     elif rule == THROUGHPUT:
-        quality = throughput(row, buffer_ms, rates, count, segment_ms)
+        quality = throughput(row, buffer_ms, setup)
     elif rule == BOLA_E:
-        quality, delay_ms = bola_e(row, buffer_ms, rates, utilities, count, segment_ms, max_buffer_ms)
+        quality, delay_ms = bola_e(row, buffer_ms, setup)
     elif rule == FIXED:
         quality = int(row[LAST])
     elif rule == ROBUST_MPC:
-        quality = robust_mpc(row, buffer_ms, rates, count, segment_ms, segments - segment)
+        quality = robust_mpc(row, buffer_ms, setup, segments - segment)
     else:
-        quality, delay_ms = bola(
-            rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms
-        )
+        quality, delay_ms = bola(rule, row, buffer_ms, segment, segments, setup)
     return quality, delay_ms
 
 
@@ -69,11 +59,7 @@ def downloaded(
     size_bits: float,
     latency_ms: float,
     transfer_ms: float,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> None:
     """Update the state after a download.
 
@@ -85,16 +71,12 @@ def downloaded(
         size_bits: Size of the segment.
         latency_ms: Time to the first byte.
         transfer_ms: Time from the first byte to the last; above 0.
-        rates: Bitrates of the ladder in kbit/s, ascending.
-        utilities: Logarithms of the bitrates relative to the lowest.
-        count: Number of rungs.
-        segment_ms: Length of a segment.
-        max_buffer_ms: Size of the buffer.
+        setup: The ladder and the buffer.
     """
     if rule == BOLA_E and row[ESTIMATE] > 0.0:
-        bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, rates, utilities, count, max_buffer_ms)
+        bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, setup)
     kbps = size_bits / transfer_ms
-    observe(row, transfer_ms, kbps, latency_ms, segment_ms)
+    observe(row, transfer_ms, kbps, latency_ms, setup.segment_ms)
     if rule == ROBUST_MPC:
         mpc_observe(row, kbps)
 

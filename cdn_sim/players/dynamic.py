@@ -6,7 +6,7 @@ when the buffer is below `LOW_MS` and BOLA chooses a lower one.
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola
-from cdn_sim.players.state import BOLA, MODE
+from cdn_sim.players.state import BOLA, MODE, Setup
 from cdn_sim.players.throughput import throughput
 
 LOW_MS = 10_000.0
@@ -19,15 +19,11 @@ def dynamic(
     buffer_ms: float,
     segment: int,
     segments: int,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> int:
     """Choose the next segment's quality; for the arguments, see `cdn_sim.players.choosing.choose`."""
-    by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms)
-    by_throughput = throughput(row, buffer_ms, rates, count, segment_ms)
+    by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, setup)
+    by_throughput = throughput(row, buffer_ms, setup)
     if row[MODE] == 1.0:
         if buffer_ms < LOW_MS and by_buffer < by_throughput:
             row[MODE] = 0.0

@@ -12,6 +12,7 @@ from cdn_sim.players.state import (
     SLOW,
     WEIGHT_COUNT,
     WEIGHT_MS,
+    Setup,
 )
 
 FAST_MS = 3000.0
@@ -49,9 +50,10 @@ def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segm
 
 
 @inlined
-def sustainable_quality(kbps: float, latency_ms: float, rates: Array, count: int, segment_ms: float) -> int:
-    """The highest quality whose average segment downloads within its duration; ``count`` is the number of rungs."""
+def sustainable_quality(kbps: float, latency_ms: float, setup: Setup) -> int:
+    """The highest quality whose average segment downloads within its duration."""
+    segment_ms = setup.segment_ms
     quality = 0
-    while quality + 1 < count and latency_ms + segment_ms * rates[quality + 1] / kbps <= segment_ms:
+    while quality + 1 < setup.rungs and latency_ms + segment_ms * setup.rates[quality + 1] / kbps <= segment_ms:
         quality += 1
     return quality

@@ -8,7 +8,7 @@ Source:
 """
 
 from cdn_sim.compiling import Array, inlined
-from cdn_sim.players.state import LAST, RECENT, RECENT_COUNT
+from cdn_sim.players.state import LAST, RECENT, RECENT_COUNT, Setup
 
 HORIZON = 5
 """Number of segments in a sequence."""
@@ -43,8 +43,9 @@ def mpc_observe(row: Array, kbps: float) -> None:
 
 
 @inlined
-def robust_mpc(row: Array, buffer_ms: float, rates: Array, count: int, segment_ms: float, left: int) -> int:
+def robust_mpc(row: Array, buffer_ms: float, setup: Setup, left: int) -> int:
     """Choose the next segment's quality; ``left`` is the number of segments until the end of the title."""
+    rates, count, segment_ms = setup.rates, setup.rungs, setup.segment_ms
     kbps = forecast(row)
     last = int(row[LAST])
     horizon = min(HORIZON, left)

@@ -14,7 +14,7 @@ from cdn_sim.players.abandoning import abandons
 from cdn_sim.players.bola import scale
 from cdn_sim.players.bola_e import bola_e_downloaded
 from cdn_sim.players.choosing import choose, downloaded, waited
-from cdn_sim.players.state import BOLA_E, ESTIMATE, fresh
+from cdn_sim.players.state import BOLA_E, ESTIMATE, Setup, fresh
 
 PROGRESS_BITS = 12_000.0
 """Minimum bits between two checks whether to abandon a download."""
@@ -90,10 +90,7 @@ def watch(
         rule,
         np.ascontiguousarray(network.periods, dtype=np.float64),
         np.ascontiguousarray(sizes_bits, dtype=np.float64),
-        rates,
-        utilities,
-        float(segment_ms),
-        float(buffer_ms),
+        Setup(rates, utilities, sizes_bits.shape[1], float(segment_ms), float(buffer_ms)),
         may_abandon,
         row,
         np.zeros(2),
@@ -184,11 +181,7 @@ def _download_or_abandon(
     vp: float,
     link: Array,
     periods: Array,
-    rates: Array,
-    utilities: Array,
-    count: int,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
 ) -> tuple[float, int]:
     """Receive a segment, unless the player abandons it.
 
@@ -212,11 +205,7 @@ def _download_or_abandon(
                 latency_ms,
                 max(0.0, buffer_ms - latency_ms - done_ms),
                 vp,
-                rates,
-                utilities,
-                count,
-                segment_ms,
-                max_buffer_ms,
+                setup,
             )
         min_ms = PROGRESS_MS
     return done_ms, abandoned_to
@@ -227,16 +216,14 @@ def _play(
     rule: int,
     periods: Array,
     sizes: Array,
-    rates: Array,
-    utilities: Array,
-    segment_ms: float,
-    max_buffer_ms: float,
+    setup: Setup,
     may_abandon: bool,
     row: Array,
     link: Array,
     qualities: Array,
 ) -> tuple[float, float, int]:
-    segments, count = sizes.shape
+    segments = len(sizes)
+    segment_ms, max_buffer_ms = setup.segment_ms, setup.max_buffer_ms
     link[1] = periods[0, 0]
     buffer_ms, play_ms, stall_ms, stalls = 0.0, 0.0, 0.0, 0
     segment = 0
@@ -249,9 +236,7 @@ def _play(
                 play_ms += excess_ms
                 _advance(link, periods, excess_ms)
                 waited(rule, row, excess_ms)
-            quality, delay_ms = choose(
-                rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, max_buffer_ms
-            )
+            quality, delay_ms = choose(rule, row, buffer_ms, segment, segments, setup)
             if delay_ms > 0:
                 _advance(link, periods, delay_ms)
                 play_ms += delay_ms
@@ -260,7 +245,7 @@ def _play(
                     stall_ms += delay_ms - buffer_ms
                 buffer_ms = max(0.0, buffer_ms - delay_ms)
         size_bits = sizes[segment, quality]
-        vp = scale(rule, row, segment, segments, utilities, count, segment_ms, max_buffer_ms)
+        vp = scale(rule, row, segment, segments, setup)
         latency_ms = _round_trip(link, periods)
         if may_abandon and segment > 0:
             transfer_ms, abandoned_to = _download_or_abandon(
@@ -273,11 +258,7 @@ def _play(
                 vp,
                 link,
                 periods,
-                rates,
-                utilities,
-                count,
-                segment_ms,
-                max_buffer_ms,
+                setup,
             )
         else:
             _, transfer_ms = _transfer(link, periods, size_bits, size_bits, 0.0)
@@ -301,12 +282,8 @@ def _play(
                 size_bits,
                 latency_ms,
                 transfer_ms,
-                rates,
-                utilities,
-                count,
-                segment_ms,
-                max_buffer_ms,
+                setup,
             )
         elif rule == BOLA_E and row[ESTIMATE] > 0.0:
-            bola_e_downloaded(row, quality, abandoned_to, buffer_ms, took_ms, rates, utilities, count, max_buffer_ms)
+            bola_e_downloaded(row, quality, abandoned_to, buffer_ms, took_ms, setup)
     return play_ms + buffer_ms, stall_ms, stalls

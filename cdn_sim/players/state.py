@@ -1,5 +1,7 @@
 """State of ABR rules between two segments: one row of float64 per session."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cdn_sim.compiling import Array, inlined
@@ -17,6 +19,25 @@ RULES = {
 
 `BOLA_BASIC` and `BOLA_O` are variants for comparison with other simulators.
 """
+
+
+class Setup(NamedTuple):
+    """What stays the same while a player plays a title.
+
+    Attributes:
+        rates: Bitrates of the ladder in kbit/s, ascending.
+        utilities: Logarithms of the bitrates relative to the lowest.
+        rungs: Number of rungs; the arrays may be longer.
+        segment_ms: Length of a segment.
+        max_buffer_ms: Size of the buffer.
+    """
+
+    rates: Array
+    utilities: Array
+    rungs: int
+    segment_ms: float
+    max_buffer_ms: float
+
 
 (
     FAST,
