@@ -4,7 +4,7 @@ from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import bola_abandons
 from cdn_sim.players.bola_e import bola_e_abandons
 from cdn_sim.players.estimates import sustainable_quality
-from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT, Setup
+from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT, Running, Setup
 from cdn_sim.players.throughput import SHARE
 
 GRACE_MS = 500.0
@@ -16,14 +16,12 @@ MAX_SEGMENTS = 1.8
 @inlined
 def throughput_abandons(
     row: Array,
-    quality: int,
-    size_bits: float,
-    done_bits: float,
-    time_ms: float,
-    latency_ms: float,
+    download: Running,
     setup: Setup,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
+    quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
+    time_ms, latency_ms = download.time_ms, download.latency_ms
     transfer_ms = time_ms - latency_ms
     if time_ms < GRACE_MS or transfer_ms <= 0 or done_bits <= 0:
         return -1
@@ -41,11 +39,7 @@ def throughput_abandons(
 def abandons(
     rule: int,
     row: Array,
-    quality: int,
-    size_bits: float,
-    done_bits: float,
-    time_ms: float,
-    latency_ms: float,
+    download: Running,
     buffer_ms: float,
     vp: float,
     setup: Setup,
@@ -55,20 +49,16 @@ def abandons(
     Args:
         rule: Number of the rule in `cdn_sim.players.state`.
         row: The player's state.
-        quality: Quality being downloaded.
-        size_bits: Size of the segment.
-        done_bits: Bits received so far.
-        time_ms: Time since the request, latency included.
-        latency_ms: Time to the first byte.
+        download: The download.
         buffer_ms: Buffer level.
         vp: BOLA's V p (see `cdn_sim.players.bola.scale`) when the quality was chosen.
         setup: The ladder and the buffer.
     """
     chosen = -1
     if rule in (THROUGHPUT, DYNAMIC):
-        chosen = throughput_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, setup)
+        chosen = throughput_abandons(row, download, setup)
     elif rule == BOLA_E:
-        chosen = bola_e_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, setup)
+        chosen = bola_e_abandons(row, download, buffer_ms, setup)
     elif rule not in (FIXED, ROBUST_MPC):
-        chosen = bola_abandons(rule, row, quality, size_bits, done_bits, buffer_ms, vp, setup)
+        chosen = bola_abandons(rule, row, download, buffer_ms, vp, setup)
     return chosen

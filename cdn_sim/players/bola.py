@@ -8,7 +8,7 @@ Source:
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.estimates import sustainable_quality
-from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK, Setup
+from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK, Running, Setup
 
 GAMMA_P = 5.0
 """Weight of stalls relative to quality."""
@@ -77,14 +77,13 @@ def bola(
 def bola_abandons(
     rule: int,
     row: Array,
-    quality: int,
-    size_bits: float,
-    done_bits: float,
+    download: Running,
     buffer_ms: float,
     vp: float,
     setup: Setup,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
+    quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
     rates, utilities = setup.rates, setup.utilities
     left_bits = size_bits - done_bits
     if rule == BOLA_BASIC or done_bits <= 0 or left_bits <= 0:

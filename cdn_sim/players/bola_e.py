@@ -13,7 +13,7 @@ Source:
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.players.bola import best_at_level
 from cdn_sim.players.estimates import sustainable_quality
-from cdn_sim.players.state import ESTIMATE, INITIAL_SAFETY, LAST, LATENCY, MODE, PLACEHOLDER, SAFETY, Setup
+from cdn_sim.players.state import ESTIMATE, INITIAL_SAFETY, LAST, LATENCY, MODE, PLACEHOLDER, SAFETY, Running, Setup
 from cdn_sim.players.throughput import safe_quality
 
 MIN_BUFFER_MS = 10_000.0
@@ -115,21 +115,19 @@ def bola_e_downloaded(
 @inlined
 def bola_e_abandons(
     row: Array,
-    quality: int,
-    size_bits: float,
-    done_bits: float,
-    time_ms: float,
-    latency_ms: float,
+    download: Running,
     buffer_ms: float,
     setup: Setup,
 ) -> int:
     """The quality to restart with, or -1 to continue."""
+    quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
+    latency_ms = download.latency_ms
     left_bits = size_bits - done_bits
     if done_bits <= 0 or left_bits <= 0:
         return -1
     vp, gp = parameters(setup)
     level_ms = max(0.0, buffer_ms + row[PLACEHOLDER] - latency_ms)
-    left_bits -= latency_ms * done_bits / (time_ms - latency_ms)
+    left_bits -= latency_ms * done_bits / (download.time_ms - latency_ms)
     if left_bits <= 0:
         return -1
     rates, utilities = setup.rates, setup.utilities

@@ -14,7 +14,7 @@ from cdn_sim.players.abandoning import abandons
 from cdn_sim.players.bola import scale
 from cdn_sim.players.bola_e import bola_e_downloaded
 from cdn_sim.players.choosing import choose, downloaded, waited
-from cdn_sim.players.state import BOLA_E, ESTIMATE, Setup, fresh
+from cdn_sim.players.state import BOLA_E, ESTIMATE, Running, Setup, fresh
 
 PROGRESS_BITS = 12_000.0
 """Minimum bits between two checks whether to abandon a download."""
@@ -198,11 +198,7 @@ def _download_or_abandon(
             abandoned_to = abandons(
                 rule,
                 row,
-                quality,
-                size_bits,
-                done_bits,
-                latency_ms + done_ms,
-                latency_ms,
+                Running(quality, size_bits, done_bits, latency_ms + done_ms, latency_ms),
                 max(0.0, buffer_ms - latency_ms - done_ms),
                 vp,
                 setup,

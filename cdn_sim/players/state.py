@@ -39,6 +39,24 @@ class Setup(NamedTuple):
     max_buffer_ms: float
 
 
+class Running(NamedTuple):
+    """A download that is under way.
+
+    Attributes:
+        quality: Its quality.
+        size_bits: Size of the segment.
+        done_bits: Bits received so far.
+        time_ms: Time since the request, latency included.
+        latency_ms: Time to the first byte.
+    """
+
+    quality: int
+    size_bits: float
+    done_bits: float
+    time_ms: float
+    latency_ms: float
+
+
 (
     FAST,
     SLOW,
