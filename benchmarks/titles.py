@@ -414,7 +414,7 @@ def _findings(report: Report) -> Iterator[Finding]:
         inversions = sum(row.inversions[1] for row in rows)
         yield Finding(f"{codec}: inverted rungs", str(inversions), "0", inversions == 0)
         placed = [row for row in rows if row.predicted]
-        yield Finding(f"{codec}: clips whose rungs are placed anew", f"{len(placed)} of {len(rows)}", "", True)
+        yield Finding(f"{codec}: clips with rungs of their own", f"{len(placed)} of {len(rows)}", "", True)
         rate, vmaf = _rms(row.rate_error for row in placed), _rms(row.vmaf_error for row in placed)
         yield Finding(f"{codec}: rate off, rms", f"{rate:.1%}", f"{RATE_TARGET:.0%}", rate <= RATE_TARGET)
         yield Finding(f"{codec}: VMAF off, rms", f"{vmaf:.2f}", f"{VMAF_TARGET}", vmaf <= VMAF_TARGET)

@@ -1,4 +1,4 @@
-"""Write `cli.md` beside this file from the commands' help texts, and draw the picture of layers anew."""
+"""Write `cli.md` beside this file from the commands' help texts, and draw the picture of layers."""
 
 import runpy
 from collections.abc import Iterator

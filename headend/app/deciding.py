@@ -35,7 +35,8 @@ from headend.app.request import Event, Request, Step, Workers
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, DamagedMaster, StorageError
 from headend.core.media import Crop, EncodePlan, Part, Probe, TextTrack, VideoRange
-from headend.core.media.quality import Checking, PredictedQuality
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import PredictedQuality
 from headend.core.settings import (
     ClusterSettings,
     EncodeSettings,
@@ -370,7 +371,7 @@ def check_for(
             measuring.check_model(check.measuring.viewing)
         except ConfigError as error:
             raise ConfigError(f"{error.message}, or submit with --qc off") from None
-    check.begin(anew=request.force)
+    check.begin(discard=request.force)
     return check
 
 

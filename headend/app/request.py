@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from headend.core.media import EncodePlan, Presentation
-from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, QualityReport, Thresholds
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import DEFAULT_THRESHOLDS, QualityReport, Thresholds
 from headend.core.settings import (
     ClusterSettings,
     EncodeSettings,

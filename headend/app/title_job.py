@@ -16,7 +16,8 @@ from headend.app.request import Event, Measured, PublishedEarly, Request, Step
 from headend.app.task_context import context_of
 from headend.core.errors import DamagedMaster
 from headend.core.media import EncodePlan, Presentation, Receipt
-from headend.core.media.quality import Checking, Measurement, MeasureTask, QualityReport
+from headend.core.media.quality import Checking, Measurement, MeasureTask
+from headend.core.media.quality_reports import QualityReport
 from headend.core.storage import Store
 from packager import publishing
 from packager.presentation import assemble

@@ -13,17 +13,8 @@ from typing import Any, TypeVar
 
 from headend.core import documents, layout
 from headend.core.errors import ObjectMissing
-from headend.core.media.quality import (
-    MasterSamples,
-    Measurement,
-    Override,
-    PredictedQuality,
-    QualityReport,
-    SegmentQuality,
-    Span,
-    TrackQuality,
-    Viewing,
-)
+from headend.core.media.quality import MasterSamples, Measurement, SegmentQuality, Span, TrackQuality, Viewing
+from headend.core.media.quality_reports import Override, PredictedQuality, QualityReport
 from headend.core.settings import EncodeSettings
 from headend.core.storage import Store
 

@@ -20,7 +20,8 @@ from headend.core.keys import ContentKey, lines
 from headend.core.keys.base import new_secret
 from headend.core.media import Effort, EncodeTask, Kind
 from headend.core.media.protection import Scheme, key_names
-from headend.core.media.quality import Checking, Outcome, Override, QualityReport, Thresholds, Viewing
+from headend.core.media.quality import Checking, Viewing
+from headend.core.media.quality_reports import Outcome, Override, QualityReport, Thresholds
 from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from ladders import choosing

@@ -8,7 +8,8 @@ import pytest
 from headend.app.pipeline import submit
 from headend.app.request import Request
 from headend.core.media import Effort
-from headend.core.media.quality import Checking, Outcome, QualityReport, Viewing
+from headend.core.media.quality import Checking, Viewing
+from headend.core.media.quality_reports import Outcome, QualityReport
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import choosing
 from ladders.loading import load

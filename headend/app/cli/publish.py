@@ -9,7 +9,7 @@ from headend.app.jobs.queue import whoami
 from headend.app.quality import pages
 from headend.core import documents, measured
 from headend.core.errors import ConfigError
-from headend.core.media.quality import Override
+from headend.core.media.quality_reports import Override
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import lifecycle

@@ -13,7 +13,8 @@ from headend.app.quality import assessing
 from headend.app.quality import pages as quality_pages
 from headend.app.quality.report import lifts_text, sentence
 from headend.core import layout, measured
-from headend.core.media.quality import Checking, Outcome, Thresholds
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import Outcome, Thresholds
 from headend.core.paths import expanded
 from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
 from headend.core.storage import open_store

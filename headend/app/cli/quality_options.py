@@ -8,7 +8,8 @@ import click
 
 from headend.app.cli.options import Command
 from headend.app.cli.parameters import FiniteRange
-from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import DEFAULT_THRESHOLDS, Thresholds
 from headend.core.settings import EncodeSettings
 
 

@@ -9,7 +9,7 @@ from headend.app.cli.screen import table
 from headend.app.quality import judging
 from headend.app.quality.clock import clock
 from headend.core import documents, layout
-from headend.core.media.quality import QualityReport, RenditionQuality, Severity
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, Severity
 
 _STYLES = {Severity.FAILURE: "bold red", Severity.REMARK: "yellow", Severity.NOTE: "dim"}
 

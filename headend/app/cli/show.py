@@ -17,7 +17,7 @@ from headend.app.cli.wording import clock_text, count_text, printable, rate_text
 from headend.app.quality.report import lifts_text
 from headend.core import layout, measured
 from headend.core.media import Presentation
-from headend.core.media.quality import QualityReport
+from headend.core.media.quality_reports import QualityReport
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import publishing

@@ -14,7 +14,8 @@ from headend.app.cli.wording import clock_text, count_text
 from headend.app.quality.report import sentence
 from headend.app.request import Outcome, Request
 from headend.core.errors import ConfigError, HeadendError
-from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import DEFAULT_THRESHOLDS, Thresholds
 from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.core.storage.masters import redact
 from ladders import choosing, loading

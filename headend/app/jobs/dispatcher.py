@@ -251,7 +251,7 @@ class Dispatcher:
 
     @contextmanager
     def _retrying(self) -> Iterator[None]:
-        """Swallow errors of a store that can't be reached: the next round tries again, and lists all jobs anew."""
+        """Swallow errors of a store that can't be reached: the next round tries again, and lists all jobs."""
         try:
             yield
         except StorageError as error:

@@ -21,7 +21,8 @@ from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.measured import Reference
 from headend.core.media import Effort, Master, Presentation, Probe
-from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Measurement, MeasureTask, QualityReport, Thresholds
+from headend.core.media.quality import Checking, Measurement, MeasureTask
+from headend.core.media.quality_reports import DEFAULT_THRESHOLDS, QualityReport, Thresholds
 from headend.core.settings import ClusterSettings, KeySettings, PictureChoice, StoreSettings
 from headend.core.storage import Store, masters, open_store
 from packager import lifecycle, publishing

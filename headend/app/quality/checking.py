@@ -15,7 +15,8 @@ from encoder.measure_tasks import Measuring
 from headend.core import layout, measured
 from headend.core.measured import Known, Reference
 from headend.core.media import EncodePlan, Presentation
-from headend.core.media.quality import Checking, MeasureTask, PredictedQuality, Thresholds
+from headend.core.media.quality import Checking, MeasureTask
+from headend.core.media.quality_reports import PredictedQuality, Thresholds
 from headend.core.settings import EncodeSettings, KeySettings
 from headend.core.storage import Store
 from headend.core.timing import Chunk
@@ -62,13 +63,13 @@ class Check:
     def __post_init__(self) -> None:
         self.known = Known(self.measuring.viewing, self.measuring.every)
 
-    def begin(self, *, anew: bool = False) -> None:
-        """Record how renditions are compared, and load earlier measurements, unless ``anew`` discards them."""
+    def begin(self, *, discard: bool = False) -> None:
+        """Record how renditions are compared, and load earlier measurements, unless ``discard`` is set."""
         reference = Reference(
             self.measuring.digest, self.settings, tuple(sorted(self.tracks)), self.predicted, self.hulls
         )
         measured.keep_reference(self.store, self.title, reference)
-        if self.level is Checking.OFF or anew:
+        if self.level is Checking.OFF or discard:
             return
         self.known = measured.known(self.store, self.title, self.measuring.viewing, self.measuring.every)
 

@@ -1,6 +1,6 @@
 """Formats positions in a title."""
 
-from headend.core.media.quality import QualityReport
+from headend.core.media.quality_reports import QualityReport
 
 
 def clock(frame: int, report: QualityReport) -> str:

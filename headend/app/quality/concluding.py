@@ -16,7 +16,7 @@ from headend.core import layout, measured
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
 from headend.core.keys import ContentKey
 from headend.core.media import Master, Presentation, TrackKeys
-from headend.core.media.quality import QualityReport
+from headend.core.media.quality_reports import QualityReport
 from headend.core.storage import Store, masters
 
 

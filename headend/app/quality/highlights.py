@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from headend.core.media.quality import QualityReport, RenditionQuality, SegmentQuality
+from headend.core.media.quality import SegmentQuality
+from headend.core.media.quality_reports import QualityReport, RenditionQuality
 
 FLAWLESS = 99.5
 """A segment whose frames all reach this, such as a black one, looks like the master: a picture of it shows nothing."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from headend.app.quality.rules import RULES, faults
-from headend.core.media.quality import QualityReport, Severity, Shortfall
+from headend.core.media.quality_reports import QualityReport, Severity, Shortfall
 
 LOOKS = frozenset({"best rendition", "worst segment", "order"})
 """Shortfalls that a wrong picture causes as well."""

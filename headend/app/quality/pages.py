@@ -4,7 +4,7 @@ from headend.app.quality.highlights import worst_segments
 from headend.app.quality.report import Shown, render
 from headend.core import layout
 from headend.core.errors import ObjectMissing
-from headend.core.media.quality import QualityReport
+from headend.core.media.quality_reports import QualityReport
 from headend.core.storage import Store
 
 PICTURES = 8

@@ -13,14 +13,8 @@ from headend.app.quality.highlights import best_of_codecs
 from headend.app.quality.rules.best import default_limits_apply
 from headend.core import rates
 from headend.core.media import Presentation, Track, VideoRange, VideoRendition
-from headend.core.media.quality import (
-    Checking,
-    QualityReport,
-    RenditionQuality,
-    SegmentQuality,
-    SoundQuality,
-    TrackQuality,
-)
+from headend.core.media.quality import Checking, SegmentQuality, TrackQuality
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, SoundQuality
 
 LOW_SHARE = 0.05
 """Share of measured seconds below the score that a report calls low."""

@@ -8,7 +8,8 @@ from math import ceil, floor, log2
 from headend.app.quality.clock import clock
 from headend.app.quality.report.colours import colour
 from headend.core.codecs import label_of
-from headend.core.media.quality import PredictedQuality, QualityReport, RenditionQuality, SegmentQuality, Span
+from headend.core.media.quality import SegmentQuality, Span
+from headend.core.media.quality_reports import PredictedQuality, QualityReport, RenditionQuality
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
 MAX_COLUMNS = 240

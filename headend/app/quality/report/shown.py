@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from headend.core.media.quality import RenditionQuality, SegmentQuality
+from headend.core.media.quality import SegmentQuality
+from headend.core.media.quality_reports import RenditionQuality
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from headend.core.media.quality import QualityReport, RenditionQuality, Severity, Shortfall
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, Severity, Shortfall
 
 FAIR_S = 10
 """Seconds of evenly spread picture that make a score representative; with less, absolute scores give remarks only. Test

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from headend.app.quality.clock import clock
 from headend.app.quality.highlights import best_of_codecs
 from headend.app.quality.rules.base import Limit, Rule, excuse, is_representative
-from headend.core.media.quality import QualityReport, RenditionQuality, SegmentQuality, Severity, Shortfall
+from headend.core.media.quality import SegmentQuality
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, Severity, Shortfall
 
 GOOD_VMAF, GOOD_SEGMENT = 88.0, 70.0
 """Mean VMAF and VMAF of the worst segment below which the best SDR rendition of a codec gets a remark."""

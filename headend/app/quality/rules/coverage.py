@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from headend.app.quality.rules.base import Rule
-from headend.core.media.quality import QualityReport, Severity, Shortfall
+from headend.core.media.quality_reports import QualityReport, Severity, Shortfall
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from headend.app.quality.clock import clock
 from headend.app.quality.rules.base import Rule
-from headend.core.media.quality import QualityReport, RenditionQuality, Severity, Shortfall, Span
+from headend.core.media.quality import Span
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, Severity, Shortfall
 
 BLACK_S, FROZEN_S, OTHER_S, COLOURS_S = Fraction(1, 2), Fraction(2), Fraction(3, 10), Fraction(1, 2)
 """Shortest black, frozen, different or recoloured picture that fails a release."""
@@ -36,15 +37,15 @@ class _Kind:
 
 
 def _kinds(one: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
-    other = _apart(one.other, one.black)
+    other = _not_overlapping(one.other, one.black)
     longer = [span for span in (*one.black, *other) if _length_s(span, report) >= OTHER_S]
     return (
         _Kind("black", BLACK_S, "is black", one.black, ", where the master is not"),
         _Kind("frozen", FROZEN_S, "stands still", one.frozen, ", where the master moves"),
         _Kind("other picture", OTHER_S, "shows another picture than the master", other),
-        _Kind("colours", COLOURS_S, "has other colours than the master", _apart(one.recoloured, longer)),
-        _Kind("edge", OTHER_S, "has a line along an edge", _apart(one.lined, longer), ", unlike the master"),
-        _Kind("stray frame", Fraction(0), "shows another picture than the master", _apart(one.stray, longer)),
+        _Kind("colours", COLOURS_S, "has other colours than the master", _not_overlapping(one.recoloured, longer)),
+        _Kind("edge", OTHER_S, "has a line along an edge", _not_overlapping(one.lined, longer), ", unlike the master"),
+        _Kind("stray frame", Fraction(0), "shows another picture than the master", _not_overlapping(one.stray, longer)),
         _Kind("time", OTHER_S, "shows the master's pictures too early or too late", one.shifted),
     )
 
@@ -75,7 +76,7 @@ def _of_rendition(one: RenditionQuality, kind: _Kind, report: QualityReport) -> 
 def _of_master(report: QualityReport) -> Iterator[Shortfall]:
     for name, least_s, what, spans in (
         ("black", BLACK_S, "is black", report.master.black),
-        ("frozen", FROZEN_S, "stands still", _outside(report.master.frozen, report.master.black)),
+        ("frozen", FROZEN_S, "stands still", _not_within(report.master.frozen, report.master.black)),
     ):
         long = [span for span in spans if _length_s(span, report) >= least_s]
         if long:
@@ -84,12 +85,12 @@ def _of_master(report: QualityReport) -> Iterator[Shortfall]:
             yield Shortfall(name, Severity.NOTE, f"the master {what} from {at}{more}", frame=long[0][0])
 
 
-def _apart(spans: tuple[Span, ...], others: Iterable[Span]) -> tuple[Span, ...]:
+def _not_overlapping(spans: tuple[Span, ...], others: Iterable[Span]) -> tuple[Span, ...]:
     """Those spans that overlap none of the others, which are reported as another kind."""
     return tuple(span for span in spans if not any(_overlap(span, other) for other in others))
 
 
-def _outside(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
+def _not_within(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
     """Those spans that are not a part of one of the others: black stands still, too."""
     return tuple(span for span in spans if not any(one[0] <= span[0] and span[1] <= one[1] for one in others))
 

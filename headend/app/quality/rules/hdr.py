@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from headend.app.quality.clock import clock
 from headend.app.quality.highlights import best_of_codecs
 from headend.app.quality.rules.base import Limit, Rule, excuse, is_representative
-from headend.core.media.quality import QualityReport, Shortfall
+from headend.core.media.quality_reports import QualityReport, Shortfall
 
 OWN_MEAN = Limit(failure=15.0, remark=10.0)
 """How far the worst segment of a codec's best HDR rendition may be below the rendition's own mean."""

@@ -7,7 +7,8 @@ from statistics import fmean
 
 from headend.app.quality.clock import clock
 from headend.app.quality.rules.base import Limit, Rule, excuse
-from headend.core.media.quality import QualityReport, RenditionQuality, SegmentQuality, Severity, Shortfall
+from headend.core.media.quality import SegmentQuality
+from headend.core.media.quality_reports import QualityReport, RenditionQuality, Severity, Shortfall
 
 ORDER = Limit(failure=3.0, remark=0.5)
 """How far the VMAF of a rendition may be below that of a cheaper one of its codec."""

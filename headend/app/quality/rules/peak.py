@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from headend.app.quality.rules.base import Limit, Rule
-from headend.core.media.quality import QualityReport, Shortfall
+from headend.core.media.quality_reports import QualityReport, Shortfall
 
 PEAK = Limit(failure=1.1, remark=1.005)
 """Peak rate as a share of the cap; less than half a per cent above it is rounding."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from headend.app.quality.rules.base import Limit, Rule, excuse
-from headend.core.media.quality import QualityReport, Shortfall
+from headend.core.media.quality_reports import QualityReport, Shortfall
 
 PREDICTED_VMAF, PREDICTED_RATE = Limit(failure=5.0, remark=2.0), Limit(failure=0.2, remark=0.1)
 """Deviation of a rendition from its prediction by an analysis of the title: in VMAF, and as a share of its rate."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from headend.app.quality.rules.base import Limit, Rule, excuse
-from headend.core.media.quality import QualityReport, Shortfall
+from headend.core.media.quality_reports import QualityReport, Shortfall
 
 LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
 """Deviation of the integrated loudness from its target."""

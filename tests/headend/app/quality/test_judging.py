@@ -10,16 +10,12 @@ from headend.app.quality.highlights import worst_segments
 from headend.app.quality.judging import judge, rules_broken
 from headend.app.quality.rules import RULES
 from headend.core.media import Codec, VideoRange
-from headend.core.media.quality import (
-    HD,
-    Checking,
-    Lift,
-    MasterSamples,
+from headend.core.media.quality import HD, Checking, Lift, MasterSamples, SegmentQuality
+from headend.core.media.quality_reports import (
     Outcome,
     PredictedQuality,
     QualityReport,
     RenditionQuality,
-    SegmentQuality,
     Severity,
     Shortfall,
     SoundQuality,

@@ -10,13 +10,8 @@ from headend.app.quality import judging
 from headend.app.quality.highlights import worst_segments
 from headend.app.quality.report import render, sentence
 from headend.core.media import Codec
-from headend.core.media.quality import (
-    Outcome,
-    QualityReport,
-    RenditionQuality,
-    SegmentQuality,
-    Severity,
-)
+from headend.core.media.quality import SegmentQuality
+from headend.core.media.quality_reports import Outcome, QualityReport, RenditionQuality, Severity
 from headend.core.timing import Grid
 from tests.headend.app.quality.test_judging import rendition, report, segment
 
