@@ -207,7 +207,7 @@ class Site:
             self.viewers.base[later] = base
 
     def _fill(self, day: int, sessions: viewing.Sessions) -> None:
-        """Open the fill window: spread hot titles over the edges anew, and plan what the edges store."""
+        """Open the fill window: spread hot titles over the edges again, and plan what the edges store."""
         if not self.history:
             return
         edges, segments = self.isp.edges, self.inputs.objects.segments

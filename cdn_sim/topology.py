@@ -19,8 +19,8 @@ def order(titles: int, edges: int, site: str) -> NDArray[Any]:
         site: Name of the site; edges of different sites are ranked independently.
 
     Returns:
-        int64, one row of edge numbers per title, the preferred edge first; contiguous, since compiled code is compiled
-        anew for each memory layout.
+        int64, one row of edge numbers per title, the preferred edge first; contiguous, since numba
+        compiles kernels again for each memory layout.
 
     Source:
         Thaler, Ravishankar: Using name-based mappings to increase hit rates, IEEE/ACM ToN 6(1), 1998.

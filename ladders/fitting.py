@@ -192,12 +192,12 @@ def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_lar
     if finer := _finer(first, family, finest):
         return [first, *finer]
     # Two variants at the highest resolution, neither cheaper than the next smaller size.
-    apart = (
+    ratio = (
         SECOND_NATIVE_RATIO
         if SECOND_NATIVE_RATIO * average >= RATE_STEP * _average_kbps(ladder, best)
         else 1 / SECOND_NATIVE_RATIO
     )
-    return [first, native(apart * average, crf - family.crf_per_halving * math.log2(apart))]
+    return [first, native(ratio * average, crf - family.crf_per_halving * math.log2(ratio))]
 
 
 def _finer(step: _Step, family: Family, finest: float) -> list[_Step]:

@@ -23,7 +23,7 @@ from ladders.ladder import (
     VideoRung,
     rate_factor,
 )
-from ladders.placing import APART_RATE, APART_VMAF, MIN_RUNGS, Wanted, place, whole_kbps
+from ladders.placing import MIN_RUNGS, MIN_STEP_RATIO, MIN_STEP_VMAF, Wanted, place, whole_kbps
 from ladders.rules import CELLULAR_KBPS
 
 BOXES = (
@@ -207,7 +207,7 @@ def make_ladder(
         if len(placed) < want.count:
             decisions.append(
                 f"{codec}: {len(placed)} rungs instead of {want.count}: adjacent rungs would differ by less than "
-                f"{APART_VMAF} VMAF or {APART_RATE - 1:.0%} of the rate"
+                f"{MIN_STEP_VMAF} VMAF or {MIN_STEP_RATIO - 1:.0%} of the rate"
             )
         rungs += [_rung(boxes[codec, point.lines], point, cap) for point in placed]
         points[codec] = placed
@@ -252,7 +252,7 @@ def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint],
     if len(placed) < MIN_RUNGS:
         return "trials of all sizes look the same"
     beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - worth) > placed[-1].kbps
-    if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=APART_VMAF):
+    if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=MIN_STEP_VMAF):
         return ""
     saving = -rate_saving(placed, pattern)
     if saving >= worth:

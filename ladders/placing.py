@@ -12,7 +12,7 @@ from ladders.ladder import CRF_LIMITS, WHOLE_CRF
 
 SMALL_LINES = 432
 """Largest height of the lowest rung, for small screens and old devices."""
-APART_RATE, APART_VMAF = 1.12, 0.5
+MIN_STEP_RATIO, MIN_STEP_VMAF = 1.12, 0.5
 """Smallest distance of a codec's adjacent rungs: ratio of rates, and difference of VMAF."""
 COVERAGE = 2.1
 """Smallest ratio of a codec's highest rate to its lowest."""
@@ -119,7 +119,7 @@ def _range(table: _Table, wanted: Wanted) -> tuple[float, float]:
         high /= ratio
     high = max(high, least)
     low = max(least, min(wanted.lowest_kbps, high))
-    span = max(COVERAGE, APART_RATE ** (wanted.count - 1))
+    span = max(COVERAGE, MIN_STEP_RATIO ** (wanted.count - 1))
     return max(least, min(low, high / span)), high
 
 
@@ -169,14 +169,14 @@ def _spaced(table: _Table, chosen: Sequence[CurvePoint]) -> tuple[CurvePoint, ..
     for number, point in reversed(list(enumerate(chosen[:-1]))):
         above = kept[-1]
         # Averages are whole kb/s.
-        limit = whole_kbps(above) / APART_RATE - 0.5
-        if point.kbps > limit or point.vmaf > above.vmaf - APART_VMAF or point.lines > above.lines:
+        limit = whole_kbps(above) / MIN_STEP_RATIO - 0.5
+        if point.kbps > limit or point.vmaf > above.vmaf - MIN_STEP_VMAF or point.lines > above.lines:
             most_lines = max(SMALL_LINES, smallest) if number == 0 else above.lines
             lower = [
                 other
                 for other in table.points
                 if other.kbps <= min(limit, point.kbps)
-                and other.vmaf <= above.vmaf - APART_VMAF
+                and other.vmaf <= above.vmaf - MIN_STEP_VMAF
                 and other.lines <= min(above.lines, most_lines)
                 and other.kbps >= 1
             ]
@@ -194,13 +194,13 @@ def _with_small(table: _Table, kept: list[CurvePoint]) -> list[CurvePoint]:
     small = max(SMALL_LINES, table.sizes[0][0].lines)
     while kept and (kept[0].lines > small or kept[0].kbps > kept[-1].kbps / COVERAGE):
         above = kept[1] if len(kept) > 1 else kept[0]
-        limit = min(whole_kbps(above) / APART_RATE - 0.5, kept[-1].kbps / COVERAGE)
+        limit = min(whole_kbps(above) / MIN_STEP_RATIO - 0.5, kept[-1].kbps / COVERAGE)
         lower = [
             point
             for point in table.points
             if 1 <= point.kbps <= limit
             and point.lines <= min(small, above.lines)
-            and point.vmaf <= above.vmaf - APART_VMAF
+            and point.vmaf <= above.vmaf - MIN_STEP_VMAF
         ]
         if lower:
             return [max(lower, key=lambda point: point.vmaf), *kept[1:]]

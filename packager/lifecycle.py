@@ -10,7 +10,7 @@ from headend import __version__
 from headend.core import documents, holds, layout, measured
 from headend.core.errors import ConfigError, ObjectMissing, QualityRefused
 from headend.core.media import Current, Published, Release
-from headend.core.media.quality import Override
+from headend.core.media.quality_reports import Override
 from headend.core.storage.base import Store
 from packager.publishing import (
     PublishResult,

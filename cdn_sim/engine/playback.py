@@ -47,7 +47,7 @@ def drain(
 
 @inlined
 def fail(session: int, now_ms: float, hour: int, viewers: Viewers, seen: Array) -> float:
-    """Retry after a failed request, in the lowest quality and at an edge chosen anew; returns when, in ms."""
+    """Retry after a failed request, in the lowest quality, after choosing an edge again; returns when, in ms."""
     viewers.retries[session] += 1
     viewers.pending[session] = 0
     viewers.edge[session] = -1
