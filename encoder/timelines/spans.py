@@ -184,8 +184,8 @@ def _packet_lengths(
     usual = int(np.median(known))
     exact = packet_samples * sample
     # Ignore packets that are almost at the same time: a writer moved them, because their times went back.
-    apart = known[known > usual * pace.CROWDED_SHARE] if exact else known
-    share_alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
+    intervals = known[known > usual * pace.CROWDED_SHARE] if exact else known
+    share_alike = np.mean(np.abs(intervals - usual) <= max(usual // 100, unit // 900)) if len(intervals) else 0.0
     constant = share_alike > _MIN_SHARE
     if not exact and quantum and share_alike > _MIN_QUANTUM_SHARE:
         exact = round(usual / quantum) * quantum
