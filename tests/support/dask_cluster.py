@@ -78,6 +78,7 @@ def dask_cluster(
         # Processes that wait for tasks would otherwise wake up fifty times a second.
         "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
         "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
+        "DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "10s",
         **(environment or {}),
     }
     scheduler = _start(
