@@ -14,6 +14,7 @@ from typing import Any, cast
 from headend.app import content_keys
 from headend.core import holds, layout, track_index
 from headend.core.errors import ConfigError, PackagingError
+from headend.core.keys import ContentKey
 from headend.core.media import AnyTrack, Effort, EncodePlan, Master, Presentation, Segment
 from headend.core.media.protection import TrackEncryption
 from headend.core.settings import ProtectionSettings, StoreSettings
@@ -124,24 +125,7 @@ def encrypt(
         if dry_run:
             nothing = PublishResult(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(stored), 0, 0.0, time.monotonic() - started_s)
-        progress = _ProgressReporter(
-            on_progress, sum(sources[encryption.rendition].total_bytes for encryption in missing.values())
-        )
-        kids = {each.scheme: encrypted_tracks.kids_of(title, each) for each in plan.protection}
-        schedules = {each.scheme: each.schedule for each in plan.protection}
-
-        def make(name: str, encryption: TrackEncryption) -> StoredTrack:
-            salt = encrypted_tracks.salt_of(plan.tracks[name])
-            protect = protection_of(
-                [keys[kid] for kid in encryption.kids],
-                kids=kids[encryption.scheme],
-                salt=salt,
-                schedule=schedules[encryption.scheme],
-            )
-            return encrypted(store, title, sources[encryption.rendition], plan.tracks[name], protect, progress.add)
-
-        with ThreadPoolExecutor(TRACKS) as pool:
-            made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
+        made = _make(store, plan, sources, missing, keys, on_progress)
         published = publish(store, _presentation(clear, plan, {**stored, **made}), reason=_reason(protection))
     return Encrypted(
         published=published,
@@ -151,6 +135,34 @@ def encrypt(
         cpu_s=time.process_time() - cpu_started_s,
         wall_s=time.monotonic() - started_s,
     )
+
+
+def _make(
+    store: Store,
+    plan: EncodePlan,
+    sources: Mapping[str, AnyTrack],
+    missing: Mapping[str, TrackEncryption],
+    keys: Mapping[str, ContentKey],
+    on_progress: Callable[[Progress], None],
+) -> dict[str, StoredTrack]:
+    """Encrypt the tracks that the store lacks, several at once."""
+    total_bytes = sum(sources[encryption.rendition].total_bytes for encryption in missing.values())
+    progress = _ProgressReporter(on_progress, total_bytes)
+    kids = {each.scheme: encrypted_tracks.kids_of(plan.title, each) for each in plan.protection}
+    schedules = {each.scheme: each.schedule for each in plan.protection}
+
+    def make(name: str, encryption: TrackEncryption) -> StoredTrack:
+        protect = protection_of(
+            [keys[kid] for kid in encryption.kids],
+            kids=kids[encryption.scheme],
+            salt=encrypted_tracks.salt_of(plan.tracks[name]),
+            schedule=schedules[encryption.scheme],
+        )
+        clear = sources[encryption.rendition]
+        return encrypted(store, plan.title, clear, plan.tracks[name], protect, progress.add)
+
+    with ThreadPoolExecutor(TRACKS) as pool:
+        return dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
 
 
 def _reason(protection: ProtectionSettings) -> str:

@@ -53,12 +53,8 @@ def submit(
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
-    if workers is None:
-        # Fail early if the master, the cluster or the store can't be reached. A dispatcher passes workers: it has
-        # accepted the job, so it waits instead.
-        masters.check_exists(request.master, request.store.endpoint_url)
-        cluster.check_reachable(request.cluster)
-        check_writable(open_store(replace(request.store, patience_s=0.0)))
+    if workers is None:  # a dispatcher passes workers: it has accepted the job, so it waits instead
+        _fail_early(request)
 
     def on_wait(line: str) -> None:
         on_event(cluster.Notice(line))
@@ -120,3 +116,14 @@ def submit(
         wall_s=time.monotonic() - started,
         quality=quality,
     )
+
+
+def _fail_early(request: Request) -> None:
+    """Check that the master, the cluster and the store can be reached.
+
+    Raises:
+        HeadendError: One of them can't.
+    """
+    masters.check_exists(request.master, request.store.endpoint_url)
+    cluster.check_reachable(request.cluster)
+    check_writable(open_store(replace(request.store, patience_s=0.0)))

@@ -7,7 +7,7 @@ frames late. The init segment's edit list compensates the shift.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from headend.core import boxes
@@ -17,7 +17,7 @@ from headend.core.timing import Chunk, Grid, timescale
 from packager import init_segments
 from packager.fragments import Fragment, read_fragments, sync_ranges
 from packager.segmenting.cut import Bodies, Cut, ceil_div, cut_of, release_pages
-from packager.segmenting.protection import Clear, Protect, protected
+from packager.segmenting.protection import Clear, Protect, Protector, protected
 
 REORDER_FRAMES = 2
 """Most frames between the decoding and the presentation of a frame: B-frames used as references need two."""
@@ -71,57 +71,92 @@ def cut_video(
     shift_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
     if shift_ticks:
         init = init_segments.with_offset_edit(init, shift_ticks)
+    if gop_frames == 1:
+        _end_with_its_gop(gops, grid, chunk)
     protector = protect(init)
-    bounds = grid.bounds_of(chunk)
-    first_gop = chunk.first_frame // grid.gop_frames
-    offset_ticks = chunk.first_frame * ticks.frame_ticks
-    if gop_frames == 1:  # the picture of a short last GOP ends with the GOP
-        shown_frames = chunk.end_frame - (first_gop + len(gops) - 1) * grid.gop_frames
-        (picture,) = gops[-1].samples
-        gops[-1] = replace(gops[-1], samples=(picture._replace(duration_ticks=shown_frames * ticks.frame_ticks),))
+    cutter = _Cutter(data, gops, rendition, grid, chunk, gop_frames, shift_ticks, protector)
+    numbered = enumerate(pairwise(grid.bounds_of(chunk)), start=chunk.first_segment)
+    spans = [(number, first, end) for number, (first, end) in numbered]
+    segments = [cutter.segment(*span) for span in spans]
+    bodies = Bodies(lambda: (cutter.body(*span)[0] for span in spans))
+    cut = cut_of(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    return protected(cut, protector)
 
-    def fragments_of(number: int, first: int, end: int) -> Iterator[bytes]:
-        for index in range(first // grid.gop_frames, ceil_div(end, grid.gop_frames)):
-            gop = gops[index - first_gop]
-            samples = [s._replace(composition_ticks=s.composition_ticks + shift_ticks) for s in gop.samples]
+
+@dataclass(frozen=True, slots=True)
+class _Cutter:
+    """Cuts the segments of a chunk.
+
+    Attributes:
+        data: The encoder's complete file.
+        gops: The fragments in it, one per GOP.
+        rendition: Id of the rendition, for errors.
+        grid: The title's grid.
+        chunk: The encoded frames.
+        gop_frames: Frames of the rendition in a GOP.
+        shift_ticks: Added to composition times, so that none is negative.
+        protector: Encrypts the segments.
+    """
+
+    data: memoryview
+    gops: Sequence[Fragment]
+    rendition: str
+    grid: Grid
+    chunk: Chunk
+    gop_frames: int
+    shift_ticks: int
+    protector: Protector
+
+    def segment(self, number: int, first: int, end: int) -> Segment:
+        """Describe the segment of the frames from ``first`` to before ``end``."""
+        body, parts = self.body(number, first, end)
+        gops = self._gops(first, end)
+        return Segment(
+            number=number,
+            start_ticks=first * timescale(self.grid.frame_rate).frame_ticks,
+            duration_ticks=sum(gop.duration_ticks for gop in gops),
+            samples=sum(len(gop.samples) for gop in gops),
+            size_bytes=len(body),
+            sha256=hashlib.sha256(body).hexdigest(),
+            sync=tuple(sync_ranges(parts, gops)),
+        )
+
+    def body(self, number: int, first: int, end: int) -> tuple[bytes, list[bytes]]:
+        """Return a segment's bytes, and the fragments that they were made from."""
+        parts = list(self._fragments(number, first, end))
+        release_pages(self.data)
+        return self.protector.segment(b"".join(parts), number), parts
+
+    def _gops(self, first: int, end: int) -> Sequence[Fragment]:
+        before = self.chunk.first_frame // self.grid.gop_frames
+        return self.gops[first // self.grid.gop_frames - before : ceil_div(end, self.grid.gop_frames) - before]
+
+    def _fragments(self, number: int, first: int, end: int) -> Iterator[bytes]:
+        offset_ticks = self.chunk.first_frame * timescale(self.grid.frame_rate).frame_ticks
+        for index, gop in enumerate(self._gops(first, end), first // self.grid.gop_frames):
+            samples = [s._replace(composition_ticks=s.composition_ticks + self.shift_ticks) for s in gop.samples]
             if min(sample.composition_ticks for sample in samples) < 0:
-                raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
-            media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
-            yield protector.fragment(
+                raise PlanMismatch(
+                    f"{self.rendition}: frames of chunk {self.chunk.number} are reordered further than planned"
+                )
+            media = self.data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
+            yield self.protector.fragment(
                 index + 1,
                 gop.decode_ticks + offset_ticks,
                 samples,
                 media,
-                first=index * gop_frames,
+                first=index * self.gop_frames,
                 segment=number,
             )
 
-    segments = []
-    for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
-        segment_gops = gops[first // grid.gop_frames - first_gop : ceil_div(end, grid.gop_frames) - first_gop]
-        parts = list(fragments_of(number, first, end))
-        release_pages(data)
-        body = protector.segment(b"".join(parts), number)
-        segments.append(
-            Segment(
-                number=number,
-                start_ticks=first * ticks.frame_ticks,
-                duration_ticks=sum(gop.duration_ticks for gop in segment_gops),
-                samples=sum(len(gop.samples) for gop in segment_gops),
-                size_bytes=len(body),
-                sha256=hashlib.sha256(body).hexdigest(),
-                sync=tuple(sync_ranges(parts, segment_gops)),
-            )
-        )
 
-    def segment_body(number: int, first: int, end: int) -> bytes:
-        body = b"".join(fragments_of(number, first, end))
-        release_pages(data)
-        return protector.segment(body, number)
-
-    bodies = Bodies(lambda: (segment_body(n, *bound) for n, bound in enumerate(pairwise(bounds), chunk.first_segment)))
-    cut = cut_of(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
-    return protected(cut, protector)
+def _end_with_its_gop(gops: list[Fragment], grid: Grid, chunk: Chunk) -> None:
+    """With one picture per GOP, the picture of a short last GOP ends with the GOP."""
+    first_gop = chunk.first_frame // grid.gop_frames
+    shown_frames = chunk.end_frame - (first_gop + len(gops) - 1) * grid.gop_frames
+    (picture,) = gops[-1].samples
+    duration_ticks = shown_frames * timescale(grid.frame_rate).frame_ticks
+    gops[-1] = replace(gops[-1], samples=(picture._replace(duration_ticks=duration_ticks),))
 
 
 def _check_gops(
