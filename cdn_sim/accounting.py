@@ -49,7 +49,7 @@ class Tally:
         sent: Bytes sent by cache, decision and hour.
         traffic: Bytes by link (edges, transit, origin link) and five minutes, without fill.
         fill: Bytes of fill by link and five minutes.
-        seen: Viewers' experience by hour; see `cdn_sim.outcomes.EXPERIENCE`.
+        experience: Viewers' experience by hour; see `cdn_sim.outcomes.EXPERIENCE`.
         fills: Fill of each night.
         peak_sessions: Maximum number of concurrent sessions.
         active: Sessions still playing at the end.
@@ -68,7 +68,7 @@ class Tally:
     sent: Array
     traffic: Array
     fill: Array
-    seen: Array
+    experience: Array
     fills: tuple[FillDay, ...]
     peak_sessions: int
     active: int
@@ -102,8 +102,8 @@ class Tally:
                 self.requests[self.edges].sum(),
             ),
             "sessions started = sessions ended, gave up or still playing": (
-                self.seen[:, SESSIONS].sum(),
-                self.seen[:, ENDED].sum() + self.seen[:, GAVE_UP].sum() + self.active,
+                self.experience[:, SESSIONS].sum(),
+                self.experience[:, ENDED].sum() + self.experience[:, GAVE_UP].sum() + self.active,
             ),
         }
         for name, (left, right) in balances.items():

@@ -84,13 +84,13 @@ def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
     sent = sum(tally.counted(tally.sent[: tally.edges]).sum(axis=(0, 2)) for tally in tallies)
     shield = sum(tally.counted(tally.sent[tally.edges]).sum(axis=1) for tally in tallies)
     shield_requests = sum(tally.counted(tally.requests[tally.edges]).sum(axis=1) for tally in tallies)
-    seen = sum(tally.seen[tally.warm_up_hours :].sum(axis=0) for tally in tallies)
-    assert not isinstance(requests, int) and not isinstance(sent, int) and not isinstance(seen, int)
+    experience = sum(tally.experience[tally.warm_up_hours :].sum(axis=0) for tally in tallies)
+    assert not isinstance(requests, int) and not isinstance(sent, int) and not isinstance(experience, int)
     assert not isinstance(shield, int) and not isinstance(shield_requests, int)
     fills = [night for tally in tallies for night in tally.fills if night.day * DAY_HOURS >= tally.warm_up_hours]
     missed, pulled = float(sent[list(MISSES)].sum()), float(sum(night.pulled for night in fills))
     origin = float(shield[list(MISSES)].sum())
-    watched_ms = seen[SEGMENTS] * segment_ms
+    watched_ms = experience[SEGMENTS] * segment_ms
     total, total_requests = float(sent.sum()), float(requests.sum())
     bills = bills_of(scenario, tallies)
 
@@ -108,14 +108,14 @@ def metrics_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: floa
         "fill_bytes": float(sum(night.arrived for night in fills)),
         "fill_share_of_misses": share(pulled, missed),
         "late_bytes": float(sum(night.late for night in fills)),
-        "stall_ratio": share(seen[STALL_MS], watched_ms + seen[STALL_MS]),
-        "stalls_per_hour": share(seen[STALLS], watched_ms / 3_600_000),
-        "start_ms": share(seen[START_MS], seen[SESSIONS]),
-        "mean_kbps": share(seen[KBPS], seen[SEGMENTS]),
-        "change_kbps": share(seen[CHANGE_KBPS], seen[SEGMENTS]),
+        "stall_ratio": share(experience[STALL_MS], watched_ms + experience[STALL_MS]),
+        "stalls_per_hour": share(experience[STALLS], watched_ms / 3_600_000),
+        "start_ms": share(experience[START_MS], experience[SESSIONS]),
+        "mean_kbps": share(experience[KBPS], experience[SEGMENTS]),
+        "change_kbps": share(experience[CHANGE_KBPS], experience[SEGMENTS]),
         "failed_share": share(requests[FAILED], total_requests),
-        "gave_up_share": share(seen[GAVE_UP], seen[SESSIONS]),
-        "sessions": float(seen[SESSIONS]) / days,
+        "gave_up_share": share(experience[GAVE_UP], experience[SESSIONS]),
+        "sessions": float(experience[SESSIONS]) / days,
         "requests": total_requests / days,
         "sent_bytes": total / days,
         "cost_month": sum(bill.total for bill in bills),

@@ -122,7 +122,7 @@ class Site:
             self.counts.sent,
             self.counts.traffic,
             self.links.fill * BIN_MS,
-            self.counts.seen,
+            self.counts.experience,
             tuple(self.fills),
             int(self.cursor[PEAK]),
             int(self.cursor[ACTIVE]),

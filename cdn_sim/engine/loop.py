@@ -92,7 +92,7 @@ def advance(
                 continue
             if viewers.state[session] == WAITING:
                 viewers.state[session] = STARTING
-                counts.seen[hour, SESSIONS] += 1
+                counts.experience[hour, SESSIONS] += 1
                 cursor[ACTIVE] += 1
                 cursor[PEAK] = max(cursor[PEAK], cursor[ACTIVE])
                 next_ms = now_ms + START_TRIPS * viewers.rtt_ms[session]
@@ -240,7 +240,7 @@ def request(
             transfer_ms = max(MIN_TRANSFER_MS, finish_ms - now_ms - wait_ms)
             picture_size = size
     if failed:
-        next_ms = fail(session, now_ms, hour, viewers, counts.seen)
+        next_ms = fail(session, now_ms, hour, viewers, counts.experience)
     else:
         next_ms = receive(
             session,
@@ -253,7 +253,7 @@ def request(
             hour,
             titles,
             viewers,
-            counts.seen,
+            counts.experience,
             rules,
         )
     return next_ms

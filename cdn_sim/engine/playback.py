@@ -28,33 +28,33 @@ def setup_of(session: int, titles: Titles, viewers: Viewers) -> Setup:
 
 @inlined
 def drain(
-    session: int, now_ms: float, finish_ms: float, failed: bool, hour: int, viewers: Viewers, seen: Array
+    session: int, now_ms: float, finish_ms: float, failed: bool, hour: int, viewers: Viewers, experience: Array
 ) -> None:
     """Play from the buffer while a request runs: playback starts at the first segment, and stalls without a buffer."""
     took_ms = finish_ms - now_ms
     if viewers.state[session] == STARTING:
         if not failed:
             viewers.state[session] = PLAYING
-            seen[hour, START_MS] += finish_ms - viewers.start_ms[session]
+            experience[hour, START_MS] += finish_ms - viewers.start_ms[session]
     elif took_ms > viewers.buffer_ms[session]:
-        seen[hour, STALL_MS] += took_ms - viewers.buffer_ms[session]
+        experience[hour, STALL_MS] += took_ms - viewers.buffer_ms[session]
         if viewers.buffer_ms[session] > 0.0:
-            seen[hour, STALLS] += 1
+            experience[hour, STALLS] += 1
         viewers.buffer_ms[session] = 0.0
     else:
         viewers.buffer_ms[session] -= took_ms
 
 
 @inlined
-def fail(session: int, now_ms: float, hour: int, viewers: Viewers, seen: Array) -> float:
+def fail(session: int, now_ms: float, hour: int, viewers: Viewers, experience: Array) -> float:
     """Retry after a failed request, in the lowest quality, after choosing an edge again; returns when, in ms."""
     viewers.retries[session] += 1
     viewers.pending[session] = 0
     viewers.edge[session] = -1
     next_ms = now_ms + RETRY_MS
-    drain(session, now_ms, next_ms, True, hour, viewers, seen)
+    drain(session, now_ms, next_ms, True, hour, viewers, experience)
     if viewers.retries[session] > MAX_RETRIES:
-        seen[hour, GAVE_UP] += 1
+        experience[hour, GAVE_UP] += 1
         viewers.state[session] = OVER
     return next_ms
 
@@ -71,7 +71,7 @@ def receive(
     hour: int,
     titles: Titles,
     viewers: Viewers,
-    seen: Array,
+    experience: Array,
     rules: Rules,
 ) -> float:
     """Append a segment to the buffer; returns when the session requests the next one, in ms.
@@ -87,10 +87,10 @@ def receive(
         hour: Current hour.
         titles: The titles.
         viewers: The sessions.
-        seen: The viewers' experience.
+        experience: The viewers' experience.
         rules: The parameters.
     """
-    drain(session, now_ms, finish_ms, False, hour, viewers, seen)
+    drain(session, now_ms, finish_ms, False, hour, viewers, experience)
     device = viewers.device[session]
     segments = titles.segments[viewers.title[session]]
     segment_ms = titles.segment_ms
@@ -107,10 +107,12 @@ def receive(
         transfer_ms,
         setup_of(session, titles, viewers),
     )
-    seen[hour, SEGMENTS] += 1
-    seen[hour, KBPS] += titles.rates[device, quality]
+    experience[hour, SEGMENTS] += 1
+    experience[hour, KBPS] += titles.rates[device, quality]
     if viewers.last[session] >= 0:
-        seen[hour, CHANGE_KBPS] += abs(titles.rates[device, quality] - titles.rates[device, viewers.last[session]])
+        experience[hour, CHANGE_KBPS] += abs(
+            titles.rates[device, quality] - titles.rates[device, viewers.last[session]]
+        )
     viewers.last[session] = quality
     viewers.segment[session] += 1
     viewers.left[session] -= 1
@@ -118,7 +120,7 @@ def receive(
         seek(session, segments, rules.seeks_per_ms * segment_ms, viewers)
     if viewers.left[session] <= 0 or viewers.segment[session] >= segments:
         viewers.state[session] = OVER
-        seen[hour, ENDED] += 1
+        experience[hour, ENDED] += 1
     else:
         full_ms = viewers.buffer_ms[session] + segment_ms - viewers.most_ms[session]
         if full_ms > 0.0:

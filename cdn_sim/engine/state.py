@@ -176,7 +176,7 @@ class Counts(NamedTuple):
         requests: Requests by cache, decision and hour.
         sent: Bytes sent by cache, decision and hour.
         traffic: Bytes by link and bin of five minutes, without fill.
-        seen: Viewers' experience by hour; see `cdn_sim.outcomes.EXPERIENCE`.
+        experience: Viewers' experience by hour; see `cdn_sim.outcomes.EXPERIENCE`.
         views: Segments sent by title and rendition since the last reset.
         tail: Bytes by link that did not fit within `SLOTS` seconds.
         away: Bytes sent from the shield directly to viewers because no edge was up.
@@ -186,7 +186,7 @@ class Counts(NamedTuple):
     requests: Array
     sent: Array
     traffic: Array
-    seen: Array
+    experience: Array
     views: Array
     tail: Array
     away: Array

@@ -231,7 +231,7 @@ async def _run_viewers(
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), min(PROGRESS_S, left_s))
             active = sum(site.audience.active for site in sites)
-            started = int(sum(site.audience.seen[0] for site in sites))
+            started = int(sum(site.audience.experience[0] for site in sites))
             on_progress(f"{active} viewers playing; {started} of {expected} sessions started")
         return min(part.seconds, loop.time() - started_s)
     finally:
@@ -337,11 +337,11 @@ def _tally(part: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, pla
             traffic[row, min(number, bins - 1)] += size
     # Rates are per whole bin, so extrapolate the last, partial one.
     traffic[:, -1] *= BIN_S / max(1.0, played_s - BIN_S * (bins - 1))
-    seen = np.zeros((DAY_HOURS, len(site.audience.seen)))
-    seen[hour] = site.audience.seen
+    experience = np.zeros((DAY_HOURS, len(site.audience.experience)))
+    experience[hour] = site.audience.experience
     renditions = sum(len(levels) for levels in titles[0].levels.values())
     return Tally(
-        isp.name, part.seed, isp.edges, 0, requests, sent, traffic, np.zeros_like(traffic), seen, (),
+        isp.name, part.seed, isp.edges, 0, requests, sent, traffic, np.zeros_like(traffic), experience, (),
         site.audience.peak, site.audience.active, np.zeros(isp.edges + 2), 0.0, 0,
         sum(title.segments for title in titles) * renditions,
     )  # fmt: skip

@@ -71,13 +71,13 @@ class Audience:
         address: Source address of the viewers' connections.
 
     Attributes:
-        seen: Sums of the viewers' experience; columns as in `cdn_sim.outcomes.EXPERIENCE`.
+        experience: Sums of the viewers' experience; columns as in `cdn_sim.outcomes.EXPERIENCE`.
         active: Number of viewers playing now.
         peak: Highest value of ``active`` so far.
     """
 
     def __init__(self, steering: str, address: str) -> None:
-        self.seen = np.zeros(len(EXPERIENCE))
+        self.experience = np.zeros(len(EXPERIENCE))
         self.active = self.peak = 0
         self._steering = steering
         connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), force_close=False)
@@ -90,14 +90,14 @@ class Audience:
 
     async def watch(self, viewer: Viewer) -> None:
         """Play a session to its end."""
-        self.seen[SESSIONS] += 1
+        self.experience[SESSIONS] += 1
         self.active += 1
         self.peak = max(self.peak, self.active)
         try:
             await _Playing(self, viewer).play()
-            self.seen[ENDED] += 1
+            self.experience[ENDED] += 1
         except _GaveUp:
-            self.seen[GAVE_UP] += 1
+            self.experience[GAVE_UP] += 1
         finally:
             self.active -= 1
 
@@ -144,7 +144,7 @@ class _Playing:
         self._ttl_s = 0.0
 
     async def play(self) -> None:
-        viewer, seen = self._viewer, self._audience.seen
+        viewer, experience = self._viewer, self._audience.experience
         levels = levels_of(viewer.title, viewer.codec, viewer.most_kbps)
         rates = np.array([level.kbps for level in levels])
         setup = Setup(rates, utilities_of(rates), len(levels), viewer.title.segment_ms, viewer.most_ms)
@@ -169,14 +169,14 @@ class _Playing:
                 await self._fetch(viewer.title.sound[number])
             now_s = time.monotonic()
             if not number:
-                seen[START_MS] += (now_s - began_s) * 1000
+                experience[START_MS] += (now_s - began_s) * 1000
             elif now_s > empty_s:
-                seen[STALLS] += 1
-                seen[STALL_MS] += (now_s - empty_s) * 1000
+                experience[STALLS] += 1
+                experience[STALL_MS] += (now_s - empty_s) * 1000
             empty_s = max(empty_s, now_s) + segment_ms / 1000
-            seen[SEGMENTS] += 1
-            seen[KBPS] += rates[quality]
-            seen[CHANGE_KBPS] += abs(rates[quality] - rates[last]) if last >= 0 else 0.0
+            experience[SEGMENTS] += 1
+            experience[KBPS] += rates[quality]
+            experience[CHANGE_KBPS] += abs(rates[quality] - rates[last]) if last >= 0 else 0.0
             last = quality
             note_download(
                 viewer.rule,

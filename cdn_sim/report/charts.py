@@ -212,11 +212,11 @@ def viewing(results: Results, what: str) -> str:
         for number, isp in enumerate(results.scenario.isps):
 
             def series(run: Run, number: int = number) -> Array:
-                seen = run.tallies[number].seen[run.tallies[number].warm_up_hours :]
+                experience = run.tallies[number].experience[run.tallies[number].warm_up_hours :]
                 if what == "bitrate":
-                    return np.asarray(seen[:, KBPS] / np.maximum(seen[:, SEGMENTS], 1) / 1000)
-                watched = seen[:, SEGMENTS] * results.segment_ms
-                return np.asarray(seen[:, STALL_MS] / np.maximum(watched + seen[:, STALL_MS], 1))
+                    return np.asarray(experience[:, KBPS] / np.maximum(experience[:, SEGMENTS], 1) / 1000)
+                watched = experience[:, SEGMENTS] * results.segment_ms
+                return np.asarray(experience[:, STALL_MS] / np.maximum(watched + experience[:, STALL_MS], 1))
 
             axes.plot(_hours(results), results.over_seeds(name, series), color=SERIES[number % 8], label=isp.name)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.05)

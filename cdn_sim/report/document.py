@@ -71,7 +71,7 @@ def _alternative(results: Results, name: str) -> dict[str, Any]:
                             "shield_sent_bytes_by_hour": dict(
                                 zip(DECISIONS, tally.sent[tally.edges].tolist(), strict=True)
                             ),
-                            "seen_by_hour": dict(zip(EXPERIENCE, tally.seen.T.tolist(), strict=True)),
+                            "experience_by_hour": dict(zip(EXPERIENCE, tally.experience.T.tolist(), strict=True)),
                             "transit_bytes_by_5_minutes": transit_bins(tally).tolist(),
                         },
                     }

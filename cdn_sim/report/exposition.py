@@ -43,9 +43,13 @@ def _samples(tally: Tally, sizes: list[int]) -> Iterator[tuple[str, dict[str, st
     if fills:
         for result in ("arrived", "late", "replaced"):
             yield metric_names.FILL_BYTES, {"result": result}, sum(getattr(night, result) for night in fills)
-    seen = tally.seen[tally.warm_up_hours :].sum(axis=0)
-    yield metric_names.STALL_SECONDS, {}, float(seen[STALL_MS]) / 1000
-    yield metric_names.BITRATE, {}, float(seen[KBPS] * 1000 / seen[SEGMENTS]) if seen[SEGMENTS] else 0.0
+    experience = tally.experience[tally.warm_up_hours :].sum(axis=0)
+    yield metric_names.STALL_SECONDS, {}, float(experience[STALL_MS]) / 1000
+    yield (
+        metric_names.BITRATE,
+        {},
+        float(experience[KBPS] * 1000 / experience[SEGMENTS]) if experience[SEGMENTS] else 0.0,
+    )
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -67,12 +67,12 @@ def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
         30_000.0,
         may_abandon=False,
     )
-    seen = made.counts.seen.sum(axis=0)
-    assert seen[SEGMENTS] == len(sizes)
-    assert seen[KBPS] == objects.rates[0][alone.qualities].sum()
-    assert seen[CHANGE_KBPS] == alone.change_kbps
-    assert seen[STALL_MS] == pytest.approx(alone.stall_ms, abs=0.1)
-    assert seen[STALLS] == alone.stalls
+    experience = made.counts.experience.sum(axis=0)
+    assert experience[SEGMENTS] == len(sizes)
+    assert experience[KBPS] == objects.rates[0][alone.qualities].sum()
+    assert experience[CHANGE_KBPS] == alone.change_kbps
+    assert experience[STALL_MS] == pytest.approx(alone.stall_ms, abs=0.1)
+    assert experience[STALLS] == alone.stalls
 
 
 @pytest.mark.parametrize("policy", ["slru", "lru", "fifo", "sieve", "s3fifo", "gdsf", "lfuda"])
@@ -80,7 +80,7 @@ def test_an_edge_decides_as_the_batch_kernel_does(policy: str) -> None:
     given = scenario(edge__disk="700M", edge__policy=policy, viewers__sessions_per_day=400)
     made = site(given, recorded=100_000)
     rows = made.counts.recorded[: made.cursor[4]]
-    assert len(rows) == made.counts.seen[:, SEGMENTS].sum() > 390 * 50
+    assert len(rows) == made.counts.experience[:, SEGMENTS].sum() > 390 * 50
     hits = batch.play(policy, rows[:, 0], made.inputs.objects.sizes, 700_000_000)
     assert 0.2 < hits.mean() < 0.95
     assert (hits == rows[:, 1]).all()
@@ -179,9 +179,9 @@ def test_totals_balance_when_everything_fails_in_turn() -> None:
     assert all(edges(tally, decision) for decision in (HIT, DELAYED, CONTENT_MISS, HEALTH_MISS, PASSED, FAILED))
     assert tally.away > 0
     assert int(tally.requests[tally.edges, HEALTH_MISS].sum()) > 0
-    seen = tally.seen.sum(axis=0)
-    assert seen[SESSIONS] == seen[ENDED] + seen[GAVE_UP] + tally.active
-    assert seen[SESSIONS] == 2 * 1500 + 200
+    experience = tally.experience.sum(axis=0)
+    assert experience[SESSIONS] == experience[ENDED] + experience[GAVE_UP] + tally.active
+    assert experience[SESSIONS] == 2 * 1500 + 200
     assert tally.fills and tally.fills[0].arrived > 0
 
 
@@ -194,7 +194,7 @@ def test_totals_that_do_not_balance_raise_an_error() -> None:
 
 def test_the_same_seed_gives_the_same_counts_and_another_seed_does_not() -> None:
     first, again, other = (simulation.run(eventful(), 0, seed) for seed in (5, 5, 6))
-    for name in ("requests", "sent", "traffic", "seen", "fill"):
+    for name in ("requests", "sent", "traffic", "experience", "fill"):
         assert (getattr(first, name) == getattr(again, name)).all()
     assert (first.requests != other.requests).any()
 
@@ -220,7 +220,7 @@ def test_a_lost_edge_sends_its_viewers_to_the_other_one() -> None:
     assert by_hour[0, 13:21].sum() == 0 < by_hour[0, :11].sum()
     assert (by_hour[1, 13:21] > 0).all()
     assert tally.requests[1, HEALTH_MISS, 13:21].sum() > 0
-    assert not tally.seen[:, GAVE_UP].any()
+    assert not tally.experience[:, GAVE_UP].any()
 
 
 def test_an_edge_that_returns_cold_has_lost_its_objects() -> None:
@@ -245,7 +245,7 @@ def test_a_cut_link_fails_requests_and_viewers_give_up_in_the_end() -> None:
     cut = [{"at": "day 1 00:00", "slow": {"transit": "north", "minutes": 1440}}]
     tally = simulation.run(scenario(events=cut), 0, 1)
     assert edges(tally, FAILED) > 0
-    assert tally.seen[:, GAVE_UP].sum() > 150
+    assert tally.experience[:, GAVE_UP].sum() > 150
     assert edges(tally, HIT) == 0
 
 

@@ -201,10 +201,10 @@ def test_a_log_may_begin_in_the_middle_of_a_line_and_lack_requests(tmp_path: Pat
 def test_progress_covers_the_whole_file(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     data = pack(as_access_log().encode() * 8)
     (tmp_path / "access.log").write_bytes(data)
-    seen: list[tuple[int, int]] = []
-    reading.read(tmp_path / "access.log", lambda read_bytes, size_bytes: seen.append((read_bytes, size_bytes)))
-    assert seen == sorted(seen)
-    assert seen[-1] == (len(data), len(data))
+    experience: list[tuple[int, int]] = []
+    reading.read(tmp_path / "access.log", lambda read_bytes, size_bytes: experience.append((read_bytes, size_bytes)))
+    assert experience == sorted(experience)
+    assert experience[-1] == (len(data), len(data))
 
 
 def test_a_truncated_binary_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
