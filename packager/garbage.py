@@ -15,7 +15,7 @@ from functools import cache, partial
 from itertools import islice
 
 from headend.core import documents, holds, layout, measured
-from headend.core.errors import ConfigError, StorageError, StoreUnavailable
+from headend.core.errors import Cancelled, ConfigError, StorageError, StoreUnavailable
 from headend.core.media import Current
 from headend.core.storage.base import ObjectInfo, Store
 from packager.lifecycle import Deleted, deleted_at, former
@@ -112,6 +112,8 @@ def find(
     others = [info for prefix in lists for info in listed(prefix)]
     reports = _by_folder(listed, layout.reports(title))
     references = list(listed(layout.references(title)))
+    if "sweeps" in present:
+        dead += holds.dead_sweeps(store, title, dead_after=DEAD_HOLD_AGE)
     held_tracks = {track for hold in held for track in hold.tracks}
     pointer = read_pointer(store, title)
     tracks_of = cache(partial(_tracks_of, store, title))
@@ -142,10 +144,27 @@ def find(
 
 
 def remove(
-    store: Store, title: str, *, keep: int = KEEP, grace: timedelta = GRACE, at: datetime | None = None
+    store: Store,
+    title: str,
+    *,
+    keep: int = KEEP,
+    grace: timedelta = GRACE,
+    at: datetime | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Garbage:
-    """Remove a title's unneeded objects, and return them; arguments and errors as for `find`."""
-    with holds.sweeping(store, title):
+    """Remove a title's unneeded objects, and return them; arguments and errors as for `find`.
+
+    Raises `Cancelled` once ``is_stopped``, which is called before each object, returns true. The rest of the garbage
+    can be removed later.
+    """
+    with holds.sweeping(store, title) as sweep:
+
+        def delete(key: str) -> None:
+            if is_stopped():
+                raise Cancelled(f"gc of {title} was stopped")
+            sweep.check()
+            store.delete(key)
+
         # Only now look for garbage: holds written before the sweep was marked are visible, and later ones wait.
         garbage = find(store, title, keep=keep, grace=grace, at=at)
         # A release with a document must be complete, so its document is removed first. The marker of its deletion is
@@ -161,7 +180,7 @@ def remove(
                 waves[0 if key in release_documents else 1 if key.endswith(entries) else 2].append(key)
         with ThreadPoolExecutor(THREADS) as pool:
             for wave in (*waves, markers):
-                list(pool.map(store.delete, wave))
+                list(pool.map(delete, wave))
         pointer = read_pointer(store, title)
         if pointer is None or not pointer.release:
             store.delete(layout.published(title))

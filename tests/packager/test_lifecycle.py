@@ -25,6 +25,7 @@ from packager.publishing import current_release, hold, load, manifests, publish,
 from packager.stock import merge_parts, remove_receipts, take_stock
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
+from tests.support.waiting import wait_until
 
 RATE = Fraction(24000, 1001)
 VIDEO = tuple(
@@ -350,15 +351,53 @@ def test_gc_keeps_receipts_of_running_work(store: OldStore) -> None:
 def test_work_that_begins_during_a_sweep_waits_for_it(store: OldStore) -> None:
     waited: list[float] = []
     with holds.sweeping(store, "film") as _:
+        (marker,) = store.list(layout.sweeps("film"))
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            store.ages[marker.key] = marker.modified + timedelta(seconds=len(waited))  # it is written again
+
         with (
             pytest.raises(StoreUnavailable, match="headend gc is removing"),
-            holds.held(store, "film", tracks=["t"], reason="submit", sleep=waited.append),
+            holds.held(store, "film", tracks=["t"], reason="submit", sleep=sleep),
         ):
             pass
         assert len(waited) == holds.WAIT_S
     assert not list(store.list(layout.holds("film")))
     with holds.held(store, "film", tracks=["t"], reason="submit", sleep=waited.append):
         assert len(waited) == holds.WAIT_S
+
+
+def test_work_does_not_wait_for_a_killed_sweep(store: OldStore) -> None:
+    key = layout.sweep("film", "0123456789abcdef")
+    store.put(key, b"{}")
+    store.age(timedelta(seconds=holds.SWEEP_S - 3))
+    waited: list[float] = []
+    with holds.held(store, "film", tracks=["t"], reason="submit", sleep=waited.append):
+        assert 3 <= len(waited) <= 5
+    store.age(LATER)
+    garbage.remove(store, "film", keep=0)
+    assert not list(store.list(layout.sweeps("film")))
+
+
+def test_a_sweep_shows_that_it_is_alive_and_stops_if_it_can_not(
+    store: OldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "REFRESH_S", 0.01)
+    with holds.sweeping(store, "film") as sweep:
+        (first,) = store.list(layout.sweeps("film"))
+        wait_until(lambda: next(store.list(layout.sweeps("film"))).modified > first.modified)
+        sweep.check()
+    assert not list(store.list(layout.sweeps("film")))
+
+    monkeypatch.setattr(holds, "REFRESH_S", 60)
+    submit(store, plan_with(3), at="2026-01-01T00:00:00+00:00")
+    lifecycle.delete(store, "film")
+    before = tracks_in(store)
+    monkeypatch.setattr(holds, "STALLED_S", -1)
+    with pytest.raises(StoreUnavailable, match="headend gc could not write"):
+        garbage.remove(store, "film", keep=0, at=datetime.now(UTC) + LATER)
+    assert tracks_in(store) == before
 
 
 def test_gc_removes_nothing_if_a_release_has_no_document(store: OldStore) -> None:
