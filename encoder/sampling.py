@@ -54,7 +54,7 @@ def suspects(
     caps: Mapping[str, Sequence[float]],
     luma: Sequence[float] = (),
     *,
-    but: Sequence[int] = (),
+    excluded: Sequence[int] = (),
     share: float = SHARE,
 ) -> tuple[int, ...]:
     """Choose the segments in which faults are likely.
@@ -63,7 +63,7 @@ def suspects(
         sizes_bytes: Size of each segment of each rendition.
         caps: Rate of each segment of each rendition, as a share of its cap.
         luma: Mean luma of each segment, 0 to 1; empty if unknown.
-        but: Numbers of segments that are not to be chosen, because they are measured anyway.
+        excluded: Numbers of segments that are not to be chosen, because they are measured anyway.
         share: Share of all segments to choose; at least one segment, if possible.
 
     Returns:
@@ -75,7 +75,7 @@ def suspects(
     chosen: dict[int, None] = {}
     for numbers in zip_longest(*reasons):
         for number in numbers:
-            if number is not None and number not in but and len(chosen) < wanted:
+            if number is not None and number not in excluded and len(chosen) < wanted:
                 chosen.setdefault(number)
     return tuple(sorted(chosen))
 

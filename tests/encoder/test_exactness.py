@@ -8,7 +8,7 @@ from headend.core.codecs import AUDIO
 from headend.core.media import AudioRendition, Codec
 from headend.core.timing import Grid
 from packager.segmenting.sound import cut_audio
-from tests.support.encodes import encode_sound, look_at
+from tests.support.encodes import encode_sound, probe_film
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition
 
@@ -23,7 +23,7 @@ def longer_than_a_minute(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid
     """A film's grid, and its sound in every codec."""
     folder = tmp_path_factory.mktemp("minute")
     tone = Sound(codec="pcm_s16le", layout="mono")
-    film = look_at(
+    film = probe_film(
         make_film(folder / "film.mov", frame_rate=Fraction(5), frame_count=5 * 70, size=(320, 180), sound=[tone]),
         segment_s=Fraction(2),
     )

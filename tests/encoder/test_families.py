@@ -14,7 +14,7 @@ from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, Vi
 from packager.fragments import read_fragments
 from packager.segmenting.cut import Cut
 from packager.segmenting.video import cut_video
-from tests.support.encodes import Film, encode_chunk, look_at
+from tests.support.encodes import Film, encode_chunk, probe_film
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import BT709, HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition
 
@@ -44,7 +44,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
         "-filter_complex", f"[0:v]format=yuv420p[flat];[1:v]format=yuv420p,{cuts}[noise];[flat][noise]concat",
         "-c:v", "ffv1", str(path),
     )  # fmt: skip
-    return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(2))
+    return probe_film(path, segment_s=Fraction(1), chunk_s=Fraction(2))
 
 
 def cuts_of(film: Film, renditions: Sequence[VideoRendition], effort: Effort, scratch: Path) -> dict[str, list[Cut]]:

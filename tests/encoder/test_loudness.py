@@ -14,7 +14,7 @@ from encoder import encoding
 from encoder.loudness import default_values, level, levels, limiter, values
 from headend.core.errors import ToolFailed
 from headend.core.media import Codec, Loudness, LoudnessTarget
-from tests.support.encodes import Film, look_at, sound_task
+from tests.support.encodes import Film, probe_film, sound_task
 from tests.support.masters import Sound, make_film, run_ffmpeg
 from tests.support.nouns import make_audio_rendition
 from tests.support.playback import dialnorms_db
@@ -125,7 +125,7 @@ def test_the_limiter_does_not_shift_the_sound() -> None:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     tone = Sound(frequency_hz=997, layout="5.1", codec="pcm_s24le")
-    return look_at(make_film(tmp_path_factory.mktemp("loudness") / "film.mov", sound=[tone]))
+    return probe_film(make_film(tmp_path_factory.mktemp("loudness") / "film.mov", sound=[tone]))
 
 
 KINDS = (
@@ -187,7 +187,7 @@ def test_without_a_target_a_programme_is_still_measured(film: Film, tmp_path: Pa
 @pytest.mark.parametrize(("frames", "amplitude"), [(50, 0.0), (7, 0.125)], ids=["silent", "shorter than a block"])
 def test_silence_and_very_short_sound_are_encoded_unchanged(tmp_path: Path, frames: int, amplitude: float) -> None:
     tone = Sound(amplitude=amplitude, layout="5.1", codec="pcm_s16le")
-    made = encoded(look_at(make_film(tmp_path / "film.mov", frame_count=frames, sound=[tone])), tmp_path, -24.0)
+    made = encoded(probe_film(make_film(tmp_path / "film.mov", frame_count=frames, sound=[tone])), tmp_path, -24.0)
 
     assert {(one.integrated_lufs, one.gain_db) for one in made.values()} == {(None, 0.0)}
 

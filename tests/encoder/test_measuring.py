@@ -94,7 +94,7 @@ def test_files_are_scored_in_the_given_order(film: Path, tmp_path: Path) -> None
     assert swapped < in_order - 5
 
 
-def test_the_masters_picture_is_turned_as_its_filters_say(film: Path) -> None:
+def test_the_masters_picture_is_rotated_as_its_filters_say(film: Path) -> None:
     turned = Picture(file_picture(film).parts, "hflip")
 
     assert mean(measure(turned, [shown(film)], SMALL, FRAMES).scores[0]) < 80

@@ -11,7 +11,7 @@ from encoder.programmes import choose, describe
 from headend.core.errors import ConfigError
 from headend.core.media import AudioRole, AudioTrack, Codec
 from headend.core.settings import AudioChoice, Channel
-from tests.support.encodes import encode_sound, look_at
+from tests.support.encodes import encode_sound, probe_film
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition, make_audio_track
 from tests.support.playback import sound
@@ -213,7 +213,7 @@ def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Pa
     # The LFE carries only sound below 120 Hz.
     pitches = [400, 800, 1200, 60, 2000, 2400]
     tracks = [Sound(frequency_hz=pitch, layout="mono", codec="pcm_s16le") for pitch in pitches]
-    film = look_at(make_film(tmp_path / "split.mov", sound=tracks))
+    film = probe_film(make_film(tmp_path / "split.mov", sound=tracks))
     order = (6, 5, 3, 4, 2, 1)
     (joined,) = choose(film.probe.audio, [AudioChoice(order, "en")])
     kinds = [
@@ -232,7 +232,7 @@ def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Pa
 def test_parts_that_start_apart_are_joined_in_time(tmp_path: Path) -> None:
     late_s = Fraction(1, 2)
     tracks = [Sound(layout="mono", codec="pcm_s16le"), Sound(layout="mono", codec="pcm_s16le", start_s=late_s)]
-    film = look_at(make_film(tmp_path / "pair.mkv", sound=tracks))
+    film = probe_film(make_film(tmp_path / "pair.mkv", sound=tracks))
     (pair,) = choose(film.probe.audio, [AudioChoice((1, 2))])
 
     left, right = np.abs(

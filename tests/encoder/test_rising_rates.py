@@ -10,7 +10,7 @@ import pytest
 from headend.core.media import Codec, Effort
 from ladders.fitting import fit
 from ladders.loading import load
-from tests.support.encodes import Film, encode_chunk, look_at
+from tests.support.encodes import Film, encode_chunk, probe_film
 from tests.support.marks import first, repeated
 from tests.support.masters import run_ffmpeg
 
@@ -30,7 +30,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     colour = ("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709")
     source = ("-f", "lavfi", "-i", CLIPS[request.param], "-frames:v", str(FRAMES))
     run_ffmpeg(*source, "-pix_fmt", "yuv420p", *colour, "-c:v", "ffv1", str(path))
-    return look_at(path, segment_s=Fraction(2), chunk_s=Fraction(2))
+    return probe_film(path, segment_s=Fraction(2), chunk_s=Fraction(2))
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,6 @@ def test_the_darkest_and_the_most_complex_follow_but_black_shows_nothing() -> No
 def test_evenly_chosen_segments_are_not_suspects_too() -> None:
     caps = {**CAPS, "low": [*[0.6] * 11, 0.95, *[0.6] * 8]}
 
-    assert 12 not in suspects(SIZES, caps, but=(12,))
+    assert 12 not in suspects(SIZES, caps, excluded=(12,))
     assert suspects({}, {}) == ()
-    assert suspects({"only": [10]}, {"only": [0.1]}, but=(1,)) == ()
+    assert suspects({"only": [10]}, {"only": [0.1]}, excluded=(1,)) == ()

@@ -15,7 +15,7 @@ from encoder.conforming import Conformed, conform
 from headend.core.media import FrameIndex
 from headend.core.timing import Chunk, Grid, plan_grid
 from packager.segmenting.video import cut_video
-from tests.support.encodes import Film, commands_of, look_at
+from tests.support.encodes import Film, commands_of, probe_film
 from tests.support.marks import repeated
 from tests.support.masters import make_film
 from tests.support.nouns import make_frame_index, make_video_rendition, make_video_track
@@ -136,7 +136,7 @@ def test_every_chunk_is_exact_and_decodes_no_further_back_than_a_keyframe(
         tmp_path / f"film.{suffix}", frame_count=148, size=(160, 90), codec=codec, codec_args=codec_args,
         pixel_format=pixel_format,
     )  # fmt: skip
-    film = look_at(path, chunk_s=SECOND)
+    film = probe_film(path, chunk_s=SECOND)
     for chunk in film.chunks[2::2]:
         count, made = decoded_frames(film, chunk, tmp_path / "out")
         assert frame_numbers(made) == list(range(chunk.first_frame, chunk.end_frame))
@@ -151,7 +151,7 @@ def test_a_whole_film_is_decoded_little_more_than_once(
     # A fifth of the usual lengths: chunks of 6 s, keyframes 2 s apart.
     monkeypatch.setattr(seeking, "LEAD_S", seeking.LEAD_S / 5)
     path = make_film(tmp_path / "film.mp4", frame_count=400, size=(160, 90), codec_args=("-g", str(gop)))
-    film = look_at(path, chunk_s=Fraction(6))
+    film = probe_film(path, chunk_s=Fraction(6))
     assert film.probe.video is not None
     chunks = seeking.merged(film.chunks, conform(film.probe.video))
 

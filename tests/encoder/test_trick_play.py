@@ -23,7 +23,7 @@ from headend.core.media import Codec, Thumbnails, VideoRange
 from headend.core.process import run
 from headend.core.timing import Grid, plan_grid
 from packager.segmenting.video import cut_video
-from tests.support.encodes import Film, carry_out, commands_of, look_at, task_of
+from tests.support.encodes import Film, carry_out, commands_of, probe_film, task_of
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import make_film
 from tests.support.nouns import make_video_rendition
@@ -106,7 +106,7 @@ def test_trick_play_resembles_a_small_rendition_of_each_codec_and_needs_few_bits
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     """77 frames: a chunk of two GOPs of 24, and one whose second GOP has 5."""
     path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", frame_rate=Fraction(24), frame_count=77)
-    return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(2))
+    return probe_film(path, segment_s=Fraction(1), chunk_s=Fraction(2))
 
 
 def tiles_of(path: Path, tiling: Thumbnails) -> list[np.ndarray]:

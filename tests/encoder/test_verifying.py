@@ -20,7 +20,7 @@ from headend.core.media import (
     VideoRange,
     VideoRendition,
 )
-from tests.support.encodes import encode_chunk, encode_sound, look_at, picture_of
+from tests.support.encodes import encode_chunk, encode_sound, picture_of, probe_film
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import BT709, HDR10, make_audio_rendition, make_video_rendition
 
@@ -42,7 +42,7 @@ def segment(samples: int, duration_ticks: int) -> Segment:
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder = tmp_path_factory.mktemp("encoded")
-    film = look_at(make_film(folder / "film.mov", frame_count=25, sound=[Sound()]))
+    film = probe_film(make_film(folder / "film.mov", frame_count=25, sound=[Sound()]))
     picture = encode_chunk(film, film.chunks[0], [PICTURE], folder / "picture")[PICTURE.id]
     return picture, encode_sound(film, [SOUND], folder / "sound")[SOUND.id]
 
@@ -120,7 +120,7 @@ def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None
     master = make_film(
         tmp_path / "master.mov", frame_count=25, codec="libx265", codec_args=("-x265-params", parameters)
     )
-    film = look_at(master)
+    film = probe_film(master)
     assert film.probe.video is not None and film.probe.video.content_light is not None
     renditions = [PICTURE, replace(PICTURE, id="hevc", codec=Codec.HEVC, profile="main", level="2.0")]
     made = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")

@@ -52,18 +52,18 @@ def planned(probe: Probe, conformed: Conformed, fitted: Fitted, segment_s: Fract
     ladder=st.sampled_from(LADDERS),
     size=sizes,
     shape=st.sampled_from([Fraction(1), Fraction(4, 3), Fraction(64, 45), Fraction(8, 9)]),
-    turned=st.sampled_from([0, 90, 180, 270]),
+    rotation_deg=st.sampled_from([0, 90, 180, 270]),
     rate=st.sampled_from([rate for rate in STANDARD_RATES if rate <= 60]),
 )
 def test_renditions_have_even_sizes_of_the_masters_shape_and_never_exceed_it(
-    ladder: Ladder, size: tuple[int, int], shape: Fraction, turned: int, rate: Fraction
+    ladder: Ladder, size: tuple[int, int], shape: Fraction, rotation_deg: int, rate: Fraction
 ) -> None:
     width, height = size
     probe = make_probe(
-        width_px=width, height_px=height, sample_aspect_ratio=shape, rotation_deg=turned, frame_rate=rate
+        width_px=width, height_px=height, sample_aspect_ratio=shape, rotation_deg=rotation_deg, frame_rate=rate
     )
     seen_width, seen_height = (width * shape, Fraction(height))
-    if turned in (90, 270):
+    if rotation_deg in (90, 270):
         seen_width, seen_height = seen_height, seen_width
     for rendition in fit(ladder, probe).video:
         w, h = rendition.width_px, rendition.height_px

@@ -53,7 +53,7 @@ def test_bars_are_kept_by_default(tmp_path: Path, scheduler: str) -> None:
     assert [(r.width_px, r.height_px) for r in published.outcome.plan.video] == [(320, 180), (160, 90)]
 
 
-def test_a_part_of_a_turned_picture_is_given_as_it_is_stored(tmp_path: Path, scheduler: str) -> None:
+def test_a_part_of_a_rotated_picture_is_given_as_it_is_stored(tmp_path: Path, scheduler: str) -> None:
     flat = make_film(tmp_path / "flat.mov", size=(180, 320), filters="pad=180:400:0:30,transpose=cclock")
     master = tmp_path / "master.mov"
     rewrap(master, flat, input_args=("-display_rotation", "-90"))

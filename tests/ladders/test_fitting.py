@@ -44,7 +44,7 @@ def by_id(fitted: Fitted, id: str) -> VideoRendition:
 # --- source geometry ----------------------------------------------------------------------------------------------
 
 
-def test_a_turned_master_gets_portrait_renditions() -> None:
+def test_a_rotated_master_gets_portrait_renditions() -> None:
     fitted = fit(WEB, make_probe(width_px=1920, height_px=1080, rotation_deg=90))
     assert sizes(fitted.video) == ["1080x1920", "720x1280", "540x960", "360x640", "234x416"]
     assert fitted.video[0].id == "avc-1080p-6000k"

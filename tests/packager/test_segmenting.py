@@ -25,7 +25,7 @@ from packager.fragments import Sample, fragment_bytes, read_fragments
 from packager.segmenting.cut import Cut
 from packager.segmenting.sound import cut_audio
 from packager.segmenting.video import REORDER_FRAMES, cut_video
-from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
+from tests.support.encodes import Film, encode_chunk, encode_sound, probe_film
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition, make_video_rendition
@@ -59,7 +59,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     made = make_film(
         folder / "film.mkv", frame_rate=Fraction(24), frame_count=60, size=(160, 90), sound=[Sound(codec="pcm_s16le")]
     )
-    film = replace(look_at(made), grid=GRID)
+    film = replace(probe_film(made), grid=GRID)
     files = tuple(encode_chunk(film, chunk, RENDITIONS, folder / str(chunk.number)) for chunk in film.chunks)
     return Encoded(film, files, encode_sound(film, [make_audio_rendition(id="aac")], folder / "sound")["aac"])
 

@@ -92,7 +92,7 @@ def data_kind(data: bytes | bytearray) -> bytes:
     return bytes(data[at + 16 : at + 20])
 
 
-def heard(samples: npt.NDArray[np.float32], speakers: Sequence[str]) -> dict[str, list[float]]:
+def pitch_levels(samples: npt.NDArray[np.float32], speakers: Sequence[str]) -> dict[str, list[float]]:
     """Level of each speaker's pitch in each channel, relative to the master; phases are ignored."""
     middle = samples[:, 24_000:72_000].astype(np.float64)
     time_s = np.arange(middle.shape[1]) / 48_000

@@ -15,7 +15,7 @@ _LEFT_BYTES = 24
 
 def garble(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
     """Flip bytes within packets of a stream, counted in the order of the file."""
-    return _hurt(path, packets, stream, lambda data: random.Random(len(data)).randbytes(len(data)))
+    return _damage(path, packets, stream, lambda data: random.Random(len(data)).randbytes(len(data)))
 
 
 def flip(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
@@ -25,12 +25,12 @@ def flip(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
         middle = len(data) // 2
         return data[:middle] + bytes(byte ^ 0x55 for byte in data[middle : middle + 3]) + data[middle + 3 :]
 
-    return _hurt(path, packets, stream, hurt)
+    return _damage(path, packets, stream, hurt)
 
 
 def blank(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
     """Zero packets of a stream, as an interrupted copy or a disk with bad sectors does."""
-    return _hurt(path, packets, stream, lambda data: bytes(len(data)), left_bytes=0)
+    return _damage(path, packets, stream, lambda data: bytes(len(data)), left_bytes=0)
 
 
 def lose(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
@@ -43,7 +43,7 @@ def lose(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
     return path
 
 
-def _hurt(
+def _damage(
     path: Path, packets: Iterable[int], stream: int, how: Callable[[bytes], bytes], left_bytes: int = _LEFT_BYTES
 ) -> Path:
     data = bytearray(path.read_bytes())
@@ -67,4 +67,4 @@ def skip_frames(path: Path, packets: Iterable[int]) -> Path:
     Source: ISO/IEC 14496-2, section 6.2.5: a start code, type P, no modulo time, a time increment of five bits and
     ``vop_coded`` 0.
     """
-    return _hurt(path, packets, 0, lambda data: _NOT_CODED + bytes(len(data) - len(_NOT_CODED)), left_bytes=0)
+    return _damage(path, packets, 0, lambda data: _NOT_CODED + bytes(len(data) - len(_NOT_CODED)), left_bytes=0)

@@ -30,7 +30,7 @@ class Film:
         return self.grid.chunks()
 
 
-def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SECOND) -> Film:
+def probe_film(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SECOND) -> Film:
     """Probe a film and lay its grid; segments and chunks last a second by default."""
     probe = probing.probe(master_of(path), str(path))
     assert probe.video is not None

@@ -119,7 +119,7 @@ def _picture(video: VideoTrack) -> list[tuple[str, str]]:
         (
             "shape",
             f"{video.width_px}x{video.height_px}, pixels {video.sample_aspect_ratio.numerator}:"
-            f"{video.sample_aspect_ratio.denominator}, turned {video.rotation_deg}°"
+            f"{video.sample_aspect_ratio.denominator}, rotated {video.rotation_deg}°"
             f"{', mirrored' if video.mirrored else ''}",
         ),
         ("samples", f"{video.pixel_format}, {video.bit_depth} bit, {video.field_order}"),

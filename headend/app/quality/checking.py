@@ -111,7 +111,7 @@ class Check:
                     for track in presentation.video
                 },
                 self._luma(presentation),
-                but=self.evenly,
+                excluded=self.evenly,
             )
         return self._tasks((*self.evenly, *self.suspects))
 

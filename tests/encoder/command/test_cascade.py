@@ -21,7 +21,7 @@ from tests.support.commands import (
     options_of,
     sizes,
 )
-from tests.support.encodes import encode_chunk, look_at
+from tests.support.encodes import encode_chunk, probe_film
 from tests.support.masters import make_film
 from tests.support.nouns import (
     HDR10,
@@ -103,7 +103,7 @@ def test_an_sdr_master_is_not_tone_mapped() -> None:
 def test_mid_grey_of_a_pq_master_stays_mid_grey_in_sdr(tmp_path: Path) -> None:
     # PQ code 0.58 is 203 cd/m², diffuse white (ITU-R BT.2408, table 1); 10 bits, limited range: 64 + 0.58 × 876.
     grey = "format=yuv420p10le,geq=lum=572:cb=512:cr=512"
-    film = look_at(
+    film = probe_film(
         make_film(
             tmp_path / "pq.mkv", frame_count=3, filters=f"{grey},{AS_PQ}", codec="ffv1", pixel_format="yuv420p10le"
         )

@@ -1,5 +1,6 @@
-"""Cutting, turning and tagging a chunk's frames: graphs as data, and short films."""
+"""Cutting, rotating and tagging a chunk's frames: graphs as data, and short films."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from headend.core.media import FrameIndex
 from headend.core.timing import Chunk
 from tests.support.commands import GRID, RATE, command, filters_named, long_track, mean_luma
-from tests.support.encodes import encode_chunk, look_at
+from tests.support.encodes import encode_chunk, probe_film
 from tests.support.masters import make_film
 from tests.support.nouns import (
     BT709,
@@ -22,13 +23,16 @@ from tests.support.playback import frame_numbers, frames
 SMALL = make_video_rendition(id="avc-180p", width_px=320, height_px=180, average_bps=400_000, level="3.0")
 
 
+def trim_of(argv: Sequence[str]) -> dict[str, str]:
+    """Return the arguments of a command's trim filter; empty if there is none."""
+    return dict(pair.split("=") for step in filters_named(argv, "trim") for pair in step.args.split(":"))
+
+
 @pytest.mark.parametrize("chunk", GRID.chunks(), ids=lambda chunk: f"chunk {chunk.number}")
 def test_the_cut_lies_half_way_between_frames(chunk: Chunk) -> None:
     track = long_track()
     pts = track.frames.pts_ticks
-    args = dict(
-        pair.split("=") for step in filters_named(command(chunk=chunk), "trim") for pair in step.args.split(":")
-    )
+    args = trim_of(command(chunk=chunk))
 
     assert ("start_pts" in args) == (chunk.first_frame > 0)
     assert ("end_pts" in args) == (chunk.end_frame < len(pts))
@@ -43,11 +47,7 @@ def test_the_cut_keeps_exactly_the_chunks_frames_however_coarse_the_ticks_are(fr
     index = make_frame_index(480, frame_ticks=frame_ticks, start_ticks=-7, keyframe_every=40)
     track = make_video_track(frames=index, time_base=1 / RATE / frame_ticks)
     for chunk in GRID.chunks():
-        args = dict(
-            pair.split("=")
-            for step in filters_named(command(track=track, chunk=chunk), "trim")
-            for pair in step.args.split(":")
-        )
+        args = trim_of(command(track=track, chunk=chunk))
         first, end = int(args.get("start_pts", -(10**9))), int(args.get("end_pts", 10**9))
         kept = [number for number, pts in enumerate(index.pts_ticks) if first <= pts < end]
         assert kept == list(range(chunk.first_frame, chunk.end_frame))
@@ -59,18 +59,17 @@ def test_a_master_of_many_frame_times_is_cut_at_the_right_ones() -> None:
         frames=FrameIndex(uneven, (0, 240), (0, uneven[240]), "packets"), time_base=Fraction(1, 1000), colour=BT709
     )
     chunk = GRID.chunks()[1]
-    (step,) = filters_named(command(track=track, chunk=chunk), "trim")
-    args = dict(pair.split("=") for pair in step.args.split(":"))
+    args = trim_of(command(track=track, chunk=chunk))
 
     kept = [n for n, pts in enumerate(uneven) if int(args["start_pts"]) <= pts < int(args["end_pts"])]
     assert kept == list(range(chunk.first_frame, chunk.end_frame))
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_turned_master_comes_out_upright(degrees: int, tmp_path: Path) -> None:
+def test_a_rotated_master_comes_out_upright(degrees: int, tmp_path: Path) -> None:
     turns = {90: "transpose=cclock", 180: "transpose=clock,transpose=clock", 270: "transpose=clock"}
-    lying = make_film(tmp_path / "lying.mp4", frame_count=4, filters=turns[degrees])
-    film = look_at(lying)
+    stored = make_film(tmp_path / "stored.mp4", frame_count=4, filters=turns[degrees])
+    film = probe_film(stored)
     assert film.probe.video is not None
     film = replace(film, probe=replace(film.probe, video=replace(film.probe.video, rotation_deg=degrees)))
 
@@ -87,7 +86,7 @@ def test_a_full_range_master_becomes_limited_range(tmp_path: Path) -> None:
         pixel_format="yuv420p",
         codec_args=("-color_range", "pc", "-qp", "0"),
     )
-    film = look_at(pictures)
+    film = probe_film(pictures)
     assert film.probe.video is not None
     assert film.probe.video.colour.range == "pc"
 
@@ -114,7 +113,7 @@ def test_masters_of_other_pixel_formats_keep_their_colours(
     green = "geq=lum=173:cb=42:cr=26,setparams=colorspace=bt709:range=tv"
     if pixel_format in ("rgb24", "gbrp", "argb"):
         green = "format=gbrp,geq=r=0:g=255:b=0"
-    film = look_at(
+    film = probe_film(
         make_film(
             tmp_path / f"film.{suffix}",
             size=(1280, 720),

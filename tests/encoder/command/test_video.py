@@ -11,7 +11,7 @@ from headend.core.media import (
 )
 from packager.fragments import read_fragments
 from tests.support.commands import LADDER, command, filters_named, graph_of, hdr_track, options_of
-from tests.support.encodes import encode_chunk, look_at
+from tests.support.encodes import encode_chunk, probe_film
 from tests.support.masters import make_film
 from tests.support.nouns import make_video_rendition
 from tests.support.playback import frame_numbers, frames
@@ -80,7 +80,7 @@ def test_the_masters_metadata_does_not_reach_renditions() -> None:
 
 
 def test_chunks_hold_their_frames_and_halved_renditions_every_second(tmp_path: Path) -> None:
-    film = look_at(
+    film = probe_film(
         make_film(tmp_path / "film.mkv", frame_rate=Fraction(50), frame_count=118, codec_args=("-g", "33", "-bf", "3"))
     )
     half = replace(SMALL, id="half", width_px=160, height_px=90, frame_rate=Fraction(25), rate_divisor=2)
@@ -93,7 +93,7 @@ def test_chunks_hold_their_frames_and_halved_renditions_every_second(tmp_path: P
 
 
 def test_hdr_renditions_keep_the_masters_colour(tmp_path: Path) -> None:
-    film = look_at(
+    film = probe_film(
         make_film(tmp_path / "pq.mkv", frame_count=3, filters=AS_PQ, codec="ffv1", pixel_format="yuv420p10le")
     )
     hevc = make_video_rendition(

@@ -15,7 +15,7 @@ from encoder.probing.picture import orientation
 from headend.core.errors import MasterError
 from headend.core.media import Colour, ContentLight, DolbyVision, Light, MasteringDisplay, VideoRange
 from tests.support.colours import codes_of, signal_of
-from tests.support.encodes import encode_chunk, look_at
+from tests.support.encodes import encode_chunk, probe_film
 from tests.support.hard_masters import DISPLAY_P3, PQ
 from tests.support.masters import encode_pictures, make_film, master_of, run_ffmpeg, with_dolby_vision
 from tests.support.nouns import BT709, make_master, make_probe, make_video_rendition, make_video_track
@@ -27,7 +27,7 @@ RENDITION = make_video_rendition(id="avc", width_px=160, height_px=90, average_b
 
 def lumas(path: Path, columns: int) -> list[float]:
     """Mean luma of each column of a film's first rendition in H.264."""
-    film = look_at(path)
+    film = probe_film(path)
     made = encode_chunk(film, film.chunks[0], [RENDITION], path.parent / "out")
     luma = luma_of(next(frames(made["avc"])))
     step = luma.shape[1] / columns
@@ -121,7 +121,7 @@ def test_the_masters_stated_peak_becomes_white(tmp_path: Path) -> None:
 
 
 def test_metadata_of_single_frames_is_ignored(tmp_path: Path) -> None:
-    film = look_at(make_bright(tmp_path / "film.mp4", (1000, 203, 40, 0), max_cll=1000, frame_cll=4000))
+    film = probe_film(make_bright(tmp_path / "film.mp4", (1000, 203, 40, 0), max_cll=1000, frame_cll=4000))
     made = encode_chunk(film, film.chunks[0], [RENDITION], tmp_path / "out")
     means = [luma_of(frame)[20:70, 10:30].mean() for frame in frames(made["avc"])]
     assert len(means) == 24

@@ -9,8 +9,8 @@ from encoder.programmes import choose, describe
 from headend.core.media import AudioRendition, Codec, ReadRange
 from headend.core.media.speakers import LAYOUTS
 from headend.core.settings import AudioChoice, Channel
-from tests.support.channels import heard, make_channels
-from tests.support.encodes import Film, encode_sound, look_at
+from tests.support.channels import make_channels, pitch_levels
+from tests.support.encodes import Film, encode_sound, probe_film
 from tests.support.marks import repeated
 from tests.support.masters import master_of
 from tests.support.nouns import make_audio_rendition
@@ -28,11 +28,11 @@ FIVE_ONE = {
 }  # fmt: skip
 
 
-Heard = dict[str, list[float]]
+Levels = dict[str, list[float]]
 
 
 def film(path: Path) -> Film:
-    return look_at(path)
+    return probe_film(path)
 
 
 def mixed(
@@ -40,15 +40,15 @@ def mixed(
 ) -> dict[str, dict[str, list[float]]]:
     (programme,) = choose(film.probe.audio)
     made = encode_sound(film, kinds, scratch, track=programme)
-    return {id: heard(sound(data), speakers) for id, data in made.items()}
+    return {id: pitch_levels(sound(data), speakers) for id, data in made.items()}
 
 
-def check_stereo(found: Heard) -> None:
+def check_stereo(found: Levels) -> None:
     for speaker, levels in found.items():
         assert levels == pytest.approx(LO_RO[speaker], abs=0.04), speaker
 
 
-def check_surround(found: Heard) -> None:
+def check_surround(found: Levels) -> None:
     twice = {"BL", "SL"} <= found.keys()
     for speaker, levels in found.items():
         wanted = [0.0] * 6
@@ -150,7 +150,7 @@ def test_channels_are_picked_out_of_a_stream_that_names_none(suffix: str, codec:
     assert [(p.label, p.layout, p.language) for p in pair] == [("1.6+1.2", "stereo", "fr"), ("1.4", "mono", "de")]
     assert len({programme.index for programme in pair}) == 2
     french, german = (
-        heard(sound(encode_sound(master, [STEREO], tmp_path / name, track=p)["stereo"]), names)
+        pitch_levels(sound(encode_sound(master, [STEREO], tmp_path / name, track=p)["stereo"]), names)
         for name, p in zip(("fr", "de"), pair, strict=True)
     )
     silent = [0.0, 0.0]
@@ -164,6 +164,6 @@ def test_six_channels_of_two_streams_make_a_programme_with_picked_ones(tmp_path:
     master = film(make_channels(tmp_path / "film.mkv", names, layout="8C"))
     picked = AudioChoice(tuple(Channel(1, names.index(name)) for name in ("FR", "FL", "FC", "LFE", "SL", "SR")))
     (programme,) = choose(master.probe.audio, [picked])
-    found = heard(sound(encode_sound(master, [SURROUND], tmp_path / "out", track=programme)["surround"]), names)
+    found = pitch_levels(sound(encode_sound(master, [SURROUND], tmp_path / "out", track=programme)["surround"]), names)
     assert [max(range(6), key=found[name].__getitem__) for name in ("FR", "FL", "FC", "LFE", "SL", "SR")] == [*range(6)]
     assert found["BL"] == pytest.approx([0] * 6, abs=0.04)

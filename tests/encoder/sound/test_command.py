@@ -10,7 +10,7 @@ from encoder.sound.command import audio_command
 from headend.core.errors import MasterError
 from headend.core.media import Codec
 from tests.support.commands import GRID, filters_named, graph_of
-from tests.support.encodes import encode_sound, look_at
+from tests.support.encodes import encode_sound, probe_film
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import (
     make_audio_rendition,
@@ -67,7 +67,7 @@ def test_an_unknown_layout_is_refused() -> None:
 def test_sound_lasts_as_long_as_the_picture_wherever_it_began(late_ms: int, tmp_path: Path) -> None:
     start_s = Fraction(max(0, late_ms), 1000)
     tone = Sound(codec="pcm_s16le", start_s=start_s)
-    film = look_at(
+    film = probe_film(
         make_film(tmp_path / "film.mkv", frame_count=25, sound=[tone], start_s=Fraction(max(0, -late_ms), 1000))
     )
 

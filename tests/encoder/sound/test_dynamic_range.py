@@ -8,8 +8,8 @@ import pytest
 from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import Kind
 from headend.core.timing import Chunk
-from tests.support.channels import heard, make_channels
-from tests.support.encodes import carry_out, look_at, task_of
+from tests.support.channels import make_channels, pitch_levels
+from tests.support.encodes import carry_out, probe_film, task_of
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_audio_rendition
 from tests.support.playback import sound
@@ -73,7 +73,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_dynamic_range_compression_is_applied_only_on_request(
     compressed: bool, level: float, master: Path, tmp_path: Path
 ) -> None:
-    film = look_at(master)
+    film = probe_film(master)
     assert film.probe.video is not None
     place = film.probe.master, film.probe.audio[0], film.grid, film.probe.video.start_s
     kinds = [make_audio_rendition(id="aac", bit_rate_bps=320_000)]
@@ -82,6 +82,6 @@ def test_dynamic_range_compression_is_applied_only_on_request(
     )
     measured = loudness_target(*place, kinds, None, compressed=compressed)
     made = carry_out(replace(task, loudness_target=measured), master, tmp_path)
-    found = heard(sound(made["aac"]), ["FL", "FR"])
+    found = pitch_levels(sound(made["aac"]), ["FL", "FR"])
     assert found["FL"] == pytest.approx([level, 0], abs=0.03)
     assert found["FR"] == pytest.approx([0, level], abs=0.03)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoder.programmes import choose, describe
-from tests.support.encodes import encode_sound, look_at
+from tests.support.encodes import encode_sound, probe_film
 from tests.support.masters import Sound, make_film, run_ffmpeg
 from tests.support.nouns import make_audio_rendition
 from tests.support.playback import sound
@@ -33,7 +33,7 @@ def make_late(path: Path, codec: str, late_s: Fraction) -> Path:
 
 @pytest.mark.parametrize("codec", ["ac3", "mp2", "aac"])
 def test_sound_whose_first_packet_follows_seven_megabytes_of_picture_keeps_its_time(codec: str, tmp_path: Path) -> None:
-    film = look_at(make_late(tmp_path / "late.ts", codec, Fraction(11, 2)))
+    film = probe_film(make_late(tmp_path / "late.ts", codec, Fraction(11, 2)))
     (track,) = film.probe.audio
     assert (track.channels, track.layout, track.sample_rate_hz) == (2, "stereo", 48_000)
     assert film.probe.video is not None
@@ -56,7 +56,7 @@ def test_an_empty_stream_is_left_out_and_reported(tmp_path: Path) -> None:
         "-i", str(film), "-map", "0:v", "-map", "0:a", "-map", "0:a", "-c", "copy",
         "-bsf:a:1", r"noise=drop=gte(pts\,-999999999)", str(dead),
     )  # fmt: skip
-    found = look_at(dead)
+    found = probe_film(dead)
     assert [(track.index, track.channels) for track in found.probe.audio] == [(1, 2), (2, 0)]
     programmes = choose(found.probe.audio)
     assert [programme.index for programme in programmes] == [1]

@@ -15,7 +15,7 @@ from headend.core.rates import LIMIT
 from headend.core.timing import Chunk
 from packager.segmenting.cut import Cut
 from packager.segmenting.video import cut_video
-from tests.support.encodes import Film, commands_of, look_at, task_of
+from tests.support.encodes import Film, commands_of, probe_film, task_of
 from tests.support.marks import repeated
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_video_rendition
@@ -41,7 +41,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
         "-vf", "noise=alls=60:allf=t:all_seed=1:enable='between(n,24,47)'", "-pix_fmt", "yuv420p",
         "-c:v", "ffv1", str(path),
     )  # fmt: skip
-    return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(3))
+    return probe_film(path, segment_s=Fraction(1), chunk_s=Fraction(3))
 
 
 def capped_chunk(
@@ -103,7 +103,7 @@ def test_the_rate_of_trick_pictures_counts_the_last_one_for_as_long_as_it_is_sho
         "-f", "lavfi", "-i", f"testsrc2=size={SIZE[0]}x{SIZE[1]}:rate=24:duration=2.25",
         "-vf", "noise=alls=60:allf=t:all_seed=1", "-pix_fmt", "yuv420p", "-c:v", "ffv1", str(path),
     )  # fmt: skip
-    noise = look_at(path, segment_s=Fraction(3), chunk_s=Fraction(3))
+    noise = probe_film(path, segment_s=Fraction(3), chunk_s=Fraction(3))
     gop = noise.grid.gop_frames
     assert noise.grid.frame_count % gop
     trick = make_video_rendition(

@@ -20,7 +20,7 @@ from headend.core.media.quality import (
     Subject,
     TrackQuality,
 )
-from tests.support.encodes import Film, commands_of, look_at, task_of
+from tests.support.encodes import Film, commands_of, probe_film, task_of
 from tests.support.masters import make_film
 from tests.support.nouns import make_video_rendition
 
@@ -33,7 +33,7 @@ RENDITIONS = tuple(
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    return look_at(make_film(tmp_path_factory.mktemp("flooring") / "film.mp4", frame_count=10, size=(160, 90)))
+    return probe_film(make_film(tmp_path_factory.mktemp("flooring") / "film.mp4", frame_count=10, size=(160, 90)))
 
 
 def task_with(film: Film, floor_vmaf: float) -> EncodeTask:
