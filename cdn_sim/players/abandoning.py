@@ -14,11 +14,7 @@ MAX_SEGMENTS = 1.8
 
 
 @inlined
-def throughput_abandons(
-    row: Array,
-    download: Running,
-    setup: Setup,
-) -> int:
+def throughput_abandons(row: Array, download: Running, setup: Setup) -> int:
     """The quality to restart with, or -1 to continue."""
     quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
     time_ms, latency_ms = download.time_ms, download.latency_ms
@@ -36,14 +32,7 @@ def throughput_abandons(
 
 
 @inlined
-def abandons(
-    rule: int,
-    row: Array,
-    download: Running,
-    buffer_ms: float,
-    vp: float,
-    setup: Setup,
-) -> int:
+def abandons(rule: int, row: Array, download: Running, buffer_ms: float, vp: float, setup: Setup) -> int:
     """Check a running download: the quality to restart with, or -1 to continue.
 
     Args:

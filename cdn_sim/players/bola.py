@@ -42,14 +42,7 @@ def scale(rule: int, row: Array, segment: int, segments: int, setup: Setup) -> f
 
 
 @inlined
-def bola(
-    rule: int,
-    row: Array,
-    buffer_ms: float,
-    segment: int,
-    segments: int,
-    setup: Setup,
-) -> tuple[int, float]:
+def bola(rule: int, row: Array, buffer_ms: float, segment: int, segments: int, setup: Setup) -> tuple[int, float]:
     """Choose the next segment's quality, and how long to wait before requesting it; only BOLA-O waits.
 
     For the arguments, see `cdn_sim.players.choosing.choose`.
@@ -74,14 +67,7 @@ def bola(
 
 
 @inlined
-def bola_abandons(
-    rule: int,
-    row: Array,
-    download: Running,
-    buffer_ms: float,
-    vp: float,
-    setup: Setup,
-) -> int:
+def bola_abandons(rule: int, row: Array, download: Running, buffer_ms: float, vp: float, setup: Setup) -> int:
     """The quality to restart with, or -1 to continue."""
     quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
     rates, utilities = setup.rates, setup.utilities

@@ -46,11 +46,7 @@ def min_level(quality: int, vp: float, gp: float, setup: Setup) -> float:
 
 
 @inlined
-def bola_e(
-    row: Array,
-    buffer_ms: float,
-    setup: Setup,
-) -> tuple[int, float]:
+def bola_e(row: Array, buffer_ms: float, setup: Setup) -> tuple[int, float]:
     """Choose the next segment's quality, and how long to wait before requesting it.
 
     For the arguments, see `cdn_sim.players.choosing.choose`.
@@ -113,12 +109,7 @@ def bola_e_downloaded(
 
 
 @inlined
-def bola_e_abandons(
-    row: Array,
-    download: Running,
-    buffer_ms: float,
-    setup: Setup,
-) -> int:
+def bola_e_abandons(row: Array, download: Running, buffer_ms: float, setup: Setup) -> int:
     """The quality to restart with, or -1 to continue."""
     quality, size_bits, done_bits = download.quality, download.size_bits, download.done_bits
     latency_ms = download.latency_ms

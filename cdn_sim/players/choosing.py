@@ -11,14 +11,7 @@ from cdn_sim.players.throughput import throughput
 
 
 @called
-def choose(
-    rule: int,
-    row: Array,
-    buffer_ms: float,
-    segment: int,
-    segments: int,
-    setup: Setup,
-) -> tuple[int, float]:
+def choose(rule: int, row: Array, buffer_ms: float, segment: int, segments: int, setup: Setup) -> tuple[int, float]:
     """Choose the next segment's quality.
 
     Args:

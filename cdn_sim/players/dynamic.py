@@ -14,13 +14,7 @@ LOW_MS = 10_000.0
 
 
 @inlined
-def dynamic(
-    row: Array,
-    buffer_ms: float,
-    segment: int,
-    segments: int,
-    setup: Setup,
-) -> int:
+def dynamic(row: Array, buffer_ms: float, segment: int, segments: int, setup: Setup) -> int:
     """Choose the next segment's quality; for the arguments, see `cdn_sim.players.choosing.choose`."""
     by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, setup)
     by_throughput = throughput(row, buffer_ms, setup)

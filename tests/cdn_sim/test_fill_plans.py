@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdn_sim.fill_plans import FillPlan, views_by_day
+from cdn_sim.fill_plans import views_by_day
+from cdn_sim.plans import FillPlan
 from cdn_sim.policies import make
 from cdn_sim.request_logs.decisions import DecisionLog
 from cdn_sim.request_logs.reading import Requests

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from encoder import early_release, floors
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import Draft, Renditions, checked_picture, complete_colour
+from encoder.picture.colour import complete_colour
+from encoder.planning import Draft, Renditions, checked_picture
 from encoder.reencoding import first_pass
 from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError

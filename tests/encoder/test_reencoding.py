@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
-from encoder.planning import complete_colour
+from encoder.picture.colour import complete_colour
 from encoder.reencoding import Reencode, bounds, encode_finer, first_pass, reencode
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.rates import Bound

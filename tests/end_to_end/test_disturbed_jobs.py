@@ -26,6 +26,7 @@ from headend.app.verifying import verify
 from headend.core.errors import WorkerUnfit
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
+from headend.core.storage.local_server import LocalS3
 from tests.encoder.test_troubled_clusters import worker_of
 from tests.support.command_line import command, environment, headend, headend_here
 from tests.support.dask_cluster import dask_cluster
@@ -33,7 +34,7 @@ from tests.support.gate import gate_before
 from tests.support.jobs import picture_ladder
 from tests.support.marks import repeated
 from tests.support.masters import make_film
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 from tests.support.waiting import wait_until
 
 SILENCE_S = 30.0

@@ -10,11 +10,12 @@ from headend.app.request import Event, Request
 from headend.core.media import Effort
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
+from headend.core.storage.local_server import LocalS3
 from ladders import loading
 from tests.end_to_end.test_s3 import upload
 from tests.support.gate import gate_before
 from tests.support.masters import make_film
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 
 
 def test_an_unreachable_store_delays_the_job(tmp_path: Path, rclone_s3: LocalS3) -> None:

@@ -14,13 +14,14 @@ from headend.core import layout
 from headend.core.media import Codec, Effort
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
+from headend.core.storage.local_server import LocalS3
 from ladders import choosing
 from ladders.loading import load
 from packager.conformance import verify
 from packager.publishing import current_release, read_pointer
 from tests.support.dask_cluster import dask_processes
 from tests.support.masters import Sound, make_film
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 
 
 @pytest.fixture(scope="module")

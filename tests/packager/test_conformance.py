@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.synthetic import AnyRendition
 from headend.core import documents, layout, track_index
 from headend.core.errors import ConfigError, StoreUnavailable
 from headend.core.media import EncodePlan, Light, Release, Segment
@@ -11,7 +12,7 @@ from headend.core.storage.memory import MemoryStore
 from packager.conformance import Finding, verify
 from packager.publishing import current_release
 from packager.stock import read_track
-from tests.support.releases import REAL_GRID, AnyRendition, publish_plan, store_real
+from tests.support.releases import REAL_GRID, publish_plan, store_real
 
 TITLE = "titles/film/"
 TRACKS = TITLE + "tracks/"

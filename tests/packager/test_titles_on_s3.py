@@ -23,10 +23,11 @@ from headend.core.errors import ConfigError, PackagingError, StoreUnavailable
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 from headend.core.storage.base import ObjectInfo
+from headend.core.storage.local_server import LocalS3
 from packager import garbage, lifecycle
 from packager.publishing import now, read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 
 # Fork from a process that has only imported this module: threads of libraries don't survive a fork, and importing takes
 # longer than most actions.

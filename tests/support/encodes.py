@@ -8,7 +8,7 @@ from pathlib import Path
 from encoder import encoding, probing
 from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
-from encoder.planning import complete_colour
+from encoder.picture.colour import complete_colour
 from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
 from headend.core.timing import Chunk, Grid, plan_grid

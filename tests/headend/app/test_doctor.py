@@ -8,7 +8,7 @@ from headend.app.cli import run
 from headend.app.doctor import Health, checks
 from headend.core.settings import ClusterSettings, StoreSettings
 from headend.core.storage import open_store
-from tests.support.s3_servers import LocalS3, rclone_s3, running_rclone  # noqa: F401
+from headend.core.storage.local_server import LocalS3
 
 
 def test_a_good_installation_is_healthy(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_good_installation_is_healthy(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
 
 
-def test_an_s3_server_is_tried_with_writers_at_the_same_moment(rclone_s3: LocalS3, tmp_path: Path) -> None:  # noqa: F811
+def test_an_s3_server_is_tried_with_writers_at_the_same_moment(rclone_s3: LocalS3, tmp_path: Path) -> None:
     store = StoreSettings("s3://films/vod", rclone_s3.endpoint_url)
     found = {check.name: check for check in checks(store, ClusterSettings(), tmp_path)}
     assert found["store"].health is not Health.BAD

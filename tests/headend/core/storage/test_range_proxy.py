@@ -15,10 +15,11 @@ import pytest
 
 from headend.core.errors import MasterError, StoreUnavailable
 from headend.core.storage import range_proxy, retrying
+from headend.core.storage.local_server import LocalS3
 from headend.core.storage.masters import identify, opened
 from headend.core.storage.range_proxy import is_own_peer
 from headend.core.storage.s3 import S3Store
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 
 DATA = os.urandom(3_000_000)
 

@@ -10,8 +10,9 @@ import pytest
 from headend.core.errors import Cancelled, StorageError, StoreUnavailable
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store, retrying
+from headend.core.storage.local_server import LocalS3
 from tests.support.gate import Gate, gate_before
-from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.s3_servers import BUCKET
 
 
 @pytest.fixture
