@@ -155,7 +155,7 @@ async def _start(part: Slice, sites: Sequence[_Site], held: AsyncExitStack, scra
         common = ("--disk", str(scratch / full), "--disk-bytes", str(size_bytes(disk)), "--decisions", str(log))
         return add_child(full, "edge", "--name", full, "--policy", policy, *common, *options)
 
-    endpoint = ("--endpoint-url", part.endpoint_url) if part.endpoint_url else ()
+    endpoint = ("--s3-endpoint", part.endpoint_url) if part.endpoint_url else ()
     _, origin = add_child("origin", "serve", "--store", part.store, *endpoint, "--open")
     port = _reserve_port(sites[0].host(0), held)
     steered: list[str] = []

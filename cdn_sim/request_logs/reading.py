@@ -97,12 +97,13 @@ def decision_records(path: Path, on_progress: OnProgress = lambda _read, _size: 
         yield parse(_text_lines(stream), path.name)
 
 
-def read(path: Path, on_progress: OnProgress = lambda _read, _size: None) -> Requests:
+def read(path: Path, on_progress: OnProgress = lambda _read, _size: None, *, may_have_none: bool = False) -> Requests:
     """Read a log of any known format.
 
     Args:
         path: The file.
         on_progress: Called for every MiB of the file.
+        may_have_none: Whether a log without requests is accepted, such as that of an edge without viewers.
 
     Raises:
         ConfigError: The file can't be read, its format is unknown, it is damaged, or it has no requests.
@@ -112,7 +113,7 @@ def read(path: Path, on_progress: OnProgress = lambda _read, _size: None) -> Req
         if not head:
             raise ConfigError(f"{path.name} is empty: give a log with requests")
         requests = _reader(head)(stream, path.name)
-    if not len(requests.numbers):
+    if not len(requests.numbers) and not may_have_none:
         why = f" ({requests.note})" if requests.note else ""
         raise ConfigError(f"{path.name} ({requests.format}) has no usable requests{why}: give a log with requests")
     return requests

@@ -51,13 +51,10 @@ def site(tmp_path: Path) -> Path:
 
 def plans(site: Path, days: list[dict[str, int]], *args: str) -> dict[str, FillPlan]:
     (site / "edge.decisions").write_text(decision_log(days))
+    (site / "idle.decisions").write_text(decision_log([]))  # an edge that had no viewers
     out = site / "plans"
-    assert (
-        run(
-            ["fill", "plan", str(site / "edge.decisions"), "--edges", str(site / "site.toml"), "--out", str(out), *args]
-        )
-        == 0
-    )
+    logs = [str(site / "edge.decisions"), str(site / "idle.decisions")]
+    assert run(["fill", "plan", *logs, "--edges", str(site / "site.toml"), "--out", str(out), *args]) == 0
     found = [documents.read(FillPlan, path.read_bytes()) for path in sorted(out.iterdir())]
     return {plan.edge: plan for plan in found}
 

@@ -89,7 +89,9 @@ def plan(
         raise ConfigError(f"--edges {scenario_file} can't be read: {error}") from error
     if not any(scenario.edge_of(isp).pinned > 0 for isp in scenario.isps):
         raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it to 0.8, for example")
-    tracks, history, track_sizes = fill_plans.views_by_day(reading.read(log, reading_progress(log)) for log in logs)
+    tracks, history, track_sizes = fill_plans.views_by_day(
+        reading.read(log, reading_progress(log), may_have_none=True) for log in logs
+    )
     if store_url is not None:
         from headend.app.cli.segment_sizes import stored_tracks
 

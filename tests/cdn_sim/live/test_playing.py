@@ -22,6 +22,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, SOUND, put_release
 from tests.support.command_line import command, environment, headend_here
+from tests.support.s3_servers import BUCKET, LocalS3
 
 SCENARIO = """
 name = "tiny"
@@ -56,7 +57,13 @@ def scenario(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> str:
     folder = tmp_path / "store"
     folder.mkdir()
-    made = open_store(StoreSettings(str(folder)))
+    fill(StoreSettings(str(folder)))
+    return str(folder)
+
+
+def fill(settings: StoreSettings) -> None:
+    """Put a title into a store."""
+    made = open_store(settings)
     put_release(made, title="film")
     outline = documents.read(ReleaseOutline, made.get(layout.outline("film", RELEASE)), key="outline")
     made.put(layout.multivariant("film", RELEASE), hls.multivariant(outline).encode())
@@ -64,14 +71,15 @@ def store(tmp_path: Path) -> str:
         lines = [f"#EXTINF:6,\n../../tracks/{track}/{number}.m4s" for number in range(1, len(SEGMENTS) + 1)]
         text = "\n".join(("#EXTM3U", "#EXT-X-TARGETDURATION:6", *lines, "#EXT-X-ENDLIST", ""))
         made.put(layout.media_playlist("film", RELEASE, track), text.encode())
-    return str(folder)
 
 
 def test_a_slice_is_played_through_real_servers_and_reported_by_the_same_names(
-    scenario: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scenario: Path, rclone_s3: LocalS3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert run(["simulate", str(scenario), "--live", "--store", store, "--seconds", "12", "--out", str(out)]) == 0
+    out, store = tmp_path / "out", StoreSettings(f"s3://{BUCKET}/played", rclone_s3.endpoint_url)
+    fill(store)
+    where = ("--store", store.url, "--s3-endpoint", rclone_s3.endpoint_url)
+    assert run(["simulate", str(scenario), "--live", *where, "--seconds", "12", "--out", str(out)]) == 0
     assert "bytes from edges" in capsys.readouterr().out
     report = json.loads((out / "report.json").read_text())
     figures = report["alternatives"]["as given"]["summary"]
