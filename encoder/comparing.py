@@ -234,10 +234,11 @@ def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -
         at_s = frame.pts * frame.time_base
         if end_s is not None and at_s > end_s:
             return
-        resampler = resampler or av.AudioResampler(format="fltp")
+        # With more than eight channels, PyAV crashes when it reads samples that are not interleaved.
+        resampler = resampler or av.AudioResampler(format="flt")
         samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)
         size = max(1, frame.sample_rate // _BIN_HZ)
-        level = np.abs(samples).mean(axis=0)
+        level = np.abs(samples.reshape(-1, frame.layout.nb_channels)).mean(axis=1)
         count = -(-len(level) // size)
         padded = np.pad(level, (0, count * size - len(level)), mode="edge")
         yield at_s, padded.reshape(count, size).mean(axis=1)

@@ -211,6 +211,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     on_packet = (captions.add,)
     formats: list[PictureFormat] = []
     packets: list[_Packet] = []
+    untimed, timed = 0, False
     for packet, frames in packets_and_frames(
         container, picture, frame_limit=None, sound=sound, text=text, on_packet=on_packet
     ):
@@ -221,6 +222,14 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
             # FFmpeg's command line prefers the same time. AVI only has decoding times.
             time = frame.pts if frame.pts is not None else frame.dts
             step = pts[-1] - pts[-2] if len(pts) > 1 else step
+            if time is None:
+                untimed += not timed
+            elif not timed and pts and time <= pts[-1]:
+                raise MasterError(
+                    f"{master.url} has no times for its first {untimed} pictures, which lie before the start of its"
+                    " timeline; deliver it again with times from 0"
+                )
+            timed = timed or time is not None
             pts.append(time if time is not None else pts[-1] + step if pts else 0)
             frame_format = PictureFormat(pts[-1], frame, picture.codec_context.sample_aspect_ratio)
             formats += [frame_format] if not formats or formats[-1].properties != frame_format.properties else []

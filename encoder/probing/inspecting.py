@@ -17,6 +17,7 @@ from encoder.probing.opening import (
     ANY_PICTURE,
     SOUND_CONTAINERS,
     Selected,
+    check_complete,
     input_options,
     opened,
     pictures_of,
@@ -149,6 +150,7 @@ def _read(master: Master, input_url: str, choice: PictureChoice) -> tuple[Probe,
 
 def _by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> IndexedMaster | None:
     """Build the frame index from the container's index; None if there is none, or it is incomplete."""
+    check_complete(container, master)
     if container.format.name == "mxf":
         return by_edit_units(container, picture)
     if not container.format.name.startswith("mov,"):

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import Flags as CodecFlags
 from av.container import Flags, InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from encoder.probing import describing
+from encoder.probing.stated_size import min_file_bytes
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Master
 from headend.core.media.speakers import LAYOUTS, channel_count
@@ -31,6 +33,8 @@ ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
 """Timeouts for opening a master, and for reading one packet."""
+_HEAD_BYTES = 4096
+"""Size of a request for the first bytes of a file."""
 
 
 def input_options(input_url: str, containers: str = CONTAINERS) -> dict[str, str]:
@@ -91,6 +95,11 @@ def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iter
         ) as container:
             # Don't generate missing times by looking ahead: FFmpeg's command line doesn't, and its frames would differ.
             container.flags &= ~Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only
+            for stream in container.streams.video:
+                if stream.codec_context is not None:
+                    # Cut off exactly what the stream says, as FFmpeg's command line does. By default, lines keep their
+                    # alignment in memory, and up to 63 columns remain at the left.
+                    stream.codec_context.flags |= CodecFlags.unaligned.value
             yield container
     except av.FFmpegError as error:
         # The error's text and cause contain the URL, which may contain a signature: don't pass them on.
@@ -112,14 +121,36 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
     return f"can't be read: {error.strerror}; check that it exists and is readable"
 
 
+def check_complete(container: InputContainer, master: Master) -> None:
+    """Reject a Matroska or MXF file that is shorter than its header says.
+
+    Raises:
+        MasterError: Its end is missing.
+    """
+    if container.format.name != "mxf" and not container.format.name.startswith("matroska"):
+        return  # MOV's index is checked when it is read; others state nothing
+    needed = min_file_bytes(_head(container.name))
+    if 0 < container.size < needed:
+        raise MasterError(
+            f"{master.url} is cut short: {container.size} bytes of at least {needed}; deliver it again, whole"
+        )
+
+
 def _starts_like_mp4(location: str) -> bool:
-    options = {"protocol_whitelist": input_options(location)["protocol_whitelist"]}
+    return _head(location)[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
+
+
+def _head(location: str) -> bytes:
+    """The first bytes of a file; empty if they can't be read."""
+    options = input_options(location, "data")
+    if _is_remote(location):
+        options["initial_request_size"] = str(_HEAD_BYTES)
     with (
         suppress(av.FFmpegError),
         av.open(location, "r", format="data", options=options, timeout=READ_TIMEOUT_S) as raw,
     ):
-        return bytes(next(raw.demux()))[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
-    return False
+        return bytes(next(raw.demux()))
+    return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,17 @@ def test_unusual_channel_orders_are_compared_without_a_crash(tmp_path: Path) -> 
     assert subprocess.run(argv, check=False, capture_output=True).returncode == 0
 
 
+def test_more_than_eight_channels_are_compared_without_a_crash(tmp_path: Path) -> None:
+    beats = "aevalsrc=sin(2764*t)*(0.1+0.8*lt(mod(t\\,0.5)\\,0.2)):s=48000:d=2"
+    film, made = tmp_path / "film.mov", tmp_path / "made.mp4"
+    picture = ("-f", "lavfi", "-i", "color=s=64x36:r=25:d=2", "-f", "lavfi", "-i", beats)
+    run_ffmpeg(*picture, "-c:v", "mjpeg", "-af", "pan=7.1.4|FL=c0|FR=c0", "-c:a", "pcm_s24le", str(film))
+    run_ffmpeg(*picture, "-c:v", "mjpeg", "-c:a", "aac", str(made))
+    argv = [sys.executable, "-c", PROGRAM, str(film), str(made)]
+
+    assert subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize("at_s", [0, 6])
 def test_a_master_of_one_picture_matches_at_any_time(at_s: int, tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mkv", frame_count=1, size=(160, 90), frame_rate=Fraction(25))

@@ -1,0 +1,53 @@
+"""Find out how long a file says that it is, in containers whose index FFmpeg can do without.
+
+FFmpeg reads the part of such a file that is there, and reports nothing if the rest is missing.
+"""
+
+import struct
+
+_SEGMENT = bytes.fromhex("18538067")
+_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
+_FOOTER_OFFSET = 24
+"""Position of ``FooterPartition`` in the value of a partition pack."""
+
+
+def min_file_bytes(head: bytes) -> int:
+    """The number of bytes that a complete file has at least; 0 if it does not say.
+
+    Args:
+        head: The file's first bytes, about a thousand.
+
+    Source: RFC 8794, section 4 (Matroska's sizes), RFC 9559, section 5.1; SMPTE ST 377-1, section 7.1.
+    """
+    try:
+        if head.startswith(b"\x1a\x45\xdf\xa3"):
+            return _matroska(head)
+        return _mxf(head) if head.startswith(_PARTITION) else 0
+    except (IndexError, struct.error):
+        return 0
+
+
+def _matroska(head: bytes) -> int:
+    size, at = _ebml_size(head, 4)
+    at += size
+    if head[at : at + 4] != _SEGMENT:
+        return 0
+    size, at = _ebml_size(head, at + 4)
+    return at + size if size else 0
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+    """A size, 0 if it is unknown, and the position after it."""
+    length = 9 - head[at].bit_length()
+    if length > 8:
+        raise IndexError
+    unknown = (1 << 7 * length) - 1
+    size = int.from_bytes(head[at : at + length]) & unknown
+    return (0 if size == unknown else size), at + length
+
+
+def _mxf(head: bytes) -> int:
+    length = head[16]
+    value = 17 + (length & 0x7F if length & 0x80 else 0)
+    (footer,) = struct.unpack_from(">Q", head, value + _FOOTER_OFFSET)
+    return int(footer) + 1 if footer else 0
