@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from headend.app.cli.configuring import settable
+from headend.app.cli.progress_lines import ProgressLines
 from headend.app.cli.screen import console, print_json, table
-from headend.app.cli.wording import printable
+from headend.app.cli.wording import count_text, printable
 from headend.app.jobs import lists
 from headend.app.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of, new_id
 from headend.app.jobs.queue import READERS, Queue
@@ -111,11 +112,14 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
             each.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job, news=not many
         )
 
+    queued, lines = [], ProgressLines()
     with ThreadPoolExecutor(READERS) as pool:
-        queued = tuple(pool.map(add, submissions, [new_id() for _ in submissions]))
+        for job in pool.map(add, submissions, [new_id() for _ in submissions]):
+            queued.append(job)
+            lines.write(f"queued {len(queued):,} of {count_text(len(submissions), 'title')}")
     if many:
         queue.notify_of_many()
-    return queued
+    return tuple(queued)
 
 
 def parse(
@@ -136,7 +140,9 @@ def parse(
 
     parent = click.Context(cli, **cli.context_settings)  # as on a real command line
     submissions = []
-    for row in rows:
+    lines = ProgressLines()
+    for number, row in enumerate(rows):
+        lines.write(f"read {count_text(number, 'title')} of the list")
         invocation = Invocation(collected=[])
         try:
             args = [*base, *row.arguments]

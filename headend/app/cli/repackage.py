@@ -57,7 +57,9 @@ def command(
     with ThreadPoolExecutor(THREADS) as pool:
         results = zip(wanted, pool.map(repackage, wanted), strict=True)
         # Without --json, each title has a line.
-        for title, result in several.with_progress(results, "repackaged") if as_json else results:
+        for title, result in (
+            several.with_progress(results, "checked" if dry_run else "repackaged") if as_json else results
+        ):
             if isinstance(result, HeadendError):
                 several.fail(title, result)
                 continue

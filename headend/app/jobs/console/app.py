@@ -20,7 +20,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from headend.app.jobs.console import openapi
 from headend.app.jobs.console.rights import Right, Tokens
-from headend.app.jobs.console.view import View
+from headend.app.jobs.console.view import View, listed
 from headend.app.jobs.model import State, Verb
 from headend.app.jobs.plain import entry_plain, full_plain, progress_plain
 from headend.app.jobs.queue import Entry, Queue
@@ -223,7 +223,8 @@ class Console:
         return response
 
     async def _changes(self, right: Right) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        known: dict[str, Entry] = {}
+        sent: dict[str, Entry] = {}
+        total = 0
         while True:
             try:
                 entries = await self.entries()
@@ -231,11 +232,12 @@ class Console:
                 yield "trouble", {"error": error.message}
                 await asyncio.sleep(PUSH_S)
                 continue
-            changed = [entry for entry in entries if known.get(entry.id) != entry]
-            known = {entry.id: entry for entry in entries}
-            if changed:
-                newest = changed[-DEFAULT_LIMIT:]
-                yield "jobs", {"jobs": [entry_plain(entry) for entry in newest], "total": len(entries)}
+            wanted = {entry.id for entry in listed(entries, DEFAULT_LIMIT)} | sent.keys()
+            changed = [entry for entry in entries if entry.id in wanted and sent.get(entry.id) != entry]
+            sent.update((entry.id, entry) for entry in changed)
+            if changed or len(entries) != total:
+                total = len(entries)
+                yield "jobs", {"jobs": [entry_plain(entry) for entry in changed], "total": total}
             yield "overview", await self.overview(right)
             await asyncio.sleep(PUSH_S)
 

@@ -2,12 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
+from itertools import islice
 from threading import Lock
 from typing import Protocol
 
 from headend.app.jobs.model import Progress
+from headend.app.jobs.queue import Entry
 
 KEPT = 2000
 """Number of ended runs that are still shown."""
@@ -125,3 +128,17 @@ class Timeline:
         """Return the recorded runs, in order of their beginning."""
         with self._lock:
             return tuple(sorted((*self._ended, *self._running.values()), key=lambda run: (run.began_s, run.run)))
+
+
+def listed(entries: Sequence[Entry], limit: int) -> list[Entry]:
+    """Choose the jobs that the console's page lists: running ones, those that start next, and the latest that ended.
+
+    Args:
+        entries: All jobs, in order of submission.
+        limit: Maximum number of jobs; running ones are always listed.
+    """
+    active = [entry for entry in entries if entry.state.active]
+    waiting = (entry for entry in entries if not entry.state.active and not entry.state.ended)
+    following = nsmallest(limit // 2, waiting, key=lambda entry: (-entry.priority, entry.id))
+    places = max(0, limit - len(active) - len(following))
+    return [*active, *following, *islice((entry for entry in reversed(entries) if entry.state.ended), places)]

@@ -91,7 +91,7 @@ function drawTiles(counts) {
 
 function drawJobs() {
   const rows = [...jobs.values()].filter((job) => SHOWN[filter](job.state)).sort(inOrder);
-  $("jobs-count").textContent = total > jobs.size ? `newest ${jobs.size} of ${total}` : `${total}`;
+  $("jobs-count").textContent = total > jobs.size ? `${jobs.size} of ${total}` : `${total}`;
   $("no-jobs").hidden = rows.length > 0;
   $("jobs").hidden = rows.length === 0;
   $("jobs").tBodies[0].replaceChildren(
@@ -281,7 +281,7 @@ function take(name, document) {
   }
   if (name === "jobs") {
     for (const job of document.jobs) jobs.set(job.job, job);
-    for (const job of [...jobs.keys()].sort().slice(0, Math.max(0, jobs.size - 2 * MAX_LISTED))) jobs.delete(job);
+    for (const job of [...jobs.values()].sort(inOrder).slice(2 * MAX_LISTED)) jobs.delete(job.job);
     total = document.total;
     drawJobs();
     if (opened && $("details").open && document.jobs.some((job) => job.job === opened)) open(opened);

@@ -14,9 +14,9 @@ from openapi_spec_validator import validate
 from headend.app.jobs.console import openapi
 from headend.app.jobs.console.app import Server, address_of
 from headend.app.jobs.console.rights import Right, Tokens, load
-from headend.app.jobs.console.view import RunRecord, Timeline
+from headend.app.jobs.console.view import RunRecord, Timeline, listed
 from headend.app.jobs.model import State
-from headend.app.jobs.queue import Queue
+from headend.app.jobs.queue import Entry, Queue
 from headend.core import documents
 from headend.core.errors import ConfigError
 from tests.headend.app.jobs.console.fake_dispatcher import FakeDispatcher, busy_dispatcher, console, make_queue, put
@@ -146,6 +146,14 @@ def test_events_contain_the_jobs_and_then_changes(server: Server, queue: Queue) 
         ask(server, f"api/v1/jobs/{job}/commands", body={"verb": "hold"})
         changed = next(document for name, document in events if name == "jobs")
         assert [entry["state"] for entry in changed["jobs"]] == ["held"]
+
+
+def test_a_page_of_a_long_queue_has_what_runs_what_is_next_and_what_has_just_ended() -> None:
+    def state_of(number: int) -> State:
+        return State.DONE if number < 1000 else State.RUNNING if number == 1000 else State.QUEUED
+
+    entries = [Entry(f"{n:04}", 1, state_of(n), 90 if n == 1500 else 50, f"title-{n}") for n in range(4000)]
+    assert [int(entry.id) for entry in listed(entries, 10)] == [1000, 1500, 1001, 1002, 1003, 1004, 999, 998, 997, 996]
 
 
 def read_events(stream: Any) -> Iterator[tuple[str, Any]]:
