@@ -4,6 +4,7 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import count_text
 from headend.core.settings import StoreSettings
@@ -18,7 +19,9 @@ from packager import lifecycle
     ),
 )
 @options.title_argument
-@click.option("--release", metavar="ID", help="Delete only this release; it can't be the current one.")
+@click.option(
+    "--release", type=ReleaseId(), metavar="ID", help="Delete only this release; it can't be the current one."
+)
 @confirmed
 @options.existing_store
 @options.common

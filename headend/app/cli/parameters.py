@@ -26,6 +26,18 @@ class ByteCount(click.ParamType[int]):
         return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
+class ReleaseId(click.ParamType[str]):
+    """The id of a release, as ``headend releases`` lists it."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse a value; raise `click.BadParameter` if it can't be an id."""
+        if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", value):
+            self.fail(f"{value[:80]!r} is not the id of a release; 'headend releases TITLE' lists them.", param, ctx)
+        return value
+
+
 class WebAddress(click.ParamType[str]):
     """A public URL for players, without credentials, query or trailing slash."""
 

@@ -7,6 +7,7 @@ from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.describing import release_plain
 from headend.app.cli.encryption_options import protection
+from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text
 from headend.core.settings import ProtectionSettings, StoreSettings
@@ -23,7 +24,9 @@ from headend.core.settings import ProtectionSettings, StoreSettings
 )
 @options.title_argument
 @protection(required=True)
-@click.option("--release", metavar="ID", help="The clear release to encrypt, instead of the current one.")
+@click.option(
+    "--release", type=ReleaseId(), metavar="ID", help="The clear release to encrypt, instead of the current one."
+)
 @confirmed
 @options.existing_store
 @options.common

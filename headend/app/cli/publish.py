@@ -4,6 +4,7 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.screen import console, print_json
 from headend.app.jobs.queue import whoami
 from headend.app.quality import pages
@@ -25,8 +26,8 @@ from packager.publishing import now, read_pointer, read_release
     ),
 )
 @options.title_argument
-@click.argument("named", metavar="[RELEASE]", required=False)
-@click.option("--release", metavar="ID", help="The same as RELEASE; 'headend releases' lists them.")
+@click.argument("named", type=ReleaseId(), metavar="[RELEASE]", required=False)
+@click.option("--release", type=ReleaseId(), metavar="ID", help="The same as RELEASE; 'headend releases' lists them.")
 @click.option(
     "--despite-quality",
     is_flag=True,

@@ -10,6 +10,7 @@ from headend.app import verifying
 from headend.app.cli import options
 from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
+from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import count_text, printable
@@ -32,7 +33,7 @@ COMPARING = "comparing with the master"
     ),
 )
 @options.title_argument
-@click.option("--release", metavar="ID", help="Verify this release instead of the current one.")
+@click.option("--release", type=ReleaseId(), metavar="ID", help="Verify this release instead of the current one.")
 @key_settings_options(required=False)
 @click.option("--deep", is_flag=True, help="Decode all segments instead of one of each rendition.")
 @options.existing_store

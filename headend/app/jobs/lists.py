@@ -128,10 +128,20 @@ def _cell(value: str) -> str | bool | list[str]:
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     yield from _entries(document.get("titles") if isinstance(document, dict) else document, path)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises `ValueError` if a name occurs twice, of which `json` would keep the last one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has {twice[:60]!r} twice")
+    return found
 
 
 def _toml(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

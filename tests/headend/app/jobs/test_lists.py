@@ -40,6 +40,7 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
         ("a.json", "{", "is not JSON"),
         ("a.json", "[" * 100_000, "is not JSON"),
         ("a.json", '[{"master": "x", "title": {}}]', "title 1: title is neither text nor a number"),
+        ("a.json", '[{"master": "x", "title": "a", "title": "b"}]', "is not JSON: an object has 'title' twice"),
         ("a.toml", "titles = 3", "is not a list of titles"),
         ("a.txt", "x", "does not end in"),
         ("a.csv", "master,title,laddr\nx.mov,y,web\n", r"line 2 has 'laddr', .*did you mean 'ladder'\?"),
