@@ -134,7 +134,7 @@ def test_players_are_redirected_to_the_current_release_and_keep_the_one_they_pla
         (["gc", "--grace", "-1"], "is not a duration"),
         (["gc", "--keep", "-1"], "is not in the range"),
         (["gc", "nothing"], "there is no title 'nothing'"),
-        (["delete", "film", "--release", ""], "has no release ''"),
+        (["delete", "film", "--release", ""], "'' is not the id of a release"),
         (["edit", "film", "--default", "avc-90p-60k", "--default", "avc-180p-240k"], "two tracks of one kind"),
         (["edit", "film", "--default", "thumbnails"], "can't be a default"),
         (["edit", "film", "--remove", "avc-90p-60k", "--default", "avc-90p-60k"], "has no track 'avc-90p-60k'"),
