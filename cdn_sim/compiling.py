@@ -1,6 +1,6 @@
 """Compiles kernels with numba if it is installed; otherwise they run as plain Python.
 
-Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they are compiled once per machine and cached;
+Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they are compiled once per installation and cached;
 without it, or with ``NUMBA_DISABLE_JIT=1``, the same code runs about a hundred times slower.
 """
 
@@ -38,12 +38,16 @@ _SOURCES = (
 
 
 def _cache_folder() -> Path:
-    """Cache folder for this version of the kernels; numba itself only notices changes in the calling file."""
+    """Cache folder for these source files.
+
+    numba only notices changes in the calling file, and compiles again if that file has another path or time. With both
+    in the folder's name, `is_warm` is false before the first simulation in a new checkout.
+    """
     digest = hashlib.sha256()
     folder = Path(__file__).parent
     for pattern in _SOURCES:
         for source in sorted(folder.glob(pattern)):
-            digest.update(source.read_bytes())
+            digest.update(f"{source} {source.stat().st_mtime_ns} ".encode() + source.read_bytes())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "headend" / "kernels" / digest.hexdigest()[:16]
 

@@ -242,7 +242,7 @@ def _run(
         _check_memory(variants.values(), min(settings.workers or 1, len(todo)))
     began = last = time.monotonic()
     if compiling.COMPILES and not compiling.is_warm():
-        click.echo("headend: compiling the simulation, once on this machine: about half a minute", err=True)
+        click.echo("headend: compiling the simulation, once for this installation: about half a minute", err=True)
     elif not compiling.COMPILES:
         click.echo("headend: without numba this takes a hundred times longer: pip install 'headend[sim]'", err=True)
 
