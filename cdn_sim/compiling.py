@@ -1,7 +1,7 @@
 """Compiles kernels with numba if it is installed; otherwise they run as plain Python.
 
-Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they are compiled once per installation and cached;
-without it, or with ``NUMBA_DISABLE_JIT=1``, the same code runs about a hundred times slower.
+Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they are compiled once per installation, and
+cached; without it, or with ``NUMBA_DISABLE_JIT=1``, the same code runs about a hundred times slower.
 """
 
 import hashlib
