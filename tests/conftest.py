@@ -41,13 +41,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return three processes more than there are cores, since many tests wait for servers, clusters and playback.
+    """Return two processes more than there are cores, since many tests wait for servers, clusters and playback.
 
     A single file or test runs in this process, since starting others would take longer than most files do.
     """
     if len(config.args) == 1 and ".py" in config.args[0]:
         return 0
-    return len(os.sched_getaffinity(0)) + 3
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection(session: pytest.Session) -> None:

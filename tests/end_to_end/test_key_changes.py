@@ -102,6 +102,7 @@ def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) 
     return path
 
 
+@pytest.mark.heavy
 def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
     assert made.after == made.within
     keys = {info.key for info in made.within_store.list(layout.tracks("film"))}

@@ -69,6 +69,7 @@ def fitted(
     return draft, found
 
 
+@pytest.mark.heavy
 def test_a_master_shorter_than_a_gop_is_tried_whole(tmp_path: Path) -> None:
     _, found = fitted(clip(tmp_path / "short.mkv", "testsrc2=s=320x180:r=25", 7), tmp_path)
 
@@ -135,6 +136,7 @@ def test_damage_is_reported_as_in_an_encode(tmp_path: Path) -> None:
         fitted(master, tmp_path)
 
 
+@pytest.mark.heavy
 def test_cropped_bars_are_not_part_of_trials(tmp_path: Path) -> None:
     source = "testsrc2=s=144x108:r=10,pad=192:108:24:0:black"
     draft, found = fitted(clip(tmp_path / "bars.mkv", source, 8), tmp_path, crop=Cropping.AUTO)

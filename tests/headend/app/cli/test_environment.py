@@ -38,6 +38,7 @@ WORDS = {
     "protect": "cbcs",
     "proxy": "10.0.0.1",
     "relabel": "a-en:de",
+    "release": "1dbb1c1fe6e5a8c393a3",
     "scheme": "cenc",
     "chunk-seconds": "12",
     "segment-seconds": "4",
