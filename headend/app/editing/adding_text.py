@@ -78,9 +78,12 @@ def plan(presentation: Presentation, added: Sequence[TextTrack]) -> EncodePlan:
         for rendition in renditions
     }
     # The end of a track's id is a digest of its text and language, whatever the programme is called.
-    existing = {track.id[-TRACK_CHARACTERS:] for track in presentation.text}
-    if duplicates := [track for track in tracks.values() if track[-TRACK_CHARACTERS:] in existing]:
-        raise ConfigError(f"{presentation.title!r} has that text already: {duplicates[0]}")
+    existing = {track.id[-TRACK_CHARACTERS:]: track.rendition.id for track in presentation.text}
+    for track in tracks.values():
+        if found := existing.get(track[-TRACK_CHARACTERS:]):
+            raise ConfigError(
+                f"{presentation.title!r} has that text already: {found}; change its role or name with --relabel"
+            )
     return EncodePlan(
         title=presentation.title,
         master=_NO_MASTER,

@@ -74,6 +74,10 @@ def test_changing_subtitles_labels_and_order_writes_no_segment(
     assert verify(opened, "film").findings == ()
     assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
 
+    again = ["edit", "film", "--store", str(store), "--yes", "--add-subtitles", f"{sidecar}:de:subtitles:Deutsch"]
+    assert run(again) == 2
+    assert "'film' has that text already: vtt-de-sdh; change its role or name with --relabel" in capsys.readouterr().err
+
     assert run(["publish", "film", "--release", first, "--store", str(store), "--yes"]) == 0
     assert current_release(opened, "film") == first
     rows = json_of(capsys, "releases", "film", "--store", store)["releases"]
