@@ -106,6 +106,7 @@ def probe_sound(master: Master, input_url: str) -> Probe:
 
 def _read_sound(master: Master, container: InputContainer) -> Probe:
     """Probe a file without picture by the times of its packets."""
+    check_complete(container, master)
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if container.format.name.startswith("mov,"):
         movie = read_movie(container.name, container.size, input_options(container.name))

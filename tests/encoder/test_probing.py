@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.probing import STANDARD_RATES, frame_rate, indexing, opening, probe
+from encoder.probing import STANDARD_RATES, frame_rate, indexing, opening, probe, probe_sound
 from headend.core.errors import MasterError
 from headend.core.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
 from tests.support.byte_counter import serve_counted
@@ -449,6 +449,15 @@ def test_a_film_whose_end_is_missing_is_refused_though_ffmpeg_reads_the_rest(tmp
     film.write_bytes(film.read_bytes()[:-5000])
 
     assert "is cut short" in refusal(film)
+
+
+def test_sound_whose_end_is_missing_is_refused(tmp_path: Path) -> None:
+    sound = make_sound(tmp_path / "sound.mka", sound=(Sound(codec="pcm_s16le"),))
+    probe_sound(master_of(sound), str(sound))
+    sound.write_bytes(sound.read_bytes()[:-5000])
+
+    with pytest.raises(MasterError, match=r"sound\.mka is cut short: \d+ bytes of at least \d+; deliver it again"):
+        probe_sound(master_of(sound), str(sound))
 
 
 def test_pictures_before_time_0_in_matroska_are_refused(tmp_path: Path) -> None:
