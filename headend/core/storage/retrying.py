@@ -13,6 +13,8 @@ PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses after the first failures; the last one is repeated."""
 NOTICE_S = 20.0
 """Interval of messages while the store can't be reached."""
+QUICK_S = 5.0
+"""A single failure that takes less than this is common on a busy server, and not worth a message."""
 POLL_S = 0.25
 _Answer = TypeVar("_Answer")
 
@@ -110,6 +112,7 @@ def with_retries(
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> _Answer:
     """Retry a request while the store can't be reached; arguments as for `RetryingStore`."""
+    began_s = time.monotonic()
     try:
         return request()
     except StoreUnavailable as error:
@@ -125,8 +128,7 @@ def with_retries(
             raise StoreUnavailable(
                 f"{first.message}; gave up after {patience_s:.0f} s (--store-patience)", **first.facts
             ) from first
-        # Single failures are common on a busy server, so only further ones are reported.
-        if failures and now_s - noticed_s >= NOTICE_S:
+        if (failures or started_s - began_s >= QUICK_S) and now_s - noticed_s >= NOTICE_S:
             noticed_s = now_s
             on_wait(f"waiting for the store, for {left_s:.0f} s more: {first.message}")
         _pause(min(left_s, PAUSES_S[min(failures, len(PAUSES_S) - 1)]), cancelled)

@@ -44,6 +44,22 @@ def test_an_outage_is_waited_for_and_reported(gate: Gate) -> None:
     assert re.match(r"waiting for the store, for \d+ s more: can.t write b in s3://", messages[0])
 
 
+@pytest.mark.parametrize(("quick_s", "reported"), [(60.0, 0), (0.0, 1)])
+def test_a_single_failure_is_reported_at_once_if_it_took_long(
+    quick_s: float, reported: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "QUICK_S", quick_s)
+    failures, messages = [StoreUnavailable("no answer")], list[str]()
+
+    def request() -> str:
+        if failures:
+            raise failures.pop()
+        return "answer"
+
+    assert retrying.with_retries(request, 60, on_wait=messages.append) == "answer"
+    assert messages == ["waiting for the store, for 60 s more: no answer"] * reported
+
+
 def test_after_the_given_patience_the_first_error_is_reported(gate: Gate) -> None:
     store = open_store(settings(gate, 1))
     gate.become("refuse")
