@@ -1,8 +1,6 @@
 """``headend gc``: remove releases and tracks that are no longer needed."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -11,18 +9,18 @@ import click
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.parameters import Duration
-from headend.app.cli.progress_lines import ProgressLines, repeated
+from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
-from headend.core.errors import ConfigError, StorageError
+from headend.core.errors import ConfigError
 from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
-from headend.core.storage import Store, open_store
+from headend.core.storage import open_store
 from packager import garbage
 
 REMOVERS = 8
-"""Titles whose garbage is removed at once, to hide the latency of S3."""
+"""Titles whose garbage is removed at once."""
 
 
 @click.command(
@@ -93,7 +91,12 @@ def command(
     if (rows or unused.objects) and not dry_run:
         of = count_text(len(rows), "title") if rows else "analyses"
         ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
-        rows = list(_removed(opened, [row.title for row in rows], several, keep=keep, grace=grace))
+
+        def remove(title: str, is_stopped: Callable[[], bool]) -> garbage.Garbage:
+            return garbage.remove(opened, title, keep=keep, grace=grace, is_stopped=is_stopped)
+
+        removed = several.at_once([row.title for row in rows], remove, threads=REMOVERS, what="removed from")
+        rows = [_row(found) for _, found in removed]
         garbage.remove_analyses(opened, unused)
         total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
     if as_json:
@@ -109,31 +112,6 @@ def command(
     elif not dry_run:
         console().print(f"removed {total_bytes / 1_000_000:,.1f} MB")
     several.end()
-
-
-def _removed(
-    store: Store, titles: Sequence[str], several: FailureCollector, *, keep: int, grace: timedelta
-) -> Iterator["_Row"]:
-    """Remove the garbage of several titles at once; yields what was removed of each."""
-    stopped = threading.Event()
-
-    def remove(title: str) -> garbage.Garbage | StorageError:
-        try:
-            return garbage.remove(store, title, keep=keep, grace=grace, is_stopped=stopped.is_set)
-        except StorageError as error:
-            return error
-
-    lines = ProgressLines()
-    with ThreadPoolExecutor(REMOVERS) as pool:
-        try:
-            for number, (title, found) in enumerate(zip(titles, pool.map(remove, titles), strict=True), 1):
-                if isinstance(found, StorageError):
-                    several.fail(title, found)
-                else:
-                    yield _row(found)
-                lines.write(f"removed from: {number:,} of {count_text(len(titles), 'title')}")
-        finally:
-            stopped.set()
 
 
 @dataclass(frozen=True, slots=True)

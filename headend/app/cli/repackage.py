@@ -1,6 +1,6 @@
 """``headend repackage``: write new manifests for the same tracks."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import click
 
@@ -9,14 +9,14 @@ from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
-from headend.core.errors import ConfigError, HeadendError
+from headend.core.errors import ConfigError
 from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import lifecycle, publishing
 
 THREADS = 16
-"""Titles that are repackaged at once, to hide the latency of S3."""
+"""Titles that are repackaged at once."""
 
 
 @click.command(
@@ -43,31 +43,20 @@ def command(
     if not dry_run:
         ask(f"Write new manifests for {count_text(len(wanted), 'title')}?", yes=yes)
 
-    def repackage(title: str) -> tuple[str, str] | HeadendError:
-        try:
-            before = publishing.current_release(opened, title)
-            if dry_run:
-                return before, publishing.planned_id(opened, publishing.load(opened, title, before))
-            return before, lifecycle.repackage(opened, title).presentation.release
-        except HeadendError as error:
-            return error
+    def repackage(title: str, _is_stopped: Callable[[], bool]) -> tuple[str, str]:
+        before = publishing.current_release(opened, title)
+        if dry_run:
+            return before, publishing.planned_id(opened, publishing.load(opened, title, before))
+        return before, lifecycle.repackage(opened, title).presentation.release
 
     rows = []
     several = FailureCollector(len(wanted))
-    with ThreadPoolExecutor(THREADS) as pool:
-        results = zip(wanted, pool.map(repackage, wanted), strict=True)
-        # Without --json, each title has a line.
-        for title, result in (
-            several.with_progress(results, "checked" if dry_run else "repackaged") if as_json else results
-        ):
-            if isinstance(result, HeadendError):
-                several.fail(title, result)
-                continue
-            before, made = result
-            rows.append({"title": title, "before": before, "release": made, "changed": made != before})
-            if not as_json:
-                verb = "would become" if dry_run else "is now"
-                console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
+    progress = ("checked" if dry_run else "repackaged") if as_json else ""  # otherwise, each title has a line
+    for title, (before, made) in several.at_once(wanted, repackage, threads=THREADS, what=progress):
+        rows.append({"title": title, "before": before, "release": made, "changed": made != before})
+        if not as_json:
+            verb = "would become" if dry_run else "is now"
+            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
     several.end()

@@ -1,6 +1,8 @@
 """Working on several titles: an error in one does not stop the others."""
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,6 +13,7 @@ from headend.core.errors import HeadendError, StoreUnavailable
 from headend.core.storage.masters import redact
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -25,12 +28,54 @@ class FailureCollector:
     count: int
     errors: dict[str, HeadendError] = field(default_factory=dict)
 
-    def with_progress(self, items: Iterable[Item], what: str) -> Iterator[Item]:
-        """Yield the items, and print progress lines."""
+    def with_progress(self, items: Iterable[Item], what: str, count: int | None = None) -> Iterator[Item]:
+        """Yield the items, and print progress lines; ``count`` is their number if it is not that of all titles."""
         lines = ProgressLines()
+        total = count_text(self.count if count is None else count, "title")
         for number, item in enumerate(items):
-            lines.write(f"{what}: {number:,} of {count_text(self.count, 'title')}")
+            lines.write(f"{what}: {number:,} of {total}")
             yield item
+
+    def at_once(
+        self,
+        titles: Sequence[str],
+        work: Callable[[str, Callable[[], bool]], Result],
+        *,
+        threads: int,
+        what: str = "",
+    ) -> Iterator[tuple[str, Result]]:
+        """Work on several titles at once, which hides the latency of S3.
+
+        If it ends early, because of an error or Ctrl-C, titles that have not begun are left out.
+
+        Args:
+            titles: The titles.
+            work: Called with a title, in a thread; and with a function that tells whether to stop early.
+            threads: How many titles are worked on at once.
+            what: For progress lines, what is done; empty for none.
+
+        Yields:
+            Each title that did not fail, with what ``work`` returned, in order.
+        """
+        stopped = threading.Event()
+
+        def attempt(title: str) -> Result | HeadendError:
+            try:
+                return work(title, stopped.is_set)
+            except HeadendError as error:
+                return error
+
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                results = zip(titles, pool.map(attempt, titles), strict=True)
+                for title, result in self.with_progress(results, what, len(titles)) if what else results:
+                    if isinstance(result, HeadendError):
+                        self.fail(title, result)
+                    else:
+                        yield title, result
+            finally:
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def fail(self, title: str, error: HeadendError) -> None:
         """Record an error; raise it at once if there is only one title, or if all others would fail too."""
