@@ -39,7 +39,8 @@ from headend.core.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.core.media.quality import Floor, with_floor
+from headend.core.media.quality import Floor
+from headend.core.media.quality_reports import with_floor
 from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, plan_grid
 

@@ -1,17 +1,10 @@
-"""Data types of quality measurement: viewing conditions, measurement tasks, results and reports."""
+"""Data types of quality measurement: viewing conditions, measurement tasks and results."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
 
-from headend.core.media.kinds import Codec, VideoRange
 from headend.core.media.protection import TrackKeys
-from headend.core.media.renditions import VideoRendition
-
-if TYPE_CHECKING:
-    from headend.core.media.quality_reports import RenditionQuality
 
 HD_LINES = 1440
 """Masters with more lines are measured for a 2160-line screen."""
@@ -172,18 +165,6 @@ class SegmentQuality:
     seconds: tuple[float, ...]
     frames: int
     is_part: bool = False
-
-
-Rendition = TypeVar("Rendition", VideoRendition, "RenditionQuality")
-
-
-def with_floor(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
-    """Select the renditions that a quality floor applies to: SDR, in the largest size of their codec."""
-    sdr = [rendition for rendition in renditions if rendition.video_range is VideoRange.SDR]
-    largest: dict[Codec, int] = {}
-    for rendition in sdr:
-        largest[rendition.codec] = max(largest.get(rendition.codec, 0), rendition.width_px * rendition.height_px)
-    return tuple(rendition for rendition in sdr if rendition.width_px * rendition.height_px == largest[rendition.codec])
 
 
 @dataclass(frozen=True, slots=True)

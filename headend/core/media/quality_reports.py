@@ -1,10 +1,13 @@
 """Data types of quality reports: what was measured of a release, and which rules it violates."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from headend.core.media.kinds import Codec, VideoRange
 from headend.core.media.quality import Checking, Lift, MasterSamples, PictureFaults, SegmentQuality, Viewing
+from headend.core.media.renditions import VideoRendition
 from headend.core.timing import Grid
 
 
@@ -125,6 +128,18 @@ class RenditionQuality(PictureFaults):
     def worst(self) -> SegmentQuality | None:
         """Its worst segment; None if nothing was measured."""
         return min(self.segments, key=lambda segment: segment.mean, default=None)
+
+
+Rendition = TypeVar("Rendition", VideoRendition, RenditionQuality)
+
+
+def with_floor(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
+    """Select the renditions that a quality floor applies to: SDR, in the largest size of their codec."""
+    sdr = [rendition for rendition in renditions if rendition.video_range is VideoRange.SDR]
+    largest: dict[Codec, int] = {}
+    for rendition in sdr:
+        largest[rendition.codec] = max(largest.get(rendition.codec, 0), rendition.width_px * rendition.height_px)
+    return tuple(rendition for rendition in sdr if rendition.width_px * rendition.height_px == largest[rendition.codec])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from headend.app.quality.highlights import best_of_codecs
 from headend.app.quality.report import charts
 from headend.app.quality.report.colours import colour, scale
 from headend.app.quality.report.shown import Shown
-from headend.core.media.quality import Checking, with_floor
-from headend.core.media.quality_reports import Outcome, QualityReport, RenditionQuality, Severity, Shortfall
+from headend.core.media.quality import Checking
+from headend.core.media.quality_reports import Outcome, QualityReport, RenditionQuality, Severity, Shortfall, with_floor
 
 MAX_BYTES = 2_000_000
 """Size limit of the page, so that it fits into an e-mail."""
