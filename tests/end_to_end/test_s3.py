@@ -84,8 +84,10 @@ def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3
             cancelled=lambda: False,
             on_frames=lambda _: None,
         )
-        # Its own frames, and the request in flight when the last of them arrived.
-        assert size_bytes * share <= meter.received_bytes < size_bytes * share + 3 * (4 << 20)
+        # Its own frames, and what FFmpeg's queues and the receive buffers of two connections hold when the last of them
+        # is encoded: 4 to 14 MB were measured. Reading from the film's start would be 47 MB more, and reading to its
+        # end 42 MB.
+        assert size_bytes * share <= meter.received_bytes < size_bytes * share + (30 << 20)
     assert frame_numbers(encoding.output(tmp_path, middle.renditions[0]).read_bytes()) == list(
         range(middle.chunk.first_frame, middle.chunk.end_frame)
     )
