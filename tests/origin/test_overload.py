@@ -11,7 +11,7 @@ import pytest
 
 from headend.core import layout
 from headend.core.errors import StoreUnavailable
-from headend.core.http import connections
+from headend.core.http import sending
 from headend.core.storage.local import LocalStore
 from headend.core.storage.memory import MemoryStore
 from origin.serving import OriginSettings, running
@@ -141,7 +141,7 @@ def test_a_cold_page_is_read_in_a_thread_and_not_by_the_event_loop(
     put_release(LocalStore(tmp_path), segments=(body,))
     path = tmp_path / layout.track_segment(TITLE, PICTURE, 1)
     read: list[str] = []
-    ahead = connections.os.pread
+    ahead = sending.os.pread
 
     def watched(fd: int, length: int, position: int) -> bytes:
         if length >= 1 << 16:
@@ -161,7 +161,7 @@ def test_a_cold_page_is_read_in_a_thread_and_not_by_the_event_loop(
                 pytest.skip("this file system does not say what is in memory")
             else:
                 pytest.skip("the kernel keeps this file in memory")
-        monkeypatch.setattr(connections.os, "pread", watched)
+        monkeypatch.setattr(sending.os, "pread", watched)
         assert ask(url, SEGMENT).body == body
         monkeypatch.undo()
     assert read and "origin" not in read, read

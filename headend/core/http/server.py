@@ -15,10 +15,11 @@ from typing import Protocol
 from aiohttp import web
 
 from headend.core.http.blobs import InFlightBudget
-from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
+from headend.core.http.connections import NO_ROUTE, Connection
 from headend.core.http.fast_path import WholeRequests
 from headend.core.http.requests import READING, Methods, ReceivedRequest, Request, check
 from headend.core.http.responses import Response
+from headend.core.http.sending import PreparedResponse
 from headend.core.metrics import Registry
 from headend.core.metrics.primitives import CounterValue, HistogramValue
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import http, web, web_protocol
 from aiohttp.http import RawRequestMessage
 
-from headend.core.http import connections, fast_path, requests, responses, server
+from headend.core.http import connections, fast_path, requests, responses, sending, server
 
 PRIVATE_NAMES = {"_"}
 
@@ -43,7 +43,7 @@ def test_own_attributes_of_a_connection_hide_none_of_aiohttps() -> None:
     taken = {name for kind in web.RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
     taken |= set(dir(web.RequestHandler))
     assert not taken & set(connections.Connection.__slots__)
-    own = {name for name in vars(connections.PreparedResponse) if not name.startswith("__")} - {"_abc_impl"}
+    own = {name for name in vars(sending.PreparedResponse) if not name.startswith("__")} - {"_abc_impl"}
     assert own & set(dir(web.StreamResponse)) == {"keep_alive", "prepare", "prepared", "write_eof"}
     assert {"metrics", "limits", "loop", "in_flight", "date_line", "admit", "release"}.isdisjoint(dir(web.Server))
 
@@ -77,7 +77,7 @@ def test_private_attributes_of_subclasses_hide_none_of_aiohttps() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
         }
 
-    for own, parent in ((server.HttpServer, web.Server), (connections.PreparedResponse, web.StreamResponse)):
+    for own, parent in ((server.HttpServer, web.Server), (sending.PreparedResponse, web.StreamResponse)):
         private = {name for name in assigned(own) if name.startswith("_")}
         inherited = {name for kind in parent.__mro__ if "aiohttp" in kind.__module__ for name in assigned(kind)} | set(
             dir(parent)
