@@ -21,7 +21,7 @@ from headend.core.storage.base import ObjectInfo, Reader
 from headend.core.storage.memory import MemoryStore
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 
 PAGE = 1000
 """Maximum number of keys in an S3 listing response."""
@@ -170,10 +170,10 @@ def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
     """Make a store of titles; one in ten also has an earlier release, which has one rendition more than the current."""
     base = store_with_parts(plan, inits_of(plan))
     dropped = plan.video[-1]
-    stock = take_stock(base, plan)
-    whole = assemble(plan, merge_parts(base, stock, plan.tracks))
+    stored = find_stored_parts(base, plan)
+    whole = assemble(plan, merge_parts(base, stored, plan.tracks))
     first = publishing.publish(base, whole, submitted_at="2026-01-01T00:00:00+00:00").presentation.release
-    remove_receipts(base, stock)
+    remove_receipts(base, stored)
     publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")
     folder = f"{layout.title_path(plan.title)}/"
     objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}

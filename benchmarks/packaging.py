@@ -22,7 +22,7 @@ from headend.core.storage.memory import MemoryStore
 from headend.core.timing import plan_grid
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import merge_parts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts
 
 FRAME_RATE = Fraction(24000, 1001)
 SEGMENT_S, CHUNK_S = Fraction(6), Fraction(30)
@@ -168,8 +168,8 @@ def measure(hours: float) -> Report:
         steps.append(Step(name, time.perf_counter() - wall, time.process_time() - cpu))
         return result
 
-    stock = timed("list objects", lambda: take_stock(store, plan))
-    tracks = timed("merge receipts into indexes", lambda: merge_parts(store, stock, plan.tracks))
+    stored = timed("list objects", lambda: find_stored_parts(store, plan))
+    tracks = timed("merge receipts into indexes", lambda: merge_parts(store, stored, plan.tracks))
     presentation = assemble(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
     listed = [track for track in presentation.all_tracks if hls.in_hls(track)]

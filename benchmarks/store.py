@@ -29,7 +29,7 @@ from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, plan_grid
 from packager import captions, garbage, publishing
 from packager.presentation import assemble
 from packager.segmenting.sound import cut_audio
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 
 TITLES, QUICK_TITLES = 10_000, 200
 FEW = 10
@@ -251,9 +251,9 @@ def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
     for _ in range(RUNS):
         store.own = store_with_parts(plan, inits)
         store.requests, cpu_s = 0, time.process_time()
-        stock = take_stock(store, plan)
-        publishing.publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)))
-        remove_receipts(store, stock)
+        stored = find_stored_parts(store, plan)
+        publishing.publish(store, assemble(plan, merge_parts(store, stored, plan.tracks)))
+        remove_receipts(store, stored)
         times_s.append(time.process_time() - cpu_s)
     return Publishing(len(store.names), store.requests, sorted(times_s)[RUNS // 2])
 

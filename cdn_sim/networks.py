@@ -9,10 +9,9 @@ from cdn_sim.model import Access
 from cdn_sim.streams import stream_of, uniform
 from headend.core.errors import ConfigError
 
-STEP_S = 2
-"""How long a factor applies."""
 STEPS = 1 << 13
-"""Number of factors per access class: they last four and a half hours and repeat. Each viewer has a random offset."""
+"""Number of factors per access class; each applies for `cdn_sim.engine.state.RATE_STEP_MS`. They last four and a half
+hours and repeat. Each viewer has a random offset."""
 STATES = (0.3, 0.6, 1.0, 1.3, 1.6)
 """Factors of the Markov chain's states."""
 STAY_PROBABILITY = 0.85

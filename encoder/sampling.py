@@ -80,10 +80,10 @@ def suspects(
     return tuple(sorted(chosen))
 
 
-def sample_size(count: int, share: float = SHARE) -> int:
+def sample_size(count: int) -> int:
     """Number of measured segments of ``count``: evenly spread ones and suspects."""
-    spread = len(evenly(count, share))
-    return spread + min(count - spread, max(1, round(count * share)))
+    spread = len(evenly(count, SHARE))
+    return spread + min(count - spread, max(1, round(count * SHARE)))
 
 
 def _at_cap(caps: Mapping[str, Sequence[float]]) -> Iterator[int]:

@@ -33,7 +33,7 @@ BUSY = 1.25
 other work, it is 1.1 times; beside two busy processes on two cores, it is at least 1.4 times."""
 DOUBTFUL_S = 3600
 """How long the result of a busy machine is kept."""
-MAX_AT_ONCE = 16
+MAX_CONCURRENT = 16
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 WATCH = Watch(stall_s=60, deadline_s=60)
 
@@ -82,10 +82,10 @@ def measure() -> Measurement:
     Raises:
         ToolFailed: An encode failed.
     """
-    at_once = min(available_cores(), MAX_AT_ONCE)
+    concurrent = min(available_cores(), MAX_CONCURRENT)
     kinds = [codec for codec in codecs.VIDEO if codec.costs_like is None]
-    turns = kinds * -(-at_once // len(kinds))
-    with ThreadPoolExecutor(at_once) as pool:
+    turns = kinds * -(-concurrent // len(kinds))
+    with ThreadPoolExecutor(concurrent) as pool:
         return judged([list(pool.map(_encode, turns)) for _ in range(ROUNDS)])
 
 

@@ -84,7 +84,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialPoint:
+class TrialResult:
     """A trial with the rate and the VMAF that it predicts for the whole title."""
 
     trial: Trial
@@ -103,7 +103,7 @@ def expected_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
 
 
 def further_trials(
-    points: Sequence[TrialPoint], *, top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
+    points: Sequence[TrialResult], *, top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
 ) -> tuple[Trial, ...]:
     """The next trials, if the rate factors so far are not enough.
 
@@ -117,9 +117,9 @@ def further_trials(
 
 
 def _further(
-    points: Sequence[TrialPoint], top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
+    points: Sequence[TrialResult], top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
 ) -> Iterator[Trial]:
-    by_size: dict[tuple[Codec, int], list[TrialPoint]] = {}
+    by_size: dict[tuple[Codec, int], list[TrialResult]] = {}
     for point in points:
         by_size.setdefault((point.trial.codec, point.trial.lines), []).append(point)
     for (codec, lines), found in by_size.items():
@@ -143,7 +143,7 @@ def _further(
             yield Trial(codec, lines, COARSER[codec])
 
 
-def _reaches(found: Sequence[TrialPoint], other: TrialPoint) -> bool:
+def _reaches(found: Sequence[TrialResult], other: TrialResult) -> bool:
     """Whether a size looks as good as a trial of another one, at its rate."""
     points = sorted(found, key=lambda point: point.kbps)
     if other.kbps < points[0].kbps:
@@ -155,7 +155,7 @@ def _reaches(found: Sequence[TrialPoint], other: TrialPoint) -> bool:
     return points[-1].vmaf >= other.vmaf
 
 
-def _per_doubling(found: Sequence[TrialPoint]) -> float:
+def _per_doubling(found: Sequence[TrialResult]) -> float:
     """VMAF that a doubling of the rate gains between the two finest trials."""
     finest, next_ = found[0], found[1]
     doublings = math.log2(finest.kbps / next_.kbps) if finest.kbps > next_.kbps else 0.0
@@ -327,7 +327,7 @@ class Analysing:
 
     def _measure_mb(self, renditions: int) -> float:
         screen = self._shown_px[0] * self._shown_px[1] / _SCREEN
-        return MEASURE_START_MB + MEASURE_MB * screen * min(renditions, measured_at_once(self._shown_px))
+        return MEASURE_START_MB + MEASURE_MB * screen * min(renditions, max_concurrent_measurements(self._shown_px))
 
     # --- both ---
 
@@ -366,7 +366,7 @@ def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Gro
         yield group
 
 
-def measured_at_once(shown_px: tuple[int, int]) -> int:
+def max_concurrent_measurements(shown_px: tuple[int, int]) -> int:
     """Number of renditions to measure together: two on a screen of 2160 lines need as much memory as eight on HD."""
     return max(
         1, min(measuring.MAX_RENDITIONS, round(measuring.MAX_RENDITIONS * _SCREEN / (shown_px[0] * shown_px[1])))

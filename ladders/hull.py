@@ -9,7 +9,7 @@ Source:
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -97,26 +97,13 @@ class Hull:
 
     curves: tuple[Curve, ...]
 
-    def best(self, kbps: float, *, at_least: int = 0) -> CurvePoint:
+    def best(self, kbps: float) -> CurvePoint:
         """The size and factor with the highest quality at a rate.
 
         Sizes whose trials all have higher rates are excluded, unless no other size is left.
-
-        Args:
-            kbps: The rate.
-            at_least: Smallest size in lines, so that sizes never decrease along a ladder.
         """
-        allowed = [curve for curve in self.curves if curve.lines >= at_least] or [self.curves[-1]]
-        reachable = [curve for curve in allowed if curve.range_kbps[0] <= kbps] or allowed[:1]
+        reachable = [curve for curve in self.curves if curve.range_kbps[0] <= kbps] or self.curves[:1]
         return max((curve.at_rate(kbps) for curve in reachable), key=lambda point: point.vmaf)
-
-    def along(self, rates_kbps: Iterable[float]) -> Iterator[CurvePoint]:
-        """The best points for ascending rates; sizes never decrease."""
-        lines = 0
-        for rate in rates_kbps:
-            point = self.best(rate, at_least=lines)
-            lines = point.lines
-            yield point
 
 
 def hull(points: Iterable[TrialPoint], scale: Function = float) -> Hull:

@@ -240,13 +240,13 @@ def _audio_default(ladder: Ladder) -> Iterator[str]:
         yield ", ".join(rung.id for rung in defaults) or "no default"
 
 
-def _has(ladder: Ladder, codec: Codec, layout: str) -> bool:
-    return any((rung.codec, rung.layout) == (codec, layout) for rung in ladder.audio)
+def _has_surround(ladder: Ladder, codec: Codec) -> bool:
+    return any((rung.codec, rung.layout) == (codec, "5.1") for rung in ladder.audio)
 
 
 def _surround_fallback(ladder: Ladder) -> Iterator[str]:
     for codec, fallback in _SURROUND_FALLBACKS.items():
-        if _has(ladder, codec, "5.1") and not _has(ladder, fallback, "5.1"):
+        if _has_surround(ladder, codec) and not _has_surround(ladder, fallback):
             yield f"{codec} 5.1 without {fallback} 5.1"
 
 

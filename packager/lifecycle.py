@@ -23,7 +23,7 @@ from packager.publishing import (
     read_release,
     set_current,
 )
-from packager.stock import read_all
+from packager.reading import read_all
 
 
 @dataclass(frozen=True, slots=True)

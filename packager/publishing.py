@@ -32,7 +32,7 @@ from headend.core.media import (
 from headend.core.storage.base import Store
 from packager import thumbnails
 from packager.presentation import StoredTrack, stored_tracks, track_from_index, with_kids, with_tracks
-from packager.stock import read_all, read_track
+from packager.reading import read_all, read_track
 
 ID_CHARACTERS = 20
 """Length of a release's id in hexadecimal digits: 80 bits, so that the ids of a title don't collide."""

@@ -16,6 +16,7 @@ from cdn_sim.engine.state import (
     BUCKET,
     OVER,
     PEAK,
+    RATE_STEP_MS,
     RECORDED,
     SLOTS,
     STARTING,
@@ -190,8 +191,8 @@ def request(
     """Request a segment's picture and its sound; returns the time of the session's next event, in ms."""
     title, device = viewers.title[session], viewers.device[session]
     edge, diverted = steer(session, now_ms, tick, viewers, caches, links, rules.steer_every_ms)
-    step_s = (whole(now_ms, 2000.0) + viewers.offset[session]) % links.factors.shape[1]
-    rate = max(1e-3, viewers.kbps[session] / 8.0 * links.factors[viewers.access[session], step_s])
+    step = (whole(now_ms, RATE_STEP_MS) + viewers.offset[session]) % links.factors.shape[1]
+    rate = max(1e-3, viewers.kbps[session] / 8.0 * links.factors[viewers.access[session], step])
     finish_ms, latency_ms, transfer_ms, picture_size = now_ms, 0.0, 0.0, 0.0
     failed = False
     for part in range(2 if titles.sound >= 0 else 1):

@@ -10,6 +10,8 @@ TICK_MS = 100
 TICKS_PER_SECOND = 1000 // TICK_MS
 WHEEL = 1 << 14
 """Ticks on the timer wheel: 27 minutes. Later events are put on it again."""
+RATE_STEP_MS = 2_000.0
+"""How long one factor of an access link's rate applies; see `cdn_sim.networks.factors`."""
 SLOTS = 256
 """Seconds ahead for which link capacity can be reserved."""
 FLOW_TICKS = 1 << 10
@@ -152,7 +154,7 @@ class Links(NamedTuple):
         ending: Number of flows that end, by link, tick (a ring) and class.
         ending_wanted: Sum of their maximum rates.
         share: Fair share by link, in bytes per ms.
-        factors: Variation of access rates, by class and two seconds.
+        factors: Factors of access rates, by class and step of `RATE_STEP_MS`.
     """
 
     capacity: Array

@@ -107,8 +107,11 @@ class Link:
         self._closed.set()
         _close(self.client)
 
-    def lose(self) -> None:
-        """Reconnect, even if Dask's client has reconnected by itself: a new scheduler does not know the topic."""
+    def mark_lost(self) -> None:
+        """Treat the connection as lost, so that the link reconnects.
+
+        It does so even if Dask's client has reconnected by itself: a new scheduler does not know the topic.
+        """
         self._is_lost.set()
 
     def query(self, address: str) -> None:

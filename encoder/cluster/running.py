@@ -335,7 +335,7 @@ class Runner:
         client = self._link.client
         if future.status == "cancelled" and self._scheduler_lost_s is None and client and client.status != "running":
             self._scheduler_lost()
-            self._link.lose()
+            self._link.mark_lost()
         if key not in self._keys:
             return
         if (error := error_of(future, run)) is None:

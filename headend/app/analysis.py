@@ -284,17 +284,17 @@ class Analyst:
 
     def _points(
         self, chosen: Sequence[Excerpt], found: Sequence[TrialScore], gops: Sequence[GopComplexity]
-    ) -> list[trials.TrialPoint]:
+    ) -> list[trials.TrialResult]:
         by_trial: dict[Trial, dict[int, TrialScore]] = {}
         for score in found:
             by_trial.setdefault(score.trial, {})[score.excerpt] = score
         points = []
         for trial, scores in by_trial.items():
             predicted = excerpts.predict(chosen, scores, gops, self._draft.plan.grid)
-            points.append(trials.TrialPoint(trial, predicted.kbps, predicted.vmaf))
+            points.append(trials.TrialResult(trial, predicted.kbps, predicted.vmaf))
         return points
 
-    def _hull(self, points: Sequence[trials.TrialPoint], codec: Codec) -> Hull:
+    def _hull(self, points: Sequence[trials.TrialResult], codec: Codec) -> Hull:
         tried = [
             TrialPoint(point.trial.lines, point.trial.crf, max(0.1, point.kbps), point.vmaf)
             for point in points
@@ -303,7 +303,7 @@ class Analyst:
         return hull(tried, per_title.CRF_SCALE[codec])
 
     def _of_codec(
-        self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[CurvePoint, ...]
+        self, codec: Codec, found: Hull, points: Sequence[trials.TrialResult], rungs: tuple[CurvePoint, ...]
     ) -> CodecAnalysis:
         pattern = per_title.of_pattern(self._tried, found, self._fixed, codec)
         return CodecAnalysis(

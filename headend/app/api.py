@@ -166,7 +166,7 @@ def submit(master: str | os.PathLike[str], *, title: str, **options: Option) -> 
         title: The title's slug in the catalogue.
         **options: Options of ``headend submit`` with underscores, such as ``ladder="web"``.
     """
-    words = command_line("submit", master, {"title": title, "json_lines": True, **options})
+    words = submit_words(master, {"title": title, "json_lines": True, **options})
     return Submission(
         subprocess.Popen(
             [sys.executable, "-m", "headend", *words],
@@ -190,7 +190,7 @@ def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> s
     from headend.app.cli import queueing
     from headend.app.jobs.lists import Row
 
-    words = command_line("submit", master, {"title": title, "queue": True, **options})[1:]
+    words = submit_words(master, {"title": title, "queue": True, **options})[1:]
     [submission] = queueing.parse([Row(os.fspath(master), tuple(words))])
     [job] = queueing.enqueue([submission], submission.request.store)
     return job.id
@@ -242,13 +242,13 @@ def command_job(
     return _queue(store, s3_endpoint).command(id, Verb(verb), priority=priority).state.value
 
 
-def command_line(name: str, master: str | os.PathLike[str], options: Mapping[str, Option]) -> list[str]:
-    """Build a command line from options with Python names.
+def submit_words(master: str | os.PathLike[str], options: Mapping[str, Option]) -> list[str]:
+    """Build the words of a ``submit`` command from options with Python names.
 
     Raises:
         ConfigError: A value has a type other than `Option`.
     """
-    words = [name]
+    words = ["submit"]
     for option, value in options.items():
         flag = f"--{option.replace('_', '-')}"
         if value is None or value is False:

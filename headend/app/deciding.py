@@ -321,9 +321,9 @@ def with_encryption(plan: EncodePlan, protection: ProtectionSettings, store: Sto
     return plan
 
 
-def plan_for(request: Request, probe: Probe, calibration: Calibration | None = None) -> EncodePlan:
+def plan_for(request: Request, probe: Probe) -> EncodePlan:
     """Fit the ladder and plan every task for an empty store; nothing is written."""
-    draft = draft_for(request, probe, calibration)
+    draft = draft_for(request, probe)
     if request.protection is not None:
         draft.plan = with_encryption(draft.plan, request.protection, None)
     return tasks_for(draft, request, None)

@@ -24,8 +24,8 @@ from packager.fragments import Fragment, read_fragments, sync_ranges
 from packager.presentation import StoredTrack, assemble, index_of, track_from_index
 from packager.protecting import protection_of
 from packager.publishing import PublishResult, current_release, load, publish
+from packager.reading import read_track
 from packager.segmenting.protection import Protect, Protector
-from packager.stock import read_track
 
 TRACKS = 4
 """Tracks that are encrypted in parallel, to hide the latency of the store."""

@@ -49,7 +49,7 @@ def perform(context: TaskContext, run: cluster.TaskRun) -> Receipt | Measurement
         begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
         records.begin(store, context.title, run.name, begun)
     log = TaskLog(context.title, run.task, run.attempt, run.worker)
-    with log.following() if context.logged else nullcontext():
+    with log.running() if context.logged else nullcontext():
         tool.check(context.tool, context.tool_digest)
         carry_out = _measure if isinstance(run.task, MeasureTask) else _encode
         receipt = carry_out(context, run, store)

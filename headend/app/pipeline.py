@@ -22,7 +22,7 @@ from headend.core.errors import StorageError
 from headend.core.storage import check_writable, masters, open_store, with_retries
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import Stock, merge_parts, remove_receipts, take_stock
+from packager.stored_parts import StoredParts, find_stored_parts, merge_parts, remove_receipts
 
 
 def submit(
@@ -80,8 +80,8 @@ def submit(
     if request.publish_early and early_plan is None:
         on_event(cluster.Notice("no early release: the title has nothing but H.264 and AAC"))
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
-        stock = Stock(draft.plan) if request.force else take_stock(store, draft.plan)
-        reused, done = tuple(stock.indexed), stock.done
+        stored = StoredParts(draft.plan) if request.force else find_stored_parts(store, draft.plan)
+        reused, done = tuple(stored.indexed), stored.done
         plan = deciding.tasks_for(draft, request, frozenset(draft.plan.parts) - done, workers)
         for line in plan.decisions:
             if line.startswith(grouping.MEMORY):
@@ -89,13 +89,13 @@ def submit(
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.record_lost_runs(store, request.title)
         check = deciding.check_for(draft, request, store, workers, analysed.analysis if analysed else None)
-        job = TitleJob(request, store, submitted_at, plan, early_plan, stock, on_event, run, check)
+        job = TitleJob(request, store, submitted_at, plan, early_plan, stored, on_event, run, check)
         receipts = job.encode()
         if receipts:
             with suppress(StorageError):  # only estimates get worse without it
                 store.put(layout.CALIBRATION, documents.write(calibration.learned(plan, receipts)))
-        presentation = assemble(plan, merge_parts(store, stock, plan.tracks))
-        remove_receipts(store, stock)
+        presentation = assemble(plan, merge_parts(store, stored, plan.tracks))
+        remove_receipts(store, stored)
         quality = job.judge(presentation)
         on_event(Step("publishing"))
         published = job.publish_or_hold(presentation)

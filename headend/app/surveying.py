@@ -10,7 +10,7 @@ from pathlib import Path
 
 from encoder import cluster, damage, encoding, measuring, sandbox, surveying, tool
 from encoder.command import REFERENCE_FILE, SCRATCH
-from encoder.trials import measured_at_once
+from encoder.trials import max_concurrent_measurements
 from headend.app import task_master
 from headend.core import documents, layout
 from headend.core.errors import ChunkRejected
@@ -106,12 +106,12 @@ def scored(
     paths = [encoding.output(scratch, trial.id) for trial in task.trials]
     vmaf: list[Sequence[float]] = []
     measure_cpu_s = 0.0
-    at_once = measured_at_once(task.shown_px)
-    for first in range(0, len(paths), at_once):
+    concurrent = max_concurrent_measurements(task.shown_px)
+    for first in range(0, len(paths), concurrent):
         shown = [
             measuring.Shown(measuring.file_picture(path), *size_px, task.bit_depth)
             for path, size_px in zip(
-                paths[first : first + at_once], task.sizes_px[first : first + at_once], strict=True
+                paths[first : first + concurrent], task.sizes_px[first : first + concurrent], strict=True
             )
         ]
         measured = measuring.measure(

@@ -39,8 +39,8 @@ class TaskLog:
         self._began_s = time.monotonic()
 
     @contextmanager
-    def following(self) -> Iterator["TaskLog"]:
-        """Log the beginning, and the end if it is an error; the caller logs success with `done`."""
+    def running(self) -> Iterator["TaskLog"]:
+        """Log that the task began, and that it failed if the block raises; the caller logs success with `done`."""
         self._write("info", "task began", command=self._command)
         try:
             yield self

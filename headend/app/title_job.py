@@ -21,7 +21,7 @@ from headend.core.media.quality_reports import QualityReport
 from headend.core.storage import Store
 from packager import publishing
 from packager.presentation import assemble
-from packager.stock import Stock, merge_parts
+from packager.stored_parts import StoredParts, merge_parts
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class TitleJob:
         submitted_at: When the request was made: UTC, ISO 8601.
         plan: The plan with its tasks.
         early_plan: The plan of the early release; None if there is none.
-        stock: The parts that the store has.
+        stored: The parts that the store has.
         on_event: Called with every event.
         run: Runs the tasks.
         check: The quality check.
@@ -48,7 +48,7 @@ class TitleJob:
     submitted_at: str
     plan: EncodePlan
     early_plan: EncodePlan | None
-    stock: Stock
+    stored: StoredParts
     on_event: Callable[[Event], None]
     run: cluster.RunTasks
     check: Check
@@ -58,7 +58,7 @@ class TitleJob:
 
     def publish(self, plan: EncodePlan) -> publishing.PublishResult:
         """Publish a plan whose parts are all in the store."""
-        return self.publish_or_hold(assemble(plan, merge_parts(self.store, self.stock, plan.tracks)))
+        return self.publish_or_hold(assemble(plan, merge_parts(self.store, self.stored, plan.tracks)))
 
     def publish_or_hold(self, presentation: Presentation) -> publishing.PublishResult:
         """Write a release, and make it current unless the request holds it."""
@@ -73,7 +73,7 @@ class TitleJob:
         """
         receipts: list[Receipt] = []
         plan, request = self.plan, self.request
-        early_missing = set(self.stock.missing(self.early_plan.tracks)) if self.early_plan else set()
+        early_missing = set(self.stored.missing(self.early_plan.tracks)) if self.early_plan else set()
         names = {track: name for name, track in plan.tracks.items()}
         gated = self.check.level is not Checking.OFF
 
@@ -86,7 +86,7 @@ class TitleJob:
 
         def done(receipt: Receipt) -> None:
             receipts.append(receipt)
-            self.stock.add(receipt)
+            self.stored.add(receipt)
             if early_missing:
                 # A rendition has several tracks if it is encrypted in several schemes.
                 stored = (names[track.track] for track in receipt.tracks if track.track in names)
@@ -98,7 +98,7 @@ class TitleJob:
         waiting = wait_for_chunks(
             self.check.first_tasks(),
             plan.chunks,
-            self.stock.missing(rendition.id for rendition in plan.video),
+            self.stored.missing(rendition.id for rendition in plan.video),
             (rendition.id for rendition in plan.video),
         )
         try:

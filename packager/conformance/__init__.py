@@ -33,7 +33,7 @@ from packager.conformance.segments import (
 from packager.conformance.track_keys import TrackKeys
 from packager.presentation import StoredTrack, stored_tracks, with_tracks
 from packager.publishing import current_release
-from packager.stock import read_all
+from packager.reading import read_all
 
 
 def verify(

@@ -20,7 +20,7 @@ from headend.core.storage.base import Store
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
 from packager.presentation import stored_tracks
 from packager.publishing import manifests, release_id
-from packager.stock import read_all
+from packager.reading import read_all
 
 _SHOWN_BYTES = 120
 

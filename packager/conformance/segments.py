@@ -31,7 +31,7 @@ from packager.conformance.track_keys import TrackKeys
 from packager.encrypted_tracks import init_of_period
 from packager.fragments import Fragment, read_fragments
 from packager.presentation import StoredTrack
-from packager.stock import THREADS
+from packager.reading import THREADS
 
 BATCH = 16
 """Segments that a thread reads in sequence, since one task per segment would cost as much as its check."""

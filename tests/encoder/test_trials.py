@@ -12,13 +12,13 @@ from encoder.costs import Pricing, measured
 from encoder.trials import (
     MIN_BOUND_BPS,
     Analysing,
-    TrialPoint,
+    TrialResult,
     TrialSize,
     expected_trials,
     first_trials,
     further_trials,
     grouped,
-    measured_at_once,
+    max_concurrent_measurements,
 )
 from headend.core.media import Codec, Effort
 from headend.core.media.analysis import Excerpt, Trial
@@ -33,8 +33,8 @@ SIZES = [
 ]
 
 
-def points(*results: tuple[float, float, float], lines: int = 720, codec: Codec = Codec.AVC) -> list[TrialPoint]:
-    return [TrialPoint(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in results]
+def points(*results: tuple[float, float, float], lines: int = 720, codec: Codec = Codec.AVC) -> list[TrialResult]:
+    return [TrialResult(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in results]
 
 
 def test_every_size_is_tried_with_the_coarser_factors_first() -> None:
@@ -207,6 +207,6 @@ def test_one_picture_of_4320_lines_is_a_task_of_its_own() -> None:
 
 
 def test_fewer_renditions_are_measured_at_once_on_a_larger_screen() -> None:
-    assert measured_at_once((1920, 1080)) == 8
-    assert measured_at_once((3840, 2160)) == 2
-    assert measured_at_once((640, 360)) == 8
+    assert max_concurrent_measurements((1920, 1080)) == 8
+    assert max_concurrent_measurements((3840, 2160)) == 2
+    assert max_concurrent_measurements((640, 360)) == 8

@@ -52,18 +52,6 @@ def test_the_best_size_changes_where_curves_cross() -> None:
     assert both.best(crossing.kbps).vmaf == pytest.approx(89, abs=0.01)
 
 
-def test_sizes_never_fall_along_rising_rates() -> None:
-    # Beyond its first trials, the larger size is worse, so the smaller one alone would be chosen again.
-    points = [
-        *synthetic(720, 110),
-        *(TrialPoint(360, p.crf, p.kbps, p.vmaf + 30 * (p.crf < 22)) for p in synthetic(360, 95)),
-    ]
-    found = list(hull(points).along([100, 200, 400, 600, 800, 1200]))
-
-    assert [point.lines for point in found] == sorted(point.lines for point in found)
-    assert [point.kbps for point in found] == pytest.approx([100, 200, 400, 600, 800, 1200], rel=0.001)
-
-
 def test_rates_of_av1_are_predicted_near_the_end_of_its_scale() -> None:
     # Slides, 720 lines: rates of encodes by rate factor. The last steps of the quantizer are much larger.
     measured = {45: 1040.0, 52: 827.0, 56: 690.0, 58: 605.0, 61: 442.0, 63: 242.0}

@@ -22,7 +22,7 @@ from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import assemble
 from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 from tests.support.waiting import wait_until
@@ -50,9 +50,9 @@ def submit(
     finish = hold if held else publish
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
-        stock = take_stock(store, plan)
-        placed = finish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=at)
-        remove_receipts(store, stock)
+        stored = find_stored_parts(store, plan)
+        placed = finish(store, assemble(plan, merge_parts(store, stored, plan.tracks)), submitted_at=at)
+        remove_receipts(store, stored)
     return placed.presentation.release
 
 
@@ -327,8 +327,8 @@ def test_gc_keeps_the_tracks_of_work_that_ends_while_it_looks() -> None:
         hold.enter_context(holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"))
 
         def end_work() -> None:
-            stock = take_stock(store, plan)
-            publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)))
+            stored = find_stored_parts(store, plan)
+            publish(store, assemble(plan, merge_parts(store, stored, plan.tracks)))
             hold.close()
 
         store.then.append(end_work)
@@ -343,7 +343,7 @@ def test_gc_keeps_receipts_of_running_work(store: OldStore) -> None:
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"):
         store_synthetic(store, plan)
         garbage.remove(store, "film", keep=0, at=later)
-        assert take_stock(store, plan).missing(plan.tracks) == []
+        assert find_stored_parts(store, plan).missing(plan.tracks) == []
     garbage.remove(store, "film", keep=0, at=later)
     assert list(store.list(layout.receipts("film"))) == []
 

@@ -21,7 +21,7 @@ from packager.publishing import (
     set_current,
     titles,
 )
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
@@ -66,7 +66,7 @@ def smaller(plan: EncodePlan) -> EncodePlan:
 
 
 def presentation_in(store: Store, plan: EncodePlan) -> Presentation:
-    return assemble(plan, merge_parts(store, take_stock(store, plan), plan.tracks))
+    return assemble(plan, merge_parts(store, find_stored_parts(store, plan), plan.tracks))
 
 
 def make_store(*plans: EncodePlan) -> FailingStore:
@@ -133,14 +133,14 @@ def test_indexes_are_written_after_their_segments_and_then_receipts_are_removed(
     store = FailingStore()
     store_synthetic(store, plan)
     store.written.clear()
-    stock = take_stock(store, plan)
-    merge_parts(store, stock, plan.tracks)
+    stored = find_stored_parts(store, plan)
+    merge_parts(store, stored, plan.tracks)
     for id in ("avc-1080p-100k", "vp9-1080p-trick"):
         names = [key.rpartition("/")[2] for key in store.written if f"/tracks/{id}/" in key]
         assert names == ["sync", "index"]
-    remove_receipts(store, stock)
+    remove_receipts(store, stored)
     assert not list(store.list(layout.receipts("film")))
-    assert take_stock(store, plan).done == frozenset(plan.parts)
+    assert find_stored_parts(store, plan).done == frozenset(plan.parts)
 
 
 @pytest.mark.parametrize("writes", range(11))
@@ -286,7 +286,7 @@ def test_nothing_is_written_while_an_object_is_missing_or_cut_short(key: str, si
         publish(store, presentation)
     assert store.written == []
     # The next run makes only the chunk with the lost object.
-    missing = set(plan.parts) - take_stock(store, plan).done
+    missing = set(plan.parts) - find_stored_parts(store, plan).done
     assert len(missing) == 1 and next(iter(missing))[0] == key.split("/")[3]
 
 
@@ -295,10 +295,10 @@ def test_a_task_that_is_not_done_is_missing() -> None:
     store = FailingStore()
     store_synthetic(store, plan)
     store.delete(layout.receipt("film", "audio-1"))
-    stock = take_stock(store, plan)
-    assert set(plan.parts) - stock.done == {(sound.id, 0) for sound in plan.audio}
+    stored = find_stored_parts(store, plan)
+    assert set(plan.parts) - stored.done == {(sound.id, 0) for sound in plan.audio}
     with pytest.raises(PackagingError, match=r"2 parts are missing, such as chunk 0 of aac-2\.0-128k-en"):
-        merge_parts(store, stock, plan.tracks)
+        merge_parts(store, stored, plan.tracks)
 
 
 def test_parts_stored_by_an_interrupted_task_are_reused() -> None:
@@ -308,7 +308,7 @@ def test_parts_stored_by_an_interrupted_task_are_reused() -> None:
     key = layout.receipt("film", "video-0")
     receipt = documents.read(Receipt, store.get(key))
     store.put(key, documents.write(replace(receipt, tracks=receipt.tracks[:1])))
-    missing = set(plan.parts) - take_stock(store, plan).done
+    missing = set(plan.parts) - find_stored_parts(store, plan).done
     assert missing == {(track.rendition, 0) for track in receipt.tracks[1:]}
 
 
@@ -319,7 +319,7 @@ def test_a_damaged_receipt_stops_publishing_and_is_named() -> None:
     key = layout.receipt("film", "audio-1")
     store.put(key, documents.write(receipts_of(plan)[0])[:-5])
     with pytest.raises(StorageError, match=key):
-        take_stock(store, plan)
+        find_stored_parts(store, plan)
 
 
 # --- titles -------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from packager.presentation import assemble
 from packager.publishing import PublishResult, publish
 from packager.segmenting.sound import cut_audio
 from packager.segmenting.video import cut_video
-from packager.stock import merge_parts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
 FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
@@ -107,8 +107,8 @@ def store_synthetic(store: Store, plan: EncodePlan) -> None:
 
 def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> PublishResult:
     """Publish a plan's stored parts."""
-    stock = take_stock(store, plan)
-    return publish(store, assemble(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
+    stored = find_stored_parts(store, plan)
+    return publish(store, assemble(plan, merge_parts(store, stored, plan.tracks)), submitted_at=submitted_at)
 
 
 REAL_GRID = plan_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))

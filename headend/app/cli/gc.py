@@ -8,10 +8,10 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.many_titles import FailureCollector
 from headend.app.cli.parameters import Duration
 from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json, table
-from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
 from headend.core.errors import ConfigError
 from headend.core.layout import check_title
@@ -70,16 +70,16 @@ def command(
         if not garbage.title_exists(opened, title):
             raise ConfigError(f"there is no title {title!r} in {store.url}; 'headend titles' lists published titles")
     wanted = wanted or garbage.titles(opened)
-    several = FailureCollector(len(wanted))
+    collector = FailureCollector(len(wanted))
     rows = []
-    for found in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
+    for found in collector.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
         if found.error is not None:
-            several.fail(found.title, found.error)
+            collector.fail(found.title, found.error)
         elif found.objects:
             rows.append(_row(found))
     # Analyses are kept if some titles were not checked: they may be of the same masters.
     unused = garbage.UnusedAnalyses()
-    if not titles and not several.errors:
+    if not titles and not collector.errors:
         with repeated(lambda: "checking the analyses of masters"):
             unused = garbage.find_unused_analyses(opened, grace=grace)
     total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
@@ -95,7 +95,7 @@ def command(
         def remove(title: str, is_stopped: Callable[[], bool]) -> garbage.Garbage:
             return garbage.remove(opened, title, keep=keep, grace=grace, is_stopped=is_stopped)
 
-        removed = several.at_once([row.title for row in rows], remove, threads=REMOVERS, what="removed from")
+        removed = collector.in_parallel([row.title for row in rows], remove, threads=REMOVERS, what="removed from")
         rows = [_row(found) for _, found in removed]
         garbage.remove_analyses(opened, unused)
         total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
@@ -111,7 +111,7 @@ def command(
         console().print("nothing to remove")
     elif not dry_run:
         console().print(f"removed {total_bytes / 1_000_000:,.1f} MB")
-    several.end()
+    collector.end()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.many_titles import FailureCollector
 from headend.app.cli.screen import console, print_json
-from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
 from headend.core.errors import ConfigError
 from headend.core.layout import check_title
@@ -50,13 +50,13 @@ def command(
         return before, lifecycle.repackage(opened, title).presentation.release
 
     rows = []
-    several = FailureCollector(len(wanted))
+    collector = FailureCollector(len(wanted))
     progress = ("checked" if dry_run else "repackaged") if as_json else ""  # otherwise, each title has a line
-    for title, (before, made) in several.at_once(wanted, repackage, threads=THREADS, what=progress):
+    for title, (before, made) in collector.in_parallel(wanted, repackage, threads=THREADS, what=progress):
         rows.append({"title": title, "before": before, "release": made, "changed": made != before})
         if not as_json:
             verb = "would become" if dry_run else "is now"
             console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
-    several.end()
+    collector.end()

@@ -281,12 +281,12 @@ def _run(
     return Results(variants, runs, segment_ms, wanted - len(runs)), stopped
 
 
-def _check_memory(variants: Iterable[Scenario], runs_at_once: int) -> None:
+def _check_memory(variants: Iterable[Scenario], concurrent_runs: int) -> None:
     """Raise ConfigError if the runs need more memory than this machine has."""
-    least_bytes = max(map(viewing.least_bytes, variants)) * runs_at_once
+    least_bytes = max(map(viewing.least_bytes, variants)) * concurrent_runs
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if least_bytes > memory_bytes:
-        runs = count_text(runs_at_once, "run")
+        runs = count_text(concurrent_runs, "run")
         raise ConfigError(
             f"viewers.sessions_per_day: {runs} at once would take {least_bytes / 1e9:,.0f} GB or more, and this "
             f"machine has {memory_bytes / 1e9:,.0f}: simulate fewer sessions, or give fewer --workers"

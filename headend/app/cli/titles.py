@@ -7,7 +7,7 @@ from headend.app.cli.screen import console, print_json, table
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 from packager import publishing
-from packager.stock import read_all
+from packager.reading import read_all
 
 PAGE = 100
 """Default number of titles on a page: more than fit on a screen."""

@@ -42,7 +42,7 @@ from headend.core.settings import (
 )
 from headend.core.storage import Store, masters
 from ladders.programmes import fit_programme, numbered
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 
 TOLERANCE_S = Fraction(1, 5)
 """How much shorter or longer than the film a file's sound may be.
@@ -138,15 +138,15 @@ def make(
         MasterError: The file has changed, or is damaged.
         StorageError: The store failed.
     """
-    stock = take_stock(store, added.plan)
-    reused, done = tuple(stock.indexed), stock.done
+    stored = find_stored_parts(store, added.plan)
+    reused, done = tuple(stored.indexed), stored.done
     wanted = frozenset((added.plan.encoded_for(name), chunk) for name, chunk in set(added.plan.parts) - done)
     plan = replace(added.plan, tasks=tuple(added.work.tasks(added.plan, wanted)))
     on_event(Planned(plan, len(done), reused))
 
     def note(event: cluster.Event) -> None:
         if isinstance(event, cluster.Done):
-            stock.add(event.receipt)
+            stored.add(event.receipt)
         elif isinstance(event, cluster.Failed):
             failures.record(store, plan.title, event, on_event)
         on_event(event)
@@ -156,8 +156,8 @@ def make(
     except DamagedMaster as error:
         places = ", ".join(error.facts.get("damage", ()))
         raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None
-    made = merge_parts(store, stock, plan.tracks)
-    remove_receipts(store, stock)
+    made = merge_parts(store, stored, plan.tracks)
+    remove_receipts(store, stored)
     return made, len(wanted)  # type: ignore[return-value]
 
 

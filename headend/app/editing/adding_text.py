@@ -28,7 +28,7 @@ from headend.core.media import (
 from headend.core.settings import StoreSettings, TextChoice
 from headend.core.storage import Store
 from ladders.programmes import numbered
-from packager.stock import merge_parts, remove_receipts, take_stock
+from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 
 _NO_MASTER = Master("", 0, "", "")
 """Sidecars need no master."""
@@ -106,8 +106,8 @@ def make(
     store: Store, settings: StoreSettings, plan: EncodePlan, added: Sequence[TextTrack]
 ) -> Mapping[str, Track[TextRendition]]:
     """Cut the sidecars that the store does not have; return all tracks by rendition id."""
-    stock = take_stock(store, plan)
-    missing = {rendition for rendition, _ in stock.missing(plan.tracks)}
+    stored = find_stored_parts(store, plan)
+    missing = {rendition for rendition, _ in stored.missing(plan.tracks)}
     for track in added:
         ids = tuple(each.id for each in plan.text if each.programme == track.number and each.id in missing)
         if ids:
@@ -122,7 +122,7 @@ def make(
                 start_s=track.start_s,
             )
             with TemporaryDirectory(prefix="headend-") as folder:
-                stock.add(make_text(plan, task, settings, Path(folder)))
-    made = merge_parts(store, stock, plan.tracks)
-    remove_receipts(store, stock)
+                stored.add(make_text(plan, task, settings, Path(folder)))
+    made = merge_parts(store, stored, plan.tracks)
+    remove_receipts(store, stored)
     return made  # type: ignore[return-value]

@@ -1,8 +1,8 @@
 """Delivering events in the background, with few threads.
 
 Each receiver of a job gets that job's events in order. A failed event is sent again later and occupies no thread until
-then. One address, or the hook command, occupies at most `AT_ONCE` of the `THREADS`, so that a receiver that does not
-answer can't delay the others.
+then. One address, or the hook command, occupies at most `MAX_CONCURRENT` of the `THREADS`, so that a receiver that
+does not answer can't delay the others.
 """
 
 import threading
@@ -19,7 +19,7 @@ from headend.core.errors import HeadendError
 
 THREADS = 8
 """Events that are sent in parallel."""
-AT_ONCE = 2
+MAX_CONCURRENT = 2
 """Events that are sent in parallel to one address."""
 ATTEMPTS = 6
 """Attempts to send an event before it goes to the dead-letter list."""
@@ -115,7 +115,7 @@ class Sender:
 
     def _available(self) -> Iterable[list[tuple[float, int, Message]]]:
         """Yield the heaps of receivers that may get another message now."""
-        return (due for receiver, due in self._due.items() if self._busy[receiver] < AT_ONCE)
+        return (due for receiver, due in self._due.items() if self._busy[receiver] < MAX_CONCURRENT)
 
     def _take_due(self) -> Message | None:
         first = min(self._available(), key=lambda due: due[0][:2], default=None)

@@ -28,7 +28,7 @@ def rules_broken(shortfalls: Iterable[Shortfall]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.rule for one in shortfalls if one.severity is Severity.FAILURE))
 
 
-def mend_of(shortfall: Shortfall, report: QualityReport) -> str:
+def remedy_of(shortfall: Shortfall, report: QualityReport) -> str:
     """Return how to fix a failure, in one line; empty for remarks and notes."""
     if shortfall.severity is not Severity.FAILURE:
         return ""
@@ -36,4 +36,4 @@ def mend_of(shortfall: Shortfall, report: QualityReport) -> str:
     wrong = {one.rendition for one in report.failures if of[one.rule] is faults.RULE}
     if shortfall.rule in LOOKS and shortfall.rendition in wrong:
         return "the rendition shows a wrong picture, see above"
-    return of[shortfall.rule].mend
+    return of[shortfall.rule].remedy

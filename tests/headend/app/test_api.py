@@ -23,11 +23,11 @@ def test_options_become_the_words_of_the_command() -> None:
         "allow_damaged": False,
         "effort": None,
     }
-    assert api.command_line("submit", "-film.mov", options) == [
+    assert api.submit_words("-film.mov", options) == [
         *("submit", "--title=film", "--audio=1:en", "--audio=2:fr", "--publish-early", "--", "-film.mov")
     ]
     with pytest.raises(headend.ConfigError, match="audio must be a string"):
-        api.command_line("submit", "film.mov", {"audio": {"en": 1}})  # type: ignore[dict-item]
+        api.submit_words("film.mov", {"audio": {"en": 1}})  # type: ignore[dict-item]
 
 
 @pytest.mark.usefixtures("known_speed")

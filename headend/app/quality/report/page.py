@@ -171,9 +171,9 @@ def _findings(report: QualityReport) -> Iterator[str]:
         return
     shortfalls = report.shortfalls[:MAX_FINDINGS]
     rows = "".join(
-        _finding(rule, severity, mend, list(members))
-        for (rule, severity, mend), members in groupby(
-            shortfalls, key=lambda shortfall: (shortfall.rule, shortfall.severity, judging.mend_of(shortfall, report))
+        _finding(rule, severity, remedy, list(members))
+        for (rule, severity, remedy), members in groupby(
+            shortfalls, key=lambda shortfall: (shortfall.rule, shortfall.severity, judging.remedy_of(shortfall, report))
         )
     )
     left = len(report.shortfalls) - len(shortfalls)
@@ -181,12 +181,12 @@ def _findings(report: QualityReport) -> Iterator[str]:
     yield f'<section><h2>Findings</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>'
 
 
-def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfall]) -> str:
+def _finding(rule: str, severity: Severity, remedy: str, members: Sequence[Shortfall]) -> str:
     lines = "".join(f"<div>{escape(_capital(shortfall.message))}.</div>" for shortfall in members)
-    remedy = f'<div class="dim">To fix it: {escape(mend)}.</div>' if mend else ""
+    advice = f'<div class="dim">To fix it: {escape(remedy)}.</div>' if remedy else ""
     return (
         f'<li><div class="kind"><span class="dot {severity}"></span>{escape(_capital(rule))}<small>{severity}</small>'
-        f"</div><div>{lines}{remedy}</div></li>"
+        f"</div><div>{lines}{advice}</div></li>"
     )
 
 

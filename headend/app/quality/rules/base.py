@@ -35,14 +35,14 @@ class Rule:
 
     Attributes:
         name: Names of its shortfalls, separated by commas, for people and programs.
-        wants: The rule in one line.
-        mend: How to fix a failure.
+        requirement: The rule in one line.
+        remedy: How to fix a failure.
         check: Finds the shortfalls.
     """
 
     name: str
-    wants: str
-    mend: str
+    requirement: str
+    remedy: str
     check: Callable[[QualityReport], Iterator[Shortfall]]
 
 

@@ -33,5 +33,5 @@ def _check(report: QualityReport) -> Iterator[Shortfall]:
 
 
 RULE = Rule(
-    "loudness, true peak", "sound is as loud as asked for", "choose another --loudness, or mend the master", _check
+    "loudness, true peak", "sound is as loud as asked for", "choose another --loudness, or remedy the master", _check
 )

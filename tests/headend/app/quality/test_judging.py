@@ -356,4 +356,4 @@ def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> 
 
 
 def test_every_rule_states_its_limit_and_a_remedy() -> None:
-    assert all(rule.wants and rule.mend for rule in RULES)
+    assert all(rule.requirement and rule.remedy for rule in RULES)

@@ -1,4 +1,4 @@
-"""Working on several titles: an error in one does not stop the others."""
+"""Commands on many titles: an error in one title does not stop the others."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class FailureCollector:
-    """Collects the errors of several titles.
+    """Collects the errors of titles, and reports them together at the end.
 
     Attributes:
         count: Number of titles.
@@ -36,7 +36,7 @@ class FailureCollector:
             lines.write(f"{what}: {number:,} of {total}")
             yield item
 
-    def at_once(
+    def in_parallel(
         self,
         titles: Sequence[str],
         work: Callable[[str, Callable[[], bool]], Result],
@@ -44,15 +44,15 @@ class FailureCollector:
         threads: int,
         what: str = "",
     ) -> Iterator[tuple[str, Result]]:
-        """Work on several titles at once, which hides the latency of S3.
+        """Work on several titles in parallel, which hides the latency of S3.
 
         If it ends early, because of an error or Ctrl-C, titles that have not begun are left out.
 
         Args:
             titles: The titles.
-            work: Called with a title, in a thread; and with a function that tells whether to stop early.
-            threads: How many titles are worked on at once.
-            what: For progress lines, what is done; empty for none.
+            work: Called in a thread with a title, and with a function that returns whether to stop early.
+            threads: Number of titles in work at the same time.
+            what: What is done to the titles, for progress lines; empty for no lines.
 
         Yields:
             Each title that did not fail, with what ``work`` returned, in order.

@@ -1,11 +1,11 @@
-"""Commands that work on several titles at once."""
+"""Commands on many titles."""
 
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from headend.app.cli.several import FailureCollector
+from headend.app.cli.many_titles import FailureCollector
 from headend.core.errors import StorageError, StoreUnavailable
 
 TITLES = [f"title-{number}" for number in range(200)]
@@ -17,11 +17,11 @@ def test_titles_come_in_order_without_those_that_failed(capsys: pytest.CaptureFi
             raise StorageError("damaged")
         return len(title)
 
-    several = FailureCollector(len(TITLES))
-    assert list(several.at_once(TITLES, work, threads=8)) == [
+    collector = FailureCollector(len(TITLES))
+    assert list(collector.in_parallel(TITLES, work, threads=8)) == [
         (title, len(title)) for title in TITLES if title != "title-7"
     ]
-    assert list(several.errors) == ["title-7"]
+    assert list(collector.errors) == ["title-7"]
     assert capsys.readouterr().err == "headend: title-7: damaged\n"
 
 
@@ -37,5 +37,5 @@ def test_an_unavailable_store_ends_the_work_and_no_further_title_is_begun() -> N
             ended.wait(0.01)
 
     with pytest.raises(StoreUnavailable, match="no answer"):
-        list(FailureCollector(len(TITLES)).at_once(TITLES, work, threads=4))
+        list(FailureCollector(len(TITLES)).in_parallel(TITLES, work, threads=4))
     assert len(begun) < 20

@@ -5,26 +5,20 @@ is missing or has the wrong size counts as missing, even if a receipt or an inde
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from headend.core import documents, layout, track_index
 from headend.core.errors import ObjectMissing, PackagingError
 from headend.core.media import Damage, EncodedTrack, EncodePlan, Part, Receipt, Scheme
 from headend.core.storage.base import Store
-from headend.core.track_index import SyncRanges, TrackIndex
 from packager.presentation import StoredTrack, index_of, join_chunks, renditions_of, track_from_index
-
-THREADS = 16
-"""Number of concurrent requests: a store across a network takes tens of milliseconds to answer."""
-Result = TypeVar("Result")
-Item = TypeVar("Item")
+from packager.reading import THREADS, read_track
 
 
 @dataclass(slots=True)
-class Stock:
+class StoredParts:
     """The stored parts of a plan; grows as tasks finish.
 
     Attributes:
@@ -66,7 +60,7 @@ class Stock:
         ]
 
 
-def take_stock(store: Store, plan: EncodePlan) -> Stock:
+def find_stored_parts(store: Store, plan: EncodePlan) -> StoredParts:
     """Find out which parts of a plan's tracks a store has.
 
     This checks sizes but not digests; `packager.conformance.verify` reads the data.
@@ -74,7 +68,7 @@ def take_stock(store: Store, plan: EncodePlan) -> Stock:
     Raises:
         StorageError: The store failed, or has documents of another version.
     """
-    stock = Stock(plan)
+    stored = StoredParts(plan)
     title = plan.title
     with ThreadPoolExecutor(THREADS) as pool:
         sizes_of = dict(
@@ -83,21 +77,22 @@ def take_stock(store: Store, plan: EncodePlan) -> Stock:
         receipts = tuple(store.keys(layout.receipts(title)))
         for receipt in pool.map(lambda key: _read_receipt(store, key), receipts):
             if receipt is not None:
-                _add_receipt(stock, receipt, sizes_of)
+                _add_receipt(stored, receipt, sizes_of)
         # A track without receipts has an index by now, if another process has just completed it.
-        ids = [id for id in plan.tracks if sizes_of[id] and (layout.INDEX in sizes_of[id] or not _is_stored(stock, id))]
+        existing = [id for id in plan.tracks if sizes_of[id]]
+        ids = [id for id in existing if layout.INDEX in sizes_of[id] or not _is_complete(stored, id)]
         for id, track in zip(ids, pool.map(lambda id: _read_index(store, plan, id), ids), strict=True):
             if track is not None:
-                _add_index(stock, id, track, sizes_of[id])
-    return stock
+                _add_index(stored, id, track, sizes_of[id])
+    return stored
 
 
-def merge_parts(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
+def merge_parts(store: Store, stored: StoredParts, renditions: Iterable[str]) -> dict[str, StoredTrack]:
     """Merge the parts of renditions into tracks, and write missing indexes.
 
     Args:
         store: Store of the segments.
-        stock: The stored parts.
+        stored: The stored parts.
         renditions: Ids of renditions; all of their parts must be stored.
 
     Raises:
@@ -105,7 +100,7 @@ def merge_parts(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[s
         StorageError: The store failed.
     """
     wanted = list(renditions)
-    if missing := stock.missing(wanted):
+    if missing := stored.missing(wanted):
         rendition, chunk = missing[0]
         raise PackagingError(
             f"{len(missing)} parts are missing, such as chunk {chunk} of {rendition}; submit the master again to make "
@@ -113,35 +108,20 @@ def merge_parts(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[s
             rendition=rendition,
             chunk=chunk,
         )
-    fresh = [id for id in wanted if id not in stock.indexed]
+    fresh = [id for id in wanted if id not in stored.indexed]
     with ThreadPoolExecutor(THREADS) as pool:
-        for id, track in zip(fresh, pool.map(lambda id: _merged_track(store, stock, id), fresh), strict=True):
-            stock.indexed[id] = track
-    return {id: stock.indexed[id] for id in wanted}
+        for id, track in zip(fresh, pool.map(lambda id: _merged_track(store, stored, id), fresh), strict=True):
+            stored.indexed[id] = track
+    return {id: stored.indexed[id] for id in wanted}
 
 
-def remove_receipts(store: Store, stock: Stock) -> None:
+def remove_receipts(store: Store, stored: StoredParts) -> None:
     """Remove receipts whose tracks all have an index."""
-    done = [task for task, renditions in stock.receipts.items() if renditions <= stock.indexed.keys()]
+    done = [task for task, renditions in stored.receipts.items() if renditions <= stored.indexed.keys()]
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda task: store.delete(layout.receipt(stock.plan.title, task)), done))
+        list(pool.map(lambda task: store.delete(layout.receipt(stored.plan.title, task)), done))
     for task in done:
-        del stock.receipts[task]
-
-
-def read_track(store: Store, title: str, track: str) -> tuple[TrackIndex, tuple[SyncRanges, ...]]:
-    """Read the index of a complete track, and its sync frames if it has any.
-
-    Raises:
-        ObjectMissing: The track is not complete.
-        StorageError: Its index is damaged, or the store failed.
-    """
-    key = layout.track_index(title, track)
-    index = track_index.decode(store.get(key), key=key)
-    if not index.facts.sync_sha256:
-        return index, ()
-    key = layout.track_sync(title, track)
-    return index, track_index.decode_sync(store.get(key), key=key)
+        del stored.receipts[task]
 
 
 def _sizes(store: Store, title: str, track: str) -> dict[str, int]:
@@ -157,15 +137,15 @@ def _read_receipt(store: Store, key: str) -> Receipt | None:
         return None  # another run has just merged and removed it
 
 
-def _add_receipt(stock: Stock, receipt: Receipt, sizes_of: Mapping[str, Mapping[str, int]]) -> None:
-    names = {track: rendition for rendition, track in stock.plan.tracks.items()}
+def _add_receipt(stored: StoredParts, receipt: Receipt, sizes_of: Mapping[str, Mapping[str, int]]) -> None:
+    names = {track: rendition for rendition, track in stored.plan.tracks.items()}
     planned = [track for track in receipt.tracks if track.track in names]
     if planned:
-        stock.receipts[receipt.task] = frozenset(names.get(t.track, f"other plan: {t.track}") for t in receipt.tracks)
+        stored.receipts[receipt.task] = frozenset(names.get(t.track, f"other plan: {t.track}") for t in receipt.tracks)
     for track in planned:
         rendition = names[track.track]
         if all(sizes_of[rendition].get(name) == size for name, size in _objects(track, receipt.chunk)):
-            stock.results[rendition, receipt.chunk] = (track, receipt.damage)
+            stored.results[rendition, receipt.chunk] = (track, receipt.damage)
 
 
 def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
@@ -176,8 +156,8 @@ def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
             yield layout.init_name(period), track.init_bytes
 
 
-def _is_stored(stock: Stock, rendition: str) -> bool:
-    return all((rendition, chunk.number) in stock.results for chunk in stock.plan.chunks_of(rendition))
+def _is_complete(stored: StoredParts, rendition: str) -> bool:
+    return all((rendition, chunk.number) in stored.results for chunk in stored.plan.chunks_of(rendition))
 
 
 def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack | None:
@@ -189,15 +169,15 @@ def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack |
     return track
 
 
-def _add_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
+def _add_index(stored: StoredParts, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
     """Add a track that an earlier run has completed. If objects have been lost since, add only its complete chunks."""
     lost = {s.number for s in track.segments if sizes.get(layout.segment_name(track.id, s.number)) != s.size_bytes}
     inits = (layout.init_name(period) for period, _ in enumerate(track.inits_sha256, start=1))
     no_init = any(sizes.get(name) != track.init_bytes for name in inits)
     if not lost and not no_init:
-        stock.indexed[rendition] = track
+        stored.indexed[rendition] = track
         return
-    for chunk, numbers in _numbers(stock.plan, rendition, track):
+    for chunk, numbers in _numbers(stored.plan, rendition, track):
         if lost.isdisjoint(numbers) and not (no_init and chunk == 0):
             kept = tuple(s for s in track.segments if s.number in numbers)
             part = EncodedTrack(
@@ -211,10 +191,10 @@ def _add_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[
                 segments=kept,
                 loudness=track.loudness,
                 track=track.id,
-                codec_string=track.codec_string if _is_whole(stock.plan, rendition) else "",
+                codec_string=track.codec_string if _is_whole(stored.plan, rendition) else "",
                 later_inits=track.later_inits,
             )
-            stock.results.setdefault((rendition, chunk), (part, track.damage))
+            stored.results.setdefault((rendition, chunk), (part, track.damage))
 
 
 def _is_whole(plan: EncodePlan, rendition: str) -> bool:
@@ -237,10 +217,10 @@ def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[t
         yield chunk.number, frozenset(numbers)
 
 
-def _merged_track(store: Store, stock: Stock, rendition: str) -> StoredTrack:
-    plan, title, id = stock.plan, stock.plan.title, stock.plan.tracks[rendition]
+def _merged_track(store: Store, stored: StoredParts, rendition: str) -> StoredTrack:
+    plan, title, id = stored.plan, stored.plan.title, stored.plan.tracks[rendition]
     chunks = plan.chunks_of(rendition)
-    results = [(chunk, *stock.results[rendition, chunk.number]) for chunk in chunks]
+    results = [(chunk, *stored.results[rendition, chunk.number]) for chunk in chunks]
     init = _init(store, title, id, rendition) if results[0][1].init_bytes else b""
     track: StoredTrack = join_chunks(
         id,
@@ -275,12 +255,3 @@ def _put_once(store: Store, key: str, data: bytes) -> None:
     except ObjectMissing:
         pass
     store.put(key, data)
-
-
-def read_all(
-    read: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS
-) -> list[tuple[Item, Result]]:
-    """Apply ``read`` to several items in parallel; results are in their order."""
-    wanted = list(items)
-    with ThreadPoolExecutor(threads) as pool:
-        return list(zip(wanted, pool.map(read, wanted), strict=True))
