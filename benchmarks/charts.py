@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headend.core.errors import ConfigError
+from headend.core.timing import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def panels(path: Path, titles: Sequence[str], headline: str) -> Iterator[list[Ax
     except ImportError:
         raise ConfigError("charts need matplotlib: install it with 'pip install matplotlib'") from None
     columns = min(2, len(titles))
-    rows = -(-len(titles) // columns)
+    rows = ceil_div(len(titles), columns)
     width, height = PANEL_INCHES
     figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
     figure.suptitle(headline)

@@ -19,6 +19,7 @@ from headend.core.errors import ObjectMissing
 from headend.core.media import EncodePlan
 from headend.core.storage.base import ObjectInfo, Reader
 from headend.core.storage.memory import MemoryStore
+from headend.core.timing import ceil_div
 from packager import publishing
 from packager.presentation import assemble
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
@@ -132,7 +133,7 @@ class ManyTitles:
     def folders(self, prefix: str) -> tuple[str, ...]:
         """List folders below a prefix."""
         if prefix == f"{layout.TITLES}/":
-            self.requests += -(-len(self.names) // PAGE)
+            self.requests += ceil_div(len(self.names), PAGE)
             return tuple(sorted({*self.names, *self.own.folders(prefix)}))
         self.requests += 1
         title, path = _split(prefix)
@@ -180,7 +181,7 @@ def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
     # Backdate the pointer, so that the earlier release is old enough to be collected as garbage.
     then = (_now() - AGE).isoformat()
     pointer = publishing.read_current(objects["current.json"], "current.json")
-    past = tuple(replace(one, published_at=then, until=then) for one in pointer.history)
+    past = tuple(replace(entry, published_at=then, until=then) for entry in pointer.history)
     objects["current.json"] = documents.write(replace(pointer, published_at=then, history=past))
     track = layout.track_path(plan.title, plan.tracks[dropped.id])
     only_earlier = (f"releases/{first}/", f"{track.removeprefix(folder)}/")

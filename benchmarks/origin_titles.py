@@ -66,10 +66,10 @@ def publish(store: Store, hours: float) -> Paths:
         track, keys = put(other, repeat(STALLED_BYTES, STALLED - len(stalled)))
         video.append(track)
         stalled += keys
-    for one in video:
-        index, sync = index_of(one)
-        store.put(layout.track_sync(title, one.id), sync)
-        store.put(layout.track_index(title, one.id), track_index.encode(index))
+    for rendition in video:
+        index, sync = index_of(rendition)
+        store.put(layout.track_sync(title, rendition.id), sync)
+        store.put(layout.track_index(title, rendition.id), track_index.encode(index))
     files = manifests(replace(presentation, video=tuple(video)))
     release = release_id(files)
     for name, data in files.items():

@@ -294,7 +294,7 @@ def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
         on_step("measuring: several renditions per process")
         costs = [cost(shown[at : at + RENDITIONS_PER_PROCESS]) for at in range(0, len(shown), RENDITIONS_PER_PROCESS)]
         on_step("measuring: one rendition per process")
-        apart_s = sum(cost([one]) for one in shown[:RENDITIONS_PER_PROCESS])
+        apart_s = sum(cost([rendition]) for rendition in shown[:RENDITIONS_PER_PROCESS])
     return Measuring(Effort.STANDARD, len(shown), frames, encoded.cpu_s, sum(costs), apart_s, costs[0])
 
 

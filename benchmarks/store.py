@@ -25,7 +25,7 @@ from encoder.tool import ffmpeg_path
 from headend.core import layout, plan_document
 from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
 from headend.core.storage.local import LocalStore
-from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, plan_grid
+from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, ceil_div, plan_grid
 from packager import captions, garbage, publishing
 from packager.presentation import assemble
 from packager.segmenting.sound import cut_audio
@@ -205,9 +205,9 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
 def _sweep(store: ManyTitles) -> Sweep:
     started_s, cpu_s = time.perf_counter(), time.process_time()
     found = found_bytes = 0
-    for one in garbage.all_garbage(store, garbage.titles(store), keep=0):
-        found += bool(one.objects)
-        found_bytes += one.size_bytes
+    for of_title in garbage.all_garbage(store, garbage.titles(store), keep=0):
+        found += bool(of_title.objects)
+        found_bytes += of_title.size_bytes
     return Sweep(
         titles=len(store.names),
         found=found,
@@ -344,7 +344,7 @@ def rows(report: Report) -> tuple[Row, ...]:
     """Return the results with their targets, in order."""
     listing, sweep, planning, sound = report.listing, report.sweep, report.planning, report.sound
     few, many = report.publishing
-    pages = -(-listing.titles // PAGE)
+    pages = ceil_div(listing.titles, PAGE)
     found = [
         Row("CPU of the first page", f"{listing.page_s:.2f} s", f"{MAX_PAGE_S:g} s", listing.page_s <= MAX_PAGE_S),
         Row(f"requests for {listing.titles:,} titles", f"{listing.requests}", f"{pages}", listing.requests <= pages),

@@ -32,7 +32,7 @@ from headend.core.media import (
     Thumbnails,
     VideoRendition,
 )
-from headend.core.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, ceil_div, timescale
 from packager import presentation
 from packager.presentation import StoredTrack, assemble, join_chunks
 
@@ -47,11 +47,11 @@ ENCODERS: dict[Codec, tuple[str, ...]] = {
     ),
     Codec.AV1: ("libsvtav1", "-preset", "10", "-pix_fmt", "yuv420p10le"),
     Codec.VP9: ("libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt", "yuv420p"),
-    **{one.codec: (one.encoder,) for one in AUDIO},
+    **{codec.codec: (codec.encoder,) for codec in AUDIO},
 }
 VIDEO = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
 SHEET_BPS = 40_000
-FRAME_SAMPLES = {one.codec: one.frame_samples for one in AUDIO}
+FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.AC3: 256, Codec.EAC3: 256}
 
 
@@ -108,7 +108,7 @@ def plan_of(
     for programme in dict.fromkeys(r.track_index for r in sounds):
         audio_ids = tuple(r.id for r in sounds if r.track_index == programme)
         tasks.append(EncodeTask(f"audio-{programme}", Kind.AUDIO, everything, audio_ids, (), 1.0))
-    still_ids = [one.id for one in (thumbnails, poster) if one is not None]
+    still_ids = [stills.id for stills in (thumbnails, poster) if stills is not None]
     return EncodePlan(
         title=title,
         master=Master("/masters/film.mov", 1, "sha256:00", "1"),
@@ -170,11 +170,13 @@ def presentation_of(plan: EncodePlan, receipts: Iterable[Receipt] | None = None)
 def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, StoredTrack]:
     """Join receipts into the tracks of a plan."""
     renditions, inits = presentation.renditions_of(plan), inits_of(plan)
-    encoded = {(track.rendition, one.chunk): (track, one.damage) for one in receipts for track in one.tracks}
+    encoded = {
+        (track.rendition, receipt.chunk): (track, receipt.damage) for receipt in receipts for track in receipt.tracks
+    }
     tracks: dict[str, StoredTrack] = {}
     for id, track in plan.tracks.items():
         parts = [(chunk, *encoded[id, chunk.number]) for chunk in plan.chunks_of(id)]
-        damage = [one for *_, found in parts for one in found]
+        damage = [place for *_, places in parts for place in places]
         joined = join_chunks(track, renditions[id], [part[:2] for part in parts], inits.get(id, b""), plan.grid, damage)
         tracks[id] = joined
     return tracks
@@ -232,8 +234,8 @@ def _video_segments(rendition: VideoRendition, grid: Grid, bounds: Sequence[int]
     ticks = timescale(grid.frame_rate)
     mine = bounds[bisect_left(bounds, chunk.first_frame) : bisect_left(bounds, chunk.end_frame) + 1]
     for number, (first, end) in enumerate(pairwise(mine), start=chunk.first_segment):
-        frames = -(-(end - first) // rendition.rate_divisor)
-        gops = -(-(end - first) // grid.gop_frames)
+        frames = ceil_div(end - first, rendition.rate_divisor)
+        gops = ceil_div(end - first, grid.gop_frames)
         # A trick-play picture is shown until the next one, so the last one ends with the segment.
         shown = end - first if rendition.rate_divisor == grid.gop_frames else frames * rendition.rate_divisor
         size = _size(rendition.id, number, rendition.average_bps, (end - first) / grid.frame_rate)
@@ -258,7 +260,7 @@ def _audio_segments(rendition: AudioRendition, grid: Grid) -> Iterator[Segment]:
             number=number,
             start_ticks=start,
             duration_ticks=end - start,
-            samples=-(-(end - start) // frame),
+            samples=ceil_div(end - start, frame),
             size_bytes=_size(rendition.id, number, rendition.bit_rate_bps, Fraction(end - start, rate)),
             sha256=_digest(rendition.id, number),
         )

@@ -21,8 +21,8 @@ def waiting(arrivals: Sessions, bases: Array, players: Sequence[Player], rungs: 
         rungs: Number of rungs by device.
     """
     count = len(arrivals.start_ms)
-    player = fresh(count, with_mpc=any(each.rule == "robust-mpc" for each in players))
-    if any(each.rule == "fixed" for each in players):
+    player = fresh(count, with_mpc=any(device.rule == "robust-mpc" for device in players))
+    if any(device.rule == "fixed" for device in players):
         chosen = np.minimum(arrivals.quality, rungs[arrivals.device] - 1)
         player[:, LAST] = np.where(arrivals.rule == 0, chosen, 0)
     return Viewers(

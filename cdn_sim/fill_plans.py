@@ -121,7 +121,9 @@ def plan(
             views[number] += full_views * track_sizes[keys[number]].segments * share
     sizes = [track_sizes[key] for key in keys]
     return tuple(
-        made for isp in scenario.isps for made in _plans_of_site(scenario, isp, keys, sizes, views * isp.share)
+        fill_plan
+        for isp in scenario.isps
+        for fill_plan in _plans_of_site(scenario, isp, keys, sizes, views * isp.share)
     )
 
 

@@ -151,7 +151,7 @@ class Site:
             )
 
     def _sessions(self, day: int) -> viewing.Sessions:
-        premieres = tuple(each for each in self.inputs.premieres if each[0] // DAY_MS == day)
+        premieres = tuple(premiere for premiere in self.inputs.premieres if premiere[0] // DAY_MS == day)
         weights = self.inputs.ranking.weights(day, self.isp_number)
         for _, _, title, _ in self.inputs.premieres:
             if self.inputs.ranking.released[title] == day:

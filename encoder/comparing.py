@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 
 from encoder.probing import SOUND_CONTAINERS, avoid_custom_layout, opened
 from headend.core.media import Master
+from headend.core.timing import ceil_div
 
 SEARCH_S = Fraction(4)
 """How far before and after its time a picture or a sound is searched in the master."""
@@ -128,7 +129,7 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
         ]
         if not near:
             continue
-        best_s, best = max(near, key=lambda one: one[1])
+        best_s, best = max(near, key=lambda match: match[1])
         if best >= _MIN_CORRELATION and best - _expected(near, at_s, tolerance_s) > _MIN_DIFFERENCE:
             return f"its picture at {float(at_s):.3f} s is what the master shows at {float(best_s):.3f} s"
     return ""
@@ -239,7 +240,7 @@ def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -
         samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)
         size = max(1, frame.sample_rate // _BIN_HZ)
         level = np.abs(samples.reshape(-1, frame.layout.nb_channels)).mean(axis=1)
-        count = -(-len(level) // size)
+        count = ceil_div(len(level), size)
         padded = np.pad(level, (0, count * size - len(level)), mode="edge")
         yield at_s, padded.reshape(count, size).mean(axis=1)
 

@@ -21,6 +21,7 @@ from headend.core.errors import MasterError
 from headend.core.media import Crop, FieldOrder, VideoTrack
 from headend.core.process import run
 from headend.core.settings import DEFAULT_LIMITS, Limits
+from headend.core.timing import ceil_div
 
 CYCLE_FRAMES, FILM_FRAMES = 5, 4
 """3:2 pull-down: four film frames become five video frames."""
@@ -137,9 +138,9 @@ class Conformed:
         """The master's frames, half-open, from which the grid's frames ``first`` to ``end`` are made."""
         count = self.track.frame_count
         if self.cadence is Cadence.INTERLACED:
-            return max(0, first // 2 - NEIGHBOURS_FRAMES), min(count, -(-end // 2) + NEIGHBOURS_FRAMES)
+            return max(0, first // 2 - NEIGHBOURS_FRAMES), min(count, ceil_div(end, 2) + NEIGHBOURS_FRAMES)
         if self.cadence is Cadence.TELECINE:
-            cycle, last = first // FILM_FRAMES - 1, -(-end // FILM_FRAMES) + 1
+            cycle, last = first // FILM_FRAMES - 1, ceil_div(end, FILM_FRAMES) + 1
             return max(0, cycle * CYCLE_FRAMES), min(count, last * CYCLE_FRAMES)
         if self.cadence is Cadence.VARIABLE:
             return int(self._source_of_tick[first]), int(self._source_of_tick[end - 1]) + 1

@@ -230,8 +230,10 @@ class Calibration:
                 continue
             parts = dict.fromkeys(codecs, 0.0)
             for id in task.renditions:
-                if (made := renditions.get(id)) is not None and made.codec in parts:
-                    parts[made.codec] += task.chunk.frame_count * _frame_s(curves[made.codec][plan.effort], made)
+                if (known_rendition := renditions.get(id)) is not None and known_rendition.codec in parts:
+                    parts[known_rendition.codec] += task.chunk.frame_count * _frame_s(
+                        curves[known_rendition.codec][plan.effort], known_rendition
+                    )
             encoders_s = min(sum(parts.values()), task.cost)
             rows.append([task.cost - encoders_s, *parts.values()])
             took.append(receipt.cpu_s)
@@ -298,8 +300,8 @@ def measured() -> Costs:
     """The coefficients that are installed with headend."""
     file = resources.files("encoder") / "costs.json"
     costs = documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
-    video = {one.codec: costs.video[one.costs_like] for one in VIDEO if one.costs_like is not None}
-    sound = {one.codec: costs.sound_s[one.costs_like] for one in AUDIO if one.costs_like is not None}
+    video = {codec.codec: costs.video[codec.costs_like] for codec in VIDEO if codec.costs_like is not None}
+    sound = {codec.codec: costs.sound_s[codec.costs_like] for codec in AUDIO if codec.costs_like is not None}
     return replace(costs, video=video | costs.video, sound_s=sound | costs.sound_s)
 
 

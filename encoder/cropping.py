@@ -129,16 +129,16 @@ def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, s
         The area of the picture, or None if there are no bars or the result is ambiguous, and the decision as text. Size
         and position of the area are even, and it contains the picture of every sample.
     """
-    horizontal = [(one.left_px, one.right_px, one.bright) for one in borders]
-    vertical = [(one.top_px, one.bottom_px, one.bright) for one in borders]
+    horizontal = [(border.left_px, border.right_px, border.bright) for border in borders]
+    vertical = [(border.top_px, border.bottom_px, border.bright) for border in borders]
     sides = []
     for detected, length_px in ((horizontal, area.width_px), (vertical, area.height_px)):
-        before, after = (min((one[side] for one in detected), default=0) for side in (0, 1))
+        before, after = (min((border[side] for border in detected), default=0) for side in (0, 1))
         if before + after < MIN_BARS * length_px:
             sides.append((0, length_px))
             continue
-        bright = [one for one in detected if one[2]]
-        agreeing = sum(one[0] - before <= TOLERANCE_PX and one[1] - after <= TOLERANCE_PX for one in bright)
+        bright = [border for border in detected if border[2]]
+        agreeing = sum(border[0] - before <= TOLERANCE_PX and border[1] - after <= TOLERANCE_PX for border in bright)
         kept_px = length_px - before - after
         if (
             len(bright) < MIN_BRIGHT_SAMPLES
@@ -185,7 +185,7 @@ def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
                 # In this format, black is 0 and white is 65535, independently of the master's bit depth and range.
                 luma = frame.to_ndarray(format="gray16le")
                 detected[frame.pts] = borders_of(luma.view("uint16"), samples.area)
-    return DetectedBorders(tuple(one for one in detected.values() if one is not None))
+    return DetectedBorders(tuple(found for found in detected.values() if found is not None))
 
 
 def borders_of(luma: "npt.NDArray[np.uint16]", area: Crop) -> Borders | None:

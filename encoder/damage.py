@@ -115,7 +115,7 @@ def damage_error(title: str, master: Master, found: Sequence[Damage], *, allowed
         advice = "; deliver it again, or conceal and record the damage with --allow-damaged"
     return DamagedMaster(
         f"{title}: {master.url} is damaged at {_listed(found)}{advice}",
-        damage=[str(one) for one in found],
+        damage=[str(place) for place in found],
     )
 
 

@@ -7,7 +7,7 @@ from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.media import AudioRendition, EncodePlan, VideoRendition
 
-EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)
+EARLY = frozenset(codec.codec for codec in media_codecs() if codec.in_first_release)
 """Codecs of an early release: those that every player decodes."""
 
 
@@ -43,7 +43,7 @@ def early_part(plan: EncodePlan) -> EncodePlan | None:
 def early_ids(plan: EncodePlan) -> frozenset[str]:
     """Ids of the renditions and still pictures of an early release."""
     coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
-    side = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
+    side = [stills.id for stills in (plan.thumbnails, plan.poster) if stills is not None]
     first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *side}
     return frozenset({*first, *(name for name, encryption in plan.sealings.items() if encryption.rendition in first)})
 

@@ -28,9 +28,9 @@ def steps(codecs: Collection[Codec]) -> str:
         Text such as ``4 (AV1 and VP9: 8)``; the first number is for all codecs that are not listed.
     """
     names: dict[float, list[str]] = {}
-    for one in VIDEO:
-        if one.codec in codecs:
-            names.setdefault(one.floor_step_crf, []).append(one.label)
+    for codec in VIDEO:
+        if codec.codec in codecs:
+            names.setdefault(codec.floor_step_crf, []).append(codec.label)
     first, *others = names
     exceptions = "; ".join(f"{' and '.join(names[step])}: {step:g}" for step in others)
     return f"{first:g} ({exceptions})" if exceptions else f"{first:g}"

@@ -140,10 +140,12 @@ def level(
 def values(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mapping[str, str]:
     """The values of `level_placeholder` and `dialnorm_placeholder` in the encode command."""
     values_of = {}
-    for one in decided:
-        gain = f"volume={one.gain_db:.1f}dB"
-        values_of[level_placeholder(one.layout)] = f"{gain},{loudness_target.limiter}" if one.limited else gain
-        values_of[dialnorm_placeholder(one.layout)] = str(one.dialnorm_db)
+    for loudness in decided:
+        gain = f"volume={loudness.gain_db:.1f}dB"
+        values_of[level_placeholder(loudness.layout)] = (
+            f"{gain},{loudness_target.limiter}" if loudness.limited else gain
+        )
+        values_of[dialnorm_placeholder(loudness.layout)] = str(loudness.dialnorm_db)
     return values_of
 
 

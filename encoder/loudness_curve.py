@@ -9,6 +9,7 @@ from pathlib import Path
 
 from encoder import tool
 from headend.core.process import Watch, run
+from headend.core.timing import ceil_div
 
 MAX_POINTS = 600
 """Maximum number of points; a plot can't show more."""
@@ -53,6 +54,6 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
         watch=Watch(),
     )  # fmt: skip
     values = [*momentary[:WINDOW_POINTS], *short_term[WINDOW_POINTS:]]
-    step = max(1, -(-len(values) // MAX_POINTS))
+    step = max(1, ceil_div(len(values), MAX_POINTS))
     intervals = [values[start : start + step] for start in range(0, len(values), step)]
     return tuple(None if max(part) <= SILENT_LUFS else round(max(part), 1) for part in intervals)

@@ -22,6 +22,7 @@ from headend.core.errors import Cancelled, ConfigError, ToolFailed
 from headend.core.media.quality import Viewing
 from headend.core.process import Finished, Watch, run
 from headend.core.storage.masters import redact
+from headend.core.timing import ceil_div
 
 MAX_RENDITIONS = 8
 """Maximum number of renditions measured at once: each takes 190 MB on a screen of 1080 lines."""
@@ -174,15 +175,15 @@ def measure(
             raise ToolFailed(
                 f"VMAF scored {len(frame_scores)} frames instead of {wanted}: rendition and master differ in length"
             )
-    for divisor, made in zip((1, *(shown.divisor for shown in renditions)), pictures, strict=False):
-        _check_count(len(made.luma), _measured_count(frames, divisor, every))
-        _check_count(len(made.blocks), _measured_count(frames, divisor, 1))
+    for divisor, measured_pictures in zip((1, *(shown.divisor for shown in renditions)), pictures, strict=False):
+        _check_count(len(measured_pictures.luma), _measured_count(frames, divisor, every))
+        _check_count(len(measured_pictures.blocks), _measured_count(frames, divisor, 1))
     return Measured(scores, tuple(range(0, frames, every)), finished.cpu_s, pictures)
 
 
-def _check_count(made: int, wanted: int) -> None:
-    if made != wanted:
-        raise ToolFailed(f"FFmpeg made {made} small pictures instead of {wanted}")
+def _check_count(rendition_frames: int, wanted: int) -> None:
+    if rendition_frames != wanted:
+        raise ToolFailed(f"FFmpeg made {rendition_frames} small pictures instead of {wanted}")
 
 
 def _run(
@@ -254,7 +255,7 @@ def command(
     outputs: list[str] = []
     first_input = 0
     for number, picture in enumerate(pictures):
-        count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
+        count = frames if number == 0 else ceil_div(frames, renditions[number - 1].divisor)
         label = f"[shown{number}]"
         graph.append(f"{_compared_frames(picture, first_input, count, graph)},{_COUNTED},{screen}{label}")
         first_input += len(picture.parts)
@@ -262,8 +263,8 @@ def command(
             graph.append(f"{label}split=2[kept{number}][small{number}]")
             chains, labels = small_pictures.filters(f"[small{number}]", every, f"of{number}")
             graph += chains
-            for made, path in zip(labels, small[number], strict=True):
-                outputs += ["-map", made, "-f", "rawvideo", "-fps_mode", "passthrough", str(path)]
+            for small_label, path in zip(labels, small[number], strict=True):
+                outputs += ["-map", small_label, "-f", "rawvideo", "-fps_mode", "passthrough", str(path)]
             label = f"[kept{number}]"
         if number == 0:
             graph.append(f"{label}split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions))))

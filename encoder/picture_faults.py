@@ -170,8 +170,8 @@ def _is_recoloured(ours: Numbers, theirs: Numbers, *, toned: bool) -> Flags:
     differences = ours.reshape(count, 3, -1).transpose(0, 2, 1) - colours
     luma, chroma = colours[:, :, :1], colours[:, :, 1:]
     one = np.ones_like(luma)
-    made, _ = _fitted(np.concatenate([one, colours], axis=2), differences)
-    explained, size = _explained(differences[:, :, 1:], made[:, :, 1:]), _rms(made[:, :, 1:])
+    fitted, _ = _fitted(np.concatenate([one, colours], axis=2), differences)
+    explained, size = _explained(differences[:, :, 1:], fitted[:, :, 1:]), _rms(fitted[:, :, 1:])
     if toned:
         return np.asarray((explained > EXPLAINED_TONED) & (size > TONED))
     # What each plane makes of itself alone: a gain, and for luma an offset.
@@ -179,9 +179,9 @@ def _is_recoloured(ours: Numbers, theirs: Numbers, *, toned: bool) -> Flags:
     own = [_fitted(chroma[:, :, plane, None], differences[:, :, 1 + plane, None]) for plane in (0, 1)]
     own_chroma = np.concatenate([plane for plane, _ in own], axis=2)
     gain = np.mean([factors[:, 0, 0] for _, factors in own], axis=0)
-    is_mixed = _rms(made[:, :, 1:] - own_chroma) > MIXED
+    is_mixed = _rms(fitted[:, :, 1:] - own_chroma) > MIXED
     is_pale = (gain < PALE_GAIN) & (size > PALE)
-    is_matrix = _rms(made[:, :, :1] - own_luma) > MIXED
+    is_matrix = _rms(fitted[:, :, :1] - own_luma) > MIXED
     is_range = np.any(
         [
             (np.abs(luma_factors[:, 1, 0] - gain) < GAIN_TOLERANCE)
@@ -190,7 +190,7 @@ def _is_recoloured(ours: Numbers, theirs: Numbers, *, toned: bool) -> Flags:
         ],
         axis=0,
     )
-    luma_explained = _explained(differences[:, :, :1], made[:, :, :1])
+    luma_explained = _explained(differences[:, :, :1], fitted[:, :, :1])
     return np.asarray(
         ((explained > EXPLAINED) & (is_mixed | is_pale)) | ((luma_explained > EXPLAINED) & (is_matrix | is_range))
     )
@@ -205,9 +205,9 @@ def _fitted(terms: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
     return terms @ factors, factors
 
 
-def _explained(differences: Numbers, made: Numbers) -> Numbers:
+def _explained(differences: Numbers, rendition: Numbers) -> Numbers:
     """For each picture, the share of the squared differences that a function makes."""
-    left, whole = _rms(differences - made) ** 2, _rms(differences) ** 2
+    left, whole = _rms(differences - rendition) ** 2, _rms(differences) ** 2
     return np.asarray(1 - left / np.maximum(whole, 1e-12))
 
 
@@ -223,8 +223,10 @@ def _has_line(ours: SmallPictures, theirs: SmallPictures, *, toned: bool) -> Fla
     """
     edge, inside = _normal(theirs.edges), _normal(_inside(theirs))
     low, high = np.minimum(edge, inside), np.maximum(edge, inside)
-    made = _normal(ours.edges)
-    off = np.where(made > high, made - high, np.where(made < low, made - low, 0.0))
+    rendition_edges = _normal(ours.edges)
+    off = np.where(
+        rendition_edges > high, rendition_edges - high, np.where(rendition_edges < low, rendition_edges - low, 0.0)
+    )
     # Means over five samples keep a line, and lose most of the noise.
     count, planes, edges, samples = off.shape
     differences = np.abs(off.reshape(count, planes, edges, samples // 5, 5).mean(axis=4)).mean(axis=3)

@@ -207,7 +207,7 @@ def _join(parts: Sequence[AudioTrack]) -> AudioTrack:
         duration_s=max(part.start_s + part.duration_s for part in parts) - start_s,
         bit_rate_bps=sum(part.bit_rate_bps for part in parts),
         timeline=None,
-        parts=tuple(one for part in parts for one in part.parts or (_as_part(part),)),
+        parts=tuple(audio_part for part in parts for audio_part in part.parts or (_as_part(part),)),
     )
 
 
@@ -237,5 +237,5 @@ def _seconds(time_s: Fraction) -> str:
 
 
 def _list_tracks(tracks: Sequence[AudioTrack]) -> str:
-    each = (f"{t.label} ({', '.join(filter(None, (t.language, t.layout, t.codec, t.title)))})" for t in tracks)
-    return ", ".join(each) or "none"
+    descriptions = (f"{t.label} ({', '.join(filter(None, (t.language, t.layout, t.codec, t.title)))})" for t in tracks)
+    return ", ".join(descriptions) or "none"

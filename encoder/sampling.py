@@ -99,7 +99,7 @@ def _of_unusual_size(sizes_bytes: Mapping[str, Sequence[int]]) -> Iterator[int]:
     }
     usual = _per_segment(relative, median)
     differences = _per_segment(
-        {id: [abs(one - usual[index]) for index, one in enumerate(row)] for id, row in relative.items()}, max
+        {id: [abs(ratio - usual[index]) for index, ratio in enumerate(row)] for id, row in relative.items()}, max
     )
     yield from (index + 1 for index in _descending(differences) if differences[index] >= MIN_DOUBLINGS)
 

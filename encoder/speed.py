@@ -21,6 +21,7 @@ from headend.core.codecs import VideoCodec
 from headend.core.errors import StorageError, ToolFailed
 from headend.core.media import Codec, Colour, Effort, VideoRange, VideoRendition
 from headend.core.process import Finished, Watch, available_cores, processor, run
+from headend.core.timing import ceil_div
 
 FRAMES, RATE = 32, 25
 WIDTH_PX, HEIGHT_PX = 640, 360
@@ -84,7 +85,7 @@ def measure() -> Measurement:
     """
     concurrent = min(available_cores(), MAX_CONCURRENT)
     kinds = [codec for codec in codecs.VIDEO if codec.costs_like is None]
-    turns = kinds * -(-concurrent // len(kinds))
+    turns = kinds * ceil_div(concurrent, len(kinds))
     with ThreadPoolExecutor(concurrent) as pool:
         return judged([list(pool.map(_encode, turns)) for _ in range(ROUNDS)])
 
@@ -113,7 +114,9 @@ def compared(cpu_s: Mapping[Codec, float]) -> Calibration:
     ratios = [took / reference_s[codec] for codec, took in cpu_s.items() if codec in reference_s]
     factor = geometric_mean(ratios) if ratios else 1.0
     return Calibration(
-        video={one.codec: dict.fromkeys(Effort, factor) for one in codecs.VIDEO}, source=factor, from_jobs=False
+        video={descriptor.codec: dict.fromkeys(Effort, factor) for descriptor in codecs.VIDEO},
+        source=factor,
+        from_jobs=False,
     )
 
 

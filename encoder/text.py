@@ -158,7 +158,7 @@ def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> t
         programmes: The programmes.
         labels: Suffixes of ids that other renditions of the title already have.
     """
-    made: list[TextRendition] = []
+    fitted: list[TextRendition] = []
     taken = {label.lower() for label in labels}
     for track in programmes:
         plain = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
@@ -166,11 +166,11 @@ def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> t
         label = next(label for label in chain([plain], numbered) if label.lower() not in taken)
         taken.add(label.lower())
         codecs = (Codec.VTT, Codec.WVTT, *([Codec.IMSC] if track.codec == TTML else []))
-        made += [
+        fitted += [
             TextRendition(f"{codec}-{label}", codec, track.number, track.language, track.name, track.role)
             for codec in codecs
         ]
-    return tuple(made)
+    return tuple(fitted)
 
 
 def group_by_input(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:

@@ -22,17 +22,17 @@ from headend.core.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
 from headend.core.media.quality import Viewing
 from headend.core.timing import Chunk, Grid
 
-CRFS = {one.codec: one.trial_crfs for one in VIDEO}
+CRFS = {codec.codec: codec.trial_crfs for codec in VIDEO}
 """Rate factors of the trials of a size: the coarser ones always, the finest only if rungs may need it."""
 STEEP = 3.3
 """If the rates of two neighbours differ by more than this factor, one between them is tried as well."""
 FINER = 4.0
 """Step to a finer rate factor if the finest trial of a size is not good enough."""
-FINEST = {one.codec: one.finest_crf for one in VIDEO}
+FINEST = {codec.codec: codec.finest_crf for codec in VIDEO}
 """The finest rate factor of a trial; no rung has a finer one."""
 WORTH_VMAF = 2.0
 """Minimum gain of VMAF by doubling the rate for a finer trial."""
-COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
+COARSER = {codec.codec: codec.coarsest_trial_crf for codec in VIDEO}
 """Rate factor of a coarser trial, if lower rungs need it."""
 MAX_MEGAPIXELS = 4.2
 """Maximum pixels of all encoders of a task, in millions: as much memory as two encoders of 1080 lines."""
@@ -45,7 +45,7 @@ SURVEY_FRAME_S = 0.0027
 """CPU seconds to encode a frame of 360 lines quickly and to run the detectors, without decoding it."""
 LOSSLESS_S = 0.004
 """CPU seconds to write and read a million pixels losslessly."""
-BOUNDED = frozenset(one.codec for one in VIDEO if one.bound_shapes_quality)
+BOUNDED = frozenset(codec.codec for codec in VIDEO if codec.bound_shapes_quality)
 """Codecs whose trials have a cap, because it affects the quality."""
 BOUND = 6.0
 """Ratio of a trial's cap to its expected rate. Rates are up to 4 times as high as expected, and a cap of less than 1.5
@@ -138,7 +138,7 @@ def _further(
             yield Trial(codec, lines, crf)
         coarsest = found[-1]
         smaller = [others for (other, height), others in by_size.items() if other is codec and height < lines]
-        if coarsest.kbps > lowest_kbps and not any(_reaches(one, coarsest) for one in smaller):
+        if coarsest.kbps > lowest_kbps and not any(_reaches(smaller_size, coarsest) for smaller_size in smaller):
             # For the smallest size, and for larger ones that still look best at this rate, as text and drawings do.
             yield Trial(codec, lines, COARSER[codec])
 
@@ -350,13 +350,13 @@ Group = Sequence[tuple[Trial, VideoRendition]]
 def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Group]:
     """Group trials into tasks of one codec and frame rate, and of at most `MAX_MEGAPIXELS`."""
     known = _by_place(sizes)
-    made = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
-    kinds = dict.fromkeys((trial.codec, rendition.rate_divisor) for trial, rendition in made)
+    capped = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
+    kinds = dict.fromkeys((trial.codec, rendition.rate_divisor) for trial, rendition in capped)
     for codec, divisor in kinds:
         group: list[tuple[Trial, VideoRendition]] = []
         room = MAX_MEGAPIXELS
-        members = [each for each in made if (each[0].codec, each[1].rate_divisor) == (codec, divisor)]
-        for trial, rendition in sorted(members, key=lambda each: (-each[0].lines, each[0].crf)):
+        members = [member for member in capped if (member[0].codec, member[1].rate_divisor) == (codec, divisor)]
+        for trial, rendition in sorted(members, key=lambda member: (-member[0].lines, member[0].crf)):
             pixels = rendition.width_px * rendition.height_px / _MEGA
             if group and (pixels > room or len(group) == measuring.MAX_RENDITIONS):
                 yield group

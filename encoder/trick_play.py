@@ -9,9 +9,9 @@ from fractions import Fraction
 
 from headend.core.codecs import VIDEO
 from headend.core.media import Poster, Thumbnails, VideoRange, VideoRendition
-from headend.core.timing import Chunk, Grid
+from headend.core.timing import Chunk, Grid, ceil_div
 
-TRICK_CODECS = {one.codec: one.trick_crf for one in VIDEO if one.trick_crf is not None}
+TRICK_CODECS = {codec.codec: codec.trick_crf for codec in VIDEO if codec.trick_crf is not None}
 """Codecs that have trick play renditions, with the highest CRF of each encoder."""
 TRICK_LINES = 360
 """Height of trick play: enough for pictures that are visible for a fraction of a second, even on a television."""
@@ -88,7 +88,7 @@ def choose_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
     width_px, height_px = (
         _round_to_even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
     )
-    gops = -(-grid.frame_count // grid.gop_frames)
+    gops = ceil_div(grid.frame_count, grid.gop_frames)
     candidates = []
     if len(grid.chunks()) == 1:
         layouts = _sheet_layouts(gops)
@@ -100,7 +100,7 @@ def choose_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
             key=lambda shape: max(shape[0] * width_px, shape[1] * height_px),
         )
         if max(columns * width_px, rows * height_px) <= MAX_SIDE_PX:
-            excess = max(0, -(-gops // interval_gops) - MAX_THUMBNAILS)
+            excess = max(0, ceil_div(gops, interval_gops) - MAX_THUMBNAILS)
             candidates.append((excess, interval_gops, -tiles, columns, rows))
     _, interval_gops, _, columns, rows = min(candidates)
     return Thumbnails(width_px, height_px, columns, rows, interval_gops * grid.gop_frames)
@@ -108,7 +108,7 @@ def choose_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
 
 def _sheet_layouts(gops: int) -> Iterator[tuple[int, int]]:
     """Possible pairs of interval, in GOPs, and number of thumbnails on a sheet."""
-    for interval_gops in range(1, -(-gops // MAX_THUMBNAILS) + 1):
+    for interval_gops in range(1, ceil_div(gops, MAX_THUMBNAILS) + 1):
         yield from ((interval_gops, tiles) for tiles in range(1, min(MAX_TILES, gops // interval_gops) + 1))
 
 

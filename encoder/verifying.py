@@ -32,7 +32,7 @@ ones."""
 CHROMATICITY_TOLERANCE, LUMINANCE_TOLERANCE = Fraction(1, 10_000), Fraction(1, 100)
 """Tolerances for ST 2086, since codecs round it differently: absolute for x and y, relative for cd/m²."""
 
-_CODECS = {one.codec: one.decoder for one in VIDEO}
+_CODECS = {codec.codec: codec.decoder for codec in VIDEO}
 """FFmpeg's name of each codec."""
 _DECODING = BoundedSemaphore(os.cpu_count() or 1)
 """Limits concurrent decoders: those of large pictures take hundreds of megabytes each."""

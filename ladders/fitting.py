@@ -38,7 +38,7 @@ resolution (9.10)."""
 RATE_STEP = 1.33
 """Rate ratio of adjacent added rungs, similar to that of the presets."""
 MIN_LAST_STEP = 0.75
-"""Minimum size of the last step of added rungs, as a share of a full step; a smaller rest is spread over the others."""
+"""Minimum size of the last step of added rungs, as a share of a full step; a smaller one is spread over the others."""
 MIN_CAP_SHARE = 0.8
 """A rung's cap is lowered to this share at most so that a lower level suffices; beyond that, it gets a higher level."""
 LOWER_CAPS_FROM_LEVEL = 5.0

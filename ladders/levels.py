@@ -10,6 +10,7 @@ from fractions import Fraction
 from headend.core.codecs import VIDEO, Level
 from headend.core.errors import ConfigError
 from headend.core.media import Codec
+from headend.core.timing import ceil_div
 
 LEVELS: dict[Codec, tuple[Level, ...]] = {video.codec: video.levels for video in VIDEO}
 _CODECS = {video.codec: video for video in VIDEO}
@@ -36,7 +37,7 @@ def smallest_level(
     if codec not in LEVELS:
         raise ConfigError(f"{codec} has no levels; use one of {', '.join(LEVELS)}")
     block_px, counts_blocks = _CODECS[codec].block_px, _CODECS[codec].counts_blocks
-    columns, rows = -(-width_px // block_px), -(-height_px // block_px)
+    columns, rows = ceil_div(width_px, block_px), ceil_div(height_px, block_px)
     picture = columns * rows * (1 if counts_blocks else block_px**2)
     return next(
         (

@@ -14,6 +14,7 @@ from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError
 from headend.core.media import Codec, Probe, VideoRendition
 from headend.core.settings import Targets
+from headend.core.timing import ceil_div
 from ladders.fitting import Fitted, divisor_of, fit
 from ladders.geometry import Geometry, fit_box, upright
 from ladders.hull import CurvePoint, Hull, estimated, inverted, rate_saving
@@ -319,5 +320,5 @@ def _box_lines(rendition: VideoRendition) -> int:
 def _own_box(geometry: Geometry) -> tuple[int, int]:
     """The smallest 16:9 box that holds the master's own size in landscape orientation."""
     wide, high = sorted((geometry.width_px, geometry.height_px), reverse=True)
-    high = max(high, -(-wide * 9 // 16))
-    return 2 * -(-high * 16 // 18), high + high % 2
+    high = max(high, ceil_div(wide * 9, 16))
+    return 2 * ceil_div(high * 16, 18), high + high % 2

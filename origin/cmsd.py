@@ -1,5 +1,6 @@
 """Common Media Server Data (CMSD): the static header of a segment, for caches and players."""
 
+from headend.core.timing import ceil_div
 from headend.core.track_index import TrackIndex
 
 STATIC = "CMSD-Static"
@@ -20,7 +21,8 @@ def static(index: TrackIndex, number: int | None) -> str:
         return "ot=i,st=v,v=1"
     duration_ms = round(1000 * index.duration_ticks(number) / index.facts.timescale)
     object_type = _OBJECT_TYPES.get(index.facts.content_type.partition("/")[0], "o")
-    return f"br={-(-index.facts.average_bps // 1000)},d={duration_ms},ot={object_type},st=v,v=1"
+    kbps = ceil_div(index.facts.average_bps, 1000)
+    return f"br={kbps},d={duration_ms},ot={object_type},st=v,v=1"
 
 
 _OBJECT_TYPES = {"video": "v", "audio": "a", "text": "c", "application": "c"}

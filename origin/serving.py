@@ -30,6 +30,7 @@ from headend.core.http.server import HttpServer, Limits
 from headend.core.metrics.workers import SINGLE, WorkerIndex, exposed
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
+from headend.core.timing import ceil_div
 from origin.app import Origin
 from origin.library import BLOBS, CACHE_BYTES
 
@@ -87,8 +88,8 @@ class OriginSettings:
         """The settings of one worker, with its share of the memory and the limits."""
         limits = replace(
             self.limits,
-            connections=-(-self.limits.connections // self.workers),
-            connections_per_client=-(-self.limits.connections_per_client // self.workers),
+            connections=ceil_div(self.limits.connections, self.workers),
+            connections_per_client=ceil_div(self.limits.connections_per_client, self.workers),
             in_flight_bytes=self.limits.in_flight_bytes // self.workers,
         )
         return replace(self, cache_bytes=self.cache_bytes // self.workers, limits=limits)

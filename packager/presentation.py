@@ -33,7 +33,7 @@ from headend.core.media import (
     VideoRendition,
     merged,
 )
-from headend.core.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, ceil_div, timescale
 from headend.core.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager.codec_strings import codec_of, codec_string
 
@@ -359,10 +359,10 @@ def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
     frame_ticks = timescale(grid.frame_rate).frame_ticks
     shape = []
     for number, (first, end) in enumerate(pairwise(grid.segment_bounds()), start=1):
-        frames = -(-(end - first) // rate_divisor)
+        frames = ceil_div(end - first, rate_divisor)
         # In trick play, a picture is shown until the next GOP; the last GOP may be shorter than the others.
         shown = end - first if rate_divisor == grid.gop_frames else frames * rate_divisor
-        gops = -(-(end - first) // grid.gop_frames)
+        gops = ceil_div(end - first, grid.gop_frames)
         shape.append((number, first * frame_ticks, shown * frame_ticks, frames, gops))
     return tuple(shape)
 

@@ -241,7 +241,7 @@ def money(results: Results) -> str:
                 [
                     np.mean(
                         [
-                            sum(getattr(each, part) for each in bills_of(results.variants[name], run.tallies))
+                            sum(getattr(bill, part) for bill in bills_of(results.variants[name], run.tallies))
                             for run in results.of(name)
                         ]
                     )

@@ -51,8 +51,8 @@ def main(names: list[str]) -> None:
     """Measure the named kinds, or all, and write the page and the pictures."""
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     wanted = [kind for kind in KINDS if not names or kind.name in names]
-    with tempfile.TemporaryDirectory() as made, dask_processes(Path(made)) as scheduler:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as temporary, dask_processes(Path(temporary)) as scheduler:
+        folder = Path(temporary)
         peer = install(Path(tempfile.gettempdir()) / "headend-shaka-streamer")
         for kind in wanted:
             here = folder / slug(kind)
@@ -104,18 +104,18 @@ def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str
     """Encode with headend; return its decision, and what the largest H.264 and AAC renditions show."""
     store = StoreSettings(str(folder / "store"))
     done = submit_small(master, store, scheduler, ladder=load("smoke"), **kind.submit_options(folder))
-    made = done.outcome.presentation
+    presentation = done.outcome.presentation
     avc = max(
-        (track for track in made.video if track.rendition.codec is Codec.AVC),
+        (track for track in presentation.video if track.rendition.codec is Codec.AVC),
         key=lambda track: track.rendition.width_px,
     )
-    aac = next((track for track in made.audio if track.rendition.codec is Codec.AAC), None)
+    aac = next((track for track in presentation.audio if track.rendition.codec is Codec.AAC), None)
     lines = done.outcome.plan.decisions
     decision = next((line for line in lines if kind.decided and kind.decided in line), "")
     result = measure(
         kind,
-        track_bytes(done.store, made, avc),
-        track_bytes(done.store, made, aac) if aac else None,
+        track_bytes(done.store, presentation, avc),
+        track_bytes(done.store, presentation, aac) if aac else None,
         folder,
     )
     return (f"“{decision.replace(f'{folder}/', '')}”. " if decision else ""), result

@@ -27,7 +27,7 @@ def main() -> None:
             folder = Path(name)
             master = kind.make(folder)
             try:
-                made = deliver(master, folder / "made")
+                delivered = deliver(master, folder / "made")
             except MasterError as error:
                 text = error.message.replace(f"{master}", "film")
                 rows.append(f"| **{kind.name}**: {kind.about} | refused: “{text}” | | |")
@@ -35,9 +35,9 @@ def main() -> None:
             (HERE / "masters").mkdir(exist_ok=True)
             slug = "-".join(kind.name.split())
             _keep_picture(folder / "made", HERE / "masters" / f"uneven-{slug}.jpg")
-            decided = "; ".join(f"“{line}”" for line in made.plan.decisions if _is_about_time(line)) or "—"
+            decided = "; ".join(f"“{line}”" for line in delivered.plan.decisions if _is_about_time(line)) or "—"
             picture = f"![{kind.name}](images/masters/uneven-{slug}.jpg)"
-            rows.append(f"| **{kind.name}**: {kind.about} | {decided} | {_measured(made)} | {picture} |")
+            rows.append(f"| **{kind.name}**: {kind.about} | {decided} | {_measured(delivered)} | {picture} |")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -48,18 +48,20 @@ def _is_about_time(line: str) -> bool:
     return not any(word in line for word in ("colour", "rung", "loudness", "keyframe"))
 
 
-def _measured(made: Delivered) -> str:
-    known = [number for number in made.numbers if number is not None]
+def _measured(delivered: Delivered) -> str:
+    known = [number for number in delivered.numbers if number is not None]
     if not known:
-        return f"{len(made.numbers)} frames at {float(made.rate):g}"
+        return f"{len(delivered.numbers)} frames at {float(delivered.rate):g}"
     repeats = sum(here == after for here, after in pairwise(known))
-    text = f"{len(known)} frames at {float(made.rate):g}"
+    text = f"{len(known)} frames at {float(delivered.rate):g}"
     text += f", {repeats} of them repeats" if repeats else ", each picture once"
-    if made.samples.size:
-        wanted = [made.shown_s(round(at * made_as.RATE)) for at in made_as.BEEPS_S if round(at * made_as.RATE) in known]
-        off_ms = [1000 * (beep - shown) for beep, shown in zip(made.beeps_s, wanted, strict=False)]
-        text += f"; beeps at {', '.join(f'{beep:.2f}' for beep in made.beeps_s)} s"
-        together = len(off_ms) == len(made.beeps_s) and max(map(abs, off_ms)) < 1000 / made_as.RATE
+    if delivered.samples.size:
+        wanted = [
+            delivered.shown_s(round(at * made_as.RATE)) for at in made_as.BEEPS_S if round(at * made_as.RATE) in known
+        ]
+        off_ms = [1000 * (beep - shown) for beep, shown in zip(delivered.beeps_s, wanted, strict=False)]
+        text += f"; beeps at {', '.join(f'{beep:.2f}' for beep in delivered.beeps_s)} s"
+        together = len(off_ms) == len(delivered.beeps_s) and max(map(abs, off_ms)) < 1000 / made_as.RATE
         text += f", at most {max(map(abs, off_ms)):.0f} ms from their pictures" if together else ""
     return text
 

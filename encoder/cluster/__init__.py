@@ -82,7 +82,7 @@ def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
             _, facts = client.run_on_scheduler(introspection.describe_workers)
         except OSError as error:  # the scheduler went away after it was connected
             raise link.unreachable(settings.scheduler) from error
-        changes = roster.update(WorkerState(*each) for each in facts)
+        changes = roster.update(WorkerState(*state) for state in facts)
         threads = [
             threading.Thread(target=_query, args=(client, address, roster), daemon=True) for address in changes.new
         ]

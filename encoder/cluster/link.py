@@ -153,7 +153,7 @@ class Link:
         is_same = scheduler == self._scheduler and self.client.scheduler_comm is self._stream
         if self._is_lost.is_set() or not is_same:
             return None
-        return [WorkerState(*each) for each in facts]
+        return [WorkerState(*state) for state in facts]
 
     def _query_forever(self) -> None:
         """Query workers; a frozen worker only delays the thread that queries it."""

@@ -77,7 +77,7 @@ def _as_one_format(stream: Any, picture: SourcePicture) -> Any:
     converted = {
         f"out_{option}": getattr(colour, name)
         for name, option in _CONVERTED.items()
-        if len({getattr(one, name) for one in track.stated_colours} - {"unknown"}) > 1 and not picture.is_rgb
+        if len({getattr(stated, name) for stated in track.stated_colours} - {"unknown"}) > 1 and not picture.is_rgb
     }
     return (
         stream.filter(

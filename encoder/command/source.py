@@ -1,6 +1,7 @@
 """The master as the input of a command: its picture, and the options that open it and seek in it."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import av
@@ -91,7 +92,7 @@ def seek_options(picture: SourcePicture, chunk: Chunk) -> dict[str, Any]:
     if position == 0:
         return options
     start = track.frames.seek_ticks[position] * track.time_base
-    micros = -(-start.numerator * 1_000_000 // start.denominator)  # rounded up, or the keyframe before would be found
+    micros = ceil(start * 1_000_000)  # rounded up, or the keyframe before would be found
     return options | {
         # Start at this keyframe. Frames before the chunk are not dropped here, but later, by their times.
         "ss": timestamps.seconds(micros),

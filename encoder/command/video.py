@@ -118,9 +118,9 @@ class VideoCommands:
         picture = self._picture
         source = ffmpeg.input(MASTER, **source_options(self._master), **seek_options(picture, chunk))
         frames = chunk_frames(source[str(picture.track.index)], picture, chunk)
-        made = filter_graphs.command(ffmpeg.output(frames, "-"))
+        command = filter_graphs.command(ffmpeg.output(frames, "-"))
         # The encoding graph is appended to this one, so this one's labels must be different.
-        return made.inputs, filter_graphs.relabelled(made.graph, "chunk")
+        return command.inputs, filter_graphs.relabelled(command.graph, "chunk")
 
     def _encode_part(
         self, renditions: tuple[VideoRendition, ...], side: SideOutputs, reference: VideoRendition | None = None
@@ -144,8 +144,8 @@ class VideoCommands:
         if side.poster is not None:
             kept = stills(next(branches), picture, side.poster, side.poster_frames)
             outputs.append(ffmpeg.output(kept, POSTERS, **STILL))
-        made = filter_graphs.command(ffmpeg.merge_outputs(*outputs))
-        return made.graph, made.outputs
+        command = filter_graphs.command(ffmpeg.merge_outputs(*outputs))
+        return command.graph, command.outputs
 
     def _options(self, rendition: VideoRendition) -> Options:
         """The output options of a rendition."""

@@ -47,7 +47,7 @@ def by_edit_units(container: InputContainer, picture: VideoStream) -> IndexedMas
 def _frame_at(container: InputContainer, picture: VideoStream, pts_ticks: int) -> VideoFrame | None:
     """The frame that the index table has for a time; None if it has another time, or can't be decoded."""
     container.seek(pts_ticks, stream=picture)
-    packet = next((one for one in container.demux(picture) if one.size), None)
+    packet = next((next_packet for next_packet in container.demux(picture) if next_packet.size), None)
     if packet is None or (packet.pts, packet.is_keyframe) != (pts_ticks, True):
         return None
     with suppress(av.FFmpegError):

@@ -75,7 +75,8 @@ def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
 
     def decode_with(unit: bytes) -> bytes:
         packet = b"".join(
-            len(one).to_bytes(length_bytes) + one for one in (*units[:last_slice], unit, *units[last_slice + 1 :])
+            len(nal_unit).to_bytes(length_bytes) + nal_unit
+            for nal_unit in (*units[:last_slice], unit, *units[last_slice + 1 :])
         )
         return _digest(header, (*before, packet))
 

@@ -136,9 +136,9 @@ class FormatDetector:
 def merge_formats(found: Sequence[PictureFormat]) -> tuple[PictureFormat, ...]:
     """Sort formats in presentation order, and merge equal neighbours; empty if there is only one."""
     kept: list[PictureFormat] = []
-    for one in sorted(found, key=lambda one: one.pts_ticks):
-        if not kept or kept[-1].properties != one.properties:
-            kept.append(one)
+    for picture_format in sorted(found, key=lambda picture_format: picture_format.pts_ticks):
+        if not kept or kept[-1].properties != picture_format.properties:
+            kept.append(picture_format)
     return tuple(kept) if len(kept) > 1 else ()
 
 

@@ -396,7 +396,7 @@ def _cue_times_from_index(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
     """The start and end of the cues in a container's index; each cue lasts until the next one, which may be empty."""
     entries, tick_ms = list(stream.index_entries), time_base_of(stream) * 1000
     end = (stream.start_time or 0) + (stream.duration or 0)
-    for entry, after in zip(entries, (*(one.timestamp for one in entries[1:]), end), strict=True):
+    for entry, after in zip(entries, (*(later.timestamp for later in entries[1:]), end), strict=True):
         if entry.size > _EMPTY_CUE_BYTES and not entry.is_discard and after > entry.timestamp:
             yield round(entry.timestamp * tick_ms), round(after * tick_ms)
 

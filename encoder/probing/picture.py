@@ -84,10 +84,10 @@ def with_formats(track: VideoTrack, formats: Sequence[PictureFormat], master: Ma
                 at_s=at_s,
             )
     durations = Counter[tuple[object, ...]]()
-    ends = (*(one.pts_ticks for one in formats[1:]), track.frames.pts_ticks[-1] + 1)
-    for one, end in zip(formats, ends, strict=True):
-        durations[one.properties] += end - one.pts_ticks
-    main = max(formats, key=lambda one: durations[one.properties])
+    ends = (*(picture_format.pts_ticks for picture_format in formats[1:]), track.frames.pts_ticks[-1] + 1)
+    for picture_format, end in zip(formats, ends, strict=True):
+        durations[picture_format.properties] += end - picture_format.pts_ticks
+    main = max(formats, key=lambda picture_format: durations[picture_format.properties])
     changes = (
         Change(after.pts_ticks * track.time_base, _describe_format(before), _describe_format(after))
         for before, after in pairwise(formats)
@@ -106,8 +106,8 @@ def with_formats(track: VideoTrack, formats: Sequence[PictureFormat], master: Ma
     )
 
 
-def _colour(one: PictureFormat) -> Colour:
-    frame = one.frame
+def _colour(picture_format: PictureFormat) -> Colour:
+    frame = picture_format.frame
     return Colour(
         primaries=_name_of(_PRIMARIES, frame.color_primaries),
         transfer=_name_of(_TRANSFERS, frame.color_trc),
@@ -120,13 +120,16 @@ def _fill_unknown(colour: Colour, others: Sequence[Colour]) -> Colour:
     """Replace the unknown properties of a colour by those of the first other colour that states them."""
     names = [field.name for field in fields(Colour)]
     return Colour(
-        *(next((v for one in (colour, *others) if (v := getattr(one, name)) != "unknown"), "unknown") for name in names)
+        *(
+            next((v for candidate in (colour, *others) if (v := getattr(candidate, name)) != "unknown"), "unknown")
+            for name in names
+        )
     )
 
 
-def _describe_light(one: PictureFormat) -> str:
+def _describe_light(picture_format: PictureFormat) -> str:
     """Describe the dynamic range and the gamut, which must not change within a film."""
-    colour = _colour(one)
+    colour = _colour(picture_format)
     transfer = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}.get(colour.transfer)
     if colour.matrix.startswith("bt2020") and not transfer:
         return "BT.2020"
@@ -135,9 +138,13 @@ def _describe_light(one: PictureFormat) -> str:
     )
 
 
-def _describe_format(one: PictureFormat) -> str:
-    frame, colour = one.frame, _colour(one)
-    shape = f" with {one.sample_aspect_ratio} pixels" if one.sample_aspect_ratio not in (None, 0, 1) else ""
+def _describe_format(picture_format: PictureFormat) -> str:
+    frame, colour = picture_format.frame, _colour(picture_format)
+    shape = (
+        f" with {picture_format.sample_aspect_ratio} pixels"
+        if picture_format.sample_aspect_ratio not in (None, 0, 1)
+        else ""
+    )
     names = (colour.primaries, colour.transfer, colour.matrix, colour.range)
     stated = "/".join(dict.fromkeys(name for name in names if name != "unknown"))
     return " ".join(filter(None, (f"{frame.width}x{frame.height}{shape}", frame.format.name, stated)))

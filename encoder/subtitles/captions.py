@@ -138,7 +138,7 @@ def restore_times(cues: tuple[Cue, ...], captions: Captions) -> tuple[Cue, ...]:
 def _cea_608_triples(data: bytes) -> bytes:
     """The valid, non-empty triples of CEA-608."""
     triples = (data[at : at + 3] for at in range(0, len(data) - 2, 3))
-    return b"".join(one for one in triples if one[0] & 0b110 == 0b100 and (one[1] | one[2]) & 0x7F)
+    return b"".join(triple for triple in triples if triple[0] & 0b110 == 0b100 and (triple[1] | triple[2]) & 0x7F)
 
 
 def _pairs_of_field(triples: bytes, number: int) -> bytes:

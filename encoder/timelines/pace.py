@@ -93,7 +93,7 @@ def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s:
             continue
         excess_s = timeline.spans[-1].end_s - start_s - (end_s - start_s) / ratio
         end_fits = abs(excess_s) < abs(1 - 1 / ratio) * (end_s - start_s) / 3
-        if end_fits or any(_fits_ratio(one, start_s, ratio) for one in later):
+        if end_fits or any(_fits_ratio(later_break, start_s, ratio) for later_break in later):
             return Change(at_s, f"{rate_hz} Hz", f"times that count at {other_hz} Hz")
     return None
 

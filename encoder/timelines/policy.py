@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 
 from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Change, Master, Span, Timeline
@@ -124,4 +125,4 @@ def _text(span: Span, start_s: Fraction) -> str:
 
 
 def _rounded_up(time_s: Fraction) -> str:
-    return f"{-(-time_s * 10 // 1) / 10:.1f}"
+    return f"{ceil(time_s * 10) / 10:.1f}"

@@ -35,6 +35,7 @@ from headend.core.media.analysis import (
 from headend.core.media.quality import viewing_of
 from headend.core.settings import ClusterSettings, StoreSettings, Targets
 from headend.core.storage import Store
+from headend.core.timing import ceil_div
 from ladders import fitting, per_title, placing
 from ladders.hull import CurvePoint, Hull, TrialPoint, hull, rate_saving
 from ladders.ladder import Ladder
@@ -229,7 +230,7 @@ class Analyst:
         hulls = {codec: self._hull(points, codec) for codec in self._wanted}
         peak = excerpts.peak_ratio(gops, plan.grid.segment_frames // plan.grid.gop_frames)
         cap = min(MAX_CAP, max(per_title.CAP, peak))
-        made = per_title.make_ladder(
+        ladder = per_title.make_ladder(
             self._pattern,
             self._tried,
             hulls,
@@ -238,20 +239,20 @@ class Analyst:
             frame_rate=plan.grid.frame_rate,
             cap=cap,
         )
-        tried_gops = sum(-(-excerpt.frame_count // plan.grid.gop_frames) for excerpt in chosen)
+        tried_gops = sum(ceil_div(excerpt.frame_count, plan.grid.gop_frames) for excerpt in chosen)
         decisions = [
             f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {tried_gops:,} of them tried with "
             f"{_count(len(tried), 'size and factor', 'sizes and factors')}, scored by {self._viewing.model}",
             *budget_decisions,
-            *made.decisions,
+            *ladder.decisions,
         ]
         if cap > per_title.CAP:
             decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {per_title.CAP:g} ×")
-        codecs = tuple(self._of_codec(codec, hulls[codec], points, made.points[codec]) for codec in self._wanted)
-        if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
+        codecs = tuple(self._of_codec(codec, hulls[codec], points, ladder.points[codec]) for codec in self._wanted)
+        if savings := [f"{of_codec.codec} {of_codec.saving:+.1%}" for of_codec in codecs if of_codec.rungs]:
             decisions.append(f"bits at equal VMAF, predicted against {self._pattern.name}: {', '.join(savings)}")
         return Analysis(
-            ladder=made.ladder,
+            ladder=ladder.ladder,
             pattern=self._pattern.name,
             codecs=codecs,
             decisions=tuple(decisions),
@@ -325,16 +326,16 @@ class Analyst:
         """Survey all chunks; return their complexity."""
         found = self._known(Complexity, {task.id: layout.survey(self._master, task.id) for task in tasks})
         missing = [task for task in tasks if task.id not in found]
-        made = self._made(missing, "surveying the master")
-        return [*found.values(), *made]
+        surveyed = self._results_of(missing, "surveying the master")
+        return [*found.values(), *surveyed]
 
     def _scores(self, chosen: Sequence[Excerpt], wanted: Sequence[Trial], step: str) -> list[TrialScore]:
         """Run trials of excerpts; return their scores."""
         keys = self.makes.keys(chosen, wanted, self._sizes)
         found = self._known(TrialScore, {key: layout.trial(self._master, key) for key in keys})
         missing = {key: each for key, each in keys.items() if key not in found}
-        made = self._made(self.makes.trials(missing, self._sizes), step)
-        return [*found.values(), *(score for scores in made for score in scores)]
+        scored = self._results_of(self.makes.trials(missing, self._sizes), step)
+        return [*found.values(), *(score for scores in scored for score in scores)]
 
     def _known(self, kind: type[Found], places: Mapping[str, str]) -> dict[str, Found]:
         """Read those results that the store has, by their digests."""
@@ -356,21 +357,21 @@ class Analyst:
         self._reused += len(known)
         return known
 
-    def _made(self, tasks: Sequence[Work], step: str) -> list[Any]:
+    def _results_of(self, tasks: Sequence[Work], step: str) -> list[Any]:
         """Run tasks; return their results."""
         if not tasks:
             return []
-        made: list[Any] = []
+        results: list[Any] = []
         reported_s = time.monotonic()
         self._on_step(f"{step}: {_count(len(tasks), 'task')}")
 
         def note(event: cluster.Event) -> None:
             nonlocal reported_s
             if isinstance(event, cluster.Done):
-                made.append(event.receipt)
+                results.append(event.receipt)
                 if time.monotonic() - reported_s >= REPORT_EVERY_S:
                     reported_s = time.monotonic()
-                    self._on_step(f"{step}: {len(made):,} of {_count(len(tasks), 'task')}")
+                    self._on_step(f"{step}: {len(results):,} of {_count(len(tasks), 'task')}")
             self._on_event(event)
 
         plan = self._draft.plan
@@ -380,8 +381,8 @@ class Analyst:
         # Longest first, so that no long task is left alone at the end.
         queue = sorted(tasks, key=lambda task: -task.cost)
         self._run(queue, partial(perform, inquiry), self._clusters, note, tool=plan.tool)
-        self._cpu_s += sum(_cpu_s(each) for each in made)
-        return made
+        self._cpu_s += sum(_cpu_s(result) for result in results)
+        return results
 
     def _digest(self, surveys: Sequence[SurveyTask], first: Sequence[Trial]) -> str:
         """Return a digest of everything that the ladder depends on."""
@@ -402,5 +403,5 @@ def _cpu_s(found: Complexity | tuple[TrialScore, ...]) -> float:
     return found.cpu_s if isinstance(found, Complexity) else sum(score.cpu_s for score in found)
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+def _count(number: int, singular: str, many: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else many or f'{singular}s'}"

@@ -20,7 +20,7 @@ from encoder.reencoding import Reencode
 from headend.core import rates
 from headend.core.media import EncodedTrack, EncodeTask, Segment
 from headend.core.rates import Bound, Window
-from headend.core.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, ceil_div, timescale
 from packager.segmenting.splicing import splice
 
 ATTEMPTS = 6
@@ -210,7 +210,7 @@ def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk
 
 
 def _reencode(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Reencode:
-    first, end = (-(-(frame - chunk.first_frame) // divisor) for frame in (part.first_frame, part.end_frame))
+    first, end = (ceil_div(frame - chunk.first_frame, divisor) for frame in (part.first_frame, part.end_frame))
     return Reencode(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
 
 

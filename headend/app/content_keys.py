@@ -115,8 +115,8 @@ def of_release(settings: KeySettings, store: Store, title: str, release: str) ->
         ConfigError: There is no such release, or a key is missing or is not that of the tracks.
         StorageError: The store or the key source can't be reached.
     """
-    made = read_release(store, title, release).presentation
-    protections = [made.protection, *(copy.protection for copy in made.copies)]
+    presentation = read_release(store, title, release).presentation
+    protections = [presentation.protection, *(copy.protection for copy in presentation.copies)]
     names = tuple(name for protection in protections if protection is not None for name in protection.names)
     return opened(settings, title, names) if names else {}
 

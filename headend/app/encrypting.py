@@ -105,7 +105,7 @@ def encrypt(
     plan = _plan(clear)
     plan = encrypted_tracks.with_encrypted_tracks(plan, content_keys.scopes(protection, plan))
     encrypted_tracks.check_vectors(plan, store.folders(layout.tracks(title)))
-    names = {name.kid: name for each in plan.protection for name in each.names}
+    names = {name.kid: name for scheme_protection in plan.protection for name in scheme_protection.names}
     keys = content_keys.opened(protection.keys, title, tuple(names.values()))
     coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
     sources = {track.rendition.id: track for track in coded}
@@ -125,13 +125,13 @@ def encrypt(
         if dry_run:
             nothing = PublishResult(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(stored), 0, 0.0, time.monotonic() - started_s)
-        made = _make(store, plan, sources, missing, keys, on_progress)
-        published = publish(store, _presentation(clear, plan, {**stored, **made}), reason=_reason(protection))
+        encrypted = _make(store, plan, sources, missing, keys, on_progress)
+        published = publish(store, _presentation(clear, plan, {**stored, **encrypted}), reason=_reason(protection))
     return Encrypted(
         published=published,
         tracks=len(plan.sealings),
         reused_tracks=len(stored),
-        written_bytes=sum(track.total_bytes for track in made.values()),
+        written_bytes=sum(track.total_bytes for track in encrypted.values()),
         cpu_s=time.process_time() - cpu_started_s,
         wall_s=time.monotonic() - started_s,
     )
@@ -148,8 +148,8 @@ def _make(
     """Encrypt the tracks that the store lacks, several at once."""
     total_bytes = sum(sources[encryption.rendition].total_bytes for encryption in missing.values())
     progress = _ProgressReporter(on_progress, total_bytes)
-    kids = {each.scheme: encrypted_tracks.kids_of(plan.title, each) for each in plan.protection}
-    schedules = {each.scheme: each.schedule for each in plan.protection}
+    kids = {protection.scheme: encrypted_tracks.kids_of(plan.title, protection) for protection in plan.protection}
+    schedules = {protection.scheme: protection.schedule for protection in plan.protection}
 
     def make(name: str, encryption: TrackEncryption) -> StoredTrack:
         protect = protection_of(

@@ -55,9 +55,9 @@ class Estimate:
     def by_codec(self) -> Mapping[str, tuple[float, int]]:
         """Return CPU seconds and bytes by codec, in the plan's order."""
         totals: dict[str, tuple[float, int]] = {}
-        for each in self.renditions:
-            cpu_s, stored_bytes = totals.get(each.codec, (0.0, 0))
-            totals[each.codec] = (cpu_s + each.cpu_s, stored_bytes + each.stored_bytes)
+        for estimate in self.renditions:
+            cpu_s, stored_bytes = totals.get(estimate.codec, (0.0, 0))
+            totals[estimate.codec] = (cpu_s + estimate.cpu_s, stored_bytes + estimate.stored_bytes)
         return totals
 
 

@@ -78,8 +78,8 @@ def page(analysis: Analysis, *, master: str, cost: str) -> str:
 
 def sentence(analysis: Analysis) -> str:
     """Return in one sentence what the ladder is expected to save."""
-    parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in analysis.codecs if each.rungs]
-    kept = [label_of(each.codec) for each in analysis.codecs if not each.rungs]
+    parts = [f"{label_of(codec.codec)} {_percent(codec.saving)}" for codec in analysis.codecs if codec.rungs]
+    kept = [label_of(codec.codec) for codec in analysis.codecs if not codec.rungs]
     saved = f"Bits at equal VMAF, compared with the rungs of {analysis.pattern}: {', '.join(parts)}." if parts else ""
     unchanged = f"The rungs of {analysis.pattern} are kept for {' and '.join(kept)}." if kept else ""
     return " ".join(filter(None, (saved, unchanged)))

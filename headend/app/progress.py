@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from encoder.cluster import Done, Failed, TaskProgress
 from headend.app.request import Planned
 from headend.core.media import EncodeTask, Kind
+from headend.core.timing import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +104,4 @@ class Encoding:
     def _frames(self, task: EncodeTask, renditions: tuple[str, ...]) -> int:
         if task.kind is not Kind.VIDEO:
             return 0
-        return sum(-(-task.chunk.frame_count // self._divisors[rendition]) for rendition in renditions)
+        return sum(ceil_div(task.chunk.frame_count, self._divisors[rendition]) for rendition in renditions)

@@ -18,6 +18,7 @@ from headend.core.media import EncodeTask, Master
 from headend.core.media.analysis import Complexity, SurveyTask, TrialScore, TrialTask
 from headend.core.settings import StoreSettings
 from headend.core.storage import masters, open_store
+from headend.core.timing import ceil_div
 
 _FRAGMENT = frozenset({b"moof", b"mdat"})
 
@@ -102,7 +103,7 @@ def scored(
         cancelled: Returns true once the task is cancelled.
     """
     reference = Path(encoding.fill(REFERENCE_FILE, {SCRATCH: str(scratch)}))
-    frames = -(-task.work.chunk.frame_count // task.rate_divisor)
+    frames = ceil_div(task.work.chunk.frame_count, task.rate_divisor)
     paths = [encoding.output(scratch, trial.id) for trial in task.trials]
     vmaf: list[Sequence[float]] = []
     measure_cpu_s = 0.0

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from headend.core.timing import ceil_div
+
 LIMIT = Fraction(11, 10)
 """Highest accepted rate in a window, as a multiple of the cap. Apple's HLS Authoring Specification allows the measured
 peak to be this multiple of the stated peak."""
@@ -88,7 +90,7 @@ def windows(
 
     def rate(first: int, end: int, ticks: Fraction) -> Window:
         bits = 8 * sum(sizes_bytes[first:end])
-        return Window(first, end, -(-(bits * ticks_per_second * ticks.denominator) // ticks.numerator))
+        return Window(first, end, ceil_div(bits * ticks_per_second * ticks.denominator, ticks.numerator))
 
     if whole and total_ticks < window_ticks:
         # The rendition is shorter than a window, so the buffer drains for a whole window.

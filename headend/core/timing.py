@@ -20,7 +20,7 @@ MIN_SEGMENT_S = Fraction(1, 4)
 """Minimum length of a segment: no player needs shorter ones, and segments must hold whole codec frames of sound."""
 
 MIN_TAIL_S = Fraction(1, 2)
-"""Minimum length of a title's last segment; a shorter rest is added to the segment before it."""
+"""Minimum length of a title's last segment; a shorter remainder is added to the segment before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ class Grid:
     def segment_count(self) -> int:
         """Number of segments, at least 1.
 
-        The last one may be short, but a rest below `MIN_TAIL_S` is added to the segment before it: players that want
-        at least a tenth of a second in their buffer would never play a last segment of one frame.
+        The last one may be short, but if it would be shorter than `MIN_TAIL_S`, its frames are added to the segment
+        before it: players that want at least a tenth of a second in their buffer would never play a last segment of
+        one frame.
         """
         whole, tail = divmod(self.frame_count, self.segment_frames)
         return max(1, whole + (tail / self.frame_rate >= MIN_TAIL_S))
@@ -124,6 +125,11 @@ class Grid:
         )
 
 
+def ceil_div(value: int, divisor: int) -> int:
+    """Divide and round up."""
+    return -(-value // divisor)
+
+
 def timescale(frame_rate: Fraction) -> Timescale:
     """Choose a timescale in which a frame lasts a whole number of ticks.
 
@@ -131,7 +137,7 @@ def timescale(frame_rate: Fraction) -> Timescale:
     """
     if frame_rate.denominator >= 1000:
         return Timescale(frame_rate.numerator, frame_rate.denominator)
-    factor = -(-1000 // frame_rate.denominator)
+    factor = ceil_div(1000, frame_rate.denominator)
     return Timescale(frame_rate.numerator * factor, frame_rate.denominator * factor)
 
 
@@ -145,7 +151,7 @@ def plan_grid(
         frame_count: Frames of the title, at least 1.
         segment_s: Desired length of a segment; rounded to the nearest number of GOPs.
         chunk_s: Desired length of a chunk; rounded down to whole segments, at least one.
-        gop_multiple: The number of frames per GOP is a multiple of this number, which is even.
+        gop_multiple: An even number; the number of frames per GOP is a multiple of it.
 
     Returns:
         The grid; at 24000/1001 and 6 s it has GOPs of 48 and segments of 144 frames.

@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from mmap import MADV_DONTNEED, mmap
 
 from headend.core.media import EncodedTrack, Segment
+from headend.core.timing import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def cut_of(
         timescale=ticks_per_second,
         priming_samples=priming_samples,
         average_bps=ceil_div(8 * sum(s.size_bytes for s in segments) * ticks_per_second, total_ticks),
-        peak_bps=ceil_div(max(rates).numerator, max(rates).denominator),
+        peak_bps=ceil(max(rates)),
         segments=tuple(segments),
     )
     return Cut(init, bodies, track)
@@ -69,8 +71,3 @@ def release_pages(data: memoryview) -> None:
     """
     if isinstance(data.obj, mmap):
         data.obj.madvise(MADV_DONTNEED)
-
-
-def ceil_div(value: int, by: int) -> int:
-    """Divide and round up."""
-    return -(-value // by)

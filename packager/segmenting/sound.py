@@ -12,10 +12,10 @@ from itertools import pairwise
 from headend.core import boxes
 from headend.core.errors import ChunkRejected, PlanMismatch
 from headend.core.media import Loudness, Segment
-from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
+from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, ceil_div
 from packager import init_segments
 from packager.fragments import Sample, read_fragments
-from packager.segmenting.cut import Bodies, Cut, ceil_div, cut_of, release_pages
+from packager.segmenting.cut import Bodies, Cut, cut_of, release_pages
 from packager.segmenting.protection import Clear, Protect, protected
 
 

@@ -13,10 +13,10 @@ from itertools import pairwise
 from headend.core import boxes
 from headend.core.errors import ChunkRejected, PlanMismatch
 from headend.core.media import Segment
-from headend.core.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, ceil_div, timescale
 from packager import init_segments
 from packager.fragments import Fragment, read_fragments, sync_ranges
-from packager.segmenting.cut import Bodies, Cut, ceil_div, cut_of, release_pages
+from packager.segmenting.cut import Bodies, Cut, cut_of, release_pages
 from packager.segmenting.protection import Clear, Protect, Protector, protected
 
 REORDER_FRAMES = 2

@@ -46,7 +46,7 @@ def test_a_file_records_the_time_of_each_part(tmp_path: Path, monkeypatch: pytes
         _write(out, "quality", {"figure": 1}, parts=parts)
 
     document = json.loads(out.read_text())
-    assert {name: made["measured_at"] for name, made in document["parts"].items()} == {"a": "1999", "b": "2001"}
+    assert {name: part["measured_at"] for name, part in document["parts"].items()} == {"a": "1999", "b": "2001"}
     assert document["machine"]["measured_at"] == "2001"
 
 

@@ -36,10 +36,10 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 def site(given: Scenario, *, recorded: int = 0, seed: int = 1) -> simulation.Site:
-    made = simulation.Site(given, 0, seed, inputs.shared_inputs(given, seed), recorded=recorded)
+    simulated = simulation.Site(given, 0, seed, inputs.shared_inputs(given, seed), recorded=recorded)
     for day in range(given.days.all):
-        made.pass_day(day)
-    return made
+        simulated.pass_day(day)
+    return simulated
 
 
 def edges(tally: Tally, decision: int) -> int:
@@ -55,8 +55,8 @@ def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
         viewers__access=[{"share": 1.0, "mbps": 2.6, "spread": 0, "rtt_ms": 40}],
         edge__disk="1K",
     )
-    made = site(given)
-    objects = made.inputs.objects
+    simulated = site(given)
+    objects = simulated.inputs.objects
     sizes = objects.sizes.reshape(objects.renditions, -1).T.astype(np.float64) * 8
     alone = watch(
         RULES[rule],
@@ -67,7 +67,7 @@ def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
         30_000.0,
         may_abandon=False,
     )
-    experience = made.counts.experience.sum(axis=0)
+    experience = simulated.counts.experience.sum(axis=0)
     assert experience[SEGMENTS] == len(sizes)
     assert experience[KBPS] == objects.rates[0][alone.qualities].sum()
     assert experience[CHANGE_KBPS] == alone.change_kbps
@@ -78,10 +78,10 @@ def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
 @pytest.mark.parametrize("policy", ["slru", "lru", "fifo", "sieve", "s3fifo", "gdsf", "lfuda"])
 def test_an_edge_decides_as_the_batch_kernel_does(policy: str) -> None:
     given = scenario(edge__disk="700M", edge__policy=policy, viewers__sessions_per_day=400)
-    made = site(given, recorded=100_000)
-    rows = made.counts.recorded[: made.cursor[4]]
-    assert len(rows) == made.counts.experience[:, SEGMENTS].sum() > 390 * 50
-    hits = batch.play(policy, rows[:, 0], made.inputs.objects.sizes, 700_000_000)
+    simulated = site(given, recorded=100_000)
+    rows = simulated.counts.recorded[: simulated.cursor[4]]
+    assert len(rows) == simulated.counts.experience[:, SEGMENTS].sum() > 390 * 50
+    hits = batch.play(policy, rows[:, 0], simulated.inputs.objects.sizes, 700_000_000)
     assert 0.2 < hits.mean() < 0.95
     assert (hits == rows[:, 1]).all()
 
@@ -120,19 +120,19 @@ def test_flows_share_a_link_evenly_and_never_exceed_it(mbps: float, load: float)
         viewers__access=[{"share": 1.0, "mbps": mbps, "spread": 0, "rtt_ms": 0}],
         edge={"disk": "1T", "gbps": 0.128},
     )
-    made = simulation.Site(given, 0, 1, inputs.shared_inputs(given, 1))
-    arrivals = made._sessions(0)
+    simulated = simulation.Site(given, 0, 1, inputs.shared_inputs(given, 1))
+    arrivals = simulated._sessions(0)
     arrivals.start_ms[:] = np.linspace(0, 900, viewers)
-    made._admit(arrivals)
-    made._advance(20_000)
+    simulated._admit(arrivals)
+    simulated._advance(20_000)
     carried = []
     for second in range(21, 140):
-        made._advance(second * 1000)
-        carried.append(made.links.carried[0, (second - 1) % 256] * 8 / 1e6)
+        simulated._advance(second * 1000)
+        carried.append(simulated.links.carried[0, (second - 1) % 256] * 8 / 1e6)
     assert max(carried) <= 128 * (1 + 1e-9)
     assert np.mean(carried) == pytest.approx(min(load, 1.0) * 128, rel=0.01)
     if load > 1:
-        assert made.links.share[0] * 8 / 1000 == pytest.approx(128 / viewers, rel=0.01)
+        assert simulated.links.share[0] * 8 / 1000 == pytest.approx(128 / viewers, rel=0.01)
 
 
 EVENTS = [

@@ -82,11 +82,17 @@ class Edges:
 def store(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> StoreSettings:
     folder = tmp_path_factory.mktemp("steering")
     master = make_film(folder / "master.mov", frame_count=25 * LENGTH_S, sound=[Sound(codec="pcm_s16le")])
-    made = StoreSettings(str(folder / "store"))
+    store_settings = StoreSettings(str(folder / "store"))
     submit_small(
-        master, made, scheduler, title=TITLE, ladder=picture_ladder(), segment_s=Fraction(1), chunk_s=Fraction(15)
+        master,
+        store_settings,
+        scheduler,
+        title=TITLE,
+        ladder=picture_ladder(),
+        segment_s=Fraction(1),
+        chunk_s=Fraction(15),
     )
-    return made
+    return store_settings
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +136,8 @@ def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
         )
         steering = held.enter_context(steering_running(SteeringSettings(steering_map, check_s=0.2)))
         origin = held.enter_context(running(store, port=port, settings=OriginSettings(steering=steering)))
-        made = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
-        yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in made})
+        urls = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
+        yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in urls})
 
 
 @pytest.mark.parametrize(

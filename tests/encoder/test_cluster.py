@@ -170,8 +170,8 @@ def done(events: list[Event]) -> list[Receipt]:
 def test_every_task_returns_its_receipt(scheduler: str, events: list[Event]) -> None:
     run_tasks([task(f"t{n}") for n in range(8)], succeed, ClusterSettings(scheduler), events.append)
 
-    assert sorted(made.task for made in done(events)) == [f"t{n}" for n in range(8)]
-    assert {made.attempt for made in done(events)} == {1}
+    assert sorted(receipt.task for receipt in done(events)) == [f"t{n}" for n in range(8)]
+    assert {receipt.attempt for receipt in done(events)} == {1}
     assert not failures(events)
     assert all(event.frames == 24 for event in events if isinstance(event, TaskProgress))
 
@@ -216,7 +216,7 @@ def test_a_second_attempt_may_succeed(scheduler: str, events: list[Event], notes
 
     assert [failed.attempt for failed in failures(events)] == [1]
     assert failures(events)[0].error.facts["status"] == 1
-    assert [made.attempt for made in done(events)] == [2]
+    assert [receipt.attempt for receipt in done(events)] == [2]
 
 
 def test_a_failure_to_store_results_costs_only_their_task_an_attempt(scheduler: str, events: list[Event]) -> None:
@@ -224,7 +224,7 @@ def test_a_failure_to_store_results_costs_only_their_task_an_attempt(scheduler: 
     run_tasks(tasks, lose_the_store_once, ClusterSettings(scheduler), events.append)
 
     assert [(failed.task, failed.attempt) for failed in failures(events)] == [("unlucky", 1)]
-    assert {made.task: made.attempt for made in done(events)} == {one.id: 1 for one in tasks} | {"unlucky": 2}
+    assert {receipt.task: receipt.attempt for receipt in done(events)} == {one.id: 1 for one in tasks} | {"unlucky": 2}
 
 
 def test_a_permanent_fault_ends_the_job_at_once(scheduler: str, events: list[Event], notes: Notes) -> None:
@@ -247,7 +247,7 @@ def test_a_job_may_run_again_after_it_has_failed(scheduler: str, events: list[Ev
         run_tasks([task("again")], partial(fail_with, MasterError, notes), ClusterSettings(scheduler), events.append)
     run_tasks([task("again")], succeed, ClusterSettings(scheduler), events.append)
 
-    assert [made.task for made in done(events)] == ["again"]
+    assert [receipt.task for receipt in done(events)] == ["again"]
 
 
 def test_a_local_cluster_is_started_and_ended(events: list[Event]) -> None:
@@ -342,15 +342,15 @@ def encode_or_look(run_: TaskRun) -> Receipt | str:
 
 
 def test_follow_up_tasks_run_after_their_inputs_and_after_all_other_tasks(scheduler: str, events: list[Event]) -> None:
-    def follow(made: Receipt | str) -> list[Look]:
-        return [Look(made.task)] if isinstance(made, Receipt) else []
+    def follow(receipts: Receipt | str) -> list[Look]:
+        return [Look(receipts.task)] if isinstance(receipts, Receipt) else []
 
     tasks = [task("t0"), task("t1")]
     run_tasks(tasks, encode_or_look, ClusterSettings(scheduler), events.append, follow=follow)
 
-    made = [event.receipt for event in events if isinstance(event, Done)]
-    assert sorted(each for each in made if isinstance(each, str)) == ["seen t0", "seen t1"]
-    assert sorted(each.task for each in made if isinstance(each, Receipt)) == ["t0", "t1"]
+    receipts = [event.receipt for event in events if isinstance(event, Done)]
+    assert sorted(each for each in receipts if isinstance(each, str)) == ["seen t0", "seen t1"]
+    assert sorted(each.task for each in receipts if isinstance(each, Receipt)) == ["t0", "t1"]
 
 
 # --- places -------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_the_next_task_begins_while_results_are_stored(events: list[Event], note
     tasks = [task("first"), task("second")]
     run_tasks(tasks, partial(begin_before_the_other_ends, notes), ClusterSettings(workers=1), events.append)
 
-    assert [made.task for made in done(events)] == ["second", "first"]
+    assert [receipt.task for receipt in done(events)] == ["second", "first"]
 
 
 def test_a_task_larger_than_every_worker_is_reported(scheduler: str, events: list[Event]) -> None:
@@ -458,10 +458,10 @@ def test_a_worker_that_is_killed_costs_one_attempt_and_no_other_task(
     tasks = [task("victim", 9.0), *(task(f"good{n}") for n in range(6))]
     run_tasks(tasks, partial(die_once, notes), killable, events.append)
 
-    assert sorted(made.task for made in done(events)) == sorted(each.id for each in tasks)
+    assert sorted(receipt.task for receipt in done(events)) == sorted(each.id for each in tasks)
     assert [(failed.task, failed.attempt, failed.last) for failed in failures(events)] == [("victim", 1, False)]
     assert "died while it ran chunk 0 of victim" in str(failures(events)[0].error)
-    assert {made.task: made.attempt for made in done(events)}["victim"] == 2
+    assert {receipt.task: receipt.attempt for receipt in done(events)}["victim"] == 2
     assert all(notes.of(f"good{n}") == 1 for n in range(6))
 
 

@@ -28,9 +28,9 @@ def film(tmp_path: Path) -> Path:
 
 
 def test_outputs_are_written_to_the_scratch_folder(film: Path, tmp_path: Path) -> None:
-    made = carry_out(task_of(ENCODE, ["avc"]), film, tmp_path / "scratch")
+    outputs = carry_out(task_of(ENCODE, ["avc"]), film, tmp_path / "scratch")
 
-    assert len(list(frames(made["avc"]))) == 5
+    assert len(list(frames(outputs["avc"]))) == 5
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["avc.mp4"]
 
 

@@ -34,9 +34,9 @@ def longer_than_a_minute(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid
 def test_every_codec_frame_of_more_than_a_minute_has_its_full_length(
     rendition: AudioRendition, longer_than_a_minute: tuple[Grid, dict[str, bytes]]
 ) -> None:
-    grid, made = longer_than_a_minute
+    grid, packaged = longer_than_a_minute
     cut = cut_audio(
-        memoryview(made[rendition.id]),
+        memoryview(packaged[rendition.id]),
         rendition=rendition.id,
         grid=grid,
         sample_rate_hz=rendition.sample_rate_hz,

@@ -48,15 +48,15 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 
 def cuts_of(film: Film, renditions: Sequence[VideoRendition], effort: Effort, scratch: Path) -> dict[str, list[Cut]]:
-    made: dict[str, list[Cut]] = {rendition.id: [] for rendition in renditions}
+    cuts: dict[str, list[Cut]] = {rendition.id: [] for rendition in renditions}
     for chunk in film.chunks:
         files = encode_chunk(film, chunk, renditions, scratch / str(chunk.number), effort=effort)
         for rendition, data in files.items():
             assert_gops(data, film)
-            made[rendition].append(
+            cuts[rendition].append(
                 cut_video(memoryview(bytearray(data)), rendition=rendition, grid=film.grid, chunk=chunk, rate_divisor=1)
             )
-    return made
+    return cuts
 
 
 def assert_gops(data: bytes, film: Film) -> None:
@@ -73,9 +73,9 @@ def test_chunks_of_very_different_content_share_their_init_segment_and_the_grid(
 ) -> None:
     assert [chunk.frame_count for chunk in film.chunks] == [COUNT, COUNT]
 
-    made = cuts_of(film, [rendition_of(codec) for codec in CODECS], effort, tmp_path)
+    cuts = cuts_of(film, [rendition_of(codec) for codec in CODECS], effort, tmp_path)
 
-    for codec, (flat, noisy) in made.items():
+    for codec, (flat, noisy) in cuts.items():
         assert flat.init == noisy.init, codec
         assert noisy.track.average_bps > 2 * flat.track.average_bps, codec
         ends = [cut.track.segments[-1].start_ticks + cut.track.segments[-1].duration_ticks for cut in (flat, noisy)]

@@ -11,10 +11,10 @@ def picture() -> object:
 
 
 def test_a_command_is_split_into_inputs_graph_and_outputs() -> None:
-    made = filter_graphs.command(ffmpeg.output(picture().hflip(), "out.mkv", an=None))  # type: ignore[attr-defined]
-    assert made.inputs == ("-f", "lavfi", "-i", "color=s=64x64:r=10:d=1")
-    assert made.graph == "[0:v]hflip[s0]"
-    assert made.outputs == ("-map", "[s0]", "-an", "out.mkv")
+    command = filter_graphs.command(ffmpeg.output(picture().hflip(), "out.mkv", an=None))  # type: ignore[attr-defined]
+    assert command.inputs == ("-f", "lavfi", "-i", "color=s=64x64:r=10:d=1")
+    assert command.graph == "[0:v]hflip[s0]"
+    assert command.outputs == ("-map", "[s0]", "-an", "out.mkv")
 
 
 def test_a_matrix_given_as_args_keeps_its_equal_signs() -> None:

@@ -34,12 +34,12 @@ AS_IT_IS = replace(AIM, target_lufs=None)
 def decide(
     integrated_lufs: float, true_peak_dbtp: float, *, aim: LoudnessTarget = AIM, layout: str = "5.1"
 ) -> tuple[float, float | None, float | None, bool]:
-    made = level(aim, layout, integrated_lufs=integrated_lufs, range_lu=5.0, true_peak_dbtp=true_peak_dbtp)
-    return made.gain_db, made.result_lufs, made.result_dbtp, made.limited
+    levelled = level(aim, layout, integrated_lufs=integrated_lufs, range_lu=5.0, true_peak_dbtp=true_peak_dbtp)
+    return levelled.gain_db, levelled.result_lufs, levelled.result_dbtp, levelled.limited
 
 
 @pytest.mark.parametrize(
-    ("integrated_lufs", "true_peak_dbtp", "made"),
+    ("integrated_lufs", "true_peak_dbtp", "expected"),
     [
         (-20.0, -3.0, (-4.0, -24.0, -7.0, False)),
         (-27.0, -9.0, (3.0, -24.0, -6.0, False)),
@@ -53,17 +53,22 @@ def decide(
     ],
 )
 def test_one_gain_reaches_the_target_if_peaks_allow_it(
-    integrated_lufs: float, true_peak_dbtp: float, made: tuple[float, float, float, bool]
+    integrated_lufs: float, true_peak_dbtp: float, expected: tuple[float, float, float, bool]
 ) -> None:
-    assert decide(integrated_lufs, true_peak_dbtp) == made
+    assert decide(integrated_lufs, true_peak_dbtp) == expected
 
 
 @pytest.mark.parametrize("true_peak_dbtp", [-12.0, float("-inf")])
 @pytest.mark.parametrize("integrated_lufs", [-70.0, float("nan"), float("-inf")])
 def test_silent_or_very_short_sound_keeps_its_level(integrated_lufs: float, true_peak_dbtp: float) -> None:
-    made = level(AIM, "2.0", integrated_lufs=integrated_lufs, range_lu=0.0, true_peak_dbtp=true_peak_dbtp)
+    levelled = level(AIM, "2.0", integrated_lufs=integrated_lufs, range_lu=0.0, true_peak_dbtp=true_peak_dbtp)
 
-    assert (made.gain_db, made.integrated_lufs, made.result_lufs, made.dialnorm_db) == (0.0, None, None, -31)
+    assert (levelled.gain_db, levelled.integrated_lufs, levelled.result_lufs, levelled.dialnorm_db) == (
+        0.0,
+        None,
+        None,
+        -31,
+    )
 
 
 def test_without_a_target_only_mixes_that_would_clip_are_limited() -> None:
@@ -75,12 +80,12 @@ def test_without_a_target_only_mixes_that_would_clip_are_limited() -> None:
 @given(st.floats(-69.9, 5), st.floats(-60, 9), st.sampled_from([-27.0, -24.0, -23.0]))
 def test_nothing_exceeds_the_ceiling_or_the_target(integrated: float, peak: float, target: float) -> None:
     aim = replace(AIM, target_lufs=target)
-    made = level(aim, "5.1", integrated_lufs=integrated, range_lu=1.0, true_peak_dbtp=peak)
+    levelled = level(aim, "5.1", integrated_lufs=integrated, range_lu=1.0, true_peak_dbtp=peak)
 
-    assert made.result_lufs is not None and made.result_dbtp is not None
-    assert made.result_lufs <= target + 0.1
-    assert made.result_dbtp <= aim.ceiling_dbtp + 0.1
-    assert -31 <= made.dialnorm_db <= -1
+    assert levelled.result_lufs is not None and levelled.result_dbtp is not None
+    assert levelled.result_lufs <= target + 0.1
+    assert levelled.result_dbtp <= aim.ceiling_dbtp + 0.1
+    assert -31 <= levelled.dialnorm_db <= -1
 
 
 def test_a_measurement_without_a_result_fails() -> None:
@@ -138,15 +143,15 @@ KINDS = (
 
 
 def encoded(film: Film, scratch: Path, target_lufs: float | None) -> dict[str, Loudness]:
-    made = encoding.encode(
+    result = encoding.encode(
         sound_task(film, KINDS, target_lufs=target_lufs),
         input_url=str(film.path),
         scratch=scratch,
         cancelled=lambda: False,
         on_frames=lambda _: None,
     )
-    assert made.cpu_s > 0
-    return {one.layout: one for one in made.loudness}
+    assert result.cpu_s > 0
+    return {one.layout: one for one in result.loudness}
 
 
 @pytest.mark.parametrize("target_lufs", [-27.0, -23.0])
@@ -187,9 +192,9 @@ def test_without_a_target_a_programme_is_still_measured(film: Film, tmp_path: Pa
 @pytest.mark.parametrize(("frames", "amplitude"), [(50, 0.0), (7, 0.125)], ids=["silent", "shorter than a block"])
 def test_silence_and_very_short_sound_are_encoded_unchanged(tmp_path: Path, frames: int, amplitude: float) -> None:
     tone = Sound(amplitude=amplitude, layout="5.1", codec="pcm_s16le")
-    made = encoded(probe_film(make_film(tmp_path / "film.mov", frame_count=frames, sound=[tone])), tmp_path, -24.0)
+    loudness = encoded(probe_film(make_film(tmp_path / "film.mov", frame_count=frames, sound=[tone])), tmp_path, -24.0)
 
-    assert {(one.integrated_lufs, one.gain_db) for one in made.values()} == {(None, 0.0)}
+    assert {(one.integrated_lufs, one.gain_db) for one in loudness.values()} == {(None, 0.0)}
 
 
 def test_a_command_has_a_limiter_only_if_it_is_needed() -> None:

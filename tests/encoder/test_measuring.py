@@ -150,9 +150,9 @@ def test_a_line_of_two_pixels_shows_at_its_edge(film: Path, tmp_path: Path, edge
 
     measured = measure(file_picture(film), [shown(lined)], SMALL, FRAMES, every=5, small=True)
 
-    master, made = (pictures.edges.astype(float) for pictures in measured.small)
+    master, rendition = (pictures.edges.astype(float) for pictures in measured.small)
     assert master.shape == (3, 3, 4, 80)
-    differences = abs(made - master)[:, 1:].mean(axis=(0, 1, 3))
+    differences = abs(rendition - master)[:, 1:].mean(axis=(0, 1, 3))
     assert differences.argmax() == edge
     assert differences[edge] > 100
 

@@ -31,9 +31,9 @@ def noisy(pictures: Samples, strength: float, seed: int = 5) -> Samples:
 
 
 def changed(pictures: Samples, places: slice, value: int) -> Samples:
-    made = pictures.copy()
-    made[places] = value
-    return made
+    rendition = pictures.copy()
+    rendition[places] = value
+    return rendition
 
 
 def small(luma: Samples, chroma: Samples | None = None) -> SmallPictures:
@@ -64,10 +64,10 @@ def test_a_second_of_wrong_picture_is_found(value: int) -> None:
 
 def tinted(strength: float, noise: float = 0.0) -> Samples:
     """Two colours side by side: one far from grey in one plane, and one in the other."""
-    made = np.full((COUNT, 2, 45, 80), 512.0)
-    made[:, 0, :, :40] += strength
-    made[:, 1, :, 40:] -= strength
-    return (made + np.random.default_rng(3).normal(0, noise, made.shape)).round().astype(np.uint16)
+    rendition = np.full((COUNT, 2, 45, 80), 512.0)
+    rendition[:, 0, :, :40] += strength
+    rendition[:, 1, :, 40:] -= strength
+    return (rendition + np.random.default_rng(3).normal(0, noise, rendition.shape)).round().astype(np.uint16)
 
 
 @pytest.mark.parametrize("strength", [30, 200], ids=["pale", "strong"])
@@ -75,12 +75,12 @@ def tinted(strength: float, noise: float = 0.0) -> Samples:
     "damage", [lambda _: 512, lambda colours: colours[:, ::-1]], ids=["colours are gone", "colours are swapped"]
 )
 def test_a_second_in_other_colours_is_found(strength: float, damage: Callable[[Samples], Samples | int]) -> None:
-    master, made = tinted(strength), tinted(strength, noise=2)
-    made[8:16] = damage(made[8:16])
+    master, rendition = tinted(strength), tinted(strength, noise=2)
+    rendition[8:16] = damage(rendition[8:16])
 
-    assert found(film(), film(), made, master).recoloured == ((124, 148),)
+    assert found(film(), film(), rendition, master).recoloured == ((124, 148),)
     # Luma does not show it.
-    assert found(film(), film(), made, master).other == ()
+    assert found(film(), film(), rendition, master).other == ()
 
 
 MIXED = {
@@ -92,12 +92,12 @@ MIXED = {
 
 def in_colours(noise: float = 0.0) -> SmallPictures:
     """Blocks of random colours, the same in all frames, with noise that differs."""
-    made, random = small(film()), np.random.default_rng(7)
+    recoloured, random = small(film()), np.random.default_rng(7)
     colours = np.repeat(
         random.normal([[[500]], [[512]], [[512]]], [[[150]], [[60]], [[60]]], (1, 3, 9, 16)), 3 * COUNT, 0
     )
-    made.blocks[:] = (colours + np.random.default_rng(8).normal(0, noise, colours.shape)).clip(64, 940).round()
-    return made
+    recoloured.blocks[:] = (colours + np.random.default_rng(8).normal(0, noise, colours.shape)).clip(64, 940).round()
+    return recoloured
 
 
 @pytest.mark.parametrize("matrix", MIXED.values(), ids=MIXED.keys())
@@ -113,10 +113,10 @@ def test_a_wrong_conversion_is_found_and_the_losses_of_a_low_rate_are_not(matrix
 
 @pytest.mark.parametrize("edge", [(..., 0), (..., -1), (..., 0, slice(None)), (..., -1, slice(None))])
 def test_a_second_with_a_green_edge_is_found(edge: tuple[object, ...]) -> None:
-    made = tinted(30, noise=20)
-    made[8:16][edge] = 300
+    rendition = tinted(30, noise=20)
+    rendition[8:16][edge] = 300
 
-    assert found(film(), film(), made, tinted(30)).lined == ((124, 148),)
+    assert found(film(), film(), rendition, tinted(30)).lined == ((124, 148),)
 
 
 def test_colours_changed_by_a_low_rate_are_not_a_wrong_picture() -> None:
@@ -128,19 +128,19 @@ def test_colours_changed_by_a_low_rate_are_not_a_wrong_picture() -> None:
 
 
 def test_a_single_frame_is_found_even_between_scored_ones() -> None:
-    made = small(film())
-    made.blocks[25, 0] = 500
+    rendition = small(film())
+    rendition.blocks[25, 0] = 500
 
-    assert of_rendition(made, small(film()), TIMING) == PictureFaults(stray=((125, 126),))
+    assert of_rendition(rendition, small(film()), TIMING) == PictureFaults(stray=((125, 126),))
 
 
 def by_frame(*, late: int) -> SmallPictures:
     """A film whose blocks change with every frame, ``late`` frames late."""
     numbers = np.maximum(np.arange(3 * COUNT) - late, 0)[:, None, None]
     luma = 500 + 120 * np.sin(numbers / 6 + np.arange(144).reshape(9, 16))
-    made = small(film())
-    made.blocks[:, 0] = luma.round()
-    return made
+    rendition = small(film())
+    rendition.blocks[:, 0] = luma.round()
+    return rendition
 
 
 def test_a_rendition_that_is_a_frame_late_is_found_and_one_without_motion_is_not() -> None:
@@ -151,13 +151,13 @@ def test_a_rendition_that_is_a_frame_late_is_found_and_one_without_motion_is_not
 
 
 def test_black_is_found_where_the_master_is_not_black() -> None:
-    made = changed(film(), slice(0, 8), 64)
+    rendition = changed(film(), slice(0, 8), 64)
 
-    assert found(made, film()).black == ((100, 124),)
-    assert found(made, made).black == ()
+    assert found(rendition, film()).black == ((100, 124),)
+    assert found(rendition, rendition).black == ()
     # A nearly black master may become black.
     nearly = changed(film(), slice(0, 8), 150)
-    assert found(made, nearly).black == ()
+    assert found(rendition, nearly).black == ()
 
 
 def test_a_frozen_picture_is_found_where_the_master_moves() -> None:

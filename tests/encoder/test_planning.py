@@ -207,12 +207,12 @@ def test_a_tasks_id_depends_on_its_tracks_and_its_chunk() -> None:
 def test_only_missing_parts_are_made() -> None:
     whole = make_plan()
     missing = {("hevc-1080p", 1), ("avc-720p", 1), ("hevc-1080p", 2), ("thumbnails", 0), ("opus-en", 0), ("vtt-de", 0)}
-    made = make_plan(missing_parts=missing, text=TEXT)
+    plan = make_plan(missing_parts=missing, text=TEXT)
 
-    assert made.tracks.items() >= whole.tracks.items()
-    parts = [part for task in made.tasks for part in task.parts]
+    assert plan.tracks.items() >= whole.tracks.items()
+    parts = [part for task in plan.tasks for part in task.parts]
     assert Counter(parts) == Counter(missing)
-    for task in made.tasks:
+    for task in plan.tasks:
         assert [word for word in task.argv if word.endswith(".mp4")] == [
             f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions if task.kind is not Kind.TEXT
         ]
@@ -221,8 +221,8 @@ def test_only_missing_parts_are_made() -> None:
 @given(st.sets(st.sampled_from(make_plan(text=TEXT).parts)), st.integers(1, 30), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_every_missing_part_is_made_once(missing: set[Part], workers: int, early: bool) -> None:
-    made = make_plan(missing_parts=missing, text=TEXT, workers=workers, early=early)
-    assert Counter(part for task in made.tasks for part in task.parts) == Counter(missing)
+    plan = make_plan(missing_parts=missing, text=TEXT, workers=workers, early=early)
+    assert Counter(part for task in plan.tasks for part in task.parts) == Counter(missing)
 
 
 def test_nothing_is_done_if_nothing_is_missing() -> None:
@@ -243,13 +243,13 @@ def test_a_renditions_command_does_not_depend_on_its_group() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 8, 100])
 def test_every_rendition_has_every_frame_exactly_once(workers: int) -> None:
-    made = make_plan(workers=workers)
-    chunks = made.grid.chunks()
+    plan = make_plan(workers=workers)
+    chunks = plan.grid.chunks()
     pieces = Counter(
-        (rendition, task.chunk) for task in made.tasks if task.kind is Kind.VIDEO for rendition in task.renditions
+        (rendition, task.chunk) for task in plan.tasks if task.kind is Kind.VIDEO for rendition in task.renditions
     )
 
-    assert pieces == Counter((rendition.id, chunk) for rendition in (*VIDEO, *made.trick) for chunk in chunks)
+    assert pieces == Counter((rendition.id, chunk) for rendition in (*VIDEO, *plan.trick) for chunk in chunks)
 
 
 def test_sound_is_one_task_for_each_programme_over_the_whole_title() -> None:
@@ -285,27 +285,27 @@ def test_outputs_of_two_passes_have_the_same_places_in_both() -> None:
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("workers", [1, 100])
 def test_one_of_the_first_tasks_of_each_chunk_makes_its_thumbnails(workers: int, early: bool) -> None:
-    made = make_plan(workers=workers, early=early)
-    assert made.thumbnails is not None
-    beside = [task for task in made.tasks if task.sheets]
-    assert sorted(task.chunk.number for task in beside) == list(range(len(made.grid.chunks())))
-    trick = [rendition.id for rendition in made.trick]
+    plan = make_plan(workers=workers, early=early)
+    assert plan.thumbnails is not None
+    beside = [task for task in plan.tasks if task.sheets]
+    assert sorted(task.chunk.number for task in beside) == list(range(len(plan.grid.chunks())))
+    trick = [rendition.id for rendition in plan.trick]
     assert trick == ["avc-720p-trick", "av1-540p-trick", "vp9-360p-trick"]
-    assert all(("avc-720p-trick" in task.renditions) == bool(task.sheets) for task in made.tasks)
+    assert all(("avc-720p-trick" in task.renditions) == bool(task.sheets) for task in plan.tasks)
     numbers = sorted(number for task in beside for number in task.sheets)
-    assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)
+    assert tuple(numbers) == plan.thumbnails.sheet_numbers(0, plan.grid.frame_count)
     if early:
-        part = early_release.early_part(made)
+        part = early_release.early_part(plan)
         assert part is not None
         first = {id for task in beside for id in task.renditions}
         assert first <= part.tracks.keys()
-        assert (part.trick, part.thumbnails) == (made.trick[:1], made.thumbnails)
+        assert (part.trick, part.thumbnails) == (plan.trick[:1], plan.thumbnails)
 
 
 def test_thumbnails_can_be_left_out() -> None:
-    made = make_plan(settings=EncodeSettings(chunk_s=Fraction(12), thumbnails=False))
-    assert (made.trick, made.thumbnails, made.poster) == ((), None, None)
-    assert not any(task.sheets or task.posters for task in made.tasks)
+    plan = make_plan(settings=EncodeSettings(chunk_s=Fraction(12), thumbnails=False))
+    assert (plan.trick, plan.thumbnails, plan.poster) == ((), None, None)
+    assert not any(task.sheets or task.posters for task in plan.tasks)
 
 
 @pytest.mark.parametrize("workers", [1, 8])

@@ -58,11 +58,11 @@ def test_one_programme_is_the_default_and_no_commentary_if_there_is_another(
 
 
 def test_choices_set_order_language_role_and_name() -> None:
-    made = chosen(
+    programmes = chosen(
         AudioChoice((2,), "pt-br", AudioRole.DUB, "Dublado"), AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((3,))
     )
 
-    assert [(p.index, p.language, p.roles, p.title, p.default) for p in made] == [
+    assert [(p.index, p.language, p.roles, p.title, p.default) for p in programmes] == [
         (2, "pt-BR", ("dub",), "Dublado", False),
         (1, "en", (), "", True),
         (3, "en", ("comment",), "en commentary", False),
@@ -70,9 +70,9 @@ def test_choices_set_order_language_role_and_name() -> None:
 
 
 def test_without_a_main_role_the_first_choice_is_the_default() -> None:
-    made = chosen(AudioChoice((3,)), AudioChoice((2,)), AudioChoice((1,)))
+    programmes = chosen(AudioChoice((3,)), AudioChoice((2,)), AudioChoice((1,)))
 
-    assert [p.index for p in made if p.default] == [2]
+    assert [p.index for p in programmes if p.default] == [2]
 
 
 @pytest.mark.parametrize(
@@ -86,26 +86,31 @@ def test_without_a_main_role_the_first_choice_is_the_default() -> None:
     ],
 )
 def test_special_roles_are_part_of_the_name(role: AudioRole, roles: tuple[str, ...], name: str) -> None:
-    (made,) = chosen(AudioChoice((1,), role=role))
+    (programme,) = chosen(AudioChoice((1,), role=role))
 
-    assert (made.roles, made.title) == (roles, name)
+    assert (programme.roles, programme.title) == (roles, name)
 
 
 @pytest.mark.parametrize(
     ("streams", "layout"), [((1, 2), "stereo"), ((1, 2, 3, 4, 5, 6), "5.1"), ((*range(1, 9),), "7.1")]
 )
 def test_mono_tracks_are_joined_in_the_order_given(streams: tuple[int, ...], layout: str) -> None:
-    (made,) = chosen(AudioChoice(streams[::-1], "de"), tracks=MONO)
+    (programme,) = chosen(AudioChoice(streams[::-1], "de"), tracks=MONO)
 
-    assert (made.layout, made.channels, made.language, made.title) == (layout, len(streams), "de", "")
-    assert [part.index for part in made.parts] == list(streams[::-1])
+    assert (programme.layout, programme.channels, programme.language, programme.title) == (
+        layout,
+        len(streams),
+        "de",
+        "",
+    )
+    assert [part.index for part in programme.parts] == list(streams[::-1])
 
 
 def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
     pairs = (make_audio_track(index=1), *MONO[1:3], make_audio_track(index=4))
-    (made,) = chosen(AudioChoice((1, 2, 3, 4)), tracks=pairs)
+    (programme,) = chosen(AudioChoice((1, 2, 3, 4)), tracks=pairs)
 
-    assert (made.layout, made.channels) == ("5.1", 6)
+    assert (programme.layout, programme.channels) == ("5.1", 6)
 
 
 @pytest.mark.parametrize(
@@ -151,12 +156,12 @@ def test_programmes_picked_from_one_stream_have_their_own_numbers() -> None:
     wide = make_audio_track(index=1, channels=8, layout="8 channels")
     pairs = [AudioChoice((Channel(1, n), Channel(1, n + 1)), language) for n, language in ((0, "en"), (2, "fr"))]
 
-    made = choose((wide, TALK), [*pairs, AudioChoice((3,))])
+    programmes = choose((wide, TALK), [*pairs, AudioChoice((3,))])
 
-    assert [(p.index, p.label, p.layout) for p in made] == [
+    assert [(p.index, p.label, p.layout) for p in programmes] == [
         (1, "1.0+1.1", "stereo"), (4, "1.2+1.3", "stereo"), (3, "3", "stereo"),
     ]  # fmt: skip
-    lines = describe(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
+    lines = describe(programmes, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
     assert next(lines) == "audio 1.0+1.1 joined to one programme of stereo"
 
 
@@ -221,11 +226,11 @@ def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Pa
         make_audio_rendition(id="stereo", bit_rate_bps=160_000),
     ]
 
-    made = encode_sound(film, kinds, tmp_path / "out", track=joined)
+    outputs = encode_sound(film, kinds, tmp_path / "out", track=joined)
 
-    found_hz = [pitch_hz(channel) for channel in sound(made["surround"])]
+    found_hz = [pitch_hz(channel) for channel in sound(outputs["surround"])]
     assert found_hz == pytest.approx([pitches[stream - 1] for stream in order], abs=2)
-    left, right = sound(made["stereo"])
+    left, right = sound(outputs["stereo"])
     assert (pitch_hz(left), pitch_hz(right)) == pytest.approx((2400, 2000), abs=2)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.sampling import SHARE, evenly, stretch_frames, suspects
+from headend.core.timing import ceil_div
 
 
 @given(st.integers(1, 3000))
@@ -22,7 +23,7 @@ def test_evenly_spread_segments_are_a_twentieth_and_lie_apart(count: int) -> Non
 def test_a_short_title_is_measured_in_stretches_of_a_twentieth_and_films_in_whole_segments(
     frame_count: int, every: int
 ) -> None:
-    segment_count = -(-frame_count // 150)
+    segment_count = ceil_div(frame_count, 150)
 
     stretch = stretch_frames(frame_count, segment_count, every)
 

@@ -138,8 +138,8 @@ def test_every_chunk_is_exact_and_decodes_no_further_back_than_a_keyframe(
     )  # fmt: skip
     film = probe_film(path, chunk_s=SECOND)
     for chunk in film.chunks[2::2]:
-        count, made = decoded_frames(film, chunk, tmp_path / "out")
-        assert frame_numbers(made) == list(range(chunk.first_frame, chunk.end_frame))
+        count, output = decoded_frames(film, chunk, tmp_path / "out")
+        assert frame_numbers(output) == list(range(chunk.first_frame, chunk.end_frame))
         assert count <= chunk.frame_count + more_frames + AHEAD_FRAMES
 
 
@@ -155,14 +155,14 @@ def test_a_whole_film_is_decoded_little_more_than_once(
     assert film.probe.video is not None
     chunks = seeking.merged(film.chunks, conform(film.probe.video))
 
-    made = [decoded_frames(film, chunk, tmp_path / "out") for chunk in chunks]
+    decoded = [decoded_frames(film, chunk, tmp_path / "out") for chunk in chunks]
     cuts = [
         cut_video(memoryview(data), rendition="tiny", grid=film.grid, chunk=chunk, rate_divisor=1)
-        for chunk, (_, data) in zip(chunks, made, strict=True)
+        for chunk, (_, data) in zip(chunks, decoded, strict=True)
     ]
 
     assert len(chunks) == (1 if keyframes == "one" else 3)
-    assert [number for _, data in made for number in frame_numbers(data)] == list(range(400))
-    assert sum(count for count, _ in made) <= 1.5 * 400
+    assert [number for _, data in decoded for number in frame_numbers(data)] == list(range(400))
+    assert sum(count for count, _ in decoded) <= 1.5 * 400
     segments = [segment.number for cut in cuts for segment in cut.track.segments]
     assert segments == list(range(1, film.grid.segment_count + 1))

@@ -66,9 +66,9 @@ def computed(source: str, filters: Filters, *, before: int = 0, **options: Any) 
 def test_frames_are_at_their_numbers_after_a_day(rate: Fraction, share: Fraction) -> None:
     before = int(DAY_S * rate * share)
 
-    made = computed("nullsrc=s=16x16:r=25:d=0.2", lambda s: timestamps.numbered_frames(s, rate), before=before)
+    times = computed("nullsrc=s=16x16:r=25:d=0.2", lambda s: timestamps.numbered_frames(s, rate), before=before)
 
-    assert made == (1 / rate, [before + n for n in range(5)])
+    assert times == (1 / rate, [before + n for n in range(5)])
 
 
 @few
@@ -78,18 +78,18 @@ def test_samples_are_at_their_numbers_after_a_day(rate_hz: int, share: Fraction)
     before = int(DAY_S * rate_hz * share)
     source = f"anullsrc=r={rate_hz}:cl=mono:n=1000,atrim=end_sample=3000"
 
-    made = computed(source, lambda s: timestamps.numbered_samples(s, rate_hz), before=before)
+    times = computed(source, lambda s: timestamps.numbered_samples(s, rate_hz), before=before)
 
-    assert made == (Fraction(1, rate_hz), [before, before + 1000, before + 2000])
+    assert times == (Fraction(1, rate_hz), [before, before + 1000, before + 2000])
 
 
 @pytest.mark.heavy
 def test_samples_are_at_their_numbers_all_day() -> None:
     source = "anullsrc=r=48000:cl=mono:n=65535:d=86400,aformat=u8"
 
-    made = computed(source, lambda s: timestamps.numbered_samples(s, 48_000))
+    times = computed(source, lambda s: timestamps.numbered_samples(s, 48_000))
 
-    assert made == (Fraction(1, 48_000), list(range(0, DAY_S * 48_000, 65_535)))
+    assert times == (Fraction(1, 48_000), list(range(0, DAY_S * 48_000, 65_535)))
 
 
 time_bases = st.sampled_from(
@@ -108,11 +108,11 @@ def test_times_are_counted_from_a_start_after_two_days(
     tick = int(start_s / time_base) + 7
     source = f"nullsrc=s=16x16:r=25:d=0.12,settb={timestamps.fraction(time_base)},setpts={tick}+10*N"
 
-    made = computed(source, lambda s: timestamps.count_from(s, Fraction(start_s) + first / rate, base))
+    times = computed(source, lambda s: timestamps.count_from(s, Fraction(start_s) + first / rate, base))
 
     start = round((start_s + first / rate) * base)
     # Halves are rounded up, if a tick of the master lies in the middle.
-    assert made == (
+    assert times == (
         Fraction(1, base),
         [floor((tick + 10 * n) * time_base * base + Fraction(1, 2)) - start for n in range(3)],
     )
@@ -121,8 +121,8 @@ def test_times_are_counted_from_a_start_after_two_days(
 @few
 @given(st.integers(0, 10_000))
 def test_sheets_are_spread_exactly(before: int) -> None:
-    made = computed("nullsrc=s=16x16:r=25:d=0.12", timestamps.spread_sheets, before=before)
-    assert made == (1, [timestamps.SHEET_S * (before + n) for n in range(3)])
+    times = computed("nullsrc=s=16x16:r=25:d=0.12", timestamps.spread_sheets, before=before)
+    assert times == (1, [timestamps.SHEET_S * (before + n) for n in range(3)])
 
 
 @given(st.integers(-(10**16), 10**16))

@@ -21,7 +21,7 @@ from encoder.trick_play import (
 )
 from headend.core.media import Codec, Thumbnails, VideoRange
 from headend.core.process import run
-from headend.core.timing import Grid, plan_grid
+from headend.core.timing import Grid, ceil_div, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, carry_out, commands_of, probe_film, task_of
 from tests.support.frame_numbers import read_frame_number
@@ -72,12 +72,11 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     assert max(tiling.columns * tiling.tile_width_px, tiling.rows * tiling.tile_height_px) <= MAX_SIDE_PX
     assert tiling.sheet_tiles <= MAX_TILES
     # In chunks this short, no larger distance fits.
-    assert (
-        -(-grid.frame_count // tiling.interval_frames) <= MAX_THUMBNAILS or tiling.interval_frames == grid.chunk_frames
-    )
+    thumbnails = ceil_div(grid.frame_count, tiling.interval_frames)
+    assert thumbnails <= MAX_THUMBNAILS or tiling.interval_frames == grid.chunk_frames
     assert all(chunk.first_frame % tiling.sheet_frames == 0 for chunk in grid.chunks())
-    made = [number for chunk in grid.chunks() for number in tiling.sheet_numbers(chunk.first_frame, chunk.end_frame)]
-    assert made == list(range(1, -(-grid.frame_count // tiling.sheet_frames) + 1))
+    sheets = [number for chunk in grid.chunks() for number in tiling.sheet_numbers(chunk.first_frame, chunk.end_frame)]
+    assert sheets == list(range(1, ceil_div(grid.frame_count, tiling.sheet_frames) + 1))
     assert (
         abs(tiling.tile_width_px / tiling.tile_height_px - size[0] / size[1])
         < 2 / tiling.tile_height_px * size[0] / size[1]
@@ -137,9 +136,9 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
     for chunk in film.chunks:
         scratch = tmp_path / str(chunk.number)
         argv = commands_of(film).encode(chunk, [main, trick], SideOutputs(tiling))
-        made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
+        outputs = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
         cut = cut_video(
-            memoryview(bytearray(made[trick.id])),
+            memoryview(bytearray(outputs[trick.id])),
             rendition=trick.id,
             grid=film.grid,
             chunk=chunk,

@@ -122,7 +122,7 @@ def test_workers_that_join_get_tasks_while_others_are_busy(tmp_path: Path, event
         tasks = [task(f"t{number:03}") for number in range(200)]
         run_tasks(tasks, partial(wait_for_workers, notes), ClusterSettings(dask.address), note)
 
-    used = {made.worker for made in done(events)}
+    used = {receipt.worker for receipt in done(events)}
     assert len(used) == 2
     assert not failures(events)
 
@@ -139,7 +139,7 @@ def test_a_cluster_that_adapts_grows_for_a_job_and_the_job_starts_without_worker
         run_tasks([task(f"t{n}") for n in range(200)], partial(wait_for_workers, notes), settings, events.append)
 
     assert len(done(events)) == 200
-    assert len({made.worker for made in done(events)}) == 2
+    assert len({receipt.worker for receipt in done(events)}) == 2
 
 
 # --- workers that lack something ----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_worker_without_a_matching_headend_or_ffmpeg_is_left_out_and_the_job_c
         performer = partial(wait_for_file, str(tmp_path / "all answered"))
         run_tasks(tasks, performer, ClusterSettings(dask.address), note, tool=tool.version())
 
-    assert {made.worker for made in done(events)} == {good}
+    assert {receipt.worker for receipt in done(events)} == {good}
     assert not failures(events)
     assert any(f"it has headend 0.0.1, and this is {headend.__version__}" in text for text in notices(events))
     assert any("it has 'ffmpeg version 1.0-other'" in text for text in notices(events))
@@ -208,13 +208,13 @@ def test_an_ffmpeg_that_changes_under_a_worker_is_the_workers_fault(pair: DaskCl
     tasks = [task(f"t{n}") for n in range(6)]
     run_tasks(tasks, partial(find_another_tool_at, changed), ClusterSettings(pair.address), events.append)
 
-    assert {made.worker for made in done(events)} == {worker for worker in _workers(events) if worker != changed}
-    assert {made.attempt for made in done(events)} == {1}
+    assert {receipt.worker for receipt in done(events)} == {worker for worker in _workers(events) if worker != changed}
+    assert {receipt.attempt for receipt in done(events)} == {1}
     assert len(failures(events)) == 1
 
 
 def _workers(events: list[Event]) -> set[str]:
-    return {made.worker for made in done(events)} | {failed.worker for failed in failures(events)}
+    return {receipt.worker for receipt in done(events)} | {failed.worker for failed in failures(events)}
 
 
 def test_after_a_full_disk_the_task_is_not_retried_on_the_same_worker(pair: DaskCluster, events: list[Event]) -> None:
@@ -256,7 +256,7 @@ def test_the_task_of_a_frozen_worker_goes_elsewhere(
         run_tasks(tasks, partial(take_a_while, notes, 0.5), ClusterSettings(dask.address), note)
 
     assert time.monotonic() - started_s < 60
-    assert sorted({made.task for made in done(events)}) == [f"t{number:02}" for number in range(12)]
+    assert sorted({receipt.task for receipt in done(events)}) == [f"t{number:02}" for number in range(12)]
     assert any("does not answer: its tasks go to other workers" in text for text in notices(events))
     assert len(failures(events)) <= 1
 
@@ -304,7 +304,7 @@ def test_a_worker_that_freezes_before_its_check_does_not_delay_other_checks(
         run_tasks([task(f"t{n}") for n in range(4)], succeed, ClusterSettings(dask.address), events.append)
 
     assert len(done(events)) == 4
-    assert frozen not in {made.worker for made in done(events)}
+    assert frozen not in {receipt.worker for receipt in done(events)}
     assert time.monotonic() - started_s < rosters.FROZEN_S, "it went on before the worker counted as frozen"
 
 
@@ -326,7 +326,7 @@ def test_a_frozen_scheduler_is_reported_and_waited_for(
         tasks = [task(f"t{n}") for n in range(4)]
         run_tasks(tasks, partial(take_a_while, notes, 0.3), ClusterSettings(dask.address), note)
 
-    assert {made.task for made in done(events)} == {each.id for each in tasks}
+    assert {receipt.task for receipt in done(events)} == {each.id for each in tasks}
     assert any("the scheduler has not answered for" in text for text in notices(events))
     assert not failures(events)
 
@@ -335,7 +335,7 @@ def test_a_paused_worker_finishes_its_task(pair: DaskCluster, events: list[Event
     run_tasks([task("one")], pause_and_look, ClusterSettings(pair.address), events.append)
 
     assert not failures(events)
-    assert [made.attempt for made in done(events)] == [1]
+    assert [receipt.attempt for receipt in done(events)] == [1]
 
 
 def pause_and_look(run_: TaskRun) -> Receipt:
@@ -395,7 +395,7 @@ def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list
         run_tasks(tasks, partial(take_a_while, notes, 0.5), ClusterSettings(dask.address), note)
         again[0].join()
 
-    assert {made.task for made in done(events)} == {each.id for each in tasks}
+    assert {receipt.task for receipt in done(events)} == {each.id for each in tasks}
     assert any("has gone away; reconnecting" in text for text in notices(events))
     assert not [failed for failed in failures(events) if failed.last]
 
@@ -424,7 +424,7 @@ def test_a_connection_that_breaks_while_nothing_runs_is_made_again(
         working.join(60)
 
     assert ended == [("before", None), ("after", None)]
-    assert [made.attempt for made in done(events)] == [1, 1]
+    assert [receipt.attempt for receipt in done(events)] == [1, 1]
 
 
 # --- several jobs -------------------------------------------------------------------------------------------------

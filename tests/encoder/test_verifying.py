@@ -123,9 +123,9 @@ def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None
     film = probe_film(master)
     assert film.probe.video is not None and film.probe.video.content_light is not None
     renditions = [PICTURE, replace(PICTURE, id="hevc", codec=Codec.HEVC, profile="main", level="2.0")]
-    made = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")
+    outputs = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")
     for rendition in renditions:
-        assert picture_differences(made[rendition.id], rendition, picture_of(film.probe.video).light) == ""
+        assert picture_differences(outputs[rendition.id], rendition, picture_of(film.probe.video).light) == ""
 
 
 def test_hdr_renditions_keep_the_masters_light_and_others_are_of_the_usual_screen() -> None:

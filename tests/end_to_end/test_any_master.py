@@ -161,8 +161,8 @@ def test_every_picture_of_a_real_master_is_shown_once(
         "any", "any", suffix="mov", size=size, picture_rate=rate, pictures=count, raw_format="rgb24", codec="png",
         codec_args=(), sound=(),
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         path = kind.make(folder)
         probe = probing.probe(master_of(path), str(path))
         conformed = conform(planning.checked_picture(probe))

@@ -16,6 +16,7 @@ from headend.core.errors import HeadendError, MasterError
 from headend.core.media import Effort, Kind, Probe
 from headend.core.settings import EncodeSettings, StoreSettings
 from headend.core.storage import open_store
+from headend.core.timing import ceil_div
 from ladders.fitting import fit
 from ladders.loading import load
 from packager.segmenting.video import cut_video
@@ -132,7 +133,7 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
         )
     except HeadendError:
         return
-    assert sum(part.samples for part in cut.track.segments) == -(-task.chunk.frame_count // rendition.rate_divisor)
+    assert sum(part.samples for part in cut.track.segments) == ceil_div(task.chunk.frame_count, rendition.rate_divisor)
 
 
 def test_a_master_that_crashes_its_demuxer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

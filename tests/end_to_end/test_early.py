@@ -83,9 +83,9 @@ def test_the_tracks_are_the_same_whether_they_are_published_early_or_not(request
 
 def test_a_finished_title_is_not_published_early_again(request_: Request) -> None:
     seen: list[Event] = []
-    made = submit(request_, seen.append)
+    outcome = submit(request_, seen.append)
     assert sum(isinstance(event, PublishedEarly) for event in seen) == 1
-    assert made.predicted_cpu_s > 0
+    assert outcome.predicted_cpu_s > 0
     assert open_store(request_.store).get(layout.CALIBRATION)
 
     seen.clear()

@@ -61,7 +61,7 @@ audio = [
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ResumedTitle:
     """A title that was killed and resumed.
 
     Attributes:
@@ -85,7 +85,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> LongFilm:
 
 
 @pytest.fixture(scope="module", params=["folder", "S3"])
-def made(request: pytest.FixtureRequest, film: LongFilm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def resumed(
+    request: pytest.FixtureRequest, film: LongFilm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ResumedTitle]:
     folder = tmp_path_factory.mktemp("store")
     if request.param == "folder":
         yield make(film, StoreSettings(str(folder)), folder, {})
@@ -103,7 +105,7 @@ def credentials(server: LocalS3) -> Iterator[None]:
         yield
 
 
-def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[str, str]) -> Made:
+def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[str, str]) -> ResumedTitle:
     """Submit a film, kill everything half-way, and submit it again."""
     (folder / "ladder.toml").write_text(LADDER)
     (folder / "en.srt").write_text(srt(film.captions()))
@@ -140,7 +142,7 @@ def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[s
     out = second.stdout.read() if second.stdout else b""
     assert second.returncode == 0
     result = json.loads(out)
-    return Made(film, store, result["reused_parts"], result["encoded_tasks"], peak_bytes)
+    return ResumedTitle(film, store, result["reused_parts"], result["encoded_tasks"], peak_bytes)
 
 
 def memory_of(pid: int) -> int:
@@ -154,19 +156,19 @@ def memory_of(pid: int) -> int:
     return max(sizes)
 
 
-def test_the_second_run_reuses_the_first_ones_work(made: Made) -> None:
-    assert made.reused > 0
-    assert made.encoded > 0
+def test_the_second_run_reuses_the_first_ones_work(resumed: ResumedTitle) -> None:
+    assert resumed.reused > 0
+    assert resumed.encoded > 0
 
 
-def test_no_process_takes_much_memory(made: Made) -> None:
-    assert 50_000_000 < made.peak_bytes < MAX_BYTES
+def test_no_process_takes_much_memory(resumed: ResumedTitle) -> None:
+    assert 50_000_000 < resumed.peak_bytes < MAX_BYTES
 
 
-def test_the_release_verifies(made: Made) -> None:
-    verdict = verify(open_store(made.store), TITLE)
+def test_the_release_verifies(resumed: ResumedTitle) -> None:
+    verdict = verify(open_store(resumed.store), TITLE)
     assert verdict.findings == ()
-    assert verdict.objects > RENDITIONS * film_segments(made.film)
+    assert verdict.objects > RENDITIONS * film_segments(resumed.film)
 
 
 def film_segments(film: LongFilm) -> int:
@@ -177,7 +179,7 @@ def film_segments(film: LongFilm) -> int:
 
 
 @pytest.fixture(scope="module")
-def browser(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:  # noqa: ARG001 - made before
+def browser(resumed: ResumedTitle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:  # noqa: ARG001 - made before
     fetch.fetch()
     pages.load.cache_clear()
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
@@ -185,8 +187,8 @@ def browser(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
 
 
 @pytest.fixture(scope="module")
-def url(made: Made) -> Iterator[str]:
-    with running(made.store) as address:
+def url(resumed: ResumedTitle) -> Iterator[str]:
+    with running(resumed.store) as address:
         yield address
 
 
@@ -231,9 +233,9 @@ ATTEND = """(beepSamples) => {
     ("player", "manifest"), PLAYERS, ids=["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
 )
 def test_the_last_minute_is_there_with_picture_sound_text_and_thumbnail(
-    browser: Any, url: str, made: Made, player: str, manifest: str
+    browser: Any, url: str, resumed: ResumedTitle, player: str, manifest: str
 ) -> None:
-    check_last_minute(browser, url, made.film, player, manifest)
+    check_last_minute(browser, url, resumed.film, player, manifest)
 
 
 def strength(samples: Sequence[float], pitch_hz: int) -> float:

@@ -81,36 +81,36 @@ def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path,
         ladder=ladder_of(kind),
         **kind.submit_options(tmp_path),
     )
-    plan, made = published.outcome.plan, published.outcome.presentation
+    plan, presentation = published.outcome.plan, published.outcome.presentation
     assert plan.grid.frame_rate == kind.frame_rate
     assert len(plan.grid.chunks()) >= 2
     assert any(kind.decided in line for line in plan.decisions), plan.decisions
-    largest = max(made.video, key=lambda track: track.rendition.width_px)
+    largest = max(presentation.video, key=lambda track: track.rendition.width_px)
     assert (largest.rendition.width_px, largest.rendition.height_px) == kind.rendition_size
 
     flashes_s: dict[str, list[float]] = {}
-    for track in made.video:
+    for track in presentation.video:
         readings = readings_of(published, track)
         divisor = track.rendition.rate_divisor
         assert [reading.number for reading in readings] == list(kind.frames[::divisor]), track.rendition.id
         flashes_s[track.rendition.id] = flashes_of(readings, float(track.rendition.frame_rate))
         copy = tmp_path / f"{track.rendition.id}.mp4"
-        copy.write_bytes(track_bytes(published.store, made, track))
+        copy.write_bytes(track_bytes(published.store, presentation, track))
         check_metadata(kind, delivered, track.rendition, decoded := picture_of(copy))
         check_colours(kind, track.rendition, decoded, readings)
-    for audio in made.audio:
+    for audio in presentation.audio:
         check_sync(kind, audio, beeps_of(published, audio), flashes_s)
-    assert bool(made.audio) == bool(kind.sound)
-    for written in made.text:
-        cues = tuple(shown(track_cues(published.store, made, written)))
+    assert bool(presentation.audio) == bool(kind.sound)
+    for written in presentation.text:
+        cues = tuple(shown(track_cues(published.store, presentation, written)))
         assert (written.rendition.id.partition("-")[2], cues) in kind.says, written.rendition.id
-    programmes = {written.rendition.id.partition("-")[2] for written in made.text}
+    programmes = {written.rendition.id.partition("-")[2] for written in presentation.text}
     assert programmes == {programme for programme, _ in kind.says}
-    assert tuple(str(one) for one in made.damage) == kind.damage
+    assert tuple(str(one) for one in presentation.damage) == kind.damage
 
     assert verify(published.store, "film").findings == ()
     for manifest in (layout.multivariant, layout.mpd):
-        check_clean(made, tmp_path / "store" / manifest("film", made.release))
+        check_clean(presentation, tmp_path / "store" / manifest("film", presentation.release))
 
 
 @pytest.mark.heavy
@@ -123,18 +123,18 @@ def test_five_workers_make_the_same_tracks_as_two(
     options, ladder = {}, smallest_ladder()
     if isinstance(kind, HardMaster):
         options, ladder = kind.submit_options(tmp_path), ladder_of(kind)
-    made: list[Mapping[str, str] | str] = []
+    tracks: list[Mapping[str, str] | str] = []
     for name, cluster in (("two", scheduler), ("five", five_workers)):
         store = StoreSettings(str(tmp_path / name))
         try:
             submit_small(master, store, cluster, ladder=ladder, **options)
         except MasterError as refused:
-            made.append(refused.message)
+            tracks.append(refused.message)
         else:
-            made.append(digests_of(tmp_path / name / "titles/film/tracks"))
+            tracks.append(digests_of(tmp_path / name / "titles/film/tracks"))
 
-    assert made[0] == made[1]
-    assert made[0]
+    assert tracks[0] == tracks[1]
+    assert tracks[0]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,7 @@ def check_sync(
     assert total == round(len(kind.frames) / kind.frame_rate * audio.rendition.sample_rate_hz)
 
 
-def check_clean(made: Presentation, manifest: Path) -> None:
+def check_clean(presentation: Presentation, manifest: Path) -> None:
     """FFmpeg decodes everything that a manifest names, without a warning, and with each frame exactly once."""
     # skip_manual: FFmpeg's DASH demuxer puts the init segment before each segment and would drop priming each time.
     output = run_ffmpeg(
@@ -233,7 +233,9 @@ def check_clean(made: Presentation, manifest: Path) -> None:
     kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", output, re.MULTILINE))
     streams = Counter(line.partition(",")[0] for line in output.splitlines() if not line.startswith("#"))
     dash = manifest.suffix == ".mpd"
-    named = [track for track in made.video if dash or track.rendition.codec is not Codec.VP9]
-    named += made.trick if dash else ()  # in HLS, only I-frame playlists lead to it, which FFmpeg does not follow
+    named = [track for track in presentation.video if dash or track.rendition.codec is not Codec.VP9]
+    named += (
+        presentation.trick if dash else ()
+    )  # in HLS, only I-frame playlists lead to it, which FFmpeg does not follow
     decoded = [count for stream, count in streams.items() if kinds[stream] == "video"]
     assert sorted(decoded) == sorted(sum(part.samples for part in track.segments) for track in named), manifest.name

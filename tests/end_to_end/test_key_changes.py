@@ -50,7 +50,7 @@ CENC = "cenc:default_KID"
 
 
 @dataclass(frozen=True)
-class Made:
+class ProtectedTitle:
     """A title with changing keys, encrypted in two ways, and its clear release."""
 
     clear: Presentation
@@ -64,7 +64,7 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def protected(tmp_path_factory: pytest.TempPathFactory) -> ProtectedTitle:
     folder = tmp_path_factory.mktemp("changes")
     master = make_film(folder / "master.mp4", frame_count=75, size=(160, 90), sound=[Sound()])
     keys = make_keys(*SCHEMES, periods=PERIODS)
@@ -83,7 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).published.presentation
     within = submit(request("within", settings), run=run_tasks).presentation
     stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
-    return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
+    return ProtectedTitle(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
 
 
 def sets(release: Presentation) -> list[tuple[Protection, tuple[AnyTrack, ...]]]:
@@ -94,68 +94,74 @@ def sets(release: Presentation) -> list[tuple[Protection, tuple[AnyTrack, ...]]]
     return found + [(copy.protection, (*copy.video, *copy.trick, *copy.audio)) for copy in release.copies]
 
 
-def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) -> Path:
+def write(protected: ProtectedTitle, path: Path, track: AnyTrack, period: int, numbers: range) -> Path:
     """Write a file of some segments after the init segment of a period."""
     keys = [layout.track_init("film", track.id, period)]
     keys += [layout.track_segment("film", track.id, number) for number in numbers]
-    path.write_bytes(b"".join(made.store.get(key) for key in keys))
+    path.write_bytes(b"".join(protected.store.get(key) for key in keys))
     return path
 
 
 @pytest.mark.heavy
-def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
-    assert made.after == made.within
-    keys = {info.key for info in made.within_store.list(layout.tracks("film"))}
+def test_encrypting_during_or_after_encoding_makes_the_same_bytes(protected: ProtectedTitle) -> None:
+    assert protected.after == protected.within
+    keys = {info.key for info in protected.within_store.list(layout.tracks("film"))}
     assert sum(key.endswith(("/init-2.mp4", "/init-3.mp4")) for key in keys) == 2 * sum(
-        len(tracks) for _, tracks in sets(made.after)
+        len(tracks) for _, tracks in sets(protected.after)
     )
     for key in keys:
-        assert made.store.get(key) == made.within_store.get(key), key
+        assert protected.store.get(key) == protected.within_store.get(key), key
 
 
 def test_ffmpeg_and_shaka_packager_decrypt_each_period_to_the_packets_of_the_clear_title(
-    made: Made, tmp_path: Path
+    protected: ProtectedTitle, tmp_path: Path
 ) -> None:
-    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.trick, *made.clear.audio)}
+    clear = {
+        track.rendition.id: track for track in (*protected.clear.video, *protected.clear.trick, *protected.clear.audio)
+    }
     judged = 0
-    for protection, tracks in sets(made.after)[:2]:
+    for protection, tracks in sets(protected.after)[:2]:
         assert (protection.lead_segments, protection.period_segments) == (1, 2)
         for track in tracks:
             for period in range(1, PERIODS + 1):
                 numbers = range(2 * period - 1, 2 * period + 1)
-                plain = write(made, tmp_path / "plain.mp4", clear[track.rendition.id], 1, numbers)
-                sealed = write(made, tmp_path / "sealed.mp4", track, period, numbers)
-                key = made.keys[kid_at(track.kids, protection.schedule, numbers[-1])]
+                plain = write(protected, tmp_path / "plain.mp4", clear[track.rendition.id], 1, numbers)
+                sealed = write(protected, tmp_path / "sealed.mp4", track, period, numbers)
+                key = protected.keys[kid_at(track.kids, protection.schedule, numbers[-1])]
                 wanted = encryption.packets(plain)
                 assert encryption.packets(sealed, key) == wanted, (track.id, period)
                 if period == 1:  # the lead is clear, the rest is not
-                    lead = write(made, tmp_path / "lead.mp4", track, 1, numbers[:1])
+                    lead = write(protected, tmp_path / "lead.mp4", track, 1, numbers[:1])
                     assert encryption.packets(lead) == wanted[: len(encryption.packets(lead))]
-                large = set(encryption.packets(write(made, sealed, track, period, numbers[-1:]), at_least_bytes=128))
+                large = set(
+                    encryption.packets(write(protected, sealed, track, period, numbers[-1:]), at_least_bytes=128)
+                )
                 assert large.isdisjoint(wanted)
                 opened = tmp_path / "opened.mp4"
-                stream = "audio" if track in (*made.after.audio, *made.after.copies[0].audio) else "video"
-                write(made, sealed, track, period, numbers)
+                stream = "audio" if track in (*protected.after.audio, *protected.after.copies[0].audio) else "video"
+                write(protected, sealed, track, period, numbers)
                 encryption.shaka_decrypted(sealed, opened, stream, key)
                 assert encryption.packets(opened) == wanted, (track.id, period)
                 judged += 1
-    assert judged == PERIODS * sum(len(tracks) for _, tracks in sets(made.after)[:2])
+    assert judged == PERIODS * sum(len(tracks) for _, tracks in sets(protected.after)[:2])
 
 
-def test_ffmpeg_plays_whole_encrypted_segments_across_changes_of_keys(made: Made, tmp_path: Path) -> None:
-    titles = made.folder / "after" / "titles" / "film"
+def test_ffmpeg_plays_whole_encrypted_segments_across_changes_of_keys(
+    protected: ProtectedTitle, tmp_path: Path
+) -> None:
+    titles = protected.folder / "after" / "titles" / "film"
     served = tmp_path / "film"
     served.mkdir()
     (served / "tracks").symlink_to(titles / "tracks")
     (served / "releases").symlink_to(titles / "releases")
     (served / "keys").mkdir()
-    for kid, key in made.keys.items():
+    for kid, key in protected.keys.items():
         (served / "keys" / kid).write_bytes(key.secret)
-    [(_, tracks)] = [one for one in sets(made.after) if one[0].scheme is Scheme.AES_128]
-    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
+    [(_, tracks)] = [one for one in sets(protected.after) if one[0].scheme is Scheme.AES_128]
+    clear = {track.rendition.id: track for track in (*protected.clear.video, *protected.clear.audio)}
     for track in tracks:
         prints = []
-        for release, played in ((made.clear, clear[track.rendition.id]), (made.after, track)):
+        for release, played in ((protected.clear, clear[track.rendition.id]), (protected.after, track)):
             text = (titles / "releases" / release.release / f"{played.id}.m3u8").read_text()
             playlist = tmp_path / "played.m3u8"  # FFmpeg would resolve symbolic links to the real folder
             playlist.write_text(text.replace("../../", f"{served}/"))
@@ -181,9 +187,9 @@ def state_of_segments(playlist: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def test_playlists_name_the_key_of_each_segment(made: Made) -> None:
-    folder = made.folder / "after" / "titles" / "film" / "releases" / made.after.release
-    for protection, tracks in sets(made.after):
+def test_playlists_name_the_key_of_each_segment(protected: ProtectedTitle) -> None:
+    folder = protected.folder / "after" / "titles" / "film" / "releases" / protected.after.release
+    for protection, tracks in sets(protected.after):
         lead, each = protection.lead_segments, protection.period_segments
         assert (lead, each) == ((0, 2) if protection.scheme is Scheme.AES_128 else (1, 2))
         for track in tracks:
@@ -202,10 +208,10 @@ def test_playlists_name_the_key_of_each_segment(made: Made) -> None:
     assert len(top.session_keys) == PERIODS * 2  # of sound and of SD
 
 
-def test_each_period_of_an_mpd_names_its_key_and_its_segments(made: Made) -> None:
-    folder = made.folder / "after" / "titles" / "film" / "releases" / made.after.release
-    assert made.after.protection is not None
-    by_id = {track.id: track for _, tracks in sets(made.after) for track in tracks}
+def test_each_period_of_an_mpd_names_its_key_and_its_segments(protected: ProtectedTitle) -> None:
+    folder = protected.folder / "after" / "titles" / "film" / "releases" / protected.after.release
+    assert protected.after.protection is not None
+    by_id = {track.id: track for _, tracks in sets(protected.after) for track in tracks}
     for name in ("manifest.mpd", "manifest-cenc.mpd"):
         periods = Xml.parse(folder / name).getroot().findall("Period", DASH)
         assert [period.get("start") for period in periods] == ["PT0S", "PT0.960000S", "PT1.920000S"]
@@ -232,11 +238,11 @@ def test_each_period_of_an_mpd_names_its_key_and_its_segments(made: Made) -> Non
 
 
 @pytest.mark.skipif(not SCHEMA.is_file(), reason=f"there is no schema at {SCHEMA}")
-def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Path) -> None:
+def test_an_mpd_of_several_periods_keeps_to_the_schema(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
-    every = replace(made.settings, systems=tuple(System))
-    made_again = encrypting.encrypt(store, "film", every, release=made.clear.release)
+    shutil.copytree(protected.folder / "after", store.url)
+    every = replace(protected.settings, systems=tuple(System))
+    made_again = encrypting.encrypt(store, "film", every, release=protected.clear.release)
     assert made_again.written_bytes == 0  # only manifests name systems
     schema = etree.XMLSchema(etree.parse(SCHEMA))
     folder = tmp_path / "store" / "titles" / "film" / "releases" / made_again.published.presentation.release
@@ -249,59 +255,63 @@ def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Pat
         schema.assertValid(root)
 
 
-def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_encrypted(made: Made) -> None:
-    verdict = verifying.verify(made.store, "film", keys=made.settings.keys, deep=True)
+def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_encrypted(
+    protected: ProtectedTitle,
+) -> None:
+    verdict = verifying.verify(protected.store, "film", keys=protected.settings.keys, deep=True)
     assert verdict.findings == ()
     assert (verdict.not_decoded, verdict.not_compared) == ("", "")
 
-    track = next(track for track in made.after.video if track.rendition.codec == "avc")
+    track = next(track for track in protected.after.video if track.rendition.codec == "avc")
     for key, message in (
         (layout.track_init("film", track.id, 2), "it does not state the key"),
         (layout.track_segment("film", track.id, 2), "its clear lead is too long"),
     ):
-        kept = made.store.get(key)
-        lead = made.store.get(layout.track_segment("film", track.id, 1))
-        made.store.put(key, lead if key.endswith("/2.m4s") else made.store.get(layout.track_init("film", track.id)))
-        found = verifying.verify(made.store, "film", keys=made.settings.keys).findings
-        made.store.put(key, kept)
+        kept = protected.store.get(key)
+        lead = protected.store.get(layout.track_segment("film", track.id, 1))
+        protected.store.put(
+            key, lead if key.endswith("/2.m4s") else protected.store.get(layout.track_init("film", track.id))
+        )
+        found = verifying.verify(protected.store, "film", keys=protected.settings.keys).findings
+        protected.store.put(key, kept)
         assert any(
             finding.object == key and (message in finding.message or "bytes" in finding.message) for finding in found
         )
 
 
-def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_path: Path) -> None:
+def test_added_sound_has_the_lead_and_the_keys_of_each_period(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
+    shutil.copytree(protected.folder / "after", store.url)
     file = make_sound(tmp_path / "fr.wav", duration_s=Fraction(3), sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).published.presentation
-    assert edited.protection == made.after.protection
+    edited = edit(store, "film", wanted, keys=protected.settings.keys, run=run_tasks).published.presentation
+    assert edited.protection == protected.after.protection
     added = [(p, tracks[-1]) for p, tracks in sets(edited)]
     for _, track in added:
         assert (track.rendition.language, len(set(track.kids))) == ("fr", PERIODS)  # type: ignore[union-attr]
     assert len({kid for _, track in added for kid in track.kids}) == len(SCHEMES) * PERIODS
-    found = verifying.verify(open_store(store), "film", keys=made.settings.keys, deep=True)
+    found = verifying.verify(open_store(store), "film", keys=protected.settings.keys, deep=True)
     assert (found.findings, found.not_decoded) == ((), "")
 
 
-def test_impossible_settings_are_refused_before_anything_is_made(made: Made) -> None:
-    store = StoreSettings(str(made.folder / "after"))
+def test_impossible_settings_are_refused_before_anything_is_made(protected: ProtectedTitle) -> None:
+    store = StoreSettings(str(protected.folder / "after"))
     for changed, message in (
         ({"lead_s": Fraction(3)}, "nothing of this title .* would be encrypted"),
         ({"lead_s": Fraction(0), "rotate_s": Fraction(1, 2), "epoch": 9}, "period 2|has no key"),
     ):
-        settings = replace(made.settings, **changed)
+        settings = replace(protected.settings, **changed)
         with pytest.raises(ConfigError, match=message):
-            encrypting.encrypt(store, "film", settings, release=made.clear.release)
+            encrypting.encrypt(store, "film", settings, release=protected.clear.release)
 
 
-def test_the_command_line_makes_and_shows_a_lead_and_changing_keys(made: Made) -> None:
-    store = made.folder / "after"
+def test_the_command_line_makes_and_shows_a_lead_and_changing_keys(protected: ProtectedTitle) -> None:
+    store = protected.folder / "after"
     listed = json.loads(headend_here("keys", "list", "film", "--periods", "2", "--json").stdout)
     assert [(key["class"], key["period"]) for key in listed["keys"]][::4] == [("audio", 1), ("audio", 2)]
     done = headend_here(
-        "protect", "film", "--release", made.clear.release, "--store", store, "--protect", "cbcs", "--keys",
-        made.settings.keys.address, "--clear-lead", "0.25", "--rotate", "1s", "--yes", "--json",
+        "protect", "film", "--release", protected.clear.release, "--store", store, "--protect", "cbcs", "--keys",
+        protected.settings.keys.address, "--clear-lead", "0.25", "--rotate", "1s", "--yes", "--json",
     )  # fmt: skip
     [protection] = json.loads(done.stdout)["protection"]
     assert (protection["clear_lead_segments"], protection["rotation_segments"]) == (1, 3)

@@ -41,8 +41,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Publi
 
 
 def test_hls_offers_every_programme_by_name_language_and_role(published: Published) -> None:
-    made = published.outcome.presentation
-    playlist = m3u8.loads(published.store.get(layout.multivariant(made.title, made.release)).decode())
+    presentation = published.outcome.presentation
+    playlist = m3u8.loads(published.store.get(layout.multivariant(presentation.title, presentation.release)).decode())
     attributes = [
         (media.name, media.language, media.default, media.autoselect, media.characteristics)
         for media in playlist.media
@@ -57,8 +57,8 @@ def test_hls_offers_every_programme_by_name_language_and_role(published: Publish
 
 
 def test_dash_offers_every_programme_by_language_and_role(published: Published) -> None:
-    made = published.outcome.presentation
-    root = etree.fromstring(published.store.get(layout.mpd(made.title, made.release)))
+    presentation = published.outcome.presentation
+    root = etree.fromstring(published.store.get(layout.mpd(presentation.title, presentation.release)))
     attributes = {
         found.find("Label", NAMES).text: (
             found.get("lang"),
@@ -80,9 +80,9 @@ def test_the_release_is_valid(published: Published) -> None:
 
 
 def test_two_mono_tracks_are_the_left_and_right_of_one_programme(published: Published) -> None:
-    made = published.outcome.presentation
-    english = next(track for track in made.audio if track.rendition.name == "English")
-    left, right = sound(track_bytes(published.store, made, english))
+    presentation = published.outcome.presentation
+    english = next(track for track in presentation.audio if track.rendition.name == "English")
+    left, right = sound(track_bytes(published.store, presentation, english))
     assert [pitch_hz(channel) for channel in (left, right)] == pytest.approx([400, 800], abs=2)
 
 
@@ -109,14 +109,14 @@ def test_indexes_and_the_release_state_each_programmes_loudness_before_and_after
 def test_a_film_without_sound_becomes_a_title(tmp_path: Path, scheduler: str) -> None:
     film, where = make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store"))
     silent = submit_small(film, where, scheduler, ladder=picture_ladder())
-    made = silent.outcome.presentation
-    assert made.audio == ()
+    presentation = silent.outcome.presentation
+    assert presentation.audio == ()
     assert "master has no audio tracks: no audio renditions" in silent.outcome.plan.decisions
     assert not [line for line in silent.outcome.plan.decisions if "loudness" in line]
-    playlist = m3u8.loads(silent.store.get(layout.multivariant(made.title, made.release)).decode())
+    playlist = m3u8.loads(silent.store.get(layout.multivariant(presentation.title, presentation.release)).decode())
     assert playlist.playlists and not playlist.media
     assert all("mp4a" not in variant.stream_info.codecs for variant in playlist.playlists)
-    root = etree.fromstring(silent.store.get(layout.mpd(made.title, made.release)))
+    root = etree.fromstring(silent.store.get(layout.mpd(presentation.title, presentation.release)))
     kinds = {found.get("contentType") for found in root.iterfind("Period/AdaptationSet", NAMES)}
     assert kinds == {"video"}
     assert verify(silent.store, "film").findings == ()

@@ -64,7 +64,7 @@ RUNGS = ("avc-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*", "ea
 
 
 @dataclass(frozen=True)
-class Made:
+class ProtectedTitle:
     """One title that was encrypted after encoding, and one that was encrypted during encoding."""
 
     clear: Presentation
@@ -85,7 +85,7 @@ def request_for(master: Path, store: Path, protection: ProtectionSettings | None
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def protected(tmp_path_factory: pytest.TempPathFactory) -> ProtectedTitle:
     folder = tmp_path_factory.mktemp("protection")
     master = make_film(folder / "master.mp4", frame_count=50, size=(320, 180), sound=[Sound()])
     keys = make_keys(*SCHEMES)
@@ -95,7 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).published.presentation
     within = submit(request_for(master, folder / "within", settings), run=run_tasks).presentation
     stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
-    return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
+    return ProtectedTitle(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
 
 
 def track_files(store: Store, presentation: Presentation, folder: Path) -> Iterator[tuple[str, str, Path, str]]:
@@ -110,18 +110,18 @@ def track_files(store: Store, presentation: Presentation, folder: Path) -> Itera
             yield track.rendition.id, scheme, path, track.kid
 
 
-def test_encrypting_during_or_after_encoding_makes_the_same_bytes(made: Made) -> None:
-    assert made.after == made.within
-    for info in made.within_store.list(layout.tracks("film")):
-        assert made.after_store.get(info.key) == made.within_store.get(info.key), info.key
+def test_encrypting_during_or_after_encoding_makes_the_same_bytes(protected: ProtectedTitle) -> None:
+    assert protected.after == protected.within
+    for info in protected.within_store.list(layout.tracks("film")):
+        assert protected.after_store.get(info.key) == protected.within_store.get(info.key), info.key
 
 
 def test_ffmpeg_and_shaka_packager_decrypt_every_rendition_to_the_packets_of_the_clear_title(
-    made: Made, tmp_path: Path
+    protected: ProtectedTitle, tmp_path: Path
 ) -> None:
-    judged = are_decrypted(made.after_store, made.clear, made.after, made.keys, tmp_path)
-    clear = len((*made.clear.video, *made.clear.trick, *made.clear.audio))
-    assert judged == clear + sum(len((*c.video, *c.trick, *c.audio)) for c in made.after.copies[:1])
+    judged = are_decrypted(protected.after_store, protected.clear, protected.after, protected.keys, tmp_path)
+    clear = len((*protected.clear.video, *protected.clear.trick, *protected.clear.audio))
+    assert judged == clear + sum(len((*c.video, *c.trick, *c.audio)) for c in protected.after.copies[:1])
 
 
 def are_decrypted(
@@ -164,19 +164,19 @@ def test_every_rendition_of_the_studio_ladder_is_decrypted_in_both_schemes(tmp_p
     assert verifying.verify(open_store(request.store), "film", keys=settings.keys, deep=True).findings == ()
 
 
-def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> None:
+def test_ffmpeg_plays_whole_encrypted_segments(protected: ProtectedTitle, tmp_path: Path) -> None:
     copied = tmp_path / "titles" / "film"
-    shutil.copytree(made.folder / "after" / "titles" / "film", copied)
+    shutil.copytree(protected.folder / "after" / "titles" / "film", copied)
     (copied / "keys").mkdir()
-    for kid, key in made.keys.items():
+    for kid, key in protected.keys.items():
         (copied / "keys" / kid).write_bytes(key.secret)
-    by_id = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
-    [whole] = [copy for copy in made.after.copies if copy.protection.scheme is Scheme.AES_128]
+    by_id = {track.rendition.id: track for track in (*protected.clear.video, *protected.clear.audio)}
+    [whole] = [copy for copy in protected.after.copies if copy.protection.scheme is Scheme.AES_128]
     assert {track.rendition.codec for track in (*whole.video, *whole.audio)} == {"avc", "hevc", "aac"}
     assert not whole.trick
     for track in (*whole.video, *whole.audio):
         prints = []
-        for release, played in ((made.clear, by_id[track.rendition.id]), (made.after, track)):
+        for release, played in ((protected.clear, by_id[track.rendition.id]), (protected.after, track)):
             playlist = copied / "releases" / release.release / f"{played.id}.m3u8"
             argv = [tool.ffmpeg_path(), "-v", "error", "-allowed_extensions", "ALL", "-i", str(playlist)]
             done = subprocess.run([*argv, "-f", "framemd5", "-"], check=True, capture_output=True, text=True)
@@ -185,15 +185,15 @@ def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> No
         assert prints[0]
 
 
-def test_openssl_opens_whole_encrypted_segments_to_the_bytes_of_the_clear_title(made: Made) -> None:
+def test_openssl_opens_whole_encrypted_segments_to_the_bytes_of_the_clear_title(protected: ProtectedTitle) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
-    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
-    [whole] = [copy for copy in made.after.copies if copy.protection.scheme is Scheme.AES_128]
+    clear = {track.rendition.id: track for track in (*protected.clear.video, *protected.clear.audio)}
+    [whole] = [copy for copy in protected.after.copies if copy.protection.scheme is Scheme.AES_128]
     opened = 0
     for track in (*whole.video[:1], *whole.audio[:1]):
-        other, key = clear[track.rendition.id], made.keys[track.kid]
+        other, key = clear[track.rendition.id], protected.keys[track.kid]
         pairs = [(layout.track_init("film", track.id), layout.track_init("film", other.id))]
         pairs += [
             (layout.track_segment("film", track.id, one.number), layout.track_segment("film", other.id, one.number))
@@ -201,14 +201,14 @@ def test_openssl_opens_whole_encrypted_segments_to_the_bytes_of_the_clear_title(
         ]
         for sealed, plain in pairs:
             argv = [openssl, "enc", "-d", "-aes-128-cbc", "-K", key.secret.hex(), "-iv", key.name.iv]  # a test's key
-            done = subprocess.run(argv, input=made.after_store.get(sealed), capture_output=True, check=True)
-            assert done.stdout == made.after_store.get(plain), sealed
+            done = subprocess.run(argv, input=protected.after_store.get(sealed), capture_output=True, check=True)
+            assert done.stdout == protected.after_store.get(plain), sealed
             opened += 1
     assert opened > 4
 
 
-def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> None:
-    for id, scheme, path, _ in track_files(made.after_store, made.after, tmp_path):
+def test_nothing_can_be_decoded_without_the_key(protected: ProtectedTitle, tmp_path: Path) -> None:
+    for id, scheme, path, _ in track_files(protected.after_store, protected.after, tmp_path):
         if scheme == Scheme.AES_128 or "trick" in id:
             continue
         with av.open(str(path)) as container:
@@ -218,19 +218,21 @@ def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> N
                 continue
         assert len(frames) <= 60  # some decoders conceal errors, but don't show the film
         packets = set(encryption.packets(path, at_least_bytes=64))
-        assert packets.isdisjoint(encryption.packets(path, made.keys[track_kid(made, path)], at_least_bytes=64))
+        assert packets.isdisjoint(
+            encryption.packets(path, protected.keys[track_kid(protected, path)], at_least_bytes=64)
+        )
 
 
-def track_kid(made: Made, path: Path) -> str:
-    tracks = [*made.after.video, *made.after.trick, *made.after.audio]
-    tracks += [track for copy in made.after.copies for track in (*copy.video, *copy.trick, *copy.audio)]  # type: ignore[list-item]
+def track_kid(protected: ProtectedTitle, path: Path) -> str:
+    tracks = [*protected.after.video, *protected.after.trick, *protected.after.audio]
+    tracks += [track for copy in protected.after.copies for track in (*copy.video, *copy.trick, *copy.audio)]  # type: ignore[list-item]
     return next(track.kid for track in tracks if track.id == path.stem)
 
 
-def test_no_two_samples_under_one_key_share_a_vector(made: Made, tmp_path: Path) -> None:
+def test_no_two_samples_under_one_key_share_a_vector(protected: ProtectedTitle, tmp_path: Path) -> None:
     seen: set[tuple[str, bytes]] = set()
     count = 0
-    for _, scheme, path, kid in track_files(made.after_store, made.after, tmp_path):
+    for _, scheme, path, kid in track_files(protected.after_store, protected.after, tmp_path):
         if scheme == Scheme.CENC:
             for iv, _ in encryption.rows(path.read_bytes()):
                 seen.add((kid, iv))
@@ -238,11 +240,11 @@ def test_no_two_samples_under_one_key_share_a_vector(made: Made, tmp_path: Path)
     assert len(seen) == count > 100
 
 
-def test_verify_decrypts_and_finds_faults(made: Made, tmp_path: Path) -> None:
+def test_verify_decrypts_and_finds_faults(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
+    shutil.copytree(protected.folder / "after", store.url)
     opened = open_store(store)
-    verdict = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
+    verdict = verifying.verify(opened, "film", keys=protected.settings.keys, deep=True)
     assert verdict.findings == ()
     assert (verdict.not_decoded, verdict.not_compared) == ("", "")
     assert verdict.compared > 0
@@ -250,47 +252,49 @@ def test_verify_decrypts_and_finds_faults(made: Made, tmp_path: Path) -> None:
     assert without_keys.findings == ()
     assert without_keys.not_decoded == without_keys.not_compared == NO_KEYS
 
-    path = write_keys(tmp_path / "wrong", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    path = write_keys(tmp_path / "wrong", (ContentKey(key.name, bytes(16)) for key in protected.keys.values()))
     with pytest.raises(ConfigError, match="is not the one that the tracks of 'film' are encrypted with"):
         verifying.verify(opened, "film", keys=KeySettings(str(path)))
 
-    track = made.after.copies[1].audio[0]
+    track = protected.after.copies[1].audio[0]
     key = layout.track_segment("film", track.id, 1)
     opened.put(key, opened.get(key)[:-16])
-    [finding, *_] = verifying.verify(opened, "film", keys=made.settings.keys).findings
+    [finding, *_] = verifying.verify(opened, "film", keys=protected.settings.keys).findings
     assert finding.object == key
 
 
-def test_labels_and_order_reach_the_copies_when_a_title_is_edited(made: Made, tmp_path: Path) -> None:
+def test_labels_and_order_reach_the_copies_when_a_title_is_edited(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
-    sound = made.after.audio[0].rendition.id
-    dropped = made.after.video[-1].rendition.id
+    shutil.copytree(protected.folder / "after", store.url)
+    sound = protected.after.audio[0].rendition.id
+    dropped = protected.after.video[-1].rendition.id
     edited = edit(store, "film", Edit(remove=("avc-90p-60k", dropped), labels=(Label(sound, "fr", "dub", "Français"),)))
     release = edited.published.presentation
-    assert release.protection == made.after.protection
+    assert release.protection == protected.after.protection
     for copy in release.copies:
         assert {track.rendition.language for track in copy.audio} == {"fr"}
         assert "avc-90p-60k" not in {track.rendition.id for track in copy.video}
-    assert verifying.verify(open_store(store), "film", keys=made.settings.keys).findings == ()
+    assert verifying.verify(open_store(store), "film", keys=protected.settings.keys).findings == ()
 
 
-def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made, tmp_path: Path) -> None:
+def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(
+    protected: ProtectedTitle, tmp_path: Path
+) -> None:
     store, other = StoreSettings(str(tmp_path / "store")), StoreSettings(str(tmp_path / "other"))
     for one in (store, other):
-        shutil.copytree(made.folder / "after", one.url)
+        shutil.copytree(protected.folder / "after", one.url)
     file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", frequency_hz=1000, language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr", AudioRole.MAIN),))
     before = set(open_store(store).list(""))
-    would = edit(store, "film", wanted, keys=made.settings.keys, dry_run=True)
+    would = edit(store, "film", wanted, keys=protected.settings.keys, dry_run=True)
     assert set(open_store(store).list("")) == before
-    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
+    edited = edit(store, "film", wanted, keys=protected.settings.keys, run=run_tasks)
     assert (edited.added, edited.encoded) == (would.added, len(would.added))
     release = edited.published.presentation
 
-    publishing.set_current(open_store(other), "film", made.clear.release, submitted_at=publishing.now())
+    publishing.set_current(open_store(other), "film", protected.clear.release, submitted_at=publishing.now())
     clear = edit(other, "film", wanted, run=run_tasks).published.presentation
-    again = encrypting.encrypt(other, "film", made.settings).published.presentation
+    again = encrypting.encrypt(other, "film", protected.settings).published.presentation
     assert (again.release, again.audio, again.copies) == (release.release, release.audio, release.copies)
 
     def added(whole: Presentation) -> Presentation:
@@ -306,13 +310,13 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     for path in Path(other.url).rglob("*-fr-*/*"):
         (Path(store.url) / path.relative_to(other.url)).parent.mkdir(exist_ok=True)
         shutil.copy(path, Path(store.url) / path.relative_to(other.url))
-    assert are_decrypted(opened, added(clear), added(release), made.keys, tmp_path) == 5
+    assert are_decrypted(opened, added(clear), added(release), protected.keys, tmp_path) == 5
     assert [len(copy.audio) for copy in added(release).copies] == [2, 1]  # cenc: AAC and E-AC-3; aes-128: AAC
-    verdict = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
+    verdict = verifying.verify(opened, "film", keys=protected.settings.keys, deep=True)
     assert (verdict.findings, verdict.not_decoded, verdict.not_compared) == ((), "", "")
     # If it is removed and added again, it is not encoded again.
     edit(store, "film", Edit(remove=edited.added))
-    repeated = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
+    repeated = edit(store, "film", wanted, keys=protected.settings.keys, run=run_tasks)
     assert (repeated.encoded, repeated.published.presentation.release) == (0, release.release)
 
 
@@ -320,14 +324,14 @@ def _french(tracks: tuple[Track[AudioRendition], ...]) -> tuple[Track[AudioRendi
     return tuple(track for track in tracks if track.rendition.language == "fr")
 
 
-def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: Path) -> None:
+def test_sound_is_not_added_without_the_keys_of_the_title(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
+    shutil.copytree(protected.folder / "after", store.url)
     file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    keys_of_pictures = (key for key in made.keys.values() if key.name.key_class is not KeyClass.AUDIO)
+    keys_of_pictures = (key for key in protected.keys.values() if key.name.key_class is not KeyClass.AUDIO)
     pictures = write_keys(tmp_path / "pictures", keys_of_pictures)
-    others = write_keys(tmp_path / "others", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    others = write_keys(tmp_path / "others", (ContentKey(key.name, bytes(16)) for key in protected.keys.values()))
     before = {info.key: info.etag for info in open_store(store).list("")}
     for keys, message in (
         (None, "is encrypted, so added sound must be too: give the title's keys with --keys"),
@@ -337,69 +341,71 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
     ):
         with pytest.raises(ConfigError, match=message):
             edit(store, "film", wanted, keys=keys, run=run_tasks)
-    publishing.set_current(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
+    publishing.set_current(open_store(store), "film", protected.clear.release, submitted_at=publishing.now())
     with pytest.raises(ConfigError, match="is not encrypted: remove --keys"):
-        edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
-    publishing.set_current(open_store(store), "film", made.after.release, submitted_at=publishing.now())
+        edit(store, "film", wanted, keys=protected.settings.keys, run=run_tasks)
+    publishing.set_current(open_store(store), "film", protected.after.release, submitted_at=publishing.now())
     after = {info.key: info.etag for info in open_store(store).list("")}
     pointer = layout.current("film")
     assert {**after, pointer: ""} == {**before, pointer: ""}
 
 
-def test_a_silent_encrypted_title_gets_the_key_of_sound(made: Made, tmp_path: Path) -> None:
+def test_a_silent_encrypted_title_gets_the_key_of_sound(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
     master = make_film(tmp_path / "silent.mp4", frame_count=50, size=(160, 90))
     request = replace(
-        request_for(master, Path(store.url), made.settings),
+        request_for(master, Path(store.url), protected.settings),
         ladder=choosing.select(load("smoke"), rungs=("avc-90p-*", "aac-*")),
     )
     silent = submit(request, run=run_tasks).presentation
     assert silent.protection is not None and {n.key_class for n in silent.protection.names} == {KeyClass.SD}
     file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    made_of = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).published.presentation
+    made_of = edit(store, "film", wanted, keys=protected.settings.keys, run=run_tasks).published.presentation
     assert made_of.protection is not None
     assert [name.key_class for name in made_of.protection.names] == [KeyClass.AUDIO, KeyClass.SD]
     assert {signal.kid for signal in made_of.protection.signals} == {name.kid for name in made_of.protection.names}
-    found = verifying.verify(open_store(store), "film", keys=made.settings.keys, deep=True)
+    found = verifying.verify(open_store(store), "film", keys=protected.settings.keys, deep=True)
     assert (found.findings, found.not_decoded) == ((), "")
 
 
-def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_path: Path) -> None:
+def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
+    shutil.copytree(protected.folder / "after", store.url)
     with pytest.raises(ConfigError, match="is encrypted already: name a clear one with --release"):
-        encrypting.encrypt(store, "film", made.settings)
+        encrypting.encrypt(store, "film", protected.settings)
     path = write_keys(tmp_path / "keys-2", make_keys(Scheme.CBCS, epoch=2))
     settings = ProtectionSettings((Scheme.CBCS,), KeySettings(str(path)), epoch=2)
-    again = encrypting.encrypt(store, "film", settings, release=made.clear.release).published.presentation
-    assert {track.kid for track in again.video}.isdisjoint({track.kid for track in made.after.video})
+    again = encrypting.encrypt(store, "film", settings, release=protected.clear.release).published.presentation
+    assert {track.kid for track in again.video}.isdisjoint({track.kid for track in protected.after.video})
     assert verifying.verify(open_store(store), "film", keys=settings.keys).findings == ()
-    twice = encrypting.encrypt(store, "film", settings, release=made.clear.release)
+    twice = encrypting.encrypt(store, "film", settings, release=protected.clear.release)
     assert (twice.reused_tracks, twice.written_bytes) == (twice.tracks, 0)
     assert twice.published.presentation == again
 
 
-def test_a_damaged_clear_track_is_not_encrypted(made: Made, tmp_path: Path) -> None:
+def test_a_damaged_clear_track_is_not_encrypted(protected: ProtectedTitle, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    shutil.copytree(made.folder / "after", store.url)
-    [damaged] = [track for track in made.clear.video if track.rendition.codec == "av1"]  # it has no copy in cenc yet
+    shutil.copytree(protected.folder / "after", store.url)
+    [damaged] = [
+        track for track in protected.clear.video if track.rendition.codec == "av1"
+    ]  # it has no copy in cenc yet
     key = layout.track_segment("film", damaged.id, 1)
     opened = open_store(store)
     opened.put(key, opened.get(key)[:-1] + b"!")
     before = publishing.current_release(opened, "film")
-    settings = replace(made.settings, schemes=(Scheme.CENC,))
+    settings = replace(protected.settings, schemes=(Scheme.CENC,))
     with pytest.raises(PackagingError, match="is damaged: submit the master again"):
-        encrypting.encrypt(store, "film", settings, release=made.clear.release)
+        encrypting.encrypt(store, "film", settings, release=protected.clear.release)
     assert publishing.current_release(opened, "film") == before
 
 
-def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_path: Path) -> None:
+def test_keys_occur_in_no_object_log_message_or_command_line(protected: ProtectedTitle, tmp_path: Path) -> None:
     # Secrets of its own, since the decryptors of other tests, which may run at the same time, take theirs from argv.
     own = make_keys(*SCHEMES, first=100)
     keys = write_keys(tmp_path / "keys", own)
     canaries = {form for key in own for form in forms(key.secret)}
-    master = made.folder / "master.mp4"
+    master = protected.folder / "master.mp4"
     store = tmp_path / "store"
     words = command(
         "submit", master, "--title", "film", "--ladder", "smoke", "--only-rungs", "avc-90p-*,aac-*", "--store", store,
@@ -435,14 +441,14 @@ def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_pat
         assert not any(form in one for one in exposed)
 
 
-def test_no_key_passes_through_dask(made: Made) -> None:
-    canaries = {form for key in made.keys.values() for form in forms(key.secret)}
-    request = request_for(made.folder / "master.mp4", made.folder / "nothing", made.settings)
+def test_no_key_passes_through_dask(protected: ProtectedTitle) -> None:
+    canaries = {form for key in protected.keys.values() for form in forms(key.secret)}
+    request = request_for(protected.folder / "master.mp4", protected.folder / "nothing", protected.settings)
     probe = deciding.inspect(request.master, request.store)
     plan = deciding.plan_for(request, probe)
     assert plan.sealings
-    sent = cloudpickle.dumps((context_of(plan, request.store, made.settings.keys), plan.tasks))
-    assert made.settings.keys.address.encode() in sent
+    sent = cloudpickle.dumps((context_of(plan, request.store, protected.settings.keys), plan.tasks))
+    assert protected.settings.keys.address.encode() in sent
     assert not any(form in sent for form in canaries)
 
 
@@ -464,10 +470,11 @@ assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"
 
 
 @pytest.mark.heavy
-def test_a_killed_and_repeated_job_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
+def test_a_killed_and_repeated_job_makes_the_same_bytes(protected: ProtectedTitle, tmp_path: Path) -> None:
     words = [
-        "submit", made.folder / "master.mp4", "--title", "film", "--ladder", "smoke", "--only-rungs", ",".join(RUNGS),
-        "--protect", "cbcs,cenc,aes-128", "--keys", made.settings.keys.address, "--segment-seconds", "1/2",
+        "submit", protected.folder / "master.mp4", "--title", "film", "--ladder", "smoke",
+        "--only-rungs", ",".join(RUNGS),
+        "--protect", "cbcs,cenc,aes-128", "--keys", protected.settings.keys.address, "--segment-seconds", "1/2",
         "--chunk-seconds", "1", "--effort", "draft", "--workers", "1",
     ]  # fmt: skip
     store = tmp_path / "store"
@@ -487,16 +494,16 @@ def test_a_killed_and_repeated_job_makes_the_same_bytes(made: Made, tmp_path: Pa
             job.returncode == 0
         )
     subprocess.run(command(*words, "--store", store), env=environment(), check=True, timeout=240, capture_output=True)
-    for info in made.within_store.list(layout.tracks("film")):
-        assert opened.get(info.key) == made.within_store.get(info.key), info.key
-    assert publishing.current_release(opened, "film") == made.within.release
+    for info in protected.within_store.list(layout.tracks("film")):
+        assert opened.get(info.key) == protected.within_store.get(info.key), info.key
+    assert publishing.current_release(opened, "film") == protected.within.release
 
 
-def test_a_worker_without_the_keys_fails_before_it_encodes(made: Made, tmp_path: Path) -> None:
-    request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
+def test_a_worker_without_the_keys_fails_before_it_encodes(protected: ProtectedTitle, tmp_path: Path) -> None:
+    request = request_for(protected.folder / "master.mp4", tmp_path / "store", protected.settings)
     plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
     missing = tmp_path / "missing"
-    other = write_keys(tmp_path / "other", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    other = write_keys(tmp_path / "other", (ContentKey(key.name, bytes(16)) for key in protected.keys.values()))
     for path, message in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
         order = context_of(plan, request.store, KeySettings(str(path)))
         with pytest.raises(WorkerUnfit, match=message):
@@ -504,8 +511,8 @@ def test_a_worker_without_the_keys_fails_before_it_encodes(made: Made, tmp_path:
     assert not list(open_store(request.store).list(layout.tracks("film")))
 
 
-def test_an_early_release_is_encrypted_in_all_schemes(made: Made, tmp_path: Path) -> None:
-    request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
+def test_an_early_release_is_encrypted_in_all_schemes(protected: ProtectedTitle, tmp_path: Path) -> None:
+    request = request_for(protected.folder / "master.mp4", tmp_path / "store", protected.settings)
     early: list[Presentation] = []
 
     def note(event: Event) -> None:
@@ -518,4 +525,4 @@ def test_an_early_release_is_encrypted_in_all_schemes(made: Made, tmp_path: Path
     assert all(track.kid for track in (*first.video, *first.trick, *first.audio))
     assert [copy.protection for copy in first.copies] == [copy.protection for copy in outcome.presentation.copies]
     assert all(copy.video and copy.audio for copy in first.copies)
-    assert outcome.presentation == made.within
+    assert outcome.presentation == protected.within

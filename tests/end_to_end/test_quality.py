@@ -52,11 +52,11 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def request_for(master: Path, store: Path, scheduler: str, **changes: object) -> Request:
     ladder = choosing.select(load("smoke"), codecs=("avc", "aac"))
-    made = Request(
+    request = Request(
         str(master), "film", ladder, StoreSettings(str(store)), ClusterSettings(scheduler), SETTINGS,
         checking=Checking.FULL,
     )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(request, **changes)  # type: ignore[arg-type]
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
@@ -110,11 +110,11 @@ def running(*faults: Fault) -> Callable[..., None]:
     def run(tasks: Sequence[Any], *others: Any, **named: Any) -> None:
         changed = []
         for task in tasks:
-            made = task
-            if isinstance(made, EncodeTask):
+            faulty = task
+            if isinstance(faulty, EncodeTask):
                 for fault in faults:
-                    made = fault(made)
-            changed.append(made)
+                    faulty = fault(faulty)
+            changed.append(faulty)
         cluster.run_tasks(changed, *others, **named)
 
     return run
@@ -376,9 +376,9 @@ def test_a_release_encrypted_afterwards_scores_like_the_clear_one(good: Path, tm
     file.chmod(0o600)
     keys = KeySettings(str(file))
 
-    made = encrypting.encrypt(settings, "film", ProtectionSettings(schemes, keys))
+    published = encrypting.encrypt(settings, "film", ProtectionSettings(schemes, keys))
 
-    encrypted = made.published.presentation.release
+    encrypted = published.published.presentation.release
     assert encrypted != clear and current_release(store, "film") == encrypted
     where = ClusterSettings(scheduler)
     with pytest.raises(ConfigError, match="give --keys"):

@@ -117,8 +117,8 @@ def test_high_rates_are_halved_for_low_rungs_and_above_60_for_all(
     count = int(rate) + 3
     master = make_film(tmp_path / "master.mov", frame_rate=rate, frame_count=count, noise=0)
     published = submitted(master, tmp_path, scheduler)
-    made: list[VideoRendition] = [track.rendition for track in published.outcome.presentation.video]
-    assert tuple(rendition.rate_divisor for rendition in made) == divisors
+    renditions: list[VideoRendition] = [track.rendition for track in published.outcome.presentation.video]
+    assert tuple(rendition.rate_divisor for rendition in renditions) == divisors
     for track, divisor in zip(published.outcome.presentation.video, divisors, strict=True):
         data = track_bytes(published.store, published.outcome.presentation, track)
         assert frame_numbers(data) == list(range(0, count, divisor))

@@ -49,14 +49,14 @@ def made_with(request: Request, workers: int, monkeypatch: pytest.MonkeyPatch) -
 def test_tracks_are_the_same_whatever_the_number_of_workers_and_of_jobs(
     master: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: dict[object, dict[str, bytes]] = {}
+    tracks: dict[object, dict[str, bytes]] = {}
     tasks: dict[object, int] = {}
     for workers in (1, 2, 5):
         settings = StoreSettings(str(tmp_path / f"store-{workers}"))
         outcome = made_with(request_for(master, settings, scheduler), workers, monkeypatch)
-        made[workers], tasks[workers] = tracks_of(open_store(settings)), len(outcome.plan.tasks)
+        tracks[workers], tasks[workers] = tracks_of(open_store(settings)), len(outcome.plan.tasks)
     assert tasks[1] < tasks[5]
-    assert made[1] == made[2] == made[5]
+    assert tracks[1] == tracks[2] == tracks[5]
 
     one_by_one = StoreSettings(str(tmp_path / "store-codecs"))
     whole = load("smoke")
@@ -65,7 +65,7 @@ def test_tracks_are_the_same_whatever_the_number_of_workers_and_of_jobs(
         submit(request_for(master, one_by_one, scheduler, ladder=part))
     last = submit(request_for(master, one_by_one, scheduler))
     assert (last.encoded_tasks, last.reused_tracks) == (0, last.tracks)
-    assert tracks_of(open_store(one_by_one)) == made[1]
+    assert tracks_of(open_store(one_by_one)) == tracks[1]
     assert verify(open_store(one_by_one), "film").findings == ()
 
 

@@ -40,8 +40,8 @@ PICTURES = [round(at * RATE) for at in BEEPS_S]
 ALLOWED = replace(EncodeSettings(), most_sound_gap_s=Fraction(2))
 
 
-def assert_in_sync(made: Delivered, within_s: float = 0.01) -> None:
-    assert made.beeps_s == pytest.approx([made.shown_s(number) for number in PICTURES], abs=within_s)
+def assert_in_sync(delivered: Delivered, within_s: float = 0.01) -> None:
+    assert delivered.beeps_s == pytest.approx([delivered.shown_s(number) for number in PICTURES], abs=within_s)
 
 
 GAPS: dict[str, Callable[[Path], Path]] = {
@@ -54,11 +54,11 @@ GAPS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("kind", first(2, GAPS))
 def test_sound_that_is_missing_leaves_silence_of_its_length(tmp_path: Path, kind: str) -> None:
-    made = deliver(GAPS[kind](tmp_path), tmp_path / "made")
+    delivered = deliver(GAPS[kind](tmp_path), tmp_path / "made")
 
-    assert_in_sync(made)
-    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
-    assert made.decided(r"audio 1 has no sound at .* → 0\.[3-9]\d\d s of silence")
+    assert_in_sync(delivered)
+    assert delivered.beeps_s == pytest.approx(BEEPS, abs=0.01)
+    assert delivered.decided(r"audio 1 has no sound at .* → 0\.[3-9]\d\d s of silence")
 
 
 def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
@@ -83,20 +83,20 @@ def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_sound_that_drifts_follows_its_timestamps(tmp_path: Path, ratio: float, suffix: str, codec: str) -> None:
     film = beeping(tmp_path / "film.mkv", codec) if codec != "alac" else beeping(tmp_path / "film.mov", codec)
-    made = deliver(with_times(tmp_path / f"drift{suffix}", film, sound=f"TS*{ratio}"), tmp_path / "made")
+    delivered = deliver(with_times(tmp_path / f"drift{suffix}", film, sound=f"TS*{ratio}"), tmp_path / "made")
 
     # The resampler lags by the drift of one second.
-    assert made.beeps_s == pytest.approx([at * ratio for at in BEEPS], abs=0.012)
-    assert made.decided("by its timestamps than by its samples → resampled")
+    assert delivered.beeps_s == pytest.approx([at * ratio for at in BEEPS], abs=0.012)
+    assert delivered.decided("by its timestamps than by its samples → resampled")
 
 
 def test_duplicate_sound_is_heard_once(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mkv")
     master = with_times(tmp_path / "twice.ts", film, sound=r"TS-gte(TS*TB\,1.7)*0.3/TB")
-    made = deliver(master, tmp_path / "made")
+    delivered = deliver(master, tmp_path / "made")
 
-    assert made.beeps_s == pytest.approx([0.52, 1.52, 2.22, 3.22], abs=0.01)
-    assert made.decided("sound twice")
+    assert delivered.beeps_s == pytest.approx([0.52, 1.52, 2.22, 3.22], abs=0.01)
+    assert delivered.decided("sound twice")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", repeated(".mkv")])
@@ -106,10 +106,10 @@ def test_a_jump_in_time_holds_the_picture_and_silences_the_sound(tmp_path: Path,
     with pytest.raises(MasterError, match="--max-sound-gap"):
         planned(master)
 
-    made = deliver(master, tmp_path / "made", ALLOWED)
+    delivered = deliver(master, tmp_path / "made", ALLOWED)
 
-    assert_in_sync(made)
-    assert made.numbers == (*range(50), *[49] * 37, *range(50, 100))
+    assert_in_sync(delivered)
+    assert delivered.numbers == (*range(50), *[49] * 37, *range(50, 100))
 
 
 def test_times_that_restart_are_refused(tmp_path: Path) -> None:
@@ -131,29 +131,29 @@ def test_unsupported_edits_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_still_is_shown_as_long_as_it_states(tmp_path: Path) -> None:
     still = beeping(tmp_path / "film.mkv", frame_count=1)
     master = with_sound_of(tmp_path / "still.mp4", still, beeping(tmp_path / "sound.mkv"), picture_s=4)
-    made = deliver(master, tmp_path / "made")
+    delivered = deliver(master, tmp_path / "made")
 
-    assert made.numbers == (0,) * 96
-    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
-    assert made.decided("a still of .* → 24.000p: 95 frames repeated"), made.plan.decisions
+    assert delivered.numbers == (0,) * 96
+    assert delivered.beeps_s == pytest.approx(BEEPS, abs=0.01)
+    assert delivered.decided("a still of .* → 24.000p: 95 frames repeated"), delivered.plan.decisions
 
 
 def test_a_still_without_a_length_lasts_as_long_as_its_sound(tmp_path: Path) -> None:
     still, sound = beeping(tmp_path / "film.mkv", frame_count=1), beeping(tmp_path / "sound.mkv")
     master = tmp_path / "still.mkv"
     run_ffmpeg("-i", str(still), "-i", str(sound), "-map", "0:v", "-map", "1:a", "-c", "copy", str(master))
-    made = deliver(master, tmp_path / "made")
+    delivered = deliver(master, tmp_path / "made")
 
-    assert made.numbers == (0,) * 96
-    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
+    assert delivered.numbers == (0,) * 96
+    assert delivered.beeps_s == pytest.approx(BEEPS, abs=0.01)
 
 
 def test_adjacent_edits_are_joined(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mov", "pcm_s16le", codec_args=("-bf", "2"))
-    made = deliver(in_two_edits(film), tmp_path / "made")
+    delivered = deliver(in_two_edits(film), tmp_path / "made")
 
-    assert made.numbers == tuple(range(100))
-    assert_in_sync(made)
+    assert delivered.numbers == tuple(range(100))
+    assert_in_sync(delivered)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
@@ -181,10 +181,10 @@ def test_sound_that_begins_far_behind_the_picture_stays_there(tmp_path: Path, su
 def test_pictures_that_change_their_format_are_converted_to_the_titles_format(
     tmp_path: Path, suffix: str, first: tuple[int, str], second: tuple[int, str], line: str
 ) -> None:
-    made = deliver(joined_pictures(tmp_path / f"joined{suffix}", first, second), tmp_path / "made")
+    delivered = deliver(joined_pictures(tmp_path / f"joined{suffix}", first, second), tmp_path / "made")
 
-    assert made.numbers == (*range(first[0]), *range(second[0]))
-    assert made.decided(line), made.plan.decisions
+    assert delivered.numbers == (*range(first[0]), *range(second[0]))
+    assert delivered.decided(line), delivered.plan.decisions
 
 
 def test_sound_that_changes_its_channels_is_refused_with_the_time(tmp_path: Path) -> None:
@@ -239,25 +239,27 @@ def test_sound_that_changes_only_its_downmix_is_one_programme(tmp_path: Path) ->
         run_ffmpeg(*options, "-c:a", "ac3", "-center_mixlev", level, str(part))
         parts += part.read_bytes()
     (tmp_path / "both.ac3").write_bytes(parts)
-    made = deliver(with_sound_of(tmp_path / "mixed.ts", film, tmp_path / "both.ac3", picture_s=4), tmp_path / "made")
+    delivered = deliver(
+        with_sound_of(tmp_path / "mixed.ts", film, tmp_path / "both.ac3", picture_s=4), tmp_path / "made"
+    )
 
-    assert made.beeps_s == pytest.approx(BEEPS, abs=0.05)
+    assert delivered.beeps_s == pytest.approx(BEEPS, abs=0.05)
 
 
 def test_film_with_repeated_fields_has_the_frame_rate_of_film(tmp_path: Path) -> None:
-    made = deliver(with_repeated_fields(tmp_path / "film.vob"), tmp_path / "made")
+    delivered = deliver(with_repeated_fields(tmp_path / "film.vob"), tmp_path / "made")
 
-    assert made.rate == Fraction(24000, 1001)
-    assert made.numbers == tuple(range(96))
-    assert made.beeps_s == pytest.approx(BEEPS, abs=0.04)
+    assert delivered.rate == Fraction(24000, 1001)
+    assert delivered.numbers == tuple(range(96))
+    assert delivered.beeps_s == pytest.approx(BEEPS, abs=0.04)
 
 
 def test_film_with_an_insert_on_video_loses_no_picture(tmp_path: Path) -> None:
     master = with_repeated_fields(tmp_path / "film.vob", video_s=(1, 3))
-    made = deliver(master, tmp_path / "made")
+    delivered = deliver(master, tmp_path / "made")
 
-    assert sorted(set(made.numbers)) == list(range(96))
-    assert list(made.numbers) == sorted(made.numbers)
+    assert sorted(set(delivered.numbers)) == list(range(96))
+    assert list(delivered.numbers) == sorted(delivered.numbers)
 
 
 @pytest.mark.parametrize(("codec", "options"), [("mpeg4", ("-bf", "2")), ("libx264", ("-bf", "3")), ("mpeg4", ())])
@@ -267,10 +269,10 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
         tmp_path / "film.avi", frame_count=100, size=(160, 90), codec=codec, codec_args=("-g", "25", *options),
         sound=sound,
     )  # fmt: skip
-    made = deliver(film, tmp_path / "made")
+    delivered = deliver(film, tmp_path / "made")
 
-    assert made.numbers == tuple(range(100))
-    assert_in_sync(made)
+    assert delivered.numbers == tuple(range(100))
+    assert_in_sync(delivered)
 
 
 @pytest.mark.parametrize(
@@ -283,9 +285,9 @@ def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tup
     ],
 )
 def test_repeated_colour_tags_change_nothing(tmp_path: Path, kinds: tuple[str, ...]) -> None:
-    made = deliver(one_colour(tmp_path / "film.ts", *kinds), tmp_path / "made", number_of=_mean_colour)
+    delivered = deliver(one_colour(tmp_path / "film.ts", *kinds), tmp_path / "made", number_of=_mean_colour)
 
-    seen = [((number or 0) >> 16, (number or 0) >> 8 & 255, (number or 0) & 255) for number in made.numbers]
+    seen = [((number or 0) >> 16, (number or 0) >> 8 & 255, (number or 0) & 255) for number in delivered.numbers]
     assert len(seen) == 25 * len(kinds)
     assert np.ptp(np.asarray(seen), axis=0).max() <= 2, seen[::10]
 

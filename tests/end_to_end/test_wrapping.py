@@ -27,11 +27,11 @@ def test_a_clock_that_wraps_in_the_middle_costs_no_frame_and_no_sound(tmp_path: 
 
     published = submit_small(film, StoreSettings(str(tmp_path / "store")), scheduler, ladder=picture_ladder())
 
-    made = published.outcome.presentation
-    for track in made.video:
-        step = 1 if len({*frame_numbers(track_bytes(published.store, made, track))}) == 150 else 2
-        assert frame_numbers(track_bytes(published.store, made, track)) == list(range(0, 150, step))
-    samples = np.abs(sound(track_bytes(published.store, made, made.audio[0]))[0])
+    presentation = published.outcome.presentation
+    for track in presentation.video:
+        step = 1 if len({*frame_numbers(track_bytes(published.store, presentation, track))}) == 150 else 2
+        assert frame_numbers(track_bytes(published.store, presentation, track)) == list(range(0, 150, step))
+    samples = np.abs(sound(track_bytes(published.store, presentation, presentation.audio[0]))[0])
     loud = np.flatnonzero(samples > 0.1)
     begins = loud[np.diff(loud, prepend=-48_000) > 24_000] / 48_000
     assert begins == pytest.approx([float(at_s) for at_s in beeps_s], abs=0.05)

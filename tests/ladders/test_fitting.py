@@ -322,6 +322,6 @@ def test_exactly_the_rungs_marked_at_most_30_take_every_second_frame() -> None:
 @pytest.mark.parametrize(("size", "largest"), [((7680, 4320), "3840x2160"), ((8192, 4320), "3840x2026")])
 def test_masters_above_the_largest_box_are_fitted_into_it(size: tuple[int, int], largest: str) -> None:
     fitted = fit_studio(*size)
-    made = sorted(fitted.video, key=lambda rendition: rendition.width_px * rendition.height_px)
-    assert f"{made[-1].width_px}x{made[-1].height_px}" == largest
+    by_size = sorted(fitted.video, key=lambda rendition: rendition.width_px * rendition.height_px)
+    assert f"{by_size[-1].width_px}x{by_size[-1].height_px}" == largest
     assert not [line for line in fitted.decisions if "native" in line]

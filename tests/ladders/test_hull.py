@@ -103,17 +103,17 @@ def test_a_hull_needs_two_trials_of_a_size() -> None:
 
 def monotone(points: list[TrialPoint]) -> list[TrialPoint]:
     """Return the same trials, with rates and quality that fall as the factor rises."""
-    made = []
+    rising = []
     for lines in {point.lines for point in points}:
         group = {point.crf: point for point in points if point.lines == lines}
         rates, scores = (
             sorted(values, reverse=True)
             for values in ([p.kbps for p in group.values()], [p.vmaf for p in group.values()])
         )
-        made += [
+        rising += [
             TrialPoint(lines, crf, kbps, vmaf) for crf, kbps, vmaf in zip(sorted(group), rates, scores, strict=True)
         ]
-    return made
+    return rising
 
 
 trials = st.lists(

@@ -170,18 +170,18 @@ def test_the_ladder_of_any_master_passes_all_rules_and_fits_it(name: str) -> Non
         codec: curves(codec, sizes=tuple(r.height_px for r in tried.video if r.codec is codec)) for codec in CODECS
     }
 
-    made = a_ladder(hulls, master)
-    fitted = fitting.fit(made.ladder, master)
+    ladder = a_ladder(hulls, master)
+    fitted = fitting.fit(ladder.ladder, master)
 
-    assert [finding for finding in check(made.ladder) if not finding.advice] == []
+    assert [finding for finding in check(ladder.ladder) if not finding.advice] == []
     assert len(renditions) == len(tried.video) >= len(sizes)
-    assert len(fitted.video) == len([r for r in made.ladder.video if r.range is RungRange.SDR])
+    assert len(fitted.video) == len([r for r in ladder.ladder.video if r.range is RungRange.SDR])
     # Fitting applies no factor again: the placed rungs are encoded.
-    by_crf = {(point.crf, round(point.kbps)) for points in made.points.values() for point in points}
+    by_crf = {(point.crf, round(point.kbps)) for points in ladder.points.values() for point in points}
     assert {(r.crf, r.average_bps // 1000) for r in fitted.video} == by_crf
     assert sum(r.default for r in fitted.video) == 1
     # Sync frames of static pictures need the room; lower caps are due to levels, or are for phones.
-    placed = [rung for rung in made.ladder.video if rung.range is RungRange.SDR]
+    placed = [rung for rung in ladder.ladder.video if rung.range is RungRange.SDR]
     assert all(rung.cap_kbps == 2 * rung.average_kbps or rung.cap_kbps == 128 for rung in placed)
 
 
@@ -199,9 +199,9 @@ def test_every_master_from_720_lines_gets_more_than_fifty_renditions(name: str) 
 
 def test_requested_renditions_are_divided_evenly_among_codecs() -> None:
     master = MASTERS["1080p25"]
-    made = a_ladder({codec: curves(codec) for codec in CODECS}, master, renditions=22)
+    ladder = a_ladder({codec: curves(codec) for codec in CODECS}, master, renditions=22)
 
-    assert [len(made.points[codec]) for codec in CODECS] == [6, 6, 5, 5]
+    assert [len(ladder.points[codec]) for codec in CODECS] == [6, 6, 5, 5]
 
 
 def test_too_few_renditions_are_refused() -> None:
@@ -214,11 +214,11 @@ def test_a_title_whose_trials_all_look_the_same_keeps_the_patterns_rungs() -> No
     black = hull(TrialPoint(lines, crf, 2.0, 100.0) for lines in SIZES for crf in (20.0, 28.0, 36.0))
     master = MASTERS["1080p25"]
 
-    made = a_ladder(dict.fromkeys(CODECS, black), master)
+    ladder = a_ladder(dict.fromkeys(CODECS, black), master)
 
-    assert [finding for finding in check(made.ladder) if not finding.advice] == []
-    assert len(fitting.fit(made.ladder, master).video) == len(fixed_of(master).video)
-    assert sum("the rungs of studio are kept" in line for line in made.decisions) == 4
+    assert [finding for finding in check(ladder.ladder) if not finding.advice] == []
+    assert len(fitting.fit(ladder.ladder, master).video) == len(fixed_of(master).video)
+    assert sum("the rungs of studio are kept" in line for line in ladder.decisions) == 4
 
 
 def on_the_pattern(master: Probe, codec: Codec) -> Hull:
@@ -238,17 +238,17 @@ def test_a_codec_with_good_rungs_keeps_them_and_the_plan_says_so() -> None:
     master = MASTERS["720p"]
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
 
-    made = a_ladder(hulls, master)
+    ladder = a_ladder(hulls, master)
 
-    assert made.points[Codec.AVC] == ()
-    [line] = [line for line in made.decisions if line.startswith("avc")]
+    assert ladder.points[Codec.AVC] == ()
+    [line] = [line for line in ladder.decisions if line.startswith("avc")]
     assert "of the bits at equal VMAF, so the rungs of studio are kept" in line
 
     def crfs(fitted: fitting.Fitted) -> list[tuple[str, float]]:
         return [(r.id, r.crf) for r in fitted.video if r.codec is Codec.AVC]
 
-    assert crfs(fitting.fit(made.ladder, master)) == crfs(fixed_of(master))
-    assert [finding for finding in check(made.ladder) if not finding.advice] == []
+    assert crfs(fitting.fit(ladder.ladder, master)) == crfs(fixed_of(master))
+    assert [finding for finding in check(ladder.ladder) if not finding.advice] == []
 
 
 def test_rungs_are_placed_anew_if_another_number_is_requested() -> None:
@@ -263,9 +263,9 @@ def test_rungs_are_placed_anew_if_the_patterns_exceed_the_target_vmaf() -> None:
     hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
     highest = max(point.vmaf for point in pattern_of(hulls, master, Codec.AVC))
 
-    made = a_ladder(hulls, master, top_vmaf=highest - 3)
+    ladder = a_ladder(hulls, master, top_vmaf=highest - 3)
 
-    assert made.points[Codec.AVC][-1].vmaf == pytest.approx(highest - 3.5, abs=0.3)
+    assert ladder.points[Codec.AVC][-1].vmaf == pytest.approx(highest - 3.5, abs=0.3)
 
 
 def pattern_of(hulls: Mapping[Codec, Hull], master: Probe, codec: Codec) -> tuple[CurvePoint, ...]:
@@ -289,13 +289,13 @@ def test_hdr_rungs_keep_the_rates_of_the_pattern() -> None:
     master = a_master(1920, 1080, colour=HDR10)
     assert master.video is not None and master.video.video_range is VideoRange.PQ
 
-    made = fitting.fit(a_ladder({codec: curves(codec) for codec in CODECS}, master).ladder, master)
+    renditions = fitting.fit(a_ladder({codec: curves(codec) for codec in CODECS}, master).ladder, master)
     before = fixed_of(master)
 
     def hdr(fitted: fitting.Fitted) -> list[tuple[str, float, int]]:
         return [(r.id, r.crf, r.cap_bps) for r in fitted.video if r.id.endswith("-hdr")]
 
-    assert hdr(made) == hdr(before) != []
+    assert hdr(renditions) == hdr(before) != []
 
 
 def test_candidates_are_no_larger_than_the_pattern_and_the_master() -> None:
@@ -442,10 +442,10 @@ def saving_of(codec: Codec, clip: str) -> float:
     fixed = fitting.fit(pattern, master)
     tried, _ = fit_candidates(pattern, master, master.video.frame_rate)
     wanted = wanted_of(fixed, renditions=None, top_vmaf=95)
-    made = per_title.make_ladder(
+    ladder = per_title.make_ladder(
         pattern, tried, {codec: points(FEW[codec])}, wanted, fixed, frame_rate=master.video.frame_rate
     )
-    rungs = [estimated(points(None), point.lines, point.crf, math.inf) for point in made.points[codec]]
+    rungs = [estimated(points(None), point.lines, point.crf, math.inf) for point in ladder.points[codec]]
     assert not inverted(rungs)
     return rate_saving(rungs, per_title.of_pattern(tried, points(None), fixed, codec)) if rungs else 0.0
 

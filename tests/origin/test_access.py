@@ -113,7 +113,7 @@ def test_a_future_licence_period_says_when_it_begins(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "status"),
+    ("make_headers", "status"),
     [
         (lambda: from_edge("DE"), 200),
         (lambda: from_edge("FR"), 200),
@@ -124,8 +124,10 @@ def test_a_future_licence_period_says_when_it_begins(url: str) -> None:
         (dict, 403),
     ],
 )
-def test_only_an_edge_can_state_a_viewers_country(url: str, made: Callable[[], dict[str, str]], status: int) -> None:
-    headers = made()  # now, since an edge's header is valid for minutes only
+def test_only_an_edge_can_state_a_viewers_country(
+    url: str, make_headers: Callable[[], dict[str, str]], status: int
+) -> None:
+    headers = make_headers()  # now, since an edge's header is valid for minutes only
     assert ask_with_token(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
 
 
@@ -184,16 +186,18 @@ def put_ladder(store: Store) -> None:
     """A title with real manifests, whose portrait picture has three heights."""
     sizes = ((640, 360), (1080, 1920), (3840, 2160))
     video = [make_video_rendition(id=f"avc-{min(size)}p", width_px=size[0], height_px=size[1]) for size in sizes]
-    made = make_presentation(None, video)
-    root = layout.release_path(made.title, "r1")
-    for track in (*made.video, *made.audio):
-        store.put(f"{root}/{layout.media_playlist_name(track.id)}", hls.media_playlist(track, made.grid).encode())
-        store.put(layout.track_index(made.title, track.id), track_index.encode(index_of(track)[0]))
-    store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(outline_of(made)).encode())
-    store.put(layout.outline(made.title, "r1"), documents.write(outline_of(made)))
-    store.put(f"{root}/{layout.MPD}", dash.mpd(outline_of(made)))
-    store.put(layout.published(made.title), b"")
-    store.put(layout.current(made.title), documents.write(Current("r1", "2026-01-01T00:00:00+00:00", "", ())))
+    presentation = make_presentation(None, video)
+    root = layout.release_path(presentation.title, "r1")
+    for track in (*presentation.video, *presentation.audio):
+        store.put(
+            f"{root}/{layout.media_playlist_name(track.id)}", hls.media_playlist(track, presentation.grid).encode()
+        )
+        store.put(layout.track_index(presentation.title, track.id), track_index.encode(index_of(track)[0]))
+    store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(outline_of(presentation)).encode())
+    store.put(layout.outline(presentation.title, "r1"), documents.write(outline_of(presentation)))
+    store.put(f"{root}/{layout.MPD}", dash.mpd(outline_of(presentation)))
+    store.put(layout.published(presentation.title), b"")
+    store.put(layout.current(presentation.title), documents.write(Current("r1", "2026-01-01T00:00:00+00:00", "", ())))
 
 
 @pytest.fixture(scope="module")

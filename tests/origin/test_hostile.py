@@ -107,11 +107,11 @@ class Servers:
 
     def origin(self, store: Store | StoreSettings | None = None, settings: OriginSettings | None = None) -> str:
         """Run another server: an origin, with an edge in front of it if ``has_edge``."""
-        made = settings or OriginSettings()
+        origin_settings = settings or OriginSettings()
         if not self.has_edge:
-            return self.held.enter_context(running(store or self.store, settings=made))
-        behind = replace(made, limits=Limits(), access_log=False)
-        return self.edge(self.held.enter_context(running(store or self.store, settings=behind)), made)
+            return self.held.enter_context(running(store or self.store, settings=origin_settings))
+        behind = replace(origin_settings, limits=Limits(), access_log=False)
+        return self.edge(self.held.enter_context(running(store or self.store, settings=behind)), origin_settings)
 
     def edge(self, origin: str, settings: OriginSettings) -> str:
         """Run an edge in front of an origin, with its keys and limits."""
@@ -137,10 +137,10 @@ def servers(
     has_edge = getattr(request, "param", "origin") == "edge"
     with running(store) as url, ExitStack() as held:
         s3 = lambda: request.getfixturevalue("moto_s3")  # noqa: E731
-        made = Servers(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
+        started = Servers(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
         if has_edge:
-            made.url = made.edge(url, OriginSettings())
-        yield made
+            started.url = started.edge(url, OriginSettings())
+        yield started
         store.gate.set()
         store.fault = None
         assert get(url, "/livez").status == 200

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headend.core.access.tokens import read_keys
-from headend.core.http import workers as crew
+from headend.core.http import workers as processes
 from headend.core.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
@@ -95,7 +95,7 @@ def end_at_once(on_begun: Callable[[], None], _: int) -> None:
 class SeenAliveOnce:
     """A dead process that looks alive when it is first polled."""
 
-    def __init__(self, process: crew.SpawnProcess) -> None:
+    def __init__(self, process: processes.SpawnProcess) -> None:
         self._process = process
         self._is_asked = False
 
@@ -108,15 +108,15 @@ class SeenAliveOnce:
 
 
 def test_a_worker_that_dies_while_it_is_polled_is_replaced() -> None:
-    worker = crew.Worker(end_at_once)
+    worker = processes.Worker(end_at_once)
     worker.process.join()
-    dead = worker.process = cast(crew.SpawnProcess, SeenAliveOnce(worker.process))
+    dead = worker.process = cast(processes.SpawnProcess, SeenAliveOnce(worker.process))
     alarm, ringer = socket.socketpair()
     with alarm, ringer:
         timer = threading.Timer(30, ringer.send, [b"."])
         timer.start()
         while worker.process is dead:
-            assert alarm not in crew._watch([worker], alarm), "its death was not reported"
+            assert alarm not in processes._watch([worker], alarm), "its death was not reported"
         timer.cancel()
     worker.process.join()
 
@@ -172,9 +172,9 @@ def test_all_workers_finish_their_requests_and_end(tmp_path: Path) -> None:
 def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
     put_release(LocalStore(tmp_path))
     with two_workers(tmp_path) as (child, _):
-        crew = workers(child)
+        children = workers(child)
         child.kill()
-        wait_until(lambda: not any(is_alive(each) for each in crew))
+        wait_until(lambda: not any(is_alive(each) for each in children))
 
 
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:

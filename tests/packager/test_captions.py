@@ -37,10 +37,10 @@ def some_cues(draw: st.DrawFn) -> list[Cue]:
 
 @given(some_cues())
 def test_files_hold_every_cue_in_each_segment_that_it_overlaps_and_in_no_other(cues: list[Cue]) -> None:
-    made = cut(Codec.VTT, cues)
-    assert sorted(merged_files(made.bodies), key=lambda cue: cue.text) == sorted(cues, key=lambda cue: cue.text)
+    packaged = cut(Codec.VTT, cues)
+    assert sorted(merged_files(packaged.bodies), key=lambda cue: cue.text) == sorted(cues, key=lambda cue: cue.text)
     for body, segment, (start_s, end_s) in zip(
-        made.bodies, made.track.segments, pairwise(GRID.segment_starts_s()), strict=True
+        packaged.bodies, packaged.track.segments, pairwise(GRID.segment_starts_s()), strict=True
     ):
         wanted = [cue for cue in cues if cue.start_ms < end_s * 1000 and cue.end_ms > start_s * 1000]
         assert list(file_cues(body)) == wanted
@@ -49,21 +49,21 @@ def test_files_hold_every_cue_in_each_segment_that_it_overlaps_and_in_no_other(c
 
 @given(some_cues())
 def test_samples_in_mp4_give_the_same_cues_to_the_millisecond(cues: list[Cue]) -> None:
-    made = cut(Codec.WVTT, cues)
-    assert merged_samples(made.bodies, made.track.timescale) == cues
+    packaged = cut(Codec.WVTT, cues)
+    assert merged_samples(packaged.bodies, packaged.track.timescale) == cues
 
 
 @given(some_cues())
 def test_samples_fill_their_segment_without_a_gap(cues: list[Cue]) -> None:
-    made = cut(Codec.WVTT, cues)
-    for segment, (first, end) in zip(made.track.segments, pairwise(GRID.segment_bounds()), strict=True):
+    packaged = cut(Codec.WVTT, cues)
+    for segment, (first, end) in zip(packaged.track.segments, pairwise(GRID.segment_bounds()), strict=True):
         assert (segment.start_ticks, segment.duration_ticks) == (first * 1001, (end - first) * 1001)
 
 
 def test_webvtt_files_map_their_clock_to_the_titles() -> None:
-    made = cut(Codec.VTT, [Cue(0, 3_700_000, "late", "line:0", "one")])
-    assert made.init == b""
-    assert made.bodies[0].decode() == (
+    packaged = cut(Codec.VTT, [Cue(0, 3_700_000, "late", "line:0", "one")])
+    assert packaged.init == b""
+    assert packaged.bodies[0].decode() == (
         "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\none\n00:00:00.000 --> 01:01:40.000 line:0\nlate\n"
     )
 
@@ -76,10 +76,10 @@ def test_mp4_keeps_cue_settings_and_identifiers() -> None:
 @pytest.mark.parametrize(("codec", "expected"), [(Codec.WVTT, "wvtt"), (Codec.IMSC, "stpp.ttml.im1t")])
 def test_init_segments_state_language_and_kind(codec: Codec, expected: str) -> None:
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body/></tt>'
-    made = captions.cut(make_text_rendition(codec=codec, language="pt-BR"), [], document, GRID)
-    assert codec_string(made.init) == expected
-    assert boxes.timescale(made.init) == made.track.timescale == 24000
-    language = made.init[boxes.find(made.init, "moov/trak/mdia/mdhd").body + 20 :][:2]
+    packaged = captions.cut(make_text_rendition(codec=codec, language="pt-BR"), [], document, GRID)
+    assert codec_string(packaged.init) == expected
+    assert boxes.timescale(packaged.init) == packaged.track.timescale == 24000
+    language = packaged.init[boxes.find(packaged.init, "moov/trak/mdia/mdhd").body + 20 :][:2]
     assert language == bytes([(16 << 2) | (15 >> 3), (15 & 7) << 5 | 18])  # p o r
 
 
@@ -89,8 +89,8 @@ def test_imsc_documents_contain_nested_paragraphs_of_their_segment() -> None:
         '<p end="00:00:00.500">a</p><p begin="00:00:00.500" end="00:00:03.000">b</p><p begin="00:00:07.000">c</p>'
         "</div></body></tt>"
     )
-    made = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
-    held = ["".join(letter for letter in "abc" if f">{letter}<".encode() in body) for body in made.bodies]
+    packaged = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
+    held = ["".join(letter for letter in "abc" if f">{letter}<".encode() in body) for body in packaged.bodies]
     assert held == ["ab", "b", "", "c", "c"]
 
 
@@ -128,8 +128,8 @@ def shown(children: list[object], base_s: int, start_s: Fraction, end_s: Fractio
 @given(some_documents())
 def test_imsc_documents_hold_exactly_the_text_of_their_segment(children: list[object]) -> None:
     document = f'<tt xmlns="http://www.w3.org/ns/ttml"><head/><body>{written(children)}</body></tt>'
-    made = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
-    for body, (start_s, end_s) in zip(made.bodies, pairwise(GRID.segment_starts_s()), strict=True):
+    packaged = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
+    for body, (start_s, end_s) in zip(packaged.bodies, pairwise(GRID.segment_starts_s()), strict=True):
         mdat = boxes.find(body, "mdat")
         root = ElementTree.fromstring(body[mdat.body : mdat.end])
         assert [child.tag.partition("}")[2] for child in root] == ["head", "body"]
@@ -147,12 +147,14 @@ def test_the_text_of_a_day_is_cut_in_one_pass(codec: Codec) -> None:
     document = f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{"".join(paragraphs)}</div></body></tt>'
     began_s = time.process_time()
 
-    made = captions.cut(make_text_rendition(codec=codec), cues, document.encode(), grid)
+    packaged = captions.cut(make_text_rendition(codec=codec), cues, document.encode(), grid)
 
     assert time.process_time() - began_s < 30
-    assert [str(cue.start_ms).encode() in body for cue, body in zip(cues, made.bodies, strict=True)] == [True] * 14_400
+    assert [str(cue.start_ms).encode() in body for cue, body in zip(cues, packaged.bodies, strict=True)] == [
+        True
+    ] * 14_400
     if codec is Codec.VTT:
-        assert b"23:59:54.000 --> 23:59:57.000" in made.bodies[-1]
+        assert b"23:59:54.000 --> 23:59:57.000" in packaged.bodies[-1]
 
 
 def test_only_ttml_becomes_imsc() -> None:

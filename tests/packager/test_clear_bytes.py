@@ -30,5 +30,5 @@ def cut(name: str, data: memoryview) -> Cut:
 def test_clear_segments_keep_the_bytes_of_earlier_versions(name: str) -> None:
     """If a change must break this test, raise `headend.core.layout.SEGMENT_FORMAT`, so that tracks get other names."""
     encoded = zlib.decompress(base64.b85decode(GOLDEN[name]["encoded"]))
-    made = cut(name, memoryview(bytearray(encoded)))
-    assert [hashlib.sha256(one).hexdigest()[:32] for one in (made.init, *made.bodies)] == GOLDEN[name]["sha256"]
+    packaged = cut(name, memoryview(bytearray(encoded)))
+    assert [hashlib.sha256(one).hexdigest()[:32] for one in (packaged.init, *packaged.bodies)] == GOLDEN[name]["sha256"]

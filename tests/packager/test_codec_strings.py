@@ -132,6 +132,6 @@ def test_ffmpegs_default_hevc_entry_is_refused() -> None:
     options = [word for word in ENCODERS[Codec.HEVC] if word not in ("-tag:v", "hvc1")]
     source = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04", "-c:v", *options]
     argv = [ffmpeg_path(), "-v", "error", *source, "-movflags", "+cmaf+delay_moov", "-f", "mp4", "-"]
-    made = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
+    encoded = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
     with pytest.raises(PackagingError, match="hev1"):
-        codec_string(made[: boxes.find(made, "moov").end])
+        codec_string(encoded[: boxes.find(encoded, "moov").end])

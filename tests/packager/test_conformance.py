@@ -44,8 +44,8 @@ def with_index(store: MemoryStore, track: str, place: int, change: Callable[[Seg
     """Change a segment's entry in a track's index."""
     index, sync = read_track(store, "film", track)
     segments = [change(s) if n == place else s for n, s in enumerate(index.segments(sync))]
-    made = track_index.index_of(index.facts, segments)
-    store.put(layout.track_index("film", track), track_index.encode(made))
+    changed = track_index.index_of(index.facts, segments)
+    store.put(layout.track_index("film", track), track_index.encode(changed))
 
 
 def rewrite_release(store: MemoryStore, change: Callable[[Release], Release]) -> None:
@@ -290,8 +290,8 @@ def test_rendition_above_its_cap_is_found_at_its_worst_segment() -> None:
     store = MemoryStore()
     plan = store_real(store)
     rates = {r.id: r.cap_bps for r in plan.video}
-    made = publish_plan(store, plan).presentation
-    sizes = {track.rendition.id: track.segment_bps() for track in made.video}
+    presentation = publish_plan(store, plan).presentation
+    sizes = {track.rendition.id: track.segment_bps() for track in presentation.video}
     assert all(max(sizes[id]) <= cap for id, cap in rates.items())
     tight_bps = int(max(sizes["vp9-90p"]) / 1.2)
     low = tuple(replace(r, cap_bps=tight_bps, buffer_bits=tight_bps) if r.id == "vp9-90p" else r for r in plan.video)

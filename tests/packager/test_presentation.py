@@ -8,7 +8,7 @@ from benchmarks.synthetic import inits_of, plan_of, presentation_of, receipts_of
 from headend.core.errors import PackagingError
 from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import AnyTrack, Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
-from headend.core.timing import plan_grid
+from headend.core.timing import ceil_div, plan_grid
 from packager.presentation import assemble, join_chunks
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation
@@ -53,7 +53,7 @@ def test_titles_of_any_length_are_joined(frame_count: int, divisor: int) -> None
     grid = make_grid(frame_count=frame_count)
     half = make_video_rendition(frame_rate=grid.frame_rate / divisor, rate_divisor=divisor)
     track = make_presentation(grid, [half]).video[0]
-    assert sum(segment.samples for segment in track.segments) == -(-frame_count // divisor)
+    assert sum(segment.samples for segment in track.segments) == ceil_div(frame_count, divisor)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,10 @@ def test_chunks_that_disagree_about_the_init_segment_are_named(change: Callable[
 def picture_joined(plan: EncodePlan, picture: VideoRendition, init: bytes) -> AnyTrack:
     """Return the plan's first picture, joined as another rendition or with another init segment."""
     id = plan.video[0].id
-    made = {receipt.chunk: track for receipt in receipts_of(plan) for track in receipt.tracks if track.rendition == id}
-    return join_chunks(id, picture, [(chunk, made[chunk.number]) for chunk in plan.chunks], init, plan.grid)
+    by_chunk = {
+        receipt.chunk: track for receipt in receipts_of(plan) for track in receipt.tracks if track.rendition == id
+    }
+    return join_chunks(id, picture, [(chunk, by_chunk[chunk.number]) for chunk in plan.chunks], init, plan.grid)
 
 
 def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
@@ -169,12 +171,13 @@ def test_a_title_may_have_no_sound() -> None:
 def test_sheets_of_thumbnails_are_joined_in_order(frame_count: int) -> None:
     plan = make_plan(make_grid(frame_count=frame_count), trick_play=True)
     assert plan.thumbnails is not None
-    made = assembled(plan, tuple(reversed(receipts_of(plan))))
-    assert made.thumbnails is not None
-    numbers = tuple(sheet.number for sheet in made.thumbnails.segments)
+    presentation = assembled(plan, tuple(reversed(receipts_of(plan))))
+    assert presentation.thumbnails is not None
+    numbers = tuple(sheet.number for sheet in presentation.thumbnails.segments)
     assert numbers == plan.thumbnails.sheet_numbers(0, frame_count)
-    assert sum(segment.samples for segment in made.trick[0].segments) == -(-frame_count // plan.grid.gop_frames)
-    assert made.poster is not None and made.poster.rendition.frames[0] <= frame_count // 6
+    pictures = sum(segment.samples for segment in presentation.trick[0].segments)
+    assert pictures == ceil_div(frame_count, plan.grid.gop_frames)
+    assert presentation.poster is not None and presentation.poster.rendition.frames[0] <= frame_count // 6
 
 
 def test_a_missing_sheet_is_noticed() -> None:

@@ -143,10 +143,10 @@ def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
 
 def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) -> None:
     clear, key = encoded("aac").read_bytes(), make_key(Scheme.AES_128)
-    made = protection_of([key], kids=[], salt=SALT)(clear[: next(read_fragments(clear)).start])
+    protector = protection_of([key], kids=[], salt=SALT)(clear[: next(read_fragments(clear)).start])
     for sealed, plain in (
-        (made.init, clear[: next(read_fragments(clear)).start]),
-        (made.segment(b"x" * 16, 1), b"x" * 16),
+        (protector.init, clear[: next(read_fragments(clear)).start]),
+        (protector.segment(b"x" * 16, 1), b"x" * 16),
     ):
         cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv))).decryptor()
         padded = cipher.update(sealed)

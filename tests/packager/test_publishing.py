@@ -44,9 +44,9 @@ class FailingStore(MemoryStore):
         MemoryStore.put(self, key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        made = MemoryStore.put_if_absent(self, key, data)
-        self.written.extend([key] * made)
-        return made
+        written = MemoryStore.put_if_absent(self, key, data)
+        self.written.extend([key] * written)
+        return written
 
 
 def small_plan(title: str = "film") -> EncodePlan:

@@ -20,7 +20,7 @@ from headend.core import boxes
 from headend.core.boxes import box
 from headend.core.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
 from headend.core.media import Codec, Loudness, VideoRendition
-from headend.core.timing import Chunk, Grid, plan_grid
+from headend.core.timing import Chunk, Grid, ceil_div, plan_grid
 from packager.fragments import Sample, fragment_bytes, read_fragments
 from packager.segmenting.cut import Cut
 from packager.segmenting.sound import cut_audio
@@ -56,10 +56,10 @@ class Encoded:
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder = tmp_path_factory.mktemp("segmenting")
-    made = make_film(
+    master = make_film(
         folder / "film.mkv", frame_rate=Fraction(24), frame_count=60, size=(160, 90), sound=[Sound(codec="pcm_s16le")]
     )
-    film = replace(probe_film(made), grid=GRID)
+    film = replace(probe_film(master), grid=GRID)
     files = tuple(encode_chunk(film, chunk, RENDITIONS, folder / str(chunk.number)) for chunk in film.chunks)
     return Encoded(film, files, encode_sound(film, [make_audio_rendition(id="aac")], folder / "sound")["aac"])
 
@@ -104,8 +104,8 @@ def test_segments_of_all_chunks_play_as_one(rendition: VideoRendition, encoded: 
 
 def test_fragments_have_the_sequence_number_and_decode_time_of_their_place_in_the_title(encoded: Encoded) -> None:
     for files, chunk in zip(encoded.chunks, GRID.chunks(), strict=True):
-        made = cut(files["avc"], chunk=chunk)
-        found = [fragment for body in made.bodies for fragment in read_fragments(body)]
+        packaged = cut(files["avc"], chunk=chunk)
+        found = [fragment for body in packaged.bodies for fragment in read_fragments(body)]
         first_gop = chunk.first_frame // GRID.gop_frames
         assert [fragment.sequence for fragment in found] == [first_gop + 1 + number for number in range(len(found))]
         assert [fragment.decode_ticks for fragment in found] == [
@@ -126,8 +126,8 @@ def edit_of(init: bytes) -> int | None:
 @pytest.mark.parametrize("rendition", RENDITIONS, ids=IDS)
 def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number: int, encoded: Encoded) -> None:
     before = encoded.chunks[number][rendition.id]
-    made = cut(before, chunk=GRID.chunks()[number], rendition=rendition)
-    after = b"".join(made.bodies)
+    packaged = cut(before, chunk=GRID.chunks()[number], rendition=rendition)
+    after = b"".join(packaged.bodies)
     shift_ticks = 0 if rendition.codec is Codec.VP9 else REORDER_FRAMES * FRAME_TICKS * rendition.rate_divisor
 
     def samples(data: bytes, shift: int) -> list[tuple[Sample, bytes]]:
@@ -141,27 +141,27 @@ def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number
         return found
 
     assert samples(after, 0) == samples(before, shift_ticks)
-    assert edit_of(made.init) == (shift_ticks or None)
+    assert edit_of(packaged.init) == (shift_ticks or None)
     assert all(sample.composition_ticks >= 0 for sample, _ in samples(after, 0))
 
 
 @pytest.mark.parametrize("rendition", RENDITIONS, ids=IDS)
 def test_a_demuxer_shows_each_frame_at_its_time(rendition: VideoRendition, encoded: Encoded) -> None:
-    made = cut(encoded.chunks[0][rendition.id], chunk=GRID.chunks()[0], rendition=rendition)
-    with av.open(io.BytesIO(made.init + b"".join(made.bodies))) as container:
+    packaged = cut(encoded.chunks[0][rendition.id], chunk=GRID.chunks()[0], rendition=rendition)
+    with av.open(io.BytesIO(packaged.init + b"".join(packaged.bodies))) as container:
         times = [frame.pts for frame in container.decode(video=0)]
     assert times == [n * FRAME_TICKS for n in range(0, GRID.chunks()[0].frame_count, rendition.rate_divisor)]
 
 
 def test_a_sync_range_holds_exactly_one_picture(encoded: Encoded) -> None:
-    made = cut(encoded.chunks[0]["avc"])
-    for body, part in zip(made.bodies, made.track.segments, strict=True):
+    packaged = cut(encoded.chunks[0]["avc"])
+    for body, part in zip(packaged.bodies, packaged.track.segments, strict=True):
         first = (part.number - 1) * GRID.segment_frames
-        assert [first_picture(made.init + bytes(body[at : at + length])) for at, length in part.sync] == [
+        assert [first_picture(packaged.init + bytes(body[at : at + length])) for at, length in part.sync] == [
             first, first + GRID.gop_frames,
         ]  # fmt: skip
         for at, length in part.sync:
-            assert not packets_of(made.init + bytes(body[at : at + length - 1]))
+            assert not packets_of(packaged.init + bytes(body[at : at + length - 1]))
 
 
 def packets_of(data: bytes) -> list[av.Packet]:
@@ -184,13 +184,13 @@ def first_picture(data: bytes) -> int | None:
 
 
 def test_the_track_states_sizes_rates_and_digests_of_its_segments(encoded: Encoded) -> None:
-    made = cut(encoded.chunks[0]["avc"])
-    track = made.track
+    packaged = cut(encoded.chunks[0]["avc"])
+    track = packaged.track
 
-    assert [part.size_bytes for part in track.segments] == [len(body) for body in made.bodies]
-    assert track.init_bytes == len(made.init)
+    assert [part.size_bytes for part in track.segments] == [len(body) for body in packaged.bodies]
+    assert track.init_bytes == len(packaged.init)
     bits = 8 * sum(part.size_bytes for part in track.segments)
-    assert track.average_bps == -(-bits // 2)
+    assert track.average_bps == ceil_div(bits, 2)
     assert track.peak_bps == max(8 * part.size_bytes for part in track.segments)
     assert len({part.sha256 for part in track.segments} | {track.init_sha256}) == 3
 
@@ -317,14 +317,14 @@ def test_sound_is_cut_nearest_to_the_picture_and_never_drifts(
     grid: Grid, frame: int, rate_hz: int, priming: int, padding: int, per_fragment: int
 ) -> None:
     programme = round(grid.duration_s * rate_hz)
-    needed = -(-(programme + priming) // frame)
+    needed = ceil_div(programme + priming, frame)
     sizes = [1 + number % 5 for number in range(needed + padding)]
     data = sound_file(sizes, frame=frame, rate_hz=rate_hz, priming=priming, per_fragment=per_fragment)
 
-    made = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=rate_hz, frame_samples=frame)
+    packaged = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=rate_hz, frame_samples=frame)
 
-    parts = made.track.segments
-    assert made.track.priming_samples == priming
+    parts = packaged.track.segments
+    assert packaged.track.priming_samples == priming
     assert len(parts) == grid.segment_count
     assert sum(part.duration_ticks for part in parts) - priming == programme
     assert parts[0].start_ticks == 0
@@ -333,11 +333,11 @@ def test_sound_is_cut_nearest_to_the_picture_and_never_drifts(
         assert abs(part.start_ticks - priming - start_s * rate_hz) <= Fraction(frame, 2)
     assert sum(part.samples for part in parts) == needed
 
-    read = [fragment for body in made.bodies for fragment in read_fragments(body)]
+    read = [fragment for body in packaged.bodies for fragment in read_fragments(body)]
     assert [fragment.sequence for fragment in read] == [part.number for part in parts]
     assert [fragment.decode_ticks for fragment in read] == [part.start_ticks for part in parts]
     assert [fragment.duration_ticks for fragment in read] == [part.duration_ticks for part in parts]
-    media = b"".join(bytes(body[each.media : each.end]) for body in made.bodies for each in read_fragments(body))
+    media = b"".join(bytes(body[each.media : each.end]) for body in packaged.bodies for each in read_fragments(body))
     assert media == b"".join(coded(number, size) for number, size in enumerate(sizes[:needed]))
 
 
@@ -454,8 +454,8 @@ def test_a_file_being_cut_does_not_count_as_memory(tmp_path: Path) -> None:
     path.write_bytes(sound_file([500] * 2813, frame=1024, rate_hz=48_000, priming=0, per_fragment=1000))
     with path.open("rb") as file:
         data = mmap(file.fileno(), 0, access=ACCESS_READ)
-    made = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=48_000, frame_samples=1024)
-    assert sum(len(body) for body in made.bodies) > 2812 * 500
+    packaged = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=48_000, frame_samples=1024)
+    assert sum(len(body) for body in packaged.bodies) > 2812 * 500
 
     mapped = Path("/proc/self/smaps").read_text().partition(str(path))[2]
     assert int(re.findall(r"Rss: *(\d+) kB", mapped)[0]) == 0
@@ -467,7 +467,7 @@ def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
 
 def test_sound_states_its_loudness(encoded: Encoded) -> None:
     """The ``tlou`` box is parsed bit by bit as in ISO/IEC 14496-12, section 12.2.7.2."""
-    made = cut_audio(
+    packaged = cut_audio(
         memoryview(encoded.sound),
         rendition="aac",
         grid=GRID,
@@ -475,10 +475,10 @@ def test_sound_states_its_loudness(encoded: Encoded) -> None:
         frame_samples=1024,
         loudness=loud(-24.1, -3.5),
     )
-    found = boxes.find(made.init, "moov/trak")
+    found = boxes.find(packaged.init, "moov/trak")
     for kind in ("udta", "ludt", "tlou"):
-        found = next(box for box in boxes.children(made.init, found.body, found.end) if box.kind == kind)
-    bits = iter(f"{int.from_bytes(made.init[found.body : found.end]):0{8 * (found.end - found.body)}b}")
+        found = next(box for box in boxes.children(packaged.init, found.body, found.end) if box.kind == kind)
+    bits = iter(f"{int.from_bytes(packaged.init[found.body : found.end]):0{8 * (found.end - found.body)}b}")
     widths = (8, 24, 3, 7, 6, 12, 12, 4, 4, 8, 8, 8, 4, 4)
     *head, peak, peak_system, _, count, method, value, system, _ = (
         int("".join(next(bits) for _ in range(width)), 2) for width in widths
@@ -487,14 +487,14 @@ def test_sound_states_its_loudness(encoded: Encoded) -> None:
     assert (peak_system, count, method, system) == (2, 1, 1, 2)
     assert 20 - peak / 32 == pytest.approx(-3.5, abs=1 / 64)
     assert value / 4 - 57.75 == pytest.approx(-24.1, abs=1 / 8)
-    assert next(boxes.find_all(made.init, "moov/mvex"), None) is not None
-    with av.open(io.BytesIO(made.init + b"".join(made.bodies))) as container:
+    assert next(boxes.find_all(packaged.init, "moov/mvex"), None) is not None
+    with av.open(io.BytesIO(packaged.init + b"".join(packaged.bodies))) as container:
         assert sum(frame.samples for frame in container.decode(audio=0)) >= 2.5 * 48_000
-    assert made.track.init_bytes == len(made.init)
+    assert packaged.track.init_bytes == len(packaged.init)
 
 
 def test_silence_states_no_loudness(encoded: Encoded) -> None:
-    made = cut_audio(
+    packaged = cut_audio(
         memoryview(encoded.sound),
         rendition="aac",
         grid=GRID,
@@ -502,4 +502,4 @@ def test_silence_states_no_loudness(encoded: Encoded) -> None:
         frame_samples=1024,
         loudness=loud(None, None),
     )
-    assert b"ludt" not in made.init
+    assert b"ludt" not in packaged.init

@@ -77,7 +77,7 @@ def in_mpeg2(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
 
     Source: ISO/IEC 13818-2, section 6.2.2.2.2; pictures are numbered by their ``temporal_reference`` in each GOP.
     """
-    made, taken, base, number, gop = bytearray(), 0, 0, 0, -1
+    output, taken, base, number, gop = bytearray(), 0, 0, 0, -1
     waiting = False
     at = stream.find(b"\0\0\1")
     while at >= 0:
@@ -88,23 +88,23 @@ def in_mpeg2(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
             number = base + (stream[at + 4] << 2 | stream[at + 5] >> 6)
             gop, waiting = max(gop, number), True
         elif waiting and 0x01 <= code <= 0xAF:
-            made += stream[taken:at] + b"\0\0\1\xb2" + _atsc(pairs.get(number, (0, 0)))
+            output += stream[taken:at] + b"\0\0\1\xb2" + _atsc(pairs.get(number, (0, 0)))
             taken, waiting = at, False
         at = stream.find(b"\0\0\1", at + 3)
-    return bytes(made + stream[taken:])
+    return bytes(output + stream[taken:])
 
 
 def in_hevc(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
     """Put a message with captions before each picture of an HEVC stream without reordering."""
-    made, taken, number = bytearray(), 0, 0
+    output, taken, number = bytearray(), 0, 0
     at = stream.find(b"\0\0\1")
     while at >= 0:
         if stream[at + 3] >> 1 & 0x3F < 32 and stream[at + 5] & 0x80:
             data = b"\xb5\x00\x31" + _atsc(pairs.get(number, (0, 0)))
-            made += stream[taken:at] + b"\0\0\1\x4e\x01\x04" + bytes([len(data)]) + data + b"\x80"
+            output += stream[taken:at] + b"\0\0\1\x4e\x01\x04" + bytes([len(data)]) + data + b"\x80"
             taken, number = at, number + 1
         at = stream.find(b"\0\0\1", at + 3)
-    return bytes(made + stream[taken:])
+    return bytes(output + stream[taken:])
 
 
 def _atsc(pair: tuple[int, int]) -> bytes:

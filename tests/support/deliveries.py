@@ -93,9 +93,9 @@ def deliver(
         )
         data = encoding.output(scratch, task.renditions[0]).read_bytes()
         if task.kind is Kind.VIDEO:
-            made = [number_of(frame) for frame in frames(data)]
-            assert len(made) == task.chunk.frame_count
-            numbers += made
+            read_numbers = [number_of(frame) for frame in frames(data)]
+            assert len(read_numbers) == task.chunk.frame_count
+            numbers += read_numbers
         elif task.kind is Kind.AUDIO:
             samples = sound(data)
     return Delivered(plan, tuple(numbers), samples)

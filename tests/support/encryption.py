@@ -107,13 +107,13 @@ def make_key(scheme: Scheme = Scheme.CBCS) -> ContentKey:
 def protected(clear: bytes, key: ContentKey) -> bytes:
     """Encrypt a file of fragments as segments are encrypted."""
     found = list(read_fragments(memoryview(clear)))
-    made = protection_of([key], kids=[key.name.kid], salt=SALT)(clear[: found[0].start])
-    parts, first = [made.init], 0
+    protector = protection_of([key], kids=[key.name.kid], salt=SALT)(clear[: found[0].start])
+    parts, first = [protector.init], 0
     for number, fragment in enumerate(found, start=1):
         media = clear[fragment.media : fragment.media + sum(s.size_bytes for s in fragment.samples)]
         late_ticks = max(0, *(-s.composition_ticks for s in fragment.samples), 0)
         samples = [s._replace(composition_ticks=s.composition_ticks + late_ticks) for s in fragment.samples]
-        parts.append(made.fragment(number, fragment.decode_ticks, samples, media, first=first, segment=number))
+        parts.append(protector.fragment(number, fragment.decode_ticks, samples, media, first=first, segment=number))
         first += len(samples)
     return b"".join(parts)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
+from headend.core.timing import ceil_div
 from tests.support.frame_numbers import LIMIT, draw_frame
 
 HOLD_FRAMES = 24
@@ -80,7 +81,7 @@ def make_long_film(
         size: Width and height.
         languages: ISO 639-2, at most two.
     """
-    pictures = -(-duration_s * frame_rate // HOLD_FRAMES)
+    pictures = ceil_div(duration_s * frame_rate, HOLD_FRAMES)
     assert pictures <= LIMIT
     film = LongFilm(path, frame_rate, pictures * HOLD_FRAMES)
     sounds = []

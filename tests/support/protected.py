@@ -43,7 +43,7 @@ def protected(
     def keyed(tracks: Any, by: Protection) -> Any:
         return tuple(with_keys(track, by) for track in tracks)
 
-    made = replace(
+    presentation = replace(
         clear,
         video=keyed(clear.video, protection),
         audio=keyed(clear.audio, protection),
@@ -59,4 +59,4 @@ def protected(
         )
         for other in copies
     )
-    return replace(made, copies=further)
+    return replace(presentation, copies=further)

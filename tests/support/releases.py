@@ -197,8 +197,8 @@ def with_text(presentation: Presentation, *renditions: TextRendition) -> Present
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body><div><p end="00:00:08.000">first</p></div></body></tt>'
     tracks = []
     for rendition in renditions:
-        made = captions.cut(rendition, cues, document, presentation.grid)
-        output = codec_string(made.init) if made.init else "wvtt"
-        track = made.track
+        packaged = captions.cut(rendition, cues, document, presentation.grid)
+        output = codec_string(packaged.init) if packaged.init else "wvtt"
+        track = packaged.track
         tracks.append(Track(rendition.id, rendition, output, track.init_bytes, track.timescale, 0, track.segments))
     return replace(presentation, text=tuple(tracks))

@@ -96,17 +96,17 @@ def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
 
 def served_table(served: tuple[Served, ...]) -> Table:
     """Lay out the traffic of each server as a table."""
-    viewers = sum(each.bytes for each in served if each.tier == "edge")
+    viewers = sum(server.bytes for server in served if server.tier == "edge")
     rows = (
         (
-            f"edge of {each.isp}" if each.isp else each.tier,
-            f"{each.requests:,}",
-            f"{each.hits:,}",
-            f"{each.bytes / 1e6:,.1f} MB",
-            "" if each.tier == "origin" else f"{each.hit_ratio:.0%}",
-            f"{each.hit_bytes / viewers:.0%}" if viewers else "",
+            f"edge of {server.isp}" if server.isp else server.tier,
+            f"{server.requests:,}",
+            f"{server.hits:,}",
+            f"{server.bytes / 1e6:,.1f} MB",
+            "" if server.tier == "origin" else f"{server.hit_ratio:.0%}",
+            f"{server.hit_bytes / viewers:.0%}" if viewers else "",
         )
-        for each in served
+        for server in served
     )
     head = ("server", ">requests", ">hits", ">bytes", ">byte hit ratio", ">share of viewers' bytes")
     return table(head, rows)

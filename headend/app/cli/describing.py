@@ -10,6 +10,7 @@ from headend.app.cli.wording import count_text, kbps_text, rate_text
 from headend.core import documents, layout
 from headend.core.media import AnyTrack, AudioRendition, Kind, Presentation, TextRendition, VideoRendition
 from headend.core.settings import StoreSettings
+from headend.core.timing import ceil_div
 
 
 def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:
@@ -46,8 +47,9 @@ def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
     grid, starts_s = presentation.grid, presentation.grid.segment_starts_s()
     if lead := presentation.protection.lead_segments:
         description += f"; in the clear for {float(starts_s[lead]):g} s"
-    if each := presentation.protection.period_segments:
-        description += f"; new keys every {float(starts_s[each]):g} s, {-(-grid.segment_count // each)} of each class"
+    if period_segments := presentation.protection.period_segments:
+        periods = ceil_div(grid.segment_count, period_segments)
+        description += f"; new keys every {float(starts_s[period_segments]):g} s, {periods} of each class"
     return [("encrypted", f"{description}; copies in {', '.join(copies)}" if copies else description)]
 
 

@@ -101,23 +101,23 @@ def plan(
     plans = fill_plans.plan(scenario, tracks, history, track_sizes, expected)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for each in plans:
-            write_whole(out / f"{each.edge.replace('/', '-')}.json", documents.write(each))
+        for fill_plan in plans:
+            write_whole(out / f"{fill_plan.edge.replace('/', '-')}.json", documents.write(fill_plan))
     except OSError as error:
         raise ConfigError(f"--out {out} can't be written: {error.strerror or error}") from error
     if as_json:
-        print_json({"plans": [documents.as_plain(each) for each in plans]})
+        print_json({"plans": [documents.as_plain(fill_plan) for fill_plan in plans]})
         return
     screen = console()
     rows = (
         (
-            each.edge,
-            f"{len(each.items):,}",
-            f"{sum(item.bytes for item in each.items) / 1e9:,.1f} GB",
-            f"{each.budget_bytes / 1e9:,.1f} GB",
-            f"{each.late_bytes / 1e9:,.1f} GB",
+            fill_plan.edge,
+            f"{len(fill_plan.items):,}",
+            f"{sum(item.bytes for item in fill_plan.items) / 1e9:,.1f} GB",
+            f"{fill_plan.budget_bytes / 1e9:,.1f} GB",
+            f"{fill_plan.late_bytes / 1e9:,.1f} GB",
         )
-        for each in plans
+        for fill_plan in plans
     )
     screen.print(table(("edge", ">tracks", ">planned", ">limit", ">late with an empty disk"), rows))
     screen.print(f"{count_text(len(plans), 'plan')} in {out}, from {count_text(len(history), 'day')} of requests")

@@ -57,7 +57,7 @@ def fit_per_title(command: Command) -> Command:
     @click.option(
         "--fit",
         "wanted",
-        type=click.Choice([each.value for each in Fit]),
+        type=click.Choice([fit.value for fit in Fit]),
         default=Fit.FIXED.value,
         show_default=True,
         help="Use the ladder's rungs as they are, or place them for this master by trial encodes.",

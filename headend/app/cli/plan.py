@@ -161,13 +161,13 @@ def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, 
         },
         "renditions": [
             {
-                "id": each.id,
-                "codec": each.codec,
-                "cpu_s": round(each.cpu_s, 3),
-                "stored_bytes": each.stored_bytes,
-                "compute": round(prices.compute(each.cpu_s), 4),
+                "id": estimate.id,
+                "codec": estimate.codec,
+                "cpu_s": round(estimate.cpu_s, 3),
+                "stored_bytes": estimate.stored_bytes,
+                "compute": round(prices.compute(estimate.cpu_s), 4),
             }
-            for each in expected.renditions
+            for estimate in expected.renditions
         ],
     }
 

@@ -78,8 +78,9 @@ class Follower:
             self._begin("encoding")
             self._write(plan_line(event))
         elif isinstance(event, PublishedEarly):
-            made = event.presentation
-            self._write(f"early release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
+            presentation = event.presentation
+            playlist = layout.multivariant(presentation.title, presentation.release)
+            self._write(f"early release {presentation.release} can be played: {playlist}")
         elif isinstance(event, Measured):
             self._measured(event)
         elif isinstance(event, Notice):

@@ -106,10 +106,10 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
     check_writable(opened)
     queue, many = Queue(opened), len(submissions) > MANY
 
-    def add(each: Submission, job: str) -> JobRequest:
-        how = each.queueing
+    def add(submission: Submission, job: str) -> JobRequest:
+        how = submission.queueing
         return queue.add(
-            each.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job, news=not many
+            submission.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job, news=not many
         )
 
     queued, lines = [], ProgressLines()
@@ -184,8 +184,8 @@ def _queue_list(ctx: click.Context, _param: click.Parameter, path: Path | None) 
     if repeated := [title for title, count in titles.items() if count > 1]:
         raise ConfigError(f"{path} has the title {repeated[0]!r} twice: list each title once")
     store = submissions[0].request.store
-    show(enqueue([replace(each, queueing=replace(each.queueing, wanted=True)) for each in submissions], store), store,
-         as_json="--json" in base)  # fmt: skip
+    queued = [replace(listed, queueing=replace(listed.queueing, wanted=True)) for listed in submissions]
+    show(enqueue(queued, store), store, as_json="--json" in base)
     ctx.exit()
 
 

@@ -52,11 +52,11 @@ def command(
     rows = []
     collector = FailureCollector(len(wanted))
     progress = ("checked" if dry_run else "repackaged") if as_json else ""  # otherwise, each title has a line
-    for title, (before, made) in collector.in_parallel(wanted, repackage, threads=THREADS, what=progress):
-        rows.append({"title": title, "before": before, "release": made, "changed": made != before})
+    for title, (before, after) in collector.in_parallel(wanted, repackage, threads=THREADS, what=progress):
+        rows.append({"title": title, "before": before, "release": after, "changed": after != before})
         if not as_json:
             verb = "would become" if dry_run else "is now"
-            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
+            console().print(f"{title}: {before} {f'{verb} {after}' if after != before else 'is unchanged'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
     collector.end()

@@ -115,7 +115,7 @@ def command(
         return 0
     variants = _chosen(scenario.variants(text, name), alternatives, seeds)
     if store_url:
-        variants = {key: _with_store(each, store_url) for key, each in variants.items()}
+        variants = {key: _with_store(variant, store_url) for key, variant in variants.items()}
     base = next(iter(variants.values()))
     if live and (workers or scheduler or len(alternatives) > 1 or len(seeds) > 1):
         raise ConfigError(
@@ -168,9 +168,9 @@ def _chosen(
     for wanted in alternatives:
         if wanted not in variants:
             raise ConfigError(f"there is no alternative {wanted!r}; use one of {', '.join(variants)}")
-    chosen = {name: each for name, each in variants.items() if not alternatives or name in alternatives}
+    chosen = {name: variant for name, variant in variants.items() if not alternatives or name in alternatives}
     if seeds:
-        chosen = {name: msgspec.structs.replace(each, seeds=tuple(seeds)) for name, each in chosen.items()}
+        chosen = {name: msgspec.structs.replace(variant, seeds=tuple(seeds)) for name, variant in chosen.items()}
     return chosen
 
 
@@ -211,8 +211,8 @@ def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
 def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
     """Read the traces of relative link rates that access classes name: the last column of each CSV file."""
     found: dict[str, list[float]] = {}
-    for each in variants.values():
-        for access in each.viewers.access:
+    for variant in variants.values():
+        for access in variant.viewers.access:
             if access.trace and access.trace not in found:
                 try:
                     with Path(access.trace).open(newline="", encoding="utf-8") as stream:
@@ -274,7 +274,7 @@ def _run(
         )
         if len(tallies) == len(variants[name].isps)
     )
-    wanted = sum(len(each.seeds) for each in variants.values())
+    wanted = sum(len(variant.seeds) for variant in variants.values())
     segment_ms = (releases[0].segment_s if releases else next(iter(variants.values())).catalogue.segment_s) * 1000
     if BASE not in variants:
         variants = {BASE: next(iter(variants.values())), **variants}

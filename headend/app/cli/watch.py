@@ -85,12 +85,14 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
                 raise
             screen.print(f"headend: trying again: {printable(error.message)}")
             ingested = ()
-        for each in ingested:
+        for delivery in ingested:
             if as_json:
-                click.echo(json.dumps({"master": each.url, "job": each.job or None, "refused": each.why or None}))
+                click.echo(
+                    json.dumps({"master": delivery.url, "job": delivery.job or None, "refused": delivery.why or None})
+                )
             else:
-                outcome = f"is job {each.job}" if each.job else f"was refused: {each.why}"
-                screen.print(f"headend: {printable(each.url)} {printable(outcome)}")
+                outcome = f"is job {delivery.job}" if delivery.job else f"was refused: {delivery.why}"
+                screen.print(f"headend: {printable(delivery.url)} {printable(outcome)}")
         if once:
             return
         time.sleep(SCAN_S)

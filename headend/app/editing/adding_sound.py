@@ -156,9 +156,9 @@ def make(
     except DamagedMaster as error:
         places = ", ".join(error.facts.get("damage", ()))
         raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None
-    made = merge_parts(store, stored, plan.tracks)
+    tracks = merge_parts(store, stored, plan.tracks)
     remove_receipts(store, stored)
-    return made, len(wanted)  # type: ignore[return-value]
+    return tracks, len(wanted)  # type: ignore[return-value]
 
 
 def check_length(file: str, title: str, programme: AudioTrack, *, start_s: Fraction, film_s: Fraction) -> None:
@@ -250,9 +250,9 @@ def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
     if not audible:
         raise MasterError(f"{choice.source} has no sound: its tracks are empty; deliver it again")
     if len(audible) > 1:
-        each = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in audible)
+        candidates = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in audible)
         raise MasterError(
-            f"{choice.source} has {len(audible)} tracks of sound: {each}. Extract one first: "
+            f"{choice.source} has {len(audible)} tracks of sound: {candidates}. Extract one first: "
             f"'ffmpeg -i {choice.source} -map 0:{audible[0].index} -c copy one.mka'"
         )
     return AudioChoice((audible[0].index,), choice.language, choice.role, choice.name)

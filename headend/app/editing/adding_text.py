@@ -109,7 +109,11 @@ def make(
     stored = find_stored_parts(store, plan)
     missing = {rendition for rendition, _ in stored.missing(plan.tracks)}
     for track in added:
-        ids = tuple(each.id for each in plan.text if each.programme == track.number and each.id in missing)
+        ids = tuple(
+            text_track.id
+            for text_track in plan.text
+            if text_track.programme == track.number and text_track.id in missing
+        )
         if ids:
             task = EncodeTask(
                 id=task_id(plan, plan.whole, ids),
@@ -123,6 +127,6 @@ def make(
             )
             with TemporaryDirectory(prefix="headend-") as folder:
                 stored.add(make_text(plan, task, settings, Path(folder)))
-    made = merge_parts(store, stored, plan.tracks)
+    tracks = merge_parts(store, stored, plan.tracks)
     remove_receipts(store, stored)
-    return made  # type: ignore[return-value]
+    return tracks  # type: ignore[return-value]

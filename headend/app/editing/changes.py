@@ -209,10 +209,10 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             audio=tuple(
-                replace(each, rendition=_relabelled_audio(each.rendition, label))
-                if each.rendition.track_index == index
-                else each
-                for each in presentation.audio
+                replace(existing, rendition=_relabelled_audio(existing.rendition, label))
+                if existing.rendition.track_index == index
+                else existing
+                for existing in presentation.audio
             ),
         )
     if isinstance(rendition, TextRendition):
@@ -222,10 +222,10 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             text=tuple(
-                replace(each, rendition=_relabelled_text(each.rendition, label))
-                if each.rendition.programme == programme
-                else each
-                for each in presentation.text
+                replace(existing, rendition=_relabelled_text(existing.rendition, label))
+                if existing.rendition.programme == programme
+                else existing
+                for existing in presentation.text
             ),
         )
     raise ConfigError(f"{label.track} is a picture; only sound and text have labels")

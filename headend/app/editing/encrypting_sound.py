@@ -36,7 +36,7 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
         replace(copy, protection=content_keys.with_sound(keys, title, copy.protection)) for copy in presentation.copies
     )
     protections = (protection, *(copy.protection for copy in copies))
-    names = (name for each in protections for name in each.names)
+    names = (name for scheme_protection in protections for name in scheme_protection.names)
     content_keys.opened(keys, title, [name for name in names if name.key_class in (KeyClass.AUDIO, KeyClass.ALL)])
     return replace(presentation, protection=protection, copies=copies)
 

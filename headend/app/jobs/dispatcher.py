@@ -280,7 +280,7 @@ class Dispatcher:
 
     def _next(self) -> Entry | None:
         """Take the next job to start; None if none may start."""
-        running = {each.job.title: each.job.priority for each in self._running.values()}
+        running = {active.job.title: active.job.priority for active in self._running.values()}
         return self._backlog.take_next(running, self._max_jobs)
 
     def _update_metrics(self, cluster: SharedCluster) -> None:
@@ -292,7 +292,9 @@ class Dispatcher:
             RunRecord(run.number, run.job, titles.get(run.job, ""), run.task.label, run.attempt, run.worker, now_s)
             for run in self._cluster_state.runs
         )
-        self._pace.update({job: each.ledger.costs[0] for job, each in self._running.items() if each.ledger is not None})
+        self._pace.update(
+            {job: active.ledger.costs[0] for job, active in self._running.items() if active.ledger is not None}
+        )
         self._metrics.update(self._backlog, self.workers(), self._cluster_state.tasks, self._lease.fence)
 
     def _start(self, entry: Entry, cluster: SharedCluster) -> None:

@@ -61,9 +61,11 @@ def progress_of(running: Running, others: Iterable[Running], runs: Sequence[Run]
     if running.ledger is None:
         return running.job.status.progress
     tasks = 0 if running.finished.is_set() else sum(run.job == running.job.id for run in runs)
-    jobs = {each.job.id: each for each in (*others, running)}
+    jobs = {other.job.id: other for other in (*others, running)}
     remaining = {
-        job: Remaining(each.job.priority, each.ledger.costs[1]) for job, each in jobs.items() if each.ledger is not None
+        job: Remaining(other.job.priority, other.ledger.costs[1])
+        for job, other in jobs.items()
+        if other.ledger is not None
     }
     return running.ledger.progress(tasks, left_s(running.job.id, remaining, speed))
 

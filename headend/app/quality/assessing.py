@@ -172,9 +172,9 @@ def _measuring(
             return sandbox.probe(master, source.url, choice, progress=source.progress)
 
     for reference in references:
-        made = _measuring_by(presentation, probed(reference.settings.picture), reference, settings)
-        if made.digest == reference.digest:
-            return reference, made
+        measuring = _measuring_by(presentation, probed(reference.settings.picture), reference, settings)
+        if measuring.digest == reference.digest:
+            return reference, measuring
     raise ConfigError(
         f"this headend reads {master.url} differently from the version that encoded it; submit the master again"
     )

@@ -64,7 +64,7 @@ def _pictures(
 ) -> tuple[Shown, ...]:
     """Make pictures of the worst segments of the best renditions beside the master; reuse those in the store."""
     store, title = check.store, check.title
-    made = []
+    shown = []
     with (
         masters.opened(master, endpoint_url) as source,
         TemporaryDirectory(prefix="headend-") as name,
@@ -84,8 +84,8 @@ def _pictures(
                     continue  # a missing picture must not prevent the report
                 (Path(name) / "pair.jpg").unlink()
                 store.put(key, data)
-            made.append(Shown(rendition, segment, data))
-    return tuple(made)
+            shown.append(Shown(rendition, segment, data))
+    return tuple(shown)
 
 
 def _loudness(store: Store, presentation: Presentation, keys: Mapping[str, ContentKey]) -> tuple[float | None, ...]:
@@ -116,6 +116,6 @@ def refuse(report: QualityReport, store: Store) -> None:
         title=report.title,
         release=report.release,
         rules=list(rules),
-        failures=[one.message for one in failures[:20]],
+        failures=[shortfall.message for shortfall in failures[:20]],
         report=f"{store.url}/{layout.report(report.title, report.release)}",
     )

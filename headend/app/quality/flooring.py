@@ -55,11 +55,11 @@ def lift(task: EncodeTask, scratch: Path, *, encode: Encode, measure: Measure, a
         folder = Path(name)
         argv = reencoding.encode_finer(task.argv, low)
         encode(replace(task, renditions=tuple(low), argv=argv, sheets=(), posters=(), floor=None), folder)
-        made = []
+        results = []
         for check, before in zip(floor.checks, found, strict=True):
             again = tuple(subject for subject in check.subjects if subject.rendition in low)
             if not again:
-                made.append(before)
+                results.append(before)
                 continue
             narrowed = replace(check, subjects=again)
             after = measure(narrowed, _files(narrowed, folder))
@@ -67,7 +67,7 @@ def lift(task: EncodeTask, scratch: Path, *, encode: Encode, measure: Measure, a
             for subject in again:
                 if subject.track in lifted:
                     encoding.output(folder, subject.rendition).replace(encoding.output(scratch, subject.rendition))
-            made.append(
+            results.append(
                 replace(
                     before,
                     tracks=tuple(lifted.get(track.track, track) for track in before.tracks),
@@ -75,7 +75,7 @@ def lift(task: EncodeTask, scratch: Path, *, encode: Encode, measure: Measure, a
                     wall_s=before.wall_s + after.wall_s,
                 )
             )
-    return made
+    return results
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,21 @@ FLAWLESS = 99.5
 
 def best_of_codecs(report: QualityReport, *, tone_mapped: bool) -> Iterator[RenditionQuality]:
     """Yield the rendition with the highest rate of each codec, in SDR or in HDR."""
-    members = [one for one in report.video if one.tone_mapped is tone_mapped]
-    for codec in dict.fromkeys(one.codec for one in members):
-        yield max((one for one in members if one.codec is codec), key=lambda one: one.average_bps)
+    members = [rendition for rendition in report.video if rendition.tone_mapped is tone_mapped]
+    for codec in dict.fromkeys(rendition.codec for rendition in members):
+        yield max(
+            (rendition for rendition in members if rendition.codec is codec),
+            key=lambda rendition: rendition.average_bps,
+        )
 
 
 def worst_segments(report: QualityReport, most: int) -> tuple[tuple[RenditionQuality, SegmentQuality], ...]:
     """Choose segments to show: the worst of each codec's best rendition, and those with a fault."""
-    at = {(one.rendition, one.frame) for one in report.failures if one.rendition and one.frame is not None}
+    at = {
+        (shortfall.rendition, shortfall.frame)
+        for shortfall in report.failures
+        if shortfall.rendition and shortfall.frame is not None
+    }
     bounds = report.grid.segment_bounds()
     faulty = [
         (rendition, segment)

@@ -18,14 +18,14 @@ def judge(report: QualityReport) -> tuple[Shortfall, ...]:
     Returns:
         The shortfalls: failures, then remarks, then notes, each in the order of the rules.
     """
-    found = [one for rule in RULES for one in rule.check(report)]
+    found = [shortfall for rule in RULES for shortfall in rule.check(report)]
     order = list(Severity)
-    return tuple(sorted(found, key=lambda one: order.index(one.severity)))
+    return tuple(sorted(found, key=lambda shortfall: order.index(shortfall.severity)))
 
 
 def rules_broken(shortfalls: Iterable[Shortfall]) -> tuple[str, ...]:
     """Return the names of the rules that have failures, in order."""
-    return tuple(dict.fromkeys(one.rule for one in shortfalls if one.severity is Severity.FAILURE))
+    return tuple(dict.fromkeys(shortfall.rule for shortfall in shortfalls if shortfall.severity is Severity.FAILURE))
 
 
 def remedy_of(shortfall: Shortfall, report: QualityReport) -> str:
@@ -33,7 +33,7 @@ def remedy_of(shortfall: Shortfall, report: QualityReport) -> str:
     if shortfall.severity is not Severity.FAILURE:
         return ""
     of = {name.strip(): rule for rule in RULES for name in rule.name.split(",")}
-    wrong = {one.rendition for one in report.failures if of[one.rule] is faults.RULE}
+    wrong = {failure.rendition for failure in report.failures if of[failure.rule] is faults.RULE}
     if shortfall.rule in LOOKS and shortfall.rendition in wrong:
         return "the rendition shows a wrong picture, see above"
     return of[shortfall.rule].remedy

@@ -55,7 +55,7 @@ def judged(report: QualityReport) -> QualityReport:
     """Apply the rules to a report, and state whether its limits on VMAF are excused."""
     lines = tuple(line for line in report.not_measured if not line.startswith(_EXCUSED))
     if not report.thresholds.are_asked and not all(
-        default_limits_apply(one, report) for one in best_of_codecs(report, tone_mapped=False)
+        default_limits_apply(rendition, report) for rendition in best_of_codecs(report, tone_mapped=False)
     ):
         lines += (f"{_EXCUSED}{report.thresholds.min_vmaf:g}; --qc-min-vmaf requires it anyway",)
     report = replace(report, not_measured=lines)

@@ -165,8 +165,8 @@ class File:
     def size_bytes(self) -> int:
         """Memory that it uses."""
         return sum(
-            each.body.memory_bytes if isinstance(each.body, Blob) else each.size_bytes
-            for each in (self.plain, *self.coded.values())
+            body.body.memory_bytes if isinstance(body.body, Blob) else body.size_bytes
+            for body in (self.plain, *self.coded.values())
         )
 
 

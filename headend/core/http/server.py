@@ -229,7 +229,7 @@ class HttpServer(web.Server):
             if not connection.is_busy:
                 connection.force_close()
         until_s = self.loop.time() + self.limits.finish_s
-        while self.loop.time() < until_s and any(each.is_busy for each in self._admitted):
+        while self.loop.time() < until_s and any(admitted.is_busy for admitted in self._admitted):
             await asyncio.sleep(SETTLE_S)
         for connection in tuple(self._admitted):
             if connection.is_busy:

@@ -134,10 +134,12 @@ def _parts(outline: ReleaseOutline) -> tuple[_Part, ...]:
     grid = outline.grid
     schedule = outline.protection.schedule if outline.protection is not None else WHOLE_TITLE
     count, bounds = grid.segment_count, grid.segment_bounds()
-    each = schedule.period_segments or count
+    per_period = schedule.period_segments or count
     return tuple(
-        _Part(number, (first, min(first + each, 1 + count)), bounds[first - 1], bounds[first - 1] / grid.frame_rate)
-        for number, first in enumerate(range(1, 1 + count, each), start=1)
+        _Part(
+            number, (first, min(first + per_period, 1 + count)), bounds[first - 1], bounds[first - 1] / grid.frame_rate
+        )
+        for number, first in enumerate(range(1, 1 + count, per_period), start=1)
     )
 
 

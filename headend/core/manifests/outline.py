@@ -21,7 +21,7 @@ from headend.core.media import (
     VideoRendition,
 )
 from headend.core.media.releases import Rendition
-from headend.core.timing import Grid
+from headend.core.timing import Grid, ceil_div
 
 SECOND = 1_000_000
 """Ticks per second of durations in playlists: microseconds."""
@@ -240,4 +240,4 @@ def _rates(sizes: Sequence[int], durations: Sequence[int]) -> tuple[int, int]:
 
 
 def _bps(size_bytes: int, duration: int) -> int:
-    return -(-8 * size_bytes * SECOND // duration)
+    return ceil_div(8 * size_bytes * SECOND, duration)

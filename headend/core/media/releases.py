@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from headend.core.media.masters import Damage, Light, Master
 from headend.core.media.protection import Protection
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
-from headend.core.timing import Grid
+from headend.core.timing import Grid, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +190,12 @@ class Track(Generic[Rendition]):
     def average_bps(self) -> int:
         """Mean rate of all segments, rounded up."""
         bits = 8 * sum(s.size_bytes for s in self.segments)
-        return -(-bits * self.timescale // sum(s.duration_ticks for s in self.segments))
+        return ceil_div(bits * self.timescale, sum(s.duration_ticks for s in self.segments))
 
     @property
     def peak_bps(self) -> int:
         """Rate of the segment with the highest rate, rounded up (RFC 8216, section 4.3.4.2)."""
-        return max(-(-8 * s.size_bytes * self.timescale // s.duration_ticks) for s in self.segments)
+        return max(ceil_div(8 * s.size_bytes * self.timescale, s.duration_ticks) for s in self.segments)
 
     @property
     def total_bytes(self) -> int:

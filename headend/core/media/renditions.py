@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from headend.core.media.kinds import Codec, TextRole, VideoRange
+from headend.core.timing import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Thumbnails:
 
     def sheet_numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
         """Numbers, from 1, of the sheets for a half-open range of frames that begins at a sheet boundary."""
-        return tuple(range(first_frame // self.sheet_frames + 1, -(-end_frame // self.sheet_frames) + 1))
+        return tuple(range(first_frame // self.sheet_frames + 1, ceil_div(end_frame, self.sheet_frames) + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segm
 
 @pytest.fixture
 def origin() -> Iterator[FaultyOrigin]:
-    with running(FaultyOrigin()) as made:
-        yield made
+    with running(FaultyOrigin()) as faulty_origin:
+        yield faulty_origin
 
 
 @pytest.fixture
@@ -457,13 +457,13 @@ def test_peers_share_cached_objects(origin: FaultyOrigin, settings: EdgeSettings
     ports = [each.getsockname()[1] for each in listeners]
     for each in listeners:
         each.close()
-    made = [
+    edge_settings = [
         replace(
             settings, name=name, disk=tmp_path / name, decisions=None, peers=(urls[1 - number],), itself=urls[number]
         )
         for number, name in enumerate(("a", "b"))
     ]
-    with edge_running(made[0], port=ports[0]) as a, edge_running(made[1], port=ports[1]) as b:
+    with edge_running(edge_settings[0], port=ports[0]) as a, edge_running(edge_settings[1], port=ports[1]) as b:
         for number in range(1, 21):
             for url in (a, b):
                 assert get(url + path_of("film", number))[1] == segment("film", number)

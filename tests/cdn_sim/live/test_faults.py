@@ -36,8 +36,8 @@ DISK_BYTES = 500 << 10
 
 @pytest.fixture
 def origin() -> Iterator[FaultyOrigin]:
-    with running(FaultyOrigin()) as made:
-        yield made
+    with running(FaultyOrigin()) as faulty_origin:
+        yield faulty_origin
 
 
 def edge(origin: str, folder: Path, *words: str) -> tuple[str, ...]:

@@ -36,21 +36,21 @@ LATER = (datetime.now() + timedelta(hours=2)).strftime("%H:%M")
 
 @pytest.fixture
 def origin() -> Iterator[FaultyOrigin]:
-    with origin_running(FaultyOrigin(count=COUNT)) as made:
-        yield made
+    with origin_running(FaultyOrigin(count=COUNT)) as faulty_origin:
+        yield faulty_origin
 
 
 def plan(folder: Path, *titles: str, **changes: object) -> Path:
     items = tuple(FillItem(title, TRACK, 300_000, 10.0 - at, "north/1") for at, title in enumerate(titles))
-    made = replace(FillPlan("north/1", OPEN, 24.0, 10_000.0, 9_000_000, items, 0), **changes)  # type: ignore[arg-type]
+    fill_plan = replace(FillPlan("north/1", OPEN, 24.0, 10_000.0, 9_000_000, items, 0), **changes)  # type: ignore[arg-type]
     path = folder / "plan.json"
-    path.write_bytes(documents.write(made))
+    path.write_bytes(documents.write(fill_plan))
     return path
 
 
 def settings(origin: str, folder: Path, path: Path, **changes: object) -> EdgeSettings:
-    made = EdgeSettings(origin, folder / "disk", 10_000_000, name="one", decisions=folder / "log", fill=path)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    edge_settings = EdgeSettings(origin, folder / "disk", 10_000_000, name="one", decisions=folder / "log", fill=path)
+    return replace(edge_settings, **changes)  # type: ignore[arg-type]
 
 
 def fetches(origin: FaultyOrigin, title: str) -> int:
@@ -58,11 +58,11 @@ def fetches(origin: FaultyOrigin, title: str) -> int:
 
 
 def test_the_plan_is_fetched_once_and_stays_pinned(origin: FaultyOrigin, tmp_path: Path) -> None:
-    made = settings(origin.url, tmp_path, plan(tmp_path, "film"), disk_bytes=700_000)
-    made = replace(made, fill=plan(tmp_path, "film", budget_bytes=400_000))
-    with edge_running(made) as url:
+    edge_settings = settings(origin.url, tmp_path, plan(tmp_path, "film"), disk_bytes=700_000)
+    edge_settings = replace(edge_settings, fill=plan(tmp_path, "film", budget_bytes=400_000))
+    with edge_running(edge_settings) as url:
         wait_until(lambda: fetches(origin, "film") == ALL)
-        wait_until(lambda: len(files(made.disk)) == ALL)
+        wait_until(lambda: len(files(edge_settings.disk)) == ALL)
         for title in ("a", "b", "c"):
             for number in range(1, COUNT + 1):
                 assert get(url + path_of(title, number))[0] == 200
@@ -79,21 +79,23 @@ def test_the_plan_is_fetched_once_and_stays_pinned(origin: FaultyOrigin, tmp_pat
 
 
 def test_nothing_is_fetched_while_the_window_is_closed(origin: FaultyOrigin, tmp_path: Path) -> None:
-    made = settings(origin.url, tmp_path, plan(tmp_path, "film", starts=LATER, hours=1.0))
-    with edge_running(made) as url:
+    edge_settings = settings(origin.url, tmp_path, plan(tmp_path, "film", starts=LATER, hours=1.0))
+    with edge_running(edge_settings) as url:
         time.sleep(0.5)
         assert get(url + path_of("other", 1))[0] == 200
     assert fetches(origin, "film") == 0
 
 
 def test_fill_keeps_its_rate_and_lets_viewers_pass(origin: FaultyOrigin, tmp_path: Path) -> None:
-    made = settings(origin.url, tmp_path, plan(tmp_path, "film", mbps=0.8))  # 100 kB/s: three seconds for the track
+    edge_settings = settings(
+        origin.url, tmp_path, plan(tmp_path, "film", mbps=0.8)
+    )  # 100 kB/s: three seconds for the track
     began = time.monotonic()
-    with edge_running(made) as url:
+    with edge_running(edge_settings) as url:
         wait_until(lambda: fetches(origin, "film") >= 2)
         assert get(url + path_of("film", COUNT))[1] == segment("film", COUNT)
         assert time.monotonic() - began < 2.5, "a viewer does not wait for the rate of the fill"
-        wait_until(lambda: len(files(made.disk)) == ALL)
+        wait_until(lambda: len(files(edge_settings.disk)) == ALL)
     assert time.monotonic() - began > 1.5, "240 kB at 100 kB/s; the viewer brought the rest"
     assert fetches(origin, "film") == ALL
 
@@ -101,11 +103,11 @@ def test_fill_keeps_its_rate_and_lets_viewers_pass(origin: FaultyOrigin, tmp_pat
 def test_a_restart_fetches_only_missing_objects_and_a_new_plan_replaces_the_old(
     origin: FaultyOrigin, tmp_path: Path
 ) -> None:
-    made = settings(origin.url, tmp_path, plan(tmp_path, "film"))
-    with edge_running(made):
-        wait_until(lambda: len(files(made.disk)) == ALL)
-    with edge_running(replace(made, fill=plan(tmp_path, "film", "other"))) as url:
-        wait_until(lambda: len(files(made.disk)) == 2 * ALL)
+    edge_settings = settings(origin.url, tmp_path, plan(tmp_path, "film"))
+    with edge_running(edge_settings):
+        wait_until(lambda: len(files(edge_settings.disk)) == ALL)
+    with edge_running(replace(edge_settings, fill=plan(tmp_path, "film", "other"))) as url:
+        wait_until(lambda: len(files(edge_settings.disk)) == 2 * ALL)
         wait_until(lambda: metric(url, "headend_edge_pinned_bytes") > 600_000)
     assert (fetches(origin, "film"), fetches(origin, "other")) == (ALL, ALL)
     with (tmp_path / "log").open() as lines:
@@ -115,11 +117,11 @@ def test_a_restart_fetches_only_missing_objects_and_a_new_plan_replaces_the_old(
 
 def test_damaged_and_missing_objects_are_tried_again_and_never_pinned(origin: FaultyOrigin, tmp_path: Path) -> None:
     origin.damage = True
-    made = settings(origin.url, tmp_path, plan(tmp_path, "film"))
-    with edge_running(made) as url:
+    edge_settings = settings(origin.url, tmp_path, plan(tmp_path, "film"))
+    with edge_running(edge_settings) as url:
         wait_until(lambda: metric(url, "headend_edge_damaged_total") >= 1)
         assert metric(url, "headend_edge_pinned_bytes") == 0
-        assert files(made.disk) == []
+        assert files(edge_settings.disk) == []
 
 
 def test_an_edge_with_keys_can_fetch_protected_titles(tmp_path: Path) -> None:
@@ -130,16 +132,16 @@ def test_an_edge_with_keys_can_fetch_protected_titles(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_bytes(documents.write(FillPlan("north/1", OPEN, 24.0, 1000.0, 9_000_000, items, 0)))
     with real_origin(store, settings=OriginSettings(keys=KEYS)) as url:
-        made = settings(url, tmp_path, path, keys=KEYS, state_dir=tmp_path / "state")
-        with edge_running(made):
-            wait_until(lambda: len(files(made.disk)) == 4)
+        edge_settings = settings(url, tmp_path, path, keys=KEYS, state_dir=tmp_path / "state")
+        with edge_running(edge_settings):
+            wait_until(lambda: len(files(edge_settings.disk)) == 4)
 
 
 def test_an_edge_that_copies_asks_its_peers_first(origin: FaultyOrigin, tmp_path: Path) -> None:
     items = (FillItem("film", TRACK, 300_000, 1.0, "north/1"),)
     for number in (1, 2):
-        made = FillPlan(f"north/{number}", OPEN, 24.0, 1000.0, 9_000_000, items, 0)
-        (tmp_path / f"{number}.json").write_bytes(documents.write(made))
+        fill_plan = FillPlan(f"north/{number}", OPEN, 24.0, 1000.0, 9_000_000, items, 0)
+        (tmp_path / f"{number}.json").write_bytes(documents.write(fill_plan))
     first = EdgeSettings(origin.url, tmp_path / "1", 10_000_000, name="a", fill=tmp_path / "1.json")
     with edge_running(first) as url:
         wait_until(lambda: len(files(tmp_path / "1")) == ALL)
@@ -167,18 +169,18 @@ def test_a_plan_that_is_too_large_or_malformed_is_refused_in_one_line(origin: Fa
 
 
 def test_a_fill_window_may_span_midnight() -> None:
-    made = FillPlan("north/1", "22:30", 4.0, 1.0, 1, (), 0)
+    fill_plan = FillPlan("north/1", "22:30", 4.0, 1.0, 1, (), 0)
     day = datetime(2026, 11, 28)
-    assert left_s(made, day.replace(hour=22, minute=29, second=59)) == 0
-    assert left_s(made, day.replace(hour=22, minute=30)) == 4 * 3600
-    assert left_s(made, day.replace(hour=0)) == 2.5 * 3600
-    assert left_s(made, day.replace(hour=2, minute=30)) == 0
-    assert left_s(replace(made, hours=24.0), day.replace(hour=12)) > 0
+    assert left_s(fill_plan, day.replace(hour=22, minute=29, second=59)) == 0
+    assert left_s(fill_plan, day.replace(hour=22, minute=30)) == 4 * 3600
+    assert left_s(fill_plan, day.replace(hour=0)) == 2.5 * 3600
+    assert left_s(fill_plan, day.replace(hour=2, minute=30)) == 0
+    assert left_s(replace(fill_plan, hours=24.0), day.replace(hour=12)) > 0
 
 
 def test_plans_are_made_from_the_log_of_a_live_edge(origin: FaultyOrigin, tmp_path: Path) -> None:
-    made = EdgeSettings(origin.url, tmp_path / "disk", 10_000_000, name="one", decisions=tmp_path / "log")
-    with edge_running(made) as url:
+    edge_settings = EdgeSettings(origin.url, tmp_path / "disk", 10_000_000, name="one", decisions=tmp_path / "log")
+    with edge_running(edge_settings) as url:
         for number in (1, 2, 2):
             get(url + path_of("film", number))
     tracks, history, stored = views_by_day([reading.read(tmp_path / "log")])

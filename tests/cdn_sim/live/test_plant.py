@@ -25,9 +25,9 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/2.m4s"
 
 @pytest.fixture
 def store() -> MemoryStore:
-    made = MemoryStore()
-    put_release(made)
-    return made
+    memory_store = MemoryStore()
+    put_release(memory_store)
+    return memory_store
 
 
 @pytest.fixture
@@ -63,8 +63,10 @@ def test_a_title_plays_through_a_shield_and_an_edge_as_from_the_origin(origin: s
 def test_tokens_and_plans_are_checked_at_the_edge(store: MemoryStore, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     with origin_running(store, settings=OriginSettings(keys=KEYS)) as origin:
-        made = replace(settings(origin, tmp_path, "edge"), keys=KEYS, state_dir=tmp_path / "state", territory="DE")
-        with edge_running(made) as edge:
+        edge_settings = replace(
+            settings(origin, tmp_path, "edge"), keys=KEYS, state_dir=tmp_path / "state", territory="DE"
+        )
+        with edge_running(edge_settings) as edge:
             good = token(session="one")
             for _ in range(2):
                 assert get(f"{edge}/t/{good}{SEGMENT}")[:2] == (200, SEGMENTS[1])
@@ -100,16 +102,16 @@ def test_a_log_of_faults_and_restarts_replays_without_a_difference(store: Memory
 
     with origin_running(store) as origin, ExitStack() as held:
         shield = held.enter_context(edge_running(replace(settings(origin, tmp_path, "shield"), tier="shield")))
-        made = replace(settings(origin, tmp_path, "edge"), shield=shield, disk_bytes=40_000)
+        edge_settings = replace(settings(origin, tmp_path, "edge"), shield=shield, disk_bytes=40_000)
         good = 0
         for turn in range(2):
-            with edge_running(made) as edge:
+            with edge_running(edge_settings) as edge:
                 good += asyncio.run(play(edge))
             if turn == 0:
                 held.pop_all().close()  # the shield is down for the second half
         assert good == 2 * len(wanted)
-    assert made.decisions is not None
-    with made.decisions.open() as lines:
+    assert edge_settings.decisions is not None
+    with edge_settings.decisions.open() as lines:
         found = verify(parse(lines, "log"), "log")
     assert (found.different, found.starts) == (0, 2)
     assert found.requests >= 10_000 and found.delayed >= 0 and 0 < found.hits < found.requests

@@ -63,14 +63,14 @@ def store(tmp_path: Path) -> str:
 
 def fill(settings: StoreSettings) -> None:
     """Put a title into a store."""
-    made = open_store(settings)
-    put_release(made, title="film")
-    outline = documents.read(ReleaseOutline, made.get(layout.outline("film", RELEASE)), key="outline")
-    made.put(layout.multivariant("film", RELEASE), hls.multivariant(outline).encode())
+    opened = open_store(settings)
+    put_release(opened, title="film")
+    outline = documents.read(ReleaseOutline, opened.get(layout.outline("film", RELEASE)), key="outline")
+    opened.put(layout.multivariant("film", RELEASE), hls.multivariant(outline).encode())
     for track in (PICTURE, SOUND):
         lines = [f"#EXTINF:6,\n../../tracks/{track}/{number}.m4s" for number in range(1, len(SEGMENTS) + 1)]
         text = "\n".join(("#EXTM3U", "#EXT-X-TARGETDURATION:6", *lines, "#EXT-X-ENDLIST", ""))
-        made.put(layout.media_playlist("film", RELEASE, track), text.encode())
+        opened.put(layout.media_playlist("film", RELEASE, track), text.encode())
 
 
 def test_a_slice_is_played_through_real_servers_and_reported_by_the_same_names(
@@ -153,10 +153,10 @@ class _Sender(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, int]]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Sender) as made:
-        threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
-        yield "127.0.0.1", made.server_port
-        made.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Sender) as http_server:
+        threading.Thread(target=http_server.serve_forever, args=(0.02,), daemon=True).start()
+        yield "127.0.0.1", http_server.server_port
+        http_server.shutdown()
 
 
 def test_a_link_carries_its_rate_whatever_the_number_of_connections(server: tuple[str, int]) -> None:

@@ -37,8 +37,8 @@ def steering_map(port: int) -> SteeringMap:
 
 @pytest.fixture
 def upstream() -> Iterator[FaultyOrigin]:
-    with origin_running(FaultyOrigin()) as made:
-        yield made
+    with origin_running(FaultyOrigin()) as faulty_origin:
+        yield faulty_origin
 
 
 def pathways(url: str, query: str = "", title: str = "film", **headers: str) -> list[str]:
@@ -72,8 +72,8 @@ def test_no_new_viewers_are_sent_to_a_full_edge(
 ) -> None:
     with ExitStack() as held:
         for host in HOSTS:
-            made = EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host, rate_bps=40_000)
-            held.enter_context(edge_running(made, host=host, port=port))
+            edge_settings = EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host, rate_bps=40_000)
+            held.enter_context(edge_running(edge_settings, host=host, port=port))
         url = held.enter_context(running(SteeringSettings(steering_map, check_s=0.1)))
         wait_until(lambda: len(pathways(url)) == 2)
         first, second = pathways(url)

@@ -111,8 +111,8 @@ def test_mid_grey_of_a_pq_master_stays_mid_grey_in_sdr(tmp_path: Path) -> None:
     assert film.probe.video is not None
     assert film.probe.video.video_range is VideoRange.PQ
 
-    made = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
+    outputs = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
 
-    shown = list(frames(made))
+    shown = list(frames(outputs))
     assert {(int(frame.color_trc), int(frame.color_primaries), int(frame.colorspace)) for frame in shown} == {(1, 1, 1)}
-    assert 180 < mean_luma(made) <= 236
+    assert 180 < mean_luma(outputs) <= 236

@@ -73,9 +73,9 @@ def test_a_rotated_master_comes_out_upright(degrees: int, tmp_path: Path) -> Non
     assert film.probe.video is not None
     film = replace(film, probe=replace(film.probe, video=replace(film.probe.video, rotation_deg=degrees)))
 
-    made = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")
+    outputs = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")
 
-    assert frame_numbers(made["avc-180p"]) == [0, 1, 2, 3]
+    assert frame_numbers(outputs["avc-180p"]) == [0, 1, 2, 3]
 
 
 def test_a_full_range_master_becomes_limited_range(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_a_full_range_master_becomes_limited_range(tmp_path: Path) -> None:
     assert film.probe.video is not None
     assert film.probe.video.colour.range == "pc"
 
-    made = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
+    outputs = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
 
-    assert {int(frame.color_range) for frame in frames(made)} == {1}  # AVCOL_RANGE_MPEG
-    assert mean_luma(made) == pytest.approx(235, abs=1)
+    assert {int(frame.color_range) for frame in frames(outputs)} == {1}  # AVCOL_RANGE_MPEG
+    assert mean_luma(outputs) == pytest.approx(235, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_masters_of_other_pixel_formats_keep_their_colours(
         )
     )
 
-    made = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
+    outputs = encode_chunk(film, film.chunks[0], (SMALL,), tmp_path / "out")["avc-180p"]
 
-    shown = next(iter(frames(made)))
+    shown = next(iter(frames(outputs)))
     planes = shown.to_ndarray()
     assert planes[:180].mean() == pytest.approx(173, abs=2)
     assert planes[180:225].mean() == pytest.approx(42, abs=3)

@@ -38,13 +38,13 @@ def test_every_rendition_has_one_output_in_order() -> None:
 def test_every_label_is_made_once_and_used_once() -> None:
     argv = command()
     steps = graph_of(argv)
-    made = [label for step in steps for label in step.outputs]
+    labels = [label for step in steps for label in step.outputs]
     used = [label for step in steps for label in step.inputs] + [
         argv[at + 1][1:-1] for at, word in enumerate(argv) if word == "-map"
     ]
 
-    assert len(made) == len(set(made))
-    assert sorted([*made, "0:0"]) == sorted(used)
+    assert len(labels) == len(set(labels))
+    assert sorted([*labels, "0:0"]) == sorted(used)
 
 
 def test_no_tool_may_repeat_drop_or_turn_frames_by_itself() -> None:
@@ -86,10 +86,10 @@ def test_chunks_hold_their_frames_and_halved_renditions_every_second(tmp_path: P
     half = replace(SMALL, id="half", width_px=160, height_px=90, frame_rate=Fraction(25), rate_divisor=2)
     assert [chunk.frame_count for chunk in film.chunks] == [50, 68]
     for chunk in film.chunks:
-        made = encode_chunk(film, chunk, (SMALL, half), tmp_path / str(chunk.number))
-        assert frame_numbers(made["avc-180p"]) == list(range(chunk.first_frame, chunk.end_frame))
-        assert frame_numbers(made["half"]) == list(range(chunk.first_frame, chunk.end_frame, 2))
-        assert next(len(fragment.samples) for fragment in read_fragments(made["avc-180p"])) == film.grid.gop_frames
+        outputs = encode_chunk(film, chunk, (SMALL, half), tmp_path / str(chunk.number))
+        assert frame_numbers(outputs["avc-180p"]) == list(range(chunk.first_frame, chunk.end_frame))
+        assert frame_numbers(outputs["half"]) == list(range(chunk.first_frame, chunk.end_frame, 2))
+        assert next(len(fragment.samples) for fragment in read_fragments(outputs["avc-180p"])) == film.grid.gop_frames
 
 
 def test_hdr_renditions_keep_the_masters_colour(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_hdr_renditions_keep_the_masters_colour(tmp_path: Path) -> None:
         id="hevc", codec=Codec.HEVC, width_px=320, height_px=180, video_range=VideoRange.PQ, level="3.0"
     )
 
-    made = encode_chunk(film, film.chunks[0], (hevc,), tmp_path / "out")["hevc"]
+    outputs = encode_chunk(film, film.chunks[0], (hevc,), tmp_path / "out")["hevc"]
 
     # ITU-T H.273: 9 is BT.2020, 16 is PQ, 9 is BT.2020 non-constant luminance.
-    assert {(int(f.color_primaries), int(f.color_trc), int(f.colorspace)) for f in frames(made)} == {(9, 16, 9)}
-    assert frame_numbers(made) == [0, 1, 2]
+    assert {(int(f.color_primaries), int(f.color_trc), int(f.colorspace)) for f in frames(outputs)} == {(9, 16, 9)}
+    assert frame_numbers(outputs) == [0, 1, 2]

@@ -28,8 +28,8 @@ RENDITION = make_video_rendition(id="avc", width_px=160, height_px=90, average_b
 def lumas(path: Path, columns: int) -> list[float]:
     """Mean luma of each column of a film's first rendition in H.264."""
     film = probe_film(path)
-    made = encode_chunk(film, film.chunks[0], [RENDITION], path.parent / "out")
-    luma = luma_of(next(frames(made["avc"])))
+    outputs = encode_chunk(film, film.chunks[0], [RENDITION], path.parent / "out")
+    luma = luma_of(next(frames(outputs["avc"])))
     step = luma.shape[1] / columns
     return [float(luma[20:70, round((n + 0.3) * step) : round((n + 0.7) * step)].mean()) for n in range(columns)]
 
@@ -122,8 +122,8 @@ def test_the_masters_stated_peak_becomes_white(tmp_path: Path) -> None:
 
 def test_metadata_of_single_frames_is_ignored(tmp_path: Path) -> None:
     film = probe_film(make_bright(tmp_path / "film.mp4", (1000, 203, 40, 0), max_cll=1000, frame_cll=4000))
-    made = encode_chunk(film, film.chunks[0], [RENDITION], tmp_path / "out")
-    means = [luma_of(frame)[20:70, 10:30].mean() for frame in frames(made["avc"])]
+    outputs = encode_chunk(film, film.chunks[0], [RENDITION], tmp_path / "out")
+    means = [luma_of(frame)[20:70, 10:30].mean() for frame in frames(outputs["avc"])]
     assert len(means) == 24
     assert max(means) - min(means) < 1
 

@@ -39,8 +39,8 @@ def mixed(
     film: Film, kinds: list[AudioRendition], speakers: list[str], scratch: Path
 ) -> dict[str, dict[str, list[float]]]:
     (programme,) = choose(film.probe.audio)
-    made = encode_sound(film, kinds, scratch, track=programme)
-    return {id: pitch_levels(sound(data), speakers) for id, data in made.items()}
+    outputs = encode_sound(film, kinds, scratch, track=programme)
+    return {id: pitch_levels(sound(data), speakers) for id, data in outputs.items()}
 
 
 def check_stereo(found: Levels) -> None:
@@ -77,9 +77,9 @@ def test_channels_in_any_order_are_mixed_by_their_names(order: str, speakers: st
     assert set(track.speakers) in ({*names}, {name.replace("B", "S") for name in names})
     (line,) = describe((track,), (track,), start_s=track.start_s, duration_s=track.duration_s)
     assert line.endswith("→ mixed by their names")
-    made = mixed(master, [STEREO, SURROUND], names, tmp_path / "out")
-    check_stereo(made["stereo"])
-    check_surround(made["surround"])
+    tones = mixed(master, [STEREO, SURROUND], names, tmp_path / "out")
+    check_stereo(tones["stereo"])
+    check_surround(tones["surround"])
 
 
 def test_right_may_come_before_left(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_layouts_that_are_not_5_1_are_mixed_by_their_names(
     (track,) = master.probe.audio
     assert sorted(track.speakers) == sorted(names)
     kinds = [STEREO, *([SURROUND] if "LFE" in names else [])]
-    made = mixed(master, kinds, names, tmp_path / "out")
-    check_stereo(made["stereo"])
-    if "surround" in made:
-        check_surround(made["surround"])
+    tones = mixed(master, kinds, names, tmp_path / "out")
+    check_stereo(tones["stereo"])
+    if "surround" in tones:
+        check_surround(tones["surround"])
 
 
 @pytest.mark.parametrize("layout", ["4.0", "3.0(back)", "4.1", "quad", "2.1", "6.0(front)"])

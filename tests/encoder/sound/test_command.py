@@ -71,9 +71,9 @@ def test_sound_lasts_as_long_as_the_picture_wherever_it_began(late_ms: int, tmp_
         make_film(tmp_path / "film.mkv", frame_count=25, sound=[tone], start_s=Fraction(max(0, -late_ms), 1000))
     )
 
-    made = encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out")["aac"]
+    outputs = encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out")["aac"]
 
-    levels = np.abs(sound(made)[0, :48_000])
+    levels = np.abs(sound(outputs)[0, :48_000])
     assert len(levels) == 48_000
     silent_samples = int(np.argmax(levels > 0.02))
     assert silent_samples == pytest.approx(max(0, late_ms) * 48, abs=1100)

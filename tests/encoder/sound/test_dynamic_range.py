@@ -38,11 +38,11 @@ def _frame(frame: bytes) -> bytes:
     at += 1 + (bits[at] == "1") * (6 + 8 * (int(bits[at + 1 : at + 7], 2) + 1))  # addbsi
     at += 2 + 2  # blksw, dithflag
     assert bits[at] == "0", "the encoder says no gain"
-    made = f"{bits[:at]}1{QUARTER:08b}{bits[at + 1 :]}"
-    end = len(made) - 18 - 8  # no bits are left before the frame's checksum
-    assert set(made[end : end + 8]) == {"0"}
-    made = made[:end] + made[end + 8 :]
-    changed = int(made, 2).to_bytes(len(frame), "big")
+    frame_bits = f"{bits[:at]}1{QUARTER:08b}{bits[at + 1 :]}"
+    end = len(frame_bits) - 18 - 8  # no bits are left before the frame's checksum
+    assert set(frame_bits[end : end + 8]) == {"0"}
+    frame_bits = frame_bits[:end] + frame_bits[end + 8 :]
+    changed = int(frame_bits, 2).to_bytes(len(frame), "big")
     return changed[:-2] + _checksum(changed[2:-2]).to_bytes(2, "big")
 
 
@@ -81,7 +81,7 @@ def test_dynamic_range_compression_is_applied_only_on_request(
         audio_command(*place, kinds, compressed=compressed), ["aac"], Chunk(0, 0, film.grid.frame_count, 1), Kind.AUDIO
     )
     measured = loudness_target(*place, kinds, None, compressed=compressed)
-    made = carry_out(replace(task, loudness_target=measured), master, tmp_path)
-    found = pitch_levels(sound(made["aac"]), ["FL", "FR"])
+    outputs = carry_out(replace(task, loudness_target=measured), master, tmp_path)
+    found = pitch_levels(sound(outputs["aac"]), ["FL", "FR"])
     assert found["FL"] == pytest.approx([level, 0], abs=0.03)
     assert found["FR"] == pytest.approx([0, level], abs=0.03)

@@ -140,9 +140,9 @@ def test_no_channel_of_a_named_layout_is_lost(layout: str) -> None:
     ],
 )
 def test_wider_layouts_are_mixed_to_5_1_by_channel_names(layout: str, rows: dict[str, dict[int, float]]) -> None:
-    made = matrix(make_audio_track(channels=channel_count(layout), layout=layout), "5.1")
+    mix = matrix(make_audio_track(channels=channel_count(layout), layout=layout), "5.1")
     for name, row in rows.items():
-        assert made[name] == pytest.approx(row, abs=1e-5), name
+        assert mix[name] == pytest.approx(row, abs=1e-5), name
 
 
 @pytest.mark.parametrize(("channels", "like"), [(1, "mono"), (2, "stereo"), (6, "5.1"), (8, "7.1")])

@@ -91,11 +91,11 @@ def late(hours: float, lines: list[tuple[int, int, str]] = LINES) -> list[tuple[
 
 
 @pytest.mark.parametrize("hours", [1, 10, 0.99])
-@pytest.mark.parametrize("made", [srt, webvtt, ttml])
+@pytest.mark.parametrize("write", [srt, webvtt, ttml])
 def test_cues_after_the_end_are_refused_with_the_first_ones_time(
-    hours: float, made: Callable[[list[tuple[int, int, str]]], str], tmp_path: Path
+    hours: float, write: Callable[[list[tuple[int, int, str]]], str], tmp_path: Path
 ) -> None:
-    sidecar = looked_at(tmp_path / "late.txt", made(late(hours)))
+    sidecar = looked_at(tmp_path / "late.txt", write(late(hours)))
     first = {1: "01:00:00.500", 10: "10:00:00.500", 0.99: "00:59:24.500"}[hours]
     with pytest.raises(
         MasterError, match=rf"late\.txt: 2 of 2 cues .* lasts 00:00:10\.000, the first at {first}; .*auto"

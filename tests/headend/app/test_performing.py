@@ -78,10 +78,10 @@ def test_a_tasks_receipt_is_written_after_all_its_results(tmp_path: Path) -> Non
     assert receipt not in {info.key for info in store.list("titles/")}
 
     in_the_way.rmdir()
-    made = perform(context_of(plan, settings), run)
+    returned = perform(context_of(plan, settings), run)
     stored = {info.key: info.size_bytes for info in store.list("titles/")}
     assert receipt in stored
-    for track in made.tracks:
+    for track in returned.tracks:
         for segment in track.segments:
             assert stored[layout.track_segment("film", track.track, segment.number)] == segment.size_bytes
     assert not list(tmp_path.glob("headend-*"))
@@ -92,9 +92,9 @@ def test_a_finished_run_whose_result_got_lost_is_not_repeated(
 ) -> None:
     context, task = smoke
     context = replace(context, submission="this one")
-    made = carry_out(context, task, tmp_path)
+    outputs = carry_out(context, task, tmp_path)
     broken = replace(task, argv=("ffmpeg", "-bogus"))
-    assert carry_out(context, broken, tmp_path) == made
+    assert carry_out(context, broken, tmp_path) == outputs
     for other in ("another one", ""):  # such as one that encodes finished parts again
         with pytest.raises(HeadendError):
             carry_out(replace(context, submission=other), broken, tmp_path)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.core.rates import LIMIT, Bound, shrinking, windows, worst_bps
+from headend.core.timing import ceil_div
 
 BOUND = Bound(cap_bps=8_000, buffer_bits=16_000, segment_s=Fraction(2))
 TICKS = 10
@@ -98,7 +99,7 @@ def test_worst_is_the_highest_of_all_runs_that_are_just_long_enough(parts: list[
         if Fraction(sum(durations[a:b]), TICKS) >= window_s and Fraction(sum(durations[a + 1 : b]), TICKS) < window_s
     ] or [(8 * sum(sizes), window_s)]
 
-    assert worst_bps(sizes, durations, TICKS, bound) == max(-(-bits // s) for bits, s in runs)
+    assert worst_bps(sizes, durations, TICKS, bound) == max(ceil_div(bits, s) for bits, s in runs)
 
 
 @given(segments, some_bounds, st.sets(st.integers(1, 11)))

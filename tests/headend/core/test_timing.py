@@ -140,7 +140,7 @@ def test_a_tail_of_half_a_second_is_a_segment_and_a_shorter_one_is_not() -> None
     assert six_seconds(Fraction(24000, 1001), 144 + 11).segment_bounds() == (0, 155)
 
 
-def test_a_short_rest_is_merged_into_the_last_chunk() -> None:
+def test_a_short_remainder_is_merged_into_the_last_chunk() -> None:
     grid = six_seconds(Fraction(24), 720 + 1)
 
     assert [(chunk.first_frame, chunk.end_frame) for chunk in grid.chunks()] == [(0, 721)]

@@ -32,12 +32,12 @@ sync_ranges = st.lists(st.tuples(uint32, uint32), max_size=3).map(tuple)
 def segments(draw: st.DrawFn) -> list[Segment]:
     shapes = draw(st.lists(st.tuples(st.integers(1, 1 << 40), uint32, uint32, sync_ranges), min_size=1, max_size=40))
     at = draw(st.integers(0, 1 << 40))
-    made = []
+    drawn = []
     for number, (duration, samples, size, sync) in enumerate(shapes, start=1):
         digest = hashlib.sha256(b"%d" % number).hexdigest()
-        made.append(Segment(number, at, duration, samples, size, digest, sync))
+        drawn.append(Segment(number, at, duration, samples, size, digest, sync))
         at += duration
-    return made
+    return drawn
 
 
 def of_two_hours() -> TrackIndex:
@@ -57,13 +57,13 @@ places = st.integers(0, len(ENCODED) - 1)
 
 
 @given(segments())
-def test_an_index_round_trips(made: list[Segment]) -> None:
-    index = track_index.index_of(FACTS, made)
+def test_an_index_round_trips(drawn: list[Segment]) -> None:
+    index = track_index.index_of(FACTS, drawn)
     read = track_index.decode(track_index.encode(index))
     assert read == index
-    sync = track_index.decode_sync(track_index.encode_sync([segment.sync for segment in made]))
-    assert list(read.segments(sync)) == made
-    for segment in made:
+    sync = track_index.decode_sync(track_index.encode_sync([segment.sync for segment in drawn]))
+    assert list(read.segments(sync)) == drawn
+    for segment in drawn:
         assert read.size_bytes(segment.number) == segment.size_bytes
         assert read.sha256(segment.number).hex() == segment.sha256
         assert read.start_ticks(segment.number) == segment.start_ticks

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headend.core.timing import ceil_div
 from packager.coded.bits import Bits, Truncated, Unescaped, leb128
 
 
 def _written(*fields: tuple[int, int]) -> bytes:
     """Values as bits, each with its number of bits, padded with zeros."""
     text = "".join(f"{value:0{width}b}" for value, width in fields)
-    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    return int(text.ljust(ceil_div(len(text), 8) * 8, "0"), 2).to_bytes(ceil_div(len(text), 8), "big")
 
 
 @given(st.lists(st.integers(1, 40).flatmap(lambda w: st.tuples(st.integers(0, 2**w - 1), st.just(w))), min_size=1))

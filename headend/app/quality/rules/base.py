@@ -51,8 +51,8 @@ def excuse(severity: Severity | None, excused: bool) -> Severity | None:
     return Severity.REMARK if severity is Severity.FAILURE and excused else severity
 
 
-def is_representative(one: RenditionQuality, report: QualityReport) -> bool:
+def is_representative(rendition: RenditionQuality, report: QualityReport) -> bool:
     """Return whether enough of a rendition was measured for representative scores."""
     evenly = set(report.evenly)
-    scored = sum(segment.frames for segment in one.segments if segment.number in evenly)
-    return scored * report.every * one.rate_divisor / report.grid.frame_rate >= FAIR_S
+    scored = sum(segment.frames for segment in rendition.segments if segment.number in evenly)
+    return scored * report.every * rendition.rate_divisor / report.grid.frame_rate >= FAIR_S

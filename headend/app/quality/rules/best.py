@@ -71,10 +71,10 @@ def _wanted(limit: Limit, score: float) -> float:
     return -limit.failure if -score > limit.failure else -limit.remark
 
 
-def _worst_second(one: RenditionQuality) -> tuple[float, SegmentQuality]:
+def _worst_second(rendition: RenditionQuality) -> tuple[float, SegmentQuality]:
     return min(
-        ((second, segment) for segment in one.segments for second in segment.seconds or (segment.mean,)),
-        key=lambda each: each[0],
+        ((second, segment) for segment in rendition.segments for second in segment.seconds or (segment.mean,)),
+        key=lambda scored: scored[0],
     )
 
 

@@ -8,17 +8,20 @@ from headend.core.media.quality_reports import QualityReport, Severity, Shortfal
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
     wanted = {*report.evenly, *report.suspects}
-    for one in report.video:
-        if not one.segments:
+    for rendition in report.video:
+        if not rendition.segments:
             yield Shortfall(
-                "frames measured", Severity.FAILURE, f"no frame of {one.rendition} was measured", one.rendition
+                "frames measured",
+                Severity.FAILURE,
+                f"no frame of {rendition.rendition} was measured",
+                rendition.rendition,
             )
-        elif not one.tone_mapped and (missing := wanted - {segment.number for segment in one.segments}):
+        elif not rendition.tone_mapped and (missing := wanted - {segment.number for segment in rendition.segments}):
             yield Shortfall(
                 "frames measured",
                 Severity.REMARK,
-                f"{len(missing)} of {len(wanted)} segments of {one.rendition} were not measured",
-                one.rendition,
+                f"{len(missing)} of {len(wanted)} segments of {rendition.rendition} were not measured",
+                rendition.rendition,
             )
 
 

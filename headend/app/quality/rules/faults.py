@@ -36,28 +36,41 @@ class _Kind:
     master: str = ""
 
 
-def _kinds(one: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
-    other = _not_overlapping(one.other, one.black)
-    longer = [span for span in (*one.black, *other) if _length_s(span, report) >= OTHER_S]
+def _kinds(rendition: RenditionQuality, report: QualityReport) -> tuple[_Kind, ...]:
+    other = _not_overlapping(rendition.other, rendition.black)
+    longer = [span for span in (*rendition.black, *other) if _length_s(span, report) >= OTHER_S]
     return (
-        _Kind("black", BLACK_S, "is black", one.black, ", where the master is not"),
-        _Kind("frozen", FROZEN_S, "stands still", one.frozen, ", where the master moves"),
+        _Kind("black", BLACK_S, "is black", rendition.black, ", where the master is not"),
+        _Kind("frozen", FROZEN_S, "stands still", rendition.frozen, ", where the master moves"),
         _Kind("other picture", OTHER_S, "shows another picture than the master", other),
-        _Kind("colours", COLOURS_S, "has other colours than the master", _not_overlapping(one.recoloured, longer)),
-        _Kind("edge", OTHER_S, "has a line along an edge", _not_overlapping(one.lined, longer), ", unlike the master"),
-        _Kind("stray frame", Fraction(0), "shows another picture than the master", _not_overlapping(one.stray, longer)),
-        _Kind("time", OTHER_S, "shows the master's pictures too early or too late", one.shifted),
+        _Kind(
+            "colours", COLOURS_S, "has other colours than the master", _not_overlapping(rendition.recoloured, longer)
+        ),
+        _Kind(
+            "edge",
+            OTHER_S,
+            "has a line along an edge",
+            _not_overlapping(rendition.lined, longer),
+            ", unlike the master",
+        ),
+        _Kind(
+            "stray frame",
+            Fraction(0),
+            "shows another picture than the master",
+            _not_overlapping(rendition.stray, longer),
+        ),
+        _Kind("time", OTHER_S, "shows the master's pictures too early or too late", rendition.shifted),
     )
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
-    for renditions in zip(*(_kinds(one, report) for one in report.video), strict=True):
-        for one, kind in zip(report.video, renditions, strict=True):
-            yield from _of_rendition(one, kind, report)
+    for renditions in zip(*(_kinds(rendition, report) for rendition in report.video), strict=True):
+        for rendition, kind in zip(report.video, renditions, strict=True):
+            yield from _of_rendition(rendition, kind, report)
     yield from _of_master(report)
 
 
-def _of_rendition(one: RenditionQuality, kind: _Kind, report: QualityReport) -> Iterator[Shortfall]:
+def _of_rendition(rendition: RenditionQuality, kind: _Kind, report: QualityReport) -> Iterator[Shortfall]:
     spans = [span for span in kind.spans if _length_s(span, report) >= kind.least_s]
     if not spans:
         return
@@ -67,8 +80,9 @@ def _of_rendition(one: RenditionQuality, kind: _Kind, report: QualityReport) -> 
     yield Shortfall(
         kind.rule,
         Severity.FAILURE,
-        f"{one.rendition} {kind.what} for {_length(longest, report)} at {clock(longest[0], report)}{more}{kind.master}",
-        one.rendition,
+        f"{rendition.rendition} {kind.what} for {_length(longest, report)} at {clock(longest[0], report)}{more}"
+        f"{kind.master}",
+        rendition.rendition,
         longest[0],
     )
 
@@ -92,7 +106,7 @@ def _not_overlapping(spans: tuple[Span, ...], others: Iterable[Span]) -> tuple[S
 
 def _not_within(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
     """Those spans that are not a part of one of the others: black stands still, too."""
-    return tuple(span for span in spans if not any(one[0] <= span[0] and span[1] <= one[1] for one in others))
+    return tuple(span for span in spans if not any(longer[0] <= span[0] and span[1] <= longer[1] for longer in others))
 
 
 def _length(span: Span, report: QualityReport) -> str:

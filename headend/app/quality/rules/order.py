@@ -68,13 +68,13 @@ def _check(report: QualityReport) -> Iterator[Shortfall]:
         for dear in members:
             found = [inversion for cheap in members if (inversion := _inversion(dear, cheap)) is not None]
             # Differences in a second matter only if no mean is inverted.
-            by_mean = [one for one in found if one.second_at is None]
+            by_mean = [worse for worse in found if worse.second_at is None]
             if inversions := by_mean or found:
                 yield _shortfall(dear, inversions, report)
 
 
 def _shortfall(dear: RenditionQuality, inversions: Sequence[_Inversion], report: QualityReport) -> Shortfall:
-    worst = max(inversions, key=lambda one: (one.severity is Severity.FAILURE, one.off))
+    worst = max(inversions, key=lambda inversion: (inversion.severity is Severity.FAILURE, inversion.off))
     frame = worst.second_at.worst_frame if worst.second_at else None
     where = f" in a second near {clock(frame, report)}" if frame is not None else ""
     return Shortfall(
@@ -89,12 +89,12 @@ def _shortfall(dear: RenditionQuality, inversions: Sequence[_Inversion], report:
 def _comparable(report: QualityReport) -> Iterator[list[RenditionQuality]]:
     """Yield groups of renditions with the same codec, range and frame rate, cheapest first."""
 
-    def kind(one: RenditionQuality) -> tuple[str, str, int]:
-        return one.codec, one.video_range, one.rate_divisor
+    def kind(rendition: RenditionQuality) -> tuple[str, str, int]:
+        return rendition.codec, rendition.video_range, rendition.rate_divisor
 
-    measured = sorted((one for one in report.video if one.segments), key=kind)
+    measured = sorted((rendition for rendition in report.video if rendition.segments), key=kind)
     for _, members in groupby(measured, key=kind):
-        yield sorted(members, key=lambda one: one.average_bps)
+        yield sorted(members, key=lambda rendition: rendition.average_bps)
 
 
 def _inversion(dear: RenditionQuality, cheap: RenditionQuality) -> _Inversion | None:

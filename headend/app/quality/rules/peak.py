@@ -10,15 +10,15 @@ PEAK = Limit(failure=1.1, remark=1.005)
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
-    for one in report.video:
-        share = one.peak_bps / one.cap_bps if one.cap_bps else 0.0
+    for rendition in report.video:
+        share = rendition.peak_bps / rendition.cap_bps if rendition.cap_bps else 0.0
         if severity := PEAK.severity(share):
             yield Shortfall(
                 "peak",
                 severity,
-                f"{one.rendition} reaches {one.peak_bps / 1000:,.0f} kb/s, {share:.2f} times its cap of "
-                f"{one.cap_bps / 1000:,.0f} kb/s",
-                one.rendition,
+                f"{rendition.rendition} reaches {rendition.peak_bps / 1000:,.0f} kb/s, {share:.2f} times its cap of "
+                f"{rendition.cap_bps / 1000:,.0f} kb/s",
+                rendition.rendition,
             )
 
 

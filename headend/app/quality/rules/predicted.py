@@ -13,27 +13,27 @@ FAIR_SEGMENTS = 20
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
     small = len(report.evenly) < FAIR_SEGMENTS
-    for one in report.video:
-        if (expected := one.predicted) is None or one.mean is None:
+    for rendition in report.video:
+        if (expected := rendition.predicted) is None or rendition.mean is None:
             continue
-        off, share = one.mean - expected.vmaf, one.average_bps / expected.bps - 1
-        if one.lifts:  # a floor adds quality and bits that the analysis could not know of
+        off, share = rendition.mean - expected.vmaf, rendition.average_bps / expected.bps - 1
+        if rendition.lifts:  # a floor adds quality and bits that the analysis could not know of
             off, share = min(off, 0.0), min(share, 0.0)
         if severity := excuse(PREDICTED_VMAF.severity(abs(off)), small):
             yield Shortfall(
                 "predicted",
                 severity,
-                f"{one.rendition} has a mean VMAF of {one.mean:.1f}, {abs(off):.1f} {'above' if off > 0 else 'below'} "
-                f"what was predicted",
-                one.rendition,
+                f"{rendition.rendition} has a mean VMAF of {rendition.mean:.1f}, {abs(off):.1f} "
+                f"{'above' if off > 0 else 'below'} what was predicted",
+                rendition.rendition,
             )
         if severity := excuse(PREDICTED_RATE.severity(abs(share)), small):
             yield Shortfall(
                 "predicted",
                 severity,
-                f"{one.rendition} takes {one.average_bps / 1000:,.0f} kb/s, {abs(share):.0%} "
+                f"{rendition.rendition} takes {rendition.average_bps / 1000:,.0f} kb/s, {abs(share):.0%} "
                 f"{'more' if share > 0 else 'less'} than predicted",
-                one.rendition,
+                rendition.rendition,
             )
 
 

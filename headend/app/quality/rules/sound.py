@@ -11,24 +11,29 @@ TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
 
 
 def _check(report: QualityReport) -> Iterator[Shortfall]:
-    for one in report.audio:
-        if one.result_lufs is not None and one.target_lufs is not None:
-            off = one.result_lufs - one.target_lufs
-            held = one.held_by_peaks and off < 0
-            if severity := excuse(LOUDNESS_LU.severity(round(abs(off), 2)), one.raised_most or held):
+    for programme in report.audio:
+        if programme.result_lufs is not None and programme.target_lufs is not None:
+            off = programme.result_lufs - programme.target_lufs
+            held = programme.held_by_peaks and off < 0
+            if severity := excuse(LOUDNESS_LU.severity(round(abs(off), 2)), programme.raised_most or held):
                 yield Shortfall(
                     "loudness",
                     severity,
-                    f"{one.rendition} has {one.result_lufs:.1f} LUFS, {abs(off):.1f} LU "
-                    f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}"
+                    f"{programme.rendition} has {programme.result_lufs:.1f} LUFS, {abs(off):.1f} LU "
+                    f"{'above' if off > 0 else 'below'} the target of {programme.target_lufs:g}"
                     f"{', so that its peaks are not limited too much' if held else ''}",
-                    one.rendition,
+                    programme.rendition,
                 )
         # Sound without a loudness target keeps the peaks of the master.
-        is_untouched = one.target_lufs is None
-        if one.result_dbtp is not None and (severity := excuse(TRUE_PEAK_DBTP.severity(one.result_dbtp), is_untouched)):
+        is_untouched = programme.target_lufs is None
+        if programme.result_dbtp is not None and (
+            severity := excuse(TRUE_PEAK_DBTP.severity(programme.result_dbtp), is_untouched)
+        ):
             yield Shortfall(
-                "true peak", severity, f"{one.rendition} has a true peak of {one.result_dbtp:.1f} dBTP", one.rendition
+                "true peak",
+                severity,
+                f"{programme.rendition} has a true peak of {programme.result_dbtp:.1f} dBTP",
+                programme.rendition,
             )
 
 

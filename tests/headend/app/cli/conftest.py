@@ -14,7 +14,7 @@ from tests.support.masters import Sound, make_film
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Submitted:
     """Output and store of ``headend submit --json``."""
 
     master: Path
@@ -24,7 +24,7 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, known_speed: None) -> Made:  # noqa: ARG001
+def submitted(tmp_path_factory: pytest.TempPathFactory, known_speed: None) -> Submitted:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("made")
     master = make_film(folder / "film.mp4", sound=[Sound()])
     done = headend(
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, known_speed: None) -> Made:  
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
-    return Made(master, folder / "store", json.loads(done.stdout), done.stderr)
+    return Submitted(master, folder / "store", json.loads(done.stdout), done.stderr)
 
 
 @pytest.fixture(autouse=True)

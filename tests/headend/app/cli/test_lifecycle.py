@@ -13,7 +13,7 @@ from headend.core.storage import open_store
 from origin.serving import running
 from packager.conformance import verify
 from packager.publishing import current_presentation, current_release
-from tests.headend.app.cli.conftest import Made
+from tests.headend.app.cli.conftest import Submitted
 from tests.origin.releases import ask
 from tests.support.waiting import wait_until
 
@@ -32,8 +32,8 @@ GERMAN = "1\n00:00:00,500 --> 00:00:01,500\nGuten Tag\n"
 
 
 @pytest.fixture
-def store(made: Made, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made.store, tmp_path / "store"))
+def store(submitted: Submitted, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(submitted.store, tmp_path / "store"))
 
 
 def json_of(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:

@@ -16,22 +16,22 @@ from headend.app.cli import run
 from headend.app.cli.demo import find_clip, slug
 from headend.core.errors import ConfigError
 from headend.core.storage.local_server import rclone_program, serving
-from tests.headend.app.cli.conftest import Made
+from tests.headend.app.cli.conftest import Submitted
 from tests.support.command_line import command, environment, headend, read_ready
 from tests.support.masters import Sound, make_film
 from tests.support.waiting import wait_until
 
 
-def test_serve_prints_its_store_and_ends_cleanly_on_sigterm(made: Made) -> None:
-    argv = command("serve", "--store", made.store, "--port", "0", "--json")
+def test_serve_prints_its_store_and_ends_cleanly_on_sigterm(submitted: Submitted) -> None:
+    argv = command("serve", "--store", submitted.store, "--port", "0", "--json")
     with subprocess.Popen(argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             ready = read_ready(server)
-            assert (ready["store"], ready["open"]) == (str(made.store), True)
+            assert (ready["store"], ready["open"]) == (str(submitted.store), True)
             with urllib.request.urlopen(f"{ready['url']}/") as answer:
                 assert [listed["title"] for listed in json.load(answer)["titles"]] == ["film"]
             with urllib.request.urlopen(f"{ready['url']}/film/multivariant.m3u8") as answer:
-                assert answer.read() == (made.store / made.output["hls"]).read_bytes()
+                assert answer.read() == (submitted.store / submitted.output["hls"]).read_bytes()
             server.send_signal(signal.SIGTERM)
             out, err = server.communicate(timeout=30)
             assert (server.returncode, out, err) == (0, "", "")
@@ -49,9 +49,9 @@ def status(url: str) -> tuple[int, bytes]:
 
 
 def test_serve_starts_while_s3_is_unreachable_and_serves_once_it_is_back(
-    made: Made, tmp_path: Path, free_port: int
+    submitted: Submitted, tmp_path: Path, free_port: int
 ) -> None:
-    shutil.copytree(made.store, tmp_path / "films")
+    shutil.copytree(submitted.store, tmp_path / "films")
     keys = {"AWS_ACCESS_KEY_ID": f"AKIA{'A' * 16}", "AWS_SECRET_ACCESS_KEY": "a" * 40}
     place = f"127.0.0.1:{free_port}"
     argv = command("serve", "--store", "s3://films", "--s3-endpoint", f"http://{place}", "--port", "0", "--json")
@@ -71,7 +71,7 @@ def test_serve_starts_while_s3_is_unreachable_and_serves_once_it_is_back(
             with serving(argv, "Starting s3 server on (.*)", words):
                 wait_until(lambda: status(f"{ready['url']}/readyz")[0] == 200, "the origin's readiness")
                 code, playlist = status(f"{ready['url']}/film/multivariant.m3u8")
-                assert (code, playlist) == (200, (made.store / made.output["hls"]).read_bytes())
+                assert (code, playlist) == (200, (submitted.store / submitted.output["hls"]).read_bytes())
         finally:
             server.terminate()
 

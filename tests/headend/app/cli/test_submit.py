@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from headend.app.cli import run
-from tests.headend.app.cli.conftest import Made
+from tests.headend.app.cli.conftest import Submitted
 from tests.support.command_line import command, environment
 from tests.support.marks import repeated
 from tests.support.masters import Sound, make_film
@@ -16,23 +16,23 @@ from tests.support.processes import encoders_of, is_alive
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
-def submit_again(made: Made, *more: str) -> list[str]:
+def submit_again(submitted: Submitted, *more: str) -> list[str]:
     return [
-        *("submit", str(made.master), "--title", "film", "--ladder", "smoke", "--effort", "draft"),
-        *("--store", str(made.store), "--segment-seconds", "1", "--chunk-seconds", "1", *more),
+        *("submit", str(submitted.master), "--title", "film", "--ladder", "smoke", "--effort", "draft"),
+        *("--store", str(submitted.store), "--segment-seconds", "1", "--chunk-seconds", "1", *more),
     ]
 
 
-def test_json_output_is_one_object_about_the_release(made: Made) -> None:
-    output = made.output
+def test_json_output_is_one_object_about_the_release(submitted: Submitted) -> None:
+    output = submitted.output
     assert output["title"] == "film"
-    assert output["store"] == str(made.store)
+    assert output["store"] == str(submitted.store)
     assert (output["frames"], output["frame_rate"], output["duration_s"]) == (50, "25/1", 2.0)
     assert (output["reused_tracks"], output["reused_parts"], output["encoded_tasks"] > 2) == (0, 0, True)
     assert output["is_current"]
     assert output["cpu_s"] > 0 and output["wall_s"] > 0
     for manifest in ("hls", "dash"):
-        assert (made.store / output[manifest]).is_file()
+        assert (submitted.store / output[manifest]).is_file()
     ids = [rendition["id"] for rendition in output["renditions"]]
     assert len(ids) == len(set(ids)) == 12
     assert {rendition["codec"] for rendition in output["renditions"]} == {
@@ -54,36 +54,36 @@ def test_json_output_is_one_object_about_the_release(made: Made) -> None:
         180,
         3,
     )
-    assert (made.store / output["thumbnails"]["index"]).is_file()
+    assert (submitted.store / output["thumbnails"]["index"]).is_file()
 
 
-def test_without_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> None:
-    lines = made.stderr.splitlines()
+def test_without_a_terminal_progress_is_plain_lines_on_stderr(submitted: Submitted) -> None:
+    lines = submitted.stderr.splitlines()
     assert all(line.startswith("headend: ") for line in lines)
     assert lines[0] == "headend: reading the master"
     later = [line for line in lines[1:] if not line.startswith("headend: reading the master: ")]  # on a busy machine
     assert later[0].startswith("headend: 12 renditions of 50 frames in ")
     assert lines[-1] == "headend: publishing"
-    assert "\x1b" not in made.stderr
+    assert "\x1b" not in submitted.stderr
 
 
-def test_the_same_request_again_encodes_nothing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(submit_again(made, "--json")) == 0
+def test_the_same_request_again_encodes_nothing(submitted: Submitted, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(submit_again(submitted, "--json")) == 0
     output = json.loads(capsys.readouterr().out)
-    assert (output["encoded_tasks"], output["reused_tracks"]) == (0, made.output["tracks"])
-    assert output["release"] == made.output["release"]
+    assert (output["encoded_tasks"], output["reused_tracks"]) == (0, submitted.output["tracks"])
+    assert output["release"] == submitted.output["release"]
     assert output["cpu_s"] == 0
 
 
 def test_submit_prints_the_manifests_addresses_and_what_was_reused(
-    made: Made, capsys: pytest.CaptureFixture[str]
+    submitted: Submitted, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(submit_again(made)) == 0
+    assert run(submit_again(submitted)) == 0
     output = capsys.readouterr().out
-    assert made.output["hls"] in output and made.output["dash"] in output
-    assert f"0 tasks encoded, {made.output['tracks']} of {made.output['tracks']} tracks reused" in output
+    assert submitted.output["hls"] in output and submitted.output["dash"] in output
+    assert f"0 tasks encoded, {submitted.output['tracks']} of {submitted.output['tracks']} tracks reused" in output
     [count] = re.findall(r"made +(\d+ renditions?) of", output)
-    assert run(["show", made.output["title"], "--store", made.output["store"]]) == 0
+    assert run(["show", submitted.output["title"], "--store", submitted.output["store"]]) == 0
     shown = capsys.readouterr().out
     assert re.search(rf"made +{count}\b", shown), "submit and show count the same"
 

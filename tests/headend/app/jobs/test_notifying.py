@@ -70,9 +70,9 @@ class Receiver:
 
 @pytest.fixture
 def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
-    made = Receiver(*getattr(request, "param", ()))
-    yield made
-    made.close()
+    http_receiver = Receiver(*getattr(request, "param", ()))
+    yield http_receiver
+    http_receiver.close()
 
 
 def make_job(*urls: str) -> Job:

@@ -59,7 +59,7 @@ def rendition(
 
 
 def report(*video: RenditionQuality, audio: Sequence[SoundQuality] = (), **others: object) -> QualityReport:
-    made = QualityReport(
+    quality_report = QualityReport(
         title="film",
         release="0" * 20,
         made_at="2026-11-28T12:00:00+00:00",
@@ -75,11 +75,11 @@ def report(*video: RenditionQuality, audio: Sequence[SoundQuality] = (), **other
         audio=tuple(audio),
         master=MasterSamples(seen=((0, 50), (250, 300))),
     )
-    return replace(made, **others)  # type: ignore[arg-type]
+    return replace(quality_report, **others)  # type: ignore[arg-type]
 
 
-def found(made: QualityReport, severity: Severity = Severity.FAILURE) -> list[str]:
-    return [one.rule for one in judge(made) if one.severity is severity]
+def found(quality_report: QualityReport, severity: Severity = Severity.FAILURE) -> list[str]:
+    return [one.rule for one in judge(quality_report) if one.severity is severity]
 
 
 def sound(result_lufs: float | None, result_dbtp: float | None = -3.0, target: float | None = -24.0) -> SoundQuality:
@@ -87,10 +87,10 @@ def sound(result_lufs: float | None, result_dbtp: float | None = -3.0, target: f
 
 
 def test_a_good_release_passes() -> None:
-    made = report(rendition(500, 80), rendition(3000, 95), audio=[sound(-24)])
+    quality_report = report(rendition(500, 80), rendition(3000, 95), audio=[sound(-24)])
 
-    assert judge(made) == ()
-    assert made.outcome is Outcome.PASSED
+    assert judge(quality_report) == ()
+    assert quality_report.outcome is Outcome.PASSED
 
 
 BETTER, CHEAPER = PredictedQuality(3_000_000, 95.1), PredictedQuality(2_700_000, 90)
@@ -239,11 +239,11 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
 
 @pytest.mark.parametrize(("make", "rule", "severity"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, severity: Severity) -> None:
-    made = make()
+    quality_report = make()
 
-    assert rule in found(made, severity)
+    assert rule in found(quality_report, severity)
     if severity is Severity.REMARK:
-        assert found(made) == []
+        assert found(quality_report) == []
 
 
 @pytest.mark.parametrize(
@@ -307,33 +307,33 @@ def test_a_fault_is_reported_once_with_its_length() -> None:
 
 def test_faults_of_the_master_are_listed_and_fail_nothing() -> None:
     master = MasterSamples(black=((0, 50),), frozen=((0, 50), (250, 300)))  # black stands still, too
-    made = report(rendition(3000, 95), master=master)
+    quality_report = report(rendition(3000, 95), master=master)
 
-    assert found(made) == []
-    assert [one.message for one in judge(made)] == [
+    assert found(quality_report) == []
+    assert [one.message for one in judge(quality_report)] == [
         "the master is black from 00:00.0 to 00:02.0",
         "the master stands still from 00:10.0 to 00:12.0",
     ]
 
 
 def test_thresholds_move_the_rules_for_the_best_renditions() -> None:
-    made = report(rendition(3000, 90), thresholds=Thresholds(min_vmaf=95, min_segment=92))
+    quality_report = report(rendition(3000, 90), thresholds=Thresholds(min_vmaf=95, min_segment=92))
 
-    assert found(made) == ["best rendition", "worst segment"]
+    assert found(quality_report) == ["best rendition", "worst segment"]
     assert found(report(rendition(3000, 60), thresholds=Thresholds(0, 0))) == []
 
 
 def test_a_rendition_without_any_score_fails_whatever_else_was_left_out() -> None:
     none = replace(rendition(2000, 95.0), segments=(), mean=None, low=None)
 
-    made = report(none, rendition(1000, 90.0), not_measured=("frames in between: one frame in 3 is scored",))
+    quality_report = report(none, rendition(1000, 90.0), not_measured=("frames in between: one frame in 3 is scored",))
 
-    assert found(made) == ["frames measured"]
+    assert found(quality_report) == ["frames measured"]
 
 
 def test_failures_come_first_and_name_rendition_place_and_value() -> None:
-    made = report(rendition(500, 93), replace(rendition(3000, 87, codec=Codec.HEVC), black=((275, 300),)))
-    shortfalls = judge(made)
+    quality_report = report(rendition(500, 93), replace(rendition(3000, 87, codec=Codec.HEVC), black=((275, 300),)))
+    shortfalls = judge(quality_report)
 
     assert shortfalls[0] == Shortfall(
         "black",
@@ -347,10 +347,10 @@ def test_failures_come_first_and_name_rendition_place_and_value() -> None:
 
 def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> None:
     faulty = replace(rendition(500, 60), other=((260, 280),))
-    made = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(4, 100, 100), segment(6, 80, 80)))
-    made = replace(made, shortfalls=judge(made))
+    quality_report = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(4, 100, 100), segment(6, 80, 80)))
+    quality_report = replace(quality_report, shortfalls=judge(quality_report))
 
-    shown = [(one.rendition, found.number) for one, found in worst_segments(made, 8)]
+    shown = [(one.rendition, found.number) for one, found in worst_segments(quality_report, 8)]
 
     assert shown == [("avc-500k", 6), ("avc-3000k", 6), ("avc-3000k", 1)]
 

@@ -36,8 +36,8 @@ def a_title(frames: int) -> QualityReport:
     return report(*video, grid=grid, evenly=numbers)
 
 
-def judged(made: QualityReport) -> QualityReport:
-    return replace(made, shortfalls=judging.judge(made))
+def judged(quality_report: QualityReport) -> QualityReport:
+    return replace(quality_report, shortfalls=judging.judge(quality_report))
 
 
 def test_the_page_of_two_hours_takes_as_few_passes_over_the_grid_as_that_of_a_minute(
@@ -56,9 +56,9 @@ def test_the_page_of_two_hours_takes_as_few_passes_over_the_grid_as_that_of_a_mi
     def walks_for(frames: int) -> int:
         nonlocal walks
         walks = 0
-        made = judged(a_title(frames))
-        worst_segments(made, 8)
-        page = render(made, ())
+        quality_report = judged(a_title(frames))
+        worst_segments(quality_report, 8)
+        page = render(quality_report, ())
         assert len(page) < 400_000
         return walks
 

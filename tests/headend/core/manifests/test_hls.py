@@ -212,10 +212,10 @@ def test_one_of_several_indistinguishable_programmes_is_autoselected() -> None:
 
 def test_clear_speech_is_distinguished_and_may_be_autoselected() -> None:
     clear = replace(SOUND[2], id="c", track_index=2, name="Clear", roles=("hearing_impaired",), default=False)
-    plain, made = parsed(make_presentation(audio=[SOUND[2], clear])).media
+    plain, clear_media = parsed(make_presentation(audio=[SOUND[2], clear])).media
     assert plain.characteristics is None
-    assert made.characteristics == "public.accessibility.enhances-speech-intelligibility"
-    assert (made.default, made.autoselect) == ("NO", "YES")
+    assert clear_media.characteristics == "public.accessibility.enhances-speech-intelligibility"
+    assert (clear_media.default, clear_media.autoselect) == ("NO", "YES")
 
 
 def test_names_from_a_hostile_master_stay_inside_their_quotes() -> None:

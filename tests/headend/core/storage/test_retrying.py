@@ -17,8 +17,8 @@ from tests.support.s3_servers import BUCKET
 
 @pytest.fixture
 def gate(rclone_s3: LocalS3) -> Iterator[Gate]:
-    with gate_before(rclone_s3.endpoint_url) as made:
-        yield made
+    with gate_before(rclone_s3.endpoint_url) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,8 @@ def queue() -> Queue:
 
 @pytest.fixture
 def server(queue: Queue) -> Iterator[Server]:
-    with console(queue, busy_dispatcher(time.time(), ["20261128t200000000-00000a"]), TOKENS) as made:
-        yield made
+    with console(queue, busy_dispatcher(time.time(), ["20261128t200000000-00000a"]), TOKENS) as running:
+        yield running
 
 
 def ask(
@@ -179,8 +179,8 @@ def test_a_port_in_use_is_reported_in_one_line(queue: Queue) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        made = Server(lambda: Console(queue, FakeDispatcher(), prices.load("aws"), Tokens(), "x"), "127.0.0.1", port)
-        with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1:{port}"), made:
+        second = Server(lambda: Console(queue, FakeDispatcher(), prices.load("aws"), Tokens(), "x"), "127.0.0.1", port)
+        with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1:{port}"), second:
             pass
 
 
