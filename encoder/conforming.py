@@ -211,6 +211,10 @@ def conform(track: VideoTrack, fields: FieldCounts | None = None, limits: Limits
     Raises:
         MasterError: The spacing of frames is too uneven.
     """
+    if track.frames.is_counted:
+        decision = f"times of frames contradict each other → frames are counted at {float(track.frame_rate):.3f}"
+        conformed = conform(replace(track, frames=replace(track.frames, origin="packets")), fields, limits)
+        return replace(conformed, track=track, decisions=(decision, *conformed.decisions))
     if not track.constant_rate:
         return _conform_variable(track, limits)
     if track.frame_rate < MIN_VIDEO_RATE or (track.frame_count == 1 and track.frames.end_ticks is not None):

@@ -85,7 +85,9 @@ def describe(chunks: Sequence[Chunk], grid: Grid, conformed: Conformed) -> str:
         return ""
     index, count = conformed.track.frames, conformed.track.frame_count
     longest = max(after - here for here, after in pairwise((*index.keyframes, count)))
-    keyframes = (
-        f"one keyframe in {count:,} frames" if len(index.keyframes) == 1 else f"GOPs of up to {longest:,} frames"
-    )
+    keyframes = f"GOPs of up to {longest:,} frames"
+    if index.is_counted:
+        keyframes = "frames are counted from the start"
+    elif len(index.keyframes) == 1:
+        keyframes = f"one keyframe in {count:,} frames"
     return f"{keyframes} → {before} chunks merged to {len(chunks)}, so that none has to decode far back"

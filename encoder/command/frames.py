@@ -17,11 +17,13 @@ def chunk_frames(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
         stream = _reject_other_sizes(stream, picture)
     bounds: dict[str, int] = {}
     first, end = picture.conformed.source_range(chunk.first_frame, chunk.end_frame)
+    if picture.track.frames.is_counted:
+        bounds = {"start_frame": first, "end_frame": end}
     # A damaged frame at a chunk's start is replaced by the last one before it, so earlier frames are kept then.
-    if first > 0 and not picture.conformed.conceal:
+    elif first > 0 and not picture.conformed.conceal:
         # Half-way to the frame before, so that rounding of times does not matter.
         bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
-    if end < len(pts):
+    if end < len(pts) and not picture.track.frames.is_counted:
         bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)

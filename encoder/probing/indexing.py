@@ -23,15 +23,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing.captions import CaptionDetector
+from encoder.probing.counting import numbered_times
 from encoder.probing.formats import FormatDetector, PictureFormat, changes_format, merge_formats
 from encoder.probing.opening import input_options, time_base_of
-from encoder.probing.packets import note_sound, times_from_index
+from encoder.probing.packets import check_hidden, note_sound, times_from_index
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import read_movie
 from encoder.timelines import restarts
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
-from headend.core.media import FrameIndex, Master
+from headend.core.media import COUNTED, FrameIndex, Master
 
 REORDER_FRAMES = 16
 """Maximum distance between a frame's positions in decoding and presentation order: the DPB of H.264 and HEVC."""
@@ -183,6 +184,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     in_file = (packet.shown for packet in packets if not packet.discard)
     restarts.check(master, filter(None, in_file), time_base_of(picture))
     start = head[0].pts
+    check_hidden(container, master, {picture.index: _hidden(packets), **{n: t.hidden_ticks for n, t in sound.items()}})
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
     # Leading frames without their reference pictures are never shown, nor are those that an edit list cuts off.
@@ -195,6 +197,13 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
     index = _frame_index(pts, _seek_times(keyframes, shown, container, picture), "packets", end_ticks)
     return IndexedMaster(index, head[0], sound, formats.found(), captions.found, text, positions=_positions(packets))
+
+
+def _hidden(packets: Sequence[_Packet]) -> list[int]:
+    """Times of the packets that FFmpeg does not show although packets before and after them are shown."""
+    shown = [p.pts_ticks for p in packets if not p.discard and p.pts_ticks is not None]
+    hidden = (p.pts_ticks for p in packets if p.discard and p.pts_ticks is not None)
+    return [time for time in hidden if shown and min(shown) <= time <= max(shown)]
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> IndexedMaster:
@@ -238,9 +247,10 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     if first is None:
         raise _no_frames(master)
     restarts.check(master, filter(None, (packet.shown for packet in packets)), time_base_of(picture))
+    numbered = numbered_times(pts, 1 / (declared_rate(picture) * time_base_of(picture)))
     pts.sort()
     return IndexedMaster(
-        _frame_index(pts, keyframes, "packets"),
+        _frame_index(pts, keyframes, "packets") if numbered is None else _frame_index(numbered, {}, COUNTED),
         first,
         sound,
         merge_formats(formats),
@@ -346,12 +356,14 @@ def packets_and_frames(
     texts = {stream.index: stream for stream in text_streams(container)} if text is not None else {}
     wanted = [picture, *(container.streams.audio if sound is not None else ()), *texts.values()]
     for packet in container.demux(wanted):
-        if text is not None and packet.stream_index in texts:
-            text.setdefault(packet.stream_index, []).extend(_cue_times(packet, texts[packet.stream_index]))
+        # Not `packet.stream_index`, which is 0 in the last packets, which are empty and flush the decoders.
+        stream = packet.stream.index
+        if text is not None and stream in texts:
+            text.setdefault(stream, []).extend(_cue_times(packet, texts[stream]))
             continue
-        if packet.stream_index != picture.index:
+        if stream != picture.index:
             if sound is not None:
-                note_sound(sound, packet, sound_codecs.get(packet.stream_index, ""))
+                note_sound(sound, packet, sound_codecs.get(stream, ""))
             continue
         frames: list[VideoFrame] = []
         if packet.size and not packet.is_discard:
@@ -362,7 +374,6 @@ def packets_and_frames(
             with suppress(av.FFmpegError):
                 frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
             decoded_count += len(frames)
-        # The last packet is empty and flushes the decoder.
         yield _packet(packet) if packet.size else None, frames
 
 

@@ -115,7 +115,7 @@ def _read_sound(master: Master, container: InputContainer) -> Probe:
     codecs = {stream.index: stream.codec_context.codec.canonical_name for stream in streams}
     times: dict[int, PacketTimes] = {}
     for packet in container.demux(streams) if streams else ():
-        note_sound(times, packet, codecs[packet.stream_index])
+        note_sound(times, packet, codecs[packet.stream.index])
     return Probe(
         master=master,
         container=container.format.name,

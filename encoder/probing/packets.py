@@ -1,5 +1,6 @@
 """Read packets of sound: presentation time, number of samples, channels and sample rate of each."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -7,9 +8,12 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
+from encoder.probing.opening import time_base_of
 from encoder.probing.parts import is_local, read_samples, spread
 from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
+from headend.core.errors import MasterError
+from headend.core.media import Master
 
 HEAD_BYTES = 16
 """Number of bytes that are read of each packet, for most codecs."""
@@ -27,7 +31,11 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
         packet: The packet.
         codec: FFmpeg's name of its codec; empty if unknown.
     """
-    if packet.pts is None or not packet.size or packet.is_discard:
+    if packet.pts is None or not packet.size:
+        return
+    if packet.is_discard:
+        if packet.stream_index in sound:
+            sound[packet.stream_index].discarded_ticks.append(packet.pts)
         return
     header = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
     if packet.stream_index not in sound:
@@ -58,6 +66,28 @@ def _note_parameters(times: PacketTimes, codec: str, pts_ticks: int, head: bytes
     stated = parameters.sound_parameters(codec, head) or parameters.header_parameters(codec, times.header)
     times.header_formats.record(pts_ticks, stated)
     times.content_formats.record(pts_ticks, parameters.first_element(codec, head, times.header))
+
+
+def check_hidden(container: InputContainer, master: Master, hidden_ticks: Mapping[int, Sequence[int]]) -> None:
+    """Reject a master of which FFmpeg would leave out samples because others have the same time.
+
+    Args:
+        container: The open master.
+        master: Named in the error.
+        hidden_ticks: By stream number, the times of packets that are not shown although some before and after are.
+
+    Raises:
+        MasterError: There are such packets.
+    """
+    for number, ticks in hidden_ticks.items():
+        if ticks:
+            at_s = float(min(ticks) * time_base_of(container.streams[number]))
+            raise MasterError(
+                f"{master.url}: {len(ticks)} samples of stream {number} have the same time as another, the first at "
+                f"{at_s:.3f} s, so players leave them out; deliver it again, with longer fragments if it was recorded "
+                "live",
+                stream=number,
+            )
 
 
 def times_from_index(container: InputContainer, stream: AudioStream) -> PacketTimes:

@@ -50,6 +50,7 @@ class PacketTimes:
         size_bytes: Size of each packet.
         samples: Number of samples that the first bytes of each packet state; 0 if they don't.
         positions: Byte position of each packet in the file; -1 if unknown.
+        discarded_ticks: Times of packets after the first that are decoded, but not played.
         skipped_samples: Samples at the start of the first packet that decoders drop, such as priming.
         count: Returns the number of samples of a packet from its first bytes; None if these don't state it.
         header: The codec's latest header.
@@ -62,11 +63,18 @@ class PacketTimes:
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
     samples: "array[int]" = field(default_factory=lambda: array("q"))
     positions: "array[int]" = field(default_factory=lambda: array("q"))
+    discarded_ticks: list[int] = field(default_factory=list)
     skipped_samples: int = 0
     count: Count | None = None
     header: bytes = b""
     header_formats: StatedFormats = field(default_factory=StatedFormats)
     content_formats: StatedFormats = field(default_factory=StatedFormats)
+
+    @property
+    def hidden_ticks(self) -> list[int]:
+        """Times of the packets that are not played although packets before and after them are."""
+        end = self.pts_ticks[-1] if self.pts_ticks else 0
+        return [time for time in self.discarded_ticks if time <= end]
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
         """Changes of channels or sample rate."""

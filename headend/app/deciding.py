@@ -297,7 +297,13 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
             )
 
     crop, decisions = cropping.crop(track, encode.crop, detect_borders)
-    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), conceal=encode.allow_damaged)
+    return replace(
+        conformed,
+        crop=crop,
+        decisions=(*conformed.decisions, *decisions),
+        # If a damaged frame were replaced, the numbers of those after it would be wrong.
+        conceal=encode.allow_damaged and not track.frames.is_counted,
+    )
 
 
 def with_encryption(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:

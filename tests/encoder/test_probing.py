@@ -110,6 +110,17 @@ def test_the_frame_index_equals_the_frames_of_the_encoders_decoder(tmp_path: Pat
     assert shown_s(picture(film)) == decoded_times_s(film)
 
 
+def test_no_frame_is_lost_if_the_picture_is_not_the_first_stream(tmp_path: Path) -> None:
+    tiny = ("-bf", "2", "-b:v", "40k")
+    film = make_film(
+        tmp_path / "film.vob", codec="mpeg2video", codec_args=tiny, size=(64, 48), noise=0, output_args=("-f", "dvd")
+    )
+    track = picture(film)
+
+    assert track.index == 1
+    assert track.frame_count == 50
+
+
 @pytest.mark.parametrize("kind", ["begins_in_gop", "begins_in_gop_hevc", "fragments", "mxf", "mpeg_ps"])
 def test_only_films_without_times_are_decoded(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "by_decoding", None)
@@ -458,6 +469,19 @@ def test_sound_whose_end_is_missing_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MasterError, match=r"sound\.mka is cut short: \d+ bytes of at least \d+; deliver it again"):
         probe_sound(master_of(sound), str(sound))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "prores_ks"])
+def test_samples_that_ffmpeg_leaves_out_are_refused(tmp_path: Path, codec: str) -> None:
+    # FFmpeg writes each fragment before it knows how long its only sample lasts.
+    sound = [Sound()] if codec == "libx264" else [Sound(codec="pcm_s16le")]
+    live = ("-movflags", "frag_every_frame+empty_moov")
+    film = make_film(tmp_path / "film.mov", codec=codec, size=(64, 48), sound=sound, output_args=live)
+
+    with pytest.raises(
+        MasterError, match=r"\d+ samples of stream \d have the same time as another, .* longer fragments"
+    ):
+        look(film)
 
 
 def test_pictures_before_time_0_in_matroska_are_refused(tmp_path: Path) -> None:

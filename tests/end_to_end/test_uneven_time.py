@@ -44,6 +44,20 @@ def assert_in_sync(delivered: Delivered, within_s: float = 0.01) -> None:
     assert delivered.beeps_s == pytest.approx([delivered.shown_s(number) for number in PICTURES], abs=within_s)
 
 
+def test_pictures_with_contradicting_times_are_counted(tmp_path: Path) -> None:
+    # Many pictures in each packet, of which only the first has a time; FFmpeg gives several the same one.
+    tiny = ("-b:v", "20k", "-g", "12", "-bf", "2")
+    film = make_film(
+        tmp_path / "film.mpg", frame_rate=Fraction(50), frame_count=75, size=(64, 48), codec="mpeg2video",
+        codec_args=tiny, noise=0, output_args=("-f", "vob"),
+    )  # fmt: skip
+    made = deliver(film, tmp_path / "made")
+
+    assert made.decided("times of frames contradict each other → frames are counted at 50.000")
+    assert made.rate == 50
+    assert made.numbers == tuple(range(75))
+
+
 GAPS: dict[str, Callable[[Path], Path]] = {
     "aac_mp4": lambda d: without_sound(d / "gap.mp4", beeping(d / "film.mkv"), (0.7, 1.15)),
     "ac3_ts": lambda d: without_sound(d / "gap.ts", beeping(d / "film.ts", "ac3"), (1.9, 2.3)),

@@ -7,6 +7,7 @@ package imports no other part of headend except `headend.core.timing`.
 
 from headend.core.media.kinds import AudioRole, Codec, Effort, FieldOrder, Kind, TextRole, VideoRange
 from headend.core.media.masters import (
+    COUNTED,
     AudioPart,
     AudioTrack,
     Colour,
@@ -66,6 +67,7 @@ from headend.core.media.renditions import (
 from headend.core.media.timelines import Change, Span, Timeline
 
 __all__ = [
+    "COUNTED",
     "AnyTrack",
     "AudioFile",
     "AudioLadder",

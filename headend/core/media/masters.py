@@ -78,6 +78,10 @@ class Light:
     content_light: ContentLight | None = None
 
 
+COUNTED = "count"
+"""Origin of a `FrameIndex` whose times are the frames' numbers at a constant rate."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
     """Presentation times of the master's frames, and the points where decoding can start.
@@ -87,7 +91,8 @@ class FrameIndex:
         keyframes: Numbers of the frames at which decoding can start, ascending.
         seek_ticks: For each keyframe, a seek time from which FFmpeg's command line starts reading at it or shortly
             before, never after; in the stream's time base.
-        origin: ``container index`` or ``packets``.
+        origin: ``container index`` or ``packets``; or `COUNTED` if FFmpeg's times of some frames are wrong, so that
+            frames must be selected by their number, counted from the file's start.
         end_ticks: End of the last frame; None if the master does not state it.
     """
 
@@ -96,6 +101,11 @@ class FrameIndex:
     seek_ticks: tuple[int, ...]
     origin: str
     end_ticks: int | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether frames are selected by their number instead of their time."""
+        return self.origin == COUNTED
 
 
 @dataclass(frozen=True, slots=True)
