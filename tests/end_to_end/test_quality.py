@@ -253,7 +253,13 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
 
     def assess(level: Checking) -> QualityReport:
         return assessing.assess(
-            request.store, "film", None, level, thresholds=Thresholds(), where=request.cluster, on_event=events.append
+            request.store,
+            "film",
+            None,
+            level,
+            thresholds=Thresholds(),
+            cluster_settings=request.cluster,
+            on_event=events.append,
         )
 
     events: list[Event] = []
@@ -274,7 +280,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     # Other limits apply to the same scores, in the report and on its page.
     strict = assessing.assess(
         request.store, "film", None, Checking.FULL, thresholds=Thresholds(100, 100, are_asked=True),
-        where=request.cluster,
+        cluster_settings=request.cluster,
     )  # fmt: skip
     assert strict.outcome is Outcome.FAILED
     assert strict == measured.read_report(open_store(request.store), "film", full.release)
@@ -291,7 +297,7 @@ def test_measuring_needs_the_master(master: Path, tmp_path: Path, scheduler: str
     copy.unlink()
 
     with pytest.raises(MasterError, match="quality is measured against the master"):
-        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster)
+        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=None, cluster_settings=request.cluster)
 
 
 def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(
@@ -354,7 +360,7 @@ def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: 
 
     def assess(keys: KeySettings | None) -> QualityReport:
         return assessing.assess(
-            request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster, keys=keys
+            request.store, "film", None, Checking.FULL, thresholds=None, cluster_settings=request.cluster, keys=keys
         )
 
     with pytest.raises(ConfigError, match="give --keys"):
@@ -380,10 +386,12 @@ def test_a_release_encrypted_afterwards_scores_like_the_clear_one(good: Path, tm
 
     encrypted = published.published.presentation.release
     assert encrypted != clear and current_release(store, "film") == encrypted
-    where = ClusterSettings(scheduler)
+    cluster_settings = ClusterSettings(scheduler)
     with pytest.raises(ConfigError, match="give --keys"):
-        assessing.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where)
-    report = assessing.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where, keys=keys)
+        assessing.assess(settings, "film", None, Checking.FULL, thresholds=None, cluster_settings=cluster_settings)
+    report = assessing.assess(
+        settings, "film", None, Checking.FULL, thresholds=None, cluster_settings=cluster_settings, keys=keys
+    )
     assert report.release == encrypted
     assert report.outcome is before.outcome
     assert [one.rendition for one in report.video] == [one.rendition for one in before.video]
@@ -411,7 +419,7 @@ def test_wrong_keys_of_an_encrypted_release_are_reported_before_anything_is_meas
 
     with pytest.raises(HeadendError) as caught:
         assessing.assess(
-            settings, "film", None, Checking.FULL, thresholds=None, where=ClusterSettings(scheduler),
+            settings, "film", None, Checking.FULL, thresholds=None, cluster_settings=ClusterSettings(scheduler),
             keys=KeySettings(str(wrong)), on_event=events.append,
         )  # fmt: skip
 
@@ -429,4 +437,6 @@ def test_the_error_for_a_release_of_an_older_version_says_what_to_do(
         store.delete(info.key)
 
     with pytest.raises(ConfigError, match="submit the master again"):
-        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(), where=request.cluster)
+        assessing.assess(
+            request.store, "film", None, Checking.FULL, thresholds=Thresholds(), cluster_settings=request.cluster
+        )

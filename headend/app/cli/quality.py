@@ -61,7 +61,7 @@ def command(
     level = Checking.FULL if full else Checking.SAMPLED
     with following(console(stderr=True)) as note:
         report = assessing.assess(
-            store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
+            store, title, release, level, thresholds=thresholds, cluster_settings=cluster, on_event=note, keys=keys
         )
     if target is not None:
         pages.write(target, quality_pages.page_of(open_store(store), report))

@@ -57,7 +57,7 @@ def assess(
     level: Checking,
     *,
     thresholds: Thresholds | None,
-    where: ClusterSettings,
+    cluster_settings: ClusterSettings,
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
     keys: KeySettings | None = None,
@@ -70,7 +70,7 @@ def assess(
         release: Id of the release; None for the current one, or else the newest.
         level: How much to measure.
         thresholds: Lowest quality of the best renditions; None for those of the existing report.
-        where: The cluster.
+        cluster_settings: The cluster.
         on_event: Called with every event.
         run: Runs tasks.
         keys: Where the keys of an encrypted release come from.
@@ -114,7 +114,7 @@ def assess(
         tracks=tuple(track.id for track in presentation.video),
         level=level,
         thresholds=thresholds,
-        slot_bytes=slot_bytes(cluster.workers_of(where)),
+        slot_bytes=slot_bytes(cluster.workers_of(cluster_settings)),
         segment_count=presentation.grid.segment_count,
         predicted=reference.predicted,
         hulls=reference.hulls,
@@ -125,7 +125,7 @@ def assess(
         check.begin()
         tasks = check.suspect_tasks(presentation)
         on_event(Step("measuring quality"))
-        _run(tasks, check, presentation, master, settings, where, on_event, run)
+        _run(tasks, check, presentation, master, settings, cluster_settings, on_event, run)
         on_event(Step("reporting quality"))
         return conclude(check, presentation, master, settings.endpoint_url)
 
@@ -201,7 +201,7 @@ def _run(
     presentation: Presentation,
     master: Master,
     settings: StoreSettings,
-    where: ClusterSettings,
+    cluster_settings: ClusterSettings,
     on_event: Callable[[Event], None],
     run: cluster.RunTasks,
 ) -> None:
@@ -233,7 +233,7 @@ def _run(
             sample_rate_hz=0,
             frame_samples={},
             text=(),
-            logged=where.scheduler is not None,
+            logged=cluster_settings.scheduler is not None,
             keys=check.keys,
         )
-        run(tasks, partial(perform, context), where, note, tool=tool.version())
+        run(tasks, partial(perform, context), cluster_settings, note, tool=tool.version())

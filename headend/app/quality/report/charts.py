@@ -1,6 +1,7 @@
 """The charts of a report, as SVG: scores of segments, quality by rate, and the timeline."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from math import ceil, floor, log2
@@ -17,6 +18,9 @@ MAX_COLUMNS = 240
 MAX_TOOLTIPS = 2500
 """With more cells, the heat map has no tooltips, to keep the page small."""
 CHART_PX = (548, 300)
+CHART_LEFT_PX, CHART_RIGHT_PX, CHART_TOP_PX, CHART_BOTTOM_PX = 40, CHART_PX[0] - 24, 12, CHART_PX[1] - 34
+LABEL_PX = 34
+"""Minimum distance between the labels of rungs."""
 HATCH = (
     '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<rect width="6" height="6" class="hatch"/><rect width="1.5" height="6" class="stripe"/></pattern>'
@@ -69,9 +73,10 @@ def rate_charts(report: QualityReport) -> Iterator[tuple[str, str]]:
     low = floor(log2(min(rendition.average_bps for rendition in measured) / 1000) * 2) / 2
     high = ceil(log2(max(rendition.average_bps for rendition in measured) / 1000) * 2) / 2
     bottom = min(90.0, 10.0 * floor(min(rendition.mean or 0.0 for rendition in measured) / 10))
+    scale = _Scale(low, max(high, low + 1), bottom)
     for codec in dict.fromkeys(rendition.codec for rendition in measured):
         members = [rendition for rendition in measured if rendition.codec is codec]
-        yield label_of(codec), _rate_chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
+        yield label_of(codec), _rate_chart(members, report.hulls.get(str(codec), ()), scale)
 
 
 def timeline(report: QualityReport) -> str:
@@ -161,69 +166,92 @@ def _cells_as_paths(cells: dict[int, SegmentQuality], width: float, y: int) -> I
         yield f'<path d="{"".join(moves)}" stroke="{fill}" stroke-width="{ROW_PX - 2}"/>'
 
 
-def _rate_chart(
-    members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], low: float, high: float, bottom: float
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Positions in a chart of rate and quality.
+
+    Attributes:
+        low: Rate at the left edge, as the binary logarithm of kb/s.
+        high: Rate at the right edge.
+        bottom: VMAF at the lower edge; the upper edge is 100.
+    """
+
+    low: float
+    high: float
+    bottom: float
+
+    def x(self, bps: float) -> float:
+        return CHART_LEFT_PX + (CHART_RIGHT_PX - CHART_LEFT_PX) * (log2(bps / 1000) - self.low) / (self.high - self.low)
+
+    def y(self, vmaf: float) -> float:
+        return CHART_TOP_PX + (CHART_BOTTOM_PX - CHART_TOP_PX) * (100 - vmaf) / (100 - self.bottom)
+
+    def contains(self, point: PredictedQuality) -> bool:
+        return self.low <= log2(point.bps / 1000) <= self.high and point.vmaf >= self.bottom
+
+
+def _rate_chart(members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], scale: _Scale) -> str:
     width, height = CHART_PX
-    left, right, top, bottom_margin = 40, 24, 12, 34
-
-    def x(bps: float) -> float:
-        return left + (width - left - right) * (log2(bps / 1000) - low) / (high - low)
-
-    def y(score: float) -> float:
-        return top + (height - top - bottom_margin) * (100 - score) / (100 - bottom)
-
-    drawn = [
-        f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="line"/>'
-        f'<text x="{left - 6}" y="{y(mark) + 3:.1f}" text-anchor="end" class="axis">{mark}</text>'
-        for mark in range(int(bottom), 101, 10)
-    ]
-    for step in range(ceil(low), floor(high) + 1):
-        at = x(1000 * 2**step)
-        drawn.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - bottom_margin}" class="faint"/>'
-            f'<text x="{at:.1f}" y="{height - bottom_margin + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
-        )
-    drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
-    inside = [point for point in hull if low <= log2(point.bps / 1000) <= high and point.vmaf >= bottom]
-    if inside:
-        points = " ".join(f"{x(point.bps):.1f},{y(point.vmaf):.1f}" for point in inside)
-        drawn.append(f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>')
-    drawn += [
-        f'<circle cx="{x(predicted.bps):.1f}" cy="{y(predicted.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
-        for predicted in (rendition.predicted for rendition in members if rendition.predicted)
-        if low <= log2(predicted.bps / 1000) <= high and predicted.vmaf >= bottom
-    ]
+    drawn = [*_grid_lines(scale), *_hull_and_predictions(members, hull, scale)]
     for tone_mapped in (False, True):
-        rungs = sorted(
-            (rendition for rendition in members if rendition.tone_mapped is tone_mapped),
-            key=lambda rendition: rendition.average_bps,
-        )
-        if not rungs:
-            continue
-        dynamic_range = "hdr" if tone_mapped else "sdr"
-        points = " ".join(f"{x(rendition.average_bps):.1f},{y(rendition.mean or 0):.1f}" for rendition in rungs)
-        dash = ' stroke-dasharray="5 4"' if tone_mapped else ""
-        drawn.append(f'<polyline points="{points}" fill="none" class="path {dynamic_range}" stroke-width="1.5"{dash}/>')
-        last = -100.0
-        for rendition in rungs:
-            at, score = x(rendition.average_bps), rendition.mean or 0.0
-            worst = rendition.worst.mean if rendition.worst else score
-            drawn.append(
-                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(score):.1f}" y2="{y(max(bottom, worst)):.1f}" '
-                f'class="path {dynamic_range}" stroke-opacity=".35" stroke-width="3"/>'
-                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" class="spot {dynamic_range}"><title>'
-                f"{escape(rendition.rendition)}: {rendition.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst "
-                f"segment {worst:.1f}</title></circle>"
-            )
-            if at - last > 34:
-                label_y = y(score) + (17 if tone_mapped else -9)  # apart from those of SDR
-                drawn.append(
-                    f'<text x="{at:.1f}" y="{label_y:.1f}" text-anchor="middle" class="axis">'
-                    f"{rendition.height_px}</text>"
-                )
-                last = at
+        rungs = [rendition for rendition in members if rendition.tone_mapped is tone_mapped]
+        if rungs:
+            by_rate = sorted(rungs, key=lambda rendition: rendition.average_bps)
+            drawn += _path(by_rate, "hdr" if tone_mapped else "sdr", scale)
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Rate and quality">{"".join(drawn)}</svg>'
+
+
+def _grid_lines(scale: _Scale) -> Iterator[str]:
+    for mark in range(int(scale.bottom), 101, 10):
+        y = scale.y(mark)
+        yield (
+            f'<line x1="{CHART_LEFT_PX}" x2="{CHART_RIGHT_PX}" y1="{y:.1f}" y2="{y:.1f}" class="line"/>'
+            f'<text x="{CHART_LEFT_PX - 6}" y="{y + 3:.1f}" text-anchor="end" class="axis">{mark}</text>'
+        )
+    for step in range(ceil(scale.low), floor(scale.high) + 1):
+        x = scale.x(1000 * 2**step)
+        yield (
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{CHART_TOP_PX}" y2="{CHART_BOTTOM_PX}" class="faint"/>'
+            f'<text x="{x:.1f}" y="{CHART_BOTTOM_PX + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
+        )
+    width, height = CHART_PX
+    yield f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>'
+
+
+def _hull_and_predictions(
+    members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], scale: _Scale
+) -> Iterator[str]:
+    if inside := [point for point in hull if scale.contains(point)]:
+        points = " ".join(f"{scale.x(point.bps):.1f},{scale.y(point.vmaf):.1f}" for point in inside)
+        yield f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>'
+    for predicted in (rendition.predicted for rendition in members if rendition.predicted):
+        if scale.contains(predicted):
+            x, y = scale.x(predicted.bps), scale.y(predicted.vmaf)
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="none" class="ring"/>'
+
+
+def _path(rungs: Sequence[RenditionQuality], dynamic_range: str, scale: _Scale) -> Iterator[str]:
+    """The line through the rungs of SDR or of HDR, and each rung with its worst segment and its height."""
+    is_hdr = dynamic_range == "hdr"
+    points = " ".join(f"{scale.x(rung.average_bps):.1f},{scale.y(rung.mean or 0):.1f}" for rung in rungs)
+    dash = ' stroke-dasharray="5 4"' if is_hdr else ""
+    yield f'<polyline points="{points}" fill="none" class="path {dynamic_range}" stroke-width="1.5"{dash}/>'
+    last_label_x = -100.0
+    for rung in rungs:
+        x, score = scale.x(rung.average_bps), rung.mean or 0.0
+        y = scale.y(score)
+        worst = rung.worst.mean if rung.worst else score
+        yield (
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{scale.y(max(scale.bottom, worst)):.1f}" '
+            f'class="path {dynamic_range}" stroke-opacity=".35" stroke-width="3"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="spot {dynamic_range}"><title>'
+            f"{escape(rung.rendition)}: {rung.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst "
+            f"segment {worst:.1f}</title></circle>"
+        )
+        if x - last_label_x > LABEL_PX:
+            label_y = y + (17 if is_hdr else -9)  # apart from those of SDR
+            yield f'<text x="{x:.1f}" y="{label_y:.1f}" text-anchor="middle" class="axis">{rung.height_px}</text>'
+            last_label_x = x
 
 
 def _loudness(values: Sequence[float | None], top: int) -> str:
