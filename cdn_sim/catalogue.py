@@ -25,7 +25,7 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One rendition of a release in a store.
+    """One rendition of a stored title.
 
     Attributes:
         codec: ``avc``, ``hevc``, ``av1``, ``vp9``, or ``sound``.
@@ -39,7 +39,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class StoredTitle:
     """One title of a store, with the tracks that players may request.
 
     Attributes:
@@ -102,12 +102,14 @@ class Objects:
         return rows
 
 
-def _ladders(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[Release]) -> list[list[float]]:
-    """Bitrates that each device plays, from the synthetic ladder or the first release."""
+def _ladders(
+    catalogue: Catalogue, devices: Sequence[Device], stored_titles: Sequence[StoredTitle]
+) -> list[list[float]]:
+    """Bitrates that each device plays, from the synthetic ladder or the first stored title."""
     ladders = []
     for device in devices:
-        if releases:
-            rates = sorted(track.kbps for track in releases[0].tracks if track.codec == device.codec)
+        if stored_titles:
+            rates = sorted(track.kbps for track in stored_titles[0].tracks if track.codec == device.codec)
         else:
             rates = list(LADDERS[catalogue.ladder].get(device.codec, ()))
         rates = [rate for rate in rates if device.most_kbps is None or rate <= device.most_kbps] or rates[:1]
@@ -124,7 +126,7 @@ def build(
     seed: int,
     *,
     republished: Sequence[int] = (),
-    releases: Sequence[Release] = (),
+    stored_titles: Sequence[StoredTitle] = (),
 ) -> Objects:
     """Number all objects and set their sizes.
 
@@ -134,13 +136,14 @@ def build(
         titles: Number of titles in the whole run.
         seed: Seed of the run.
         republished: Titles that are published again, in this order.
-        releases: Releases of a store, assigned to titles in turn. Titles with the same release get its segment sizes
-            rotated by a random number of segments. Sizes are synthetic if there are no releases.
+        stored_titles: Titles of a store, whose segment sizes the simulated titles get in turn. Simulated titles with
+            the same stored title get its sizes rotated by a random number of segments. Without stored titles, sizes
+            are synthetic.
 
     Raises:
-        ConfigError: No release has a device's codec, or there are too many objects.
+        ConfigError: No stored title has a device's codec, or there are too many objects.
     """
-    ladders = _ladders(catalogue, devices, releases)
+    ladders = _ladders(catalogue, devices, stored_titles)
     width = max(map(len, ladders))
     rates = np.zeros((len(ladders), width))
     firsts = np.zeros(len(ladders), dtype=np.int64)
@@ -154,11 +157,11 @@ def build(
     sound = len(renditions) if catalogue.sound_kbps > 0 else -1
     if sound >= 0:
         renditions.append(("sound", catalogue.sound_kbps))
-    segment_s = releases[0].segment_s if releases else catalogue.segment_s
+    segment_s = stored_titles[0].segment_s if stored_titles else catalogue.segment_s
     blocks, segments = [], np.zeros(titles, dtype=np.int32)
     for title in range(titles):
-        if releases:
-            block = _sizes_from_release(renditions, releases, title, seed)
+        if stored_titles:
+            block = _sizes_from_store(renditions, stored_titles, title, seed)
         else:
             block = _synthetic_sizes(renditions, catalogue, title, seed)
         segments[title] = block.shape[1]
@@ -197,18 +200,18 @@ def _synthetic_sizes(renditions: Sequence[tuple[str, float]], catalogue: Catalog
     return np.array(rows).astype(np.int32)
 
 
-def _sizes_from_release(
-    renditions: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int
+def _sizes_from_store(
+    renditions: Sequence[tuple[str, float]], stored_titles: Sequence[StoredTitle], title: int, seed: int
 ) -> Array:
-    """Sizes by rendition and segment; a rendition that the release lacks gets the sizes of the one nearest in rate."""
-    release = releases[title % len(releases)]
-    count = max(len(track.sizes_bytes) for track in release.tracks)
-    shift = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(releases) else 0
+    """Sizes by rendition and segment; one that is not stored gets the sizes of the one nearest in rate."""
+    stored = stored_titles[title % len(stored_titles)]
+    count = max(len(track.sizes_bytes) for track in stored.tracks)
+    shift = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(stored_titles) else 0
     rows = []
     for codec, rate in renditions:
-        candidates = [track for track in release.tracks if track.codec == codec]
+        candidates = [track for track in stored.tracks if track.codec == codec]
         if not candidates:
-            candidates = [track for track in release.tracks if track.codec != "sound"] or list(release.tracks)
+            candidates = [track for track in stored.tracks if track.codec != "sound"] or list(stored.tracks)
         track = min(candidates, key=lambda each: (abs(each.kbps - rate), each.kbps))
         rows.append(np.roll(np.resize(np.array(track.sizes_bytes, dtype=np.int64), count), shift))
     return np.array(rows).astype(np.int32)

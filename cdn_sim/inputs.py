@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cdn_sim import catalogue, popularity
-from cdn_sim.catalogue import Objects, Release
+from cdn_sim.catalogue import Objects, StoredTitle
 from cdn_sim.model import Scenario
 from cdn_sim.popularity import Ranking
 from cdn_sim.scenario import time_ms
@@ -30,16 +30,16 @@ class SharedInputs:
     premieres: tuple[tuple[float, float, int, float], ...]
 
 
-def shared_inputs(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:
+def shared_inputs(scenario: Scenario, seed: int, stored_titles: Sequence[StoredTitle] = ()) -> SharedInputs:
     """Generate the titles, their popularity and their objects.
 
     Args:
         scenario: The scenario.
         seed: Seed of the run.
-        releases: Releases of the store, if the scenario names one.
+        stored_titles: Titles of the store, if the scenario names one.
 
     Raises:
-        ConfigError: There are too many objects, or no release has a device's codec.
+        ConfigError: There are too many objects, or no stored title has a device's codec.
     """
     days = scenario.days.all
     events = [event for event in scenario.events if event.premiere is not None]
@@ -65,7 +65,7 @@ def shared_inputs(scenario: Scenario, seed: int, releases: Sequence[Release] = (
         titles,
         seed,
         republished=[title for _, title in (*republished, *forced)],
-        releases=releases,
+        stored_titles=stored_titles,
     )
     return SharedInputs(ranking, objects, republished, premieres)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from cdn_sim import process_pool, simulation
 from cdn_sim.accounting import Tally
-from cdn_sim.catalogue import Release
+from cdn_sim.catalogue import StoredTitle
 from cdn_sim.model import Scenario
 from headend.core.errors import ConfigError, HeadendError
 
@@ -47,12 +47,12 @@ def tasks(variants: Mapping[str, Scenario]) -> tuple[Task, ...]:
 
 def perform(
     task: Task,
-    releases: Sequence[Release] = (),
+    stored_titles: Sequence[StoredTitle] = (),
     traces: Mapping[str, Sequence[float]] | None = None,
     on_day: Callable[[int], None] = lambda _: None,
 ) -> Tally:
     """Run a task."""
-    return simulation.run(task.scenario, task.isp, task.seed, releases=releases, traces=traces, on_day=on_day)
+    return simulation.run(task.scenario, task.isp, task.seed, stored_titles=stored_titles, traces=traces, on_day=on_day)
 
 
 def run(
@@ -60,7 +60,7 @@ def run(
     *,
     workers: int = 1,
     scheduler: str | None = None,
-    releases: Sequence[Release] = (),
+    stored_titles: Sequence[StoredTitle] = (),
     traces: Mapping[str, Sequence[float]] | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Task, Tally]]:
@@ -70,7 +70,7 @@ def run(
         tasks: The tasks.
         workers: Number of processes on this machine, if there is no scheduler.
         scheduler: Address of a running Dask scheduler.
-        releases: Releases of the store, if the scenario names one.
+        stored_titles: Titles of the store, if the scenario names one.
         traces: Relative access rates, by file name.
         on_progress: Called with a status line at least every half minute.
 
@@ -78,27 +78,35 @@ def run(
         ConfigError: The scheduler can't be reached.
         HeadendError: A task failed.
     """
-    if scheduler is None and (workers == 1 or len(tasks) == 1):
-        for number, task in enumerate(tasks, 1):
-            name = f"run {number} of {len(tasks)}: {task.alternative}, seed {task.seed}"
-            days = task.scenario.days.all
-            provider = task.scenario.isps[task.isp].name
-
-            def on_day(day: int, name: str = name, provider: str = provider, days: int = days) -> None:
-                on_progress(f"{name}, {provider}, day {day} of {days}")
-
-            yield task, perform(task, releases, traces, on_day)
-        return
-    if scheduler is None:
-        run_task = partial(perform, releases=tuple(releases), traces=dict(traces or {}))
+    if scheduler is not None:
+        with _client(scheduler) as client:
+            yield from _run_on_dask(client, tasks, stored_titles, traces, on_progress)
+    elif workers == 1 or len(tasks) == 1:
+        yield from _run_here(tasks, stored_titles, traces, on_progress)
+    else:
+        run_task = partial(perform, stored_titles=tuple(stored_titles), traces=dict(traces or {}))
         report = partial(_report, on_progress, len(tasks))
         results = process_pool.run_tasks(tasks, run_task, workers, on_idle=report, idle_s=HEARTBEAT_S)
         for done, result in enumerate(results, 1):
             report(done)
             yield result
-        return
-    with _client(scheduler) as client:
-        yield from _run_on_dask(client, tasks, releases, traces, on_progress)
+
+
+def _run_here(
+    tasks: Sequence[Task],
+    stored_titles: Sequence[StoredTitle],
+    traces: Mapping[str, Sequence[float]] | None,
+    on_progress: Callable[[str], None],
+) -> Iterator[tuple[Task, Tally]]:
+    """Run tasks one after another in this process, which can report each day."""
+
+    def report_day(run: str, days: int, day: int) -> None:
+        on_progress(f"{run}, day {day} of {days}")
+
+    for number, task in enumerate(tasks, 1):
+        provider = task.scenario.isps[task.isp].name
+        run = f"run {number} of {len(tasks)}: {task.alternative}, seed {task.seed}, {provider}"
+        yield task, perform(task, stored_titles, traces, partial(report_day, run, task.scenario.days.all))
 
 
 def _report(on_progress: Callable[[str], None], runs: int, done: int) -> None:
@@ -108,12 +116,12 @@ def _report(on_progress: Callable[[str], None], runs: int, done: int) -> None:
 def _run_on_dask(
     client: Any,
     tasks: Sequence[Task],
-    releases: Sequence[Release],
+    stored_titles: Sequence[StoredTitle],
     traces: Mapping[str, Sequence[float]] | None,
     on_progress: Callable[[str], None],
 ) -> Iterator[tuple[Task, Tally]]:
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    shared = client.scatter((tuple(releases), dict(traces or {})), broadcast=True)
+    shared = client.scatter((tuple(stored_titles), dict(traces or {})), broadcast=True)
     futures = {client.submit(_on_worker, task, shared, pure=False, retries=2): task for task in tasks}
     for future in futures:
         future.add_done_callback(done.put)
@@ -138,7 +146,7 @@ def _run_on_dask(
         yield task, future.result()
 
 
-def _on_worker(task: Task, shared: tuple[Sequence[Release], Mapping[str, Sequence[float]]]) -> Tally:
+def _on_worker(task: Task, shared: tuple[Sequence[StoredTitle], Mapping[str, Sequence[float]]]) -> Tally:
     return perform(task, *shared)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cdn_sim import arrivals, failures, initial_state, planned_fill, viewing
 from cdn_sim.accounting import DAY_HOURS, FillDay, Tally
-from cdn_sim.catalogue import Release
+from cdn_sim.catalogue import StoredTitle
 from cdn_sim.compiling import Array
 from cdn_sim.engine.loop import advance
 from cdn_sim.engine.state import ACTIVE, ARRIVAL, BIN_MS, BUCKET, NEVER, PEAK, TICK_MS, WAITING, Viewers
@@ -26,7 +26,7 @@ def run(
     isp_number: int,
     seed: int,
     *,
-    releases: Sequence[Release] = (),
+    stored_titles: Sequence[StoredTitle] = (),
     traces: Mapping[str, Sequence[float]] | None = None,
     on_day: Callable[[int], None] = lambda _: None,
     recorded: int = 0,
@@ -37,7 +37,7 @@ def run(
         scenario: The alternative's scenario.
         isp_number: Number of the provider.
         seed: Seed of the run.
-        releases: Releases of the store, if the scenario names one.
+        stored_titles: Titles of the store, if the scenario names one.
         traces: Relative access rates, by file name.
         on_day: Called with the number of each finished day, from 1.
         recorded: Number of requests to record at the first edge, for tests.
@@ -46,7 +46,7 @@ def run(
         The counts, checked with `Tally.check`.
     """
     started_s = time.process_time()
-    site = Site(scenario, isp_number, seed, shared_inputs(scenario, seed, releases), traces, recorded)
+    site = Site(scenario, isp_number, seed, shared_inputs(scenario, seed, stored_titles), traces, recorded)
     for day in range(scenario.days.all):
         site.pass_day(day)
         on_day(day + 1)

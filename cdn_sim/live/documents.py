@@ -4,6 +4,7 @@ Source: RFC 9111 (freshness, validation, negative responses) and RFC 5861 (stale
 """
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,11 +15,13 @@ from aiohttp import hdrs
 
 from cdn_sim.live.upstream import Unreachable, UpstreamResponse, Upstreams
 from headend.core.caching.segmented_lru import SegmentedLRU
-from headend.core.caching.single_flight import SingleFlight
+from headend.core.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.core.http import responses
 from headend.core.http.blobs import in_memory
 from headend.core.http.conditions import Headers
 from headend.core.http.responses import COMMON_HEADERS, File, Representation, Response
+
+log = logging.getLogger("headend.edge")
 
 WAIT_S = 20.0
 """How long a client waits for a document."""
@@ -205,8 +208,10 @@ class Documents:
         async def refresh() -> None:
             try:
                 await self._flights.do(key, lambda: self._fetch(key, target, cached, loops, accept), wait_s=WAIT_S)
-            except Exception:
+            except (Unreachable, TooMany, TookTooLong):
                 return  # keep serving the stale document as long as Cache-Control allows
+            except Exception:
+                log.exception("a document could not be refreshed")
 
         task = asyncio.get_running_loop().create_task(refresh())
         self._background.add(task)

@@ -43,10 +43,10 @@ def describe_self(modules: tuple[str, ...]) -> dict[str, Any]:
             import_module(module)
     except ModuleNotFoundError as error:
         return {**answer, "missing": error.name or str(error)}
-    except Exception as error:
+    except Exception as error:  # importing a module may raise anything
         return {**answer, "problem": f"{type(error).__name__}: {error}"}
     try:
         answer["tool"] = import_module("encoder.tool").version()
-    except Exception as error:
+    except Exception as error:  # whatever is wrong, this worker can't encode
         answer["tool_problem"] = str(error)
     return answer

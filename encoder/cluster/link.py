@@ -148,7 +148,7 @@ class Link:
         try:
             assert self.client is not None
             scheduler, facts = self.client.run_on_scheduler(introspection.describe_workers)
-        except Exception:
+        except Exception:  # Dask raises many types when a connection breaks
             return None
         is_same = scheduler == self._scheduler and self.client.scheduler_comm is self._stream
         if self._is_lost.is_set() or not is_same:
@@ -174,7 +174,7 @@ class Link:
         while not self._closed.is_set():
             try:
                 client = self._connected()
-            except Exception:
+            except Exception:  # as in `_poll`; it is tried again until the deadline
                 if time.monotonic() > deadline_s:
                     self._inbox.put(self._handlers.on_gone)
                     return False
@@ -222,5 +222,5 @@ def requirements(tool: str | None) -> Requirements:
 
 def _close(client: Client | None) -> None:
     if client is not None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # the scheduler may be gone
             client.close(timeout=2)

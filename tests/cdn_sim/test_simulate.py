@@ -183,9 +183,9 @@ def test_segment_sizes_come_from_a_store(tmp_path: Path, monkeypatch: pytest.Mon
     publish(tmp_path / "store", "film", "avc-1080p-2000k-bb", "avc1.640028", [2 * size for size in sizes], 2000)
     publish(tmp_path / "store", "film", "aac-2.0-128k-en-cc", "mp4a.40.2", [64_000] * 30, 128)
     monkeypatch.setattr(segment_sizes.publishing, "titles", lambda _: {"film": None})
-    (release,) = segment_sizes.releases_of(StoreSettings(str(tmp_path / "store")))
-    assert release.segment_s == 4
-    assert sorted((track.codec, track.kbps) for track in release.tracks) == [
+    (stored,) = segment_sizes.stored_titles(StoreSettings(str(tmp_path / "store")))
+    assert stored.segment_s == 4
+    assert sorted((track.codec, track.kbps) for track in stored.tracks) == [
         ("avc", 1000),
         ("avc", 2000),
         ("sound", 128),

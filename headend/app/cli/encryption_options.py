@@ -214,27 +214,43 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             hdcp: bool,
             **others: Any,
         ) -> Any:
-            wanted = protection_schemes
-            if bool(wanted) != (keys is not None):
-                missing = "--keys, the source of its keys" if wanted else "--protect, the scheme, such as cbcs"
-                raise ConfigError(f"to encrypt a title, add {missing}")
-            if not wanted and (
-                typed := _first_typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
-            ):
-                raise ConfigError(
-                    f"{typed} works only with encryption: add --protect, such as cbcs, and --keys, or remove {typed}"
-                )
-            if wanted and wanted[0] is Scheme.AES_128:
-                raise ConfigError(
-                    "aes-128 is for old HLS players only and can't be the first scheme: use --protect cbcs,aes-128"
-                )
+            _check_protection(protection_schemes, keys)
             settings = None
-            if wanted and keys is not None:
+            if keys is not None:
                 settings = ProtectionSettings(
-                    wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs, lead_s, Fraction(rotate_s or 0), hdcp
+                    protection_schemes,
+                    keys,
+                    key_per == "all",
+                    key_epoch,
+                    drm,
+                    cenc_codecs,
+                    lead_s,
+                    Fraction(rotate_s or 0),
+                    hdcp,
                 )
             return command(protection=settings, **others)
 
         return wrapped
 
     return add
+
+
+def _check_protection(wanted: tuple[Scheme, ...], keys: KeySettings | None) -> None:
+    """Check that the options of encryption fit together.
+
+    Raises:
+        ConfigError: An option is missing, or works only with others; the message names it.
+    """
+    if bool(wanted) != (keys is not None):
+        missing = "--keys, the source of its keys" if wanted else "--protect, the scheme, such as cbcs"
+        raise ConfigError(f"to encrypt a title, add {missing}")
+    if not wanted:
+        typed = _first_typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
+        if typed is not None:
+            raise ConfigError(
+                f"{typed} works only with encryption: add --protect, such as cbcs, and --keys, or remove {typed}"
+            )
+    elif wanted[0] is Scheme.AES_128:
+        raise ConfigError(
+            "aes-128 is for old HLS players only and can't be the first scheme: use --protect cbcs,aes-128"
+        )

@@ -14,7 +14,7 @@ import msgspec
 
 from cdn_sim import compiling, parallel, scenario, viewing
 from cdn_sim.accounting import Tally
-from cdn_sim.catalogue import Release
+from cdn_sim.catalogue import StoredTitle
 from cdn_sim.model import Scenario
 from cdn_sim.report import document, drawing, exposition, page
 from cdn_sim.results import METRICS, Results, Run
@@ -131,9 +131,9 @@ def command(
     if live:
         results, stopped = _play(base, endpoint_url, seconds, None if as_json and not out else target)
     else:
-        releases = _releases(base, endpoint_url)
+        titles = _stored_titles(base, endpoint_url)
         settings = ClusterSettings(scheduler, workers or len(os.sched_getaffinity(0)))
-        results, stopped = _run(variants, releases, _traces(variants), settings)
+        results, stopped = _run(variants, titles, _traces(variants), settings)
     if not results.runs:
         raise stopped or ConfigError("nothing was simulated")
     if not as_json or out:
@@ -200,12 +200,12 @@ def _play(
     return results, KeyboardInterrupt() if is_stopped else None
 
 
-def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
+def _stored_titles(base: Scenario, endpoint_url: str | None) -> tuple[StoredTitle, ...]:
     if not base.catalogue.store:
         return ()
-    from headend.app.cli.segment_sizes import releases_of
+    from headend.app.cli.segment_sizes import stored_titles
 
-    return releases_of(StoreSettings(options.absolute(base.catalogue.store), endpoint_url))
+    return stored_titles(StoreSettings(options.absolute(base.catalogue.store), endpoint_url))
 
 
 def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
@@ -233,7 +233,7 @@ def _make_folder(folder: Path) -> None:
 
 def _run(
     variants: dict[str, Scenario],
-    releases: Sequence[Release],
+    stored_titles: Sequence[StoredTitle],
     traces: dict[str, list[float]],
     settings: ClusterSettings,
 ) -> tuple[Results, KeyboardInterrupt | None]:
@@ -260,7 +260,7 @@ def _run(
             todo,
             workers=settings.workers or 1,
             scheduler=settings.scheduler,
-            releases=releases,
+            stored_titles=stored_titles,
             traces=traces,
             on_progress=on_progress,
         ):
@@ -275,7 +275,8 @@ def _run(
         if len(tallies) == len(variants[name].isps)
     )
     wanted = sum(len(variant.seeds) for variant in variants.values())
-    segment_ms = (releases[0].segment_s if releases else next(iter(variants.values())).catalogue.segment_s) * 1000
+    synthetic_s = next(iter(variants.values())).catalogue.segment_s
+    segment_ms = (stored_titles[0].segment_s if stored_titles else synthetic_s) * 1000
     if BASE not in variants:
         variants = {BASE: next(iter(variants.values())), **variants}
     return Results(variants, runs, segment_ms, wanted - len(runs)), stopped

@@ -84,9 +84,9 @@ def _read(text: str, place: str) -> Prices:
         raise ConfigError(f"{place}: {extra[0]!r} is not a price; there are {', '.join(known)}")
     for name, kind in known.items():
         value = table.get(name)
-        wanted = str if kind in ("str", str) else (int, float)
+        wanted = str if kind is str else (int, float)
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigError(f"{place}: {name} is missing, or not {'text' if wanted is str else 'a number'}")
+            raise ConfigError(f"{place}: {name} is missing, or not {'text' if kind is str else 'a number'}")
         if not isinstance(value, str) and not 0 <= value < 1e9:
             raise ConfigError(f"{place}: {name} is {value}; give an amount of 0 or more")
     return Prices(**table)
