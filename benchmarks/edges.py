@@ -81,15 +81,15 @@ class Report:
 def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -> Report:
     """Measure all cases."""
     rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if quick else (ROUNDS, SECONDS)
-    with TemporaryDirectory(prefix="headend-edges-") as name, ExitStack() as held:
+    with TemporaryDirectory(prefix="headend-edges-") as name, ExitStack() as stack:
         folder = Path(name)
         publish(folder / "upstream")
-        upstream, log = held.enter_context(serve_files(folder / "upstream", folder))
-        edge = held.enter_context(headend(upstream.url, folder))
-        servers = {NGINX: held.enter_context(proxy_cache(upstream.url, folder)), HEADEND: edge}
+        upstream, log = stack.enter_context(serve_files(folder / "upstream", folder))
+        edge = stack.enter_context(headend(upstream.url, folder))
+        servers = {NGINX: stack.enter_context(proxy_cache(upstream.url, folder)), HEADEND: edge}
         hot = [_path("film", number) for number in range(1, HOT_SEGMENTS + 1)]
         rows = []
-        asked = {**servers, BARE: held.enter_context(run_bare())}
+        asked = {**servers, BARE: stack.enter_context(run_bare())}
         manifest = ["/film/multivariant.m3u8"]
         for case, paths, names in (("hits, segments", hot, servers), ("hits, manifests", manifest, asked)):
             on_step(case)

@@ -186,31 +186,31 @@ def measure(
         ConfigError: nginx or wrk is not installed.
     """
     report = earlier or Report("")
-    with TemporaryDirectory(prefix="headend-origin-") as name, ExitStack() as held:
-        plant = _Plant(Path(name), held, quick=quick, on_step=on_step)
+    with TemporaryDirectory(prefix="headend-origin-") as name, ExitStack() as stack:
+        servers = _Servers(Path(name), stack, quick=quick, on_step=on_step)
         for part in parts:
             if part == "stalled":
-                report = replace(report, stalled_bytes=_stalled(plant))
+                report = replace(report, stalled_bytes=_stalled(servers))
             elif part == "start":
-                report = replace(report, starts=_starts(plant))
+                report = replace(report, starts=_starts(servers))
             else:
-                report = _loaded(part, plant, report)
+                report = _loaded(part, servers, report)
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
     report = replace(report, nginx=version)
     return replace(report, targets=targets(report))
 
 
-class _Plant:
+class _Servers:
     """A published film, and servers that start at their first use.
 
     Args:
         folder: Folder for all files.
-        held: Exit stack that stops the servers.
+        stack: Stops the servers when it is closed.
         quick: Whether to use a short film and few titles.
         on_step: Called with a description of each step.
     """
 
-    def __init__(self, folder: Path, held: ExitStack, *, quick: bool, on_step: Callable[[str], object]) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, quick: bool, on_step: Callable[[str], object]) -> None:
         on_step("publishing a synthetic film")
         self.folder, self.quick, self.on_step = folder, quick, on_step
         self.root = folder / "s3" / "films"
@@ -220,7 +220,7 @@ class _Plant:
         self._keys = folder / "keys"
         self._keys.touch(0o600)
         self._keys.write_text(key.line)
-        self._held = held
+        self._stack = stack
         self._environment: dict[str, str] = {}
         self._servers: dict[str, Server] = {}
 
@@ -228,14 +228,14 @@ class _Plant:
     def environment(self) -> dict[str, str]:
         """Environment variables for access to the store over S3."""
         if not self._environment:
-            s3 = self._held.enter_context(rclone_server(self.folder / "s3", buckets=["films"]))
+            s3 = self._stack.enter_context(rclone_server(self.folder / "s3", buckets=["films"]))
             self._environment = {**s3.environment(), "AWS_ENDPOINT_URL_S3": s3.endpoint_url}
         return self._environment
 
     def server(self, name: str) -> Server:
         """Return the server with a name; start it if necessary."""
         if name not in self._servers:
-            self._servers[name] = self._held.enter_context(self._start(name))
+            self._servers[name] = self._stack.enter_context(self._start(name))
         return self._servers[name]
 
     def _start(self, name: str) -> AbstractContextManager[Server]:
@@ -261,19 +261,19 @@ class _Plant:
                 return headend(root)
 
 
-def _loaded(part: str, plant: _Plant, report: Report) -> Report:
+def _loaded(part: str, servers: _Servers, report: Report) -> Report:
     """Run the load tests of a part."""
-    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if plant.quick else (ROUNDS, SECONDS)
-    cases = [case for case in _cases(plant, part) if case.part == part]
+    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if servers.quick else (ROUNDS, SECONDS)
+    cases = [case for case in _cases(servers, part) if case.part == part]
     rows = [row for row in report.rows if row.case not in {case.name for case in cases}]
     shares = []
     for case in cases:
-        plant.on_step(case.name)
+        servers.on_step(case.name)
         runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in case.servers}
         for name in case.servers * (1 + rounds):  # the first round warms up
             case.before(case.paths)
-            own_case = replace(case, paths=with_tokens(case.paths, plant.keyring)) if name == TOKENS else case
-            load, used = _run(plant.server(name), own_case, seconds, plant.folder)
+            own_case = replace(case, paths=with_tokens(case.paths, servers.keyring)) if name == TOKENS else case
+            load, used = _run(servers.server(name), own_case, seconds, servers.folder)
             runs[name].append((load, sum(used.values())))
             if name == HEADEND + TWO:
                 shares.append(max(used.values()) / sum(used.values()))
@@ -282,19 +282,19 @@ def _loaded(part: str, plant: _Plant, report: Report) -> Report:
     if shares:
         report = replace(report, largest_share=median(shares[1:]))
     if part == "titles":
-        with headend(str(plant.folder / "empty")) as idle:
-            taken = plant.server(TOKENS).own_bytes() - idle.own_bytes()
+        with headend(str(servers.folder / "empty")) as idle:
+            taken = servers.server(TOKENS).own_bytes() - idle.own_bytes()
         report = replace(report, many_bytes=taken)
     return report
 
 
-def _cases(plant: _Plant, part: str) -> tuple[Case, ...]:
+def _cases(servers: _Servers, part: str) -> tuple[Case, ...]:
     everyone = (NGINX, HEADEND, S3)
-    paths, root = plant.paths, plant.root
+    paths, root = servers.paths, servers.root
     many: tuple[str, ...] = ()
     if part == "titles":
         title = paths.segments[0].split("/")[1]
-        many = tuple(make_copies(root, title, QUICK_TITLES if plant.quick else TITLES, TRACKS_EACH))
+        many = tuple(make_copies(root, title, QUICK_TITLES if servers.quick else TITLES, TRACKS_EACH))
     return (
         Case("segments", "segments", paths.segments, (*everyone, S3_DISK)),
         Case("segments", "segments from cold pages", paths.stalled, (NGINX, HEADEND), before=partial(evict, root)),
@@ -314,24 +314,24 @@ def _cases(plant: _Plant, part: str) -> tuple[Case, ...]:
     )
 
 
-def _stalled(plant: _Plant) -> dict[str, int]:
-    plant.on_step(f"stalling {STALLED} clients")
+def _stalled(servers: _Servers) -> dict[str, int]:
+    servers.on_step(f"stalling {STALLED} clients")
     small = ("s3://films", "--memory", str(STALLED_CACHE))
     taken = {}
-    for name, options in ((S3, ()), (S3_DISK, ("--disk-cache", str(plant.folder / "stalled")))):
-        with headend(*small, *options, environment=plant.environment) as server:
-            taken[name] = _stall(server, plant.paths.stalled)
+    for name, options in ((S3, ()), (S3_DISK, ("--disk-cache", str(servers.folder / "stalled")))):
+        with headend(*small, *options, environment=servers.environment) as server:
+            taken[name] = _stall(server, servers.paths.stalled)
     return taken
 
 
-def _starts(plant: _Plant) -> Starts:
-    plant.on_step(f"starting an origin with {MANY_TITLES:,} titles")
-    marked = plant.folder / "marked"
+def _starts(servers: _Servers) -> Starts:
+    servers.on_step(f"starting an origin with {MANY_TITLES:,} titles")
+    marked = servers.folder / "marked"
     (marked / layout.PUBLISHED).mkdir(parents=True)
     for number in range(MANY_TITLES):
         (marked / layout.published(f"title-{number:05}")).touch()
     opened_s = min(opening_s(marked)[0] for _ in range(3))
-    empty = [opening_s(plant.folder / "empty") for _ in range(3)]
+    empty = [opening_s(servers.folder / "empty") for _ in range(3)]
     return Starts(opened_s, min(wall_s for wall_s, _ in empty), min(cpu_s for _, cpu_s in empty))
 
 
@@ -485,9 +485,9 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
     with urlopen(server.url + paths[0]) as answer:
         answer.read()  # load the release's index before the measurement
     before = server.memory_bytes()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for path in paths:
-            client = held.enter_context(socket.create_connection((host, int(port))))
+            client = stack.enter_context(socket.create_connection((host, int(port))))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         deadline = time.monotonic() + SETTLED_S

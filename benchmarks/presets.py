@@ -244,13 +244,13 @@ def draw(report: Report, path: Path) -> None:
             rows = [row for row in report.rows if row.codec is codec]
             frontier = sorted((row for row in rows if row.best), key=lambda row: row.cpu_ms)
             axis.plot([row.cpu_ms for row in frontier], [row.size for row in frontier], "-", color=charts.OTHERS)
-            for place, row in enumerate(sorted(rows, key=lambda row: row.cpu_ms)):
+            for index, row in enumerate(sorted(rows, key=lambda row: row.cpu_ms)):
                 colour = charts.OURS if row.efforts else charts.OTHERS
                 axis.plot(row.cpu_ms, row.size, "o", color=colour)
                 label = row.preset + "".join(f" ({effort})" for effort in row.efforts)
                 # Alternate labels above and below the points.
-                aside = (-5, -11) if place % 2 else (5, 4)
-                side = "right" if place % 2 else "left"
+                aside = (-5, -11) if index % 2 else (5, 4)
+                side = "right" if index % 2 else "left"
                 axis.annotate(label, (row.cpu_ms, row.size), aside, textcoords="offset points", fontsize=8, ha=side)
             axis.set_xscale("log")
             axis.margins(x=0.2, y=0.15)

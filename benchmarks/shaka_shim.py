@@ -30,7 +30,7 @@ def replaced(words: list[str], options: dict[str, list[str]]) -> Iterator[str]:
 
 def rewrite(argv: list[str], options: dict[str, list[str]]) -> list[str]:
     """Rewrite a whole command; commands without video outputs, such as ``-version``, stay unchanged."""
-    starts = [place for place, word in enumerate(argv) if word == "-map"]
+    starts = [index for index, word in enumerate(argv) if word == "-map"]
     if not starts:
         return argv
     outputs = [argv[start:end] for start, end in zip(starts, [*starts[1:], len(argv)], strict=True)]

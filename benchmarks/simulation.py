@@ -215,8 +215,8 @@ def _draw_ways(axis: Any, churn: Churn, values: Sequence[tuple[float, float]], u
 def _draw_kernels(axis: Any, kernels: Sequence[Kernel]) -> None:
     bars = axis.barh([row.policy for row in kernels], [row.ratio for row in kernels], color=charts.OURS, height=0.65)
     axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
-    for place, row in enumerate(kernels):
-        axis.plot([row.target] * 2, [place - 0.4, place + 0.4], color=charts.BOUND, linestyle=":")
+    for index, row in enumerate(kernels):
+        axis.plot([row.target] * 2, [index - 0.4, index + 0.4], color=charts.BOUND, linestyle=":")
     axis.invert_yaxis()
     axis.margins(x=0.12)
 

@@ -135,16 +135,16 @@ async def _play(part: Slice, on_progress: Callable[[str], object]) -> tuple[Resu
     return _results(part, sites, titles, played_s), played_s < part.seconds
 
 
-async def _start(part: Slice, sites: Sequence[_Site], held: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
+async def _start(part: Slice, sites: Sequence[_Site], stack: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
     """Start all servers concurrently; their addresses are fixed in advance."""
     scenario = part.scenario
     children: list[Child] = []
 
     def add_child(name: str, *command: str) -> tuple[Child, tuple[str, int]]:
         # Fix the port in advance, so that a killed server can restart at the same address.
-        address = "127.0.0.1", _reserve_port("127.0.0.1", held)
+        address = "127.0.0.1", _reserve_port("127.0.0.1", stack)
         children.append(Child((*command, "--port", str(address[1]), "--json"), scratch / f"{name}.err"))
-        held.push_async_callback(children[-1].stop)
+        stack.push_async_callback(children[-1].stop)
         return children[-1], address
 
     def add_cache(site: _Site, name: str, policy: str, disk: str, *options: str) -> tuple[Child, tuple[str, int]]:
@@ -157,23 +157,23 @@ async def _start(part: Slice, sites: Sequence[_Site], held: AsyncExitStack, scra
 
     endpoint = ("--s3-endpoint", part.endpoint_url) if part.endpoint_url else ()
     _, origin = add_child("origin", "serve", "--store", part.store, *endpoint, "--open")
-    port = _reserve_port(sites[0].host(0), held)
+    port = _reserve_port(sites[0].host(0), stack)
     steered: list[str] = []
     for site in sites:
         isp, edge = site.isp, scenario.edge_of(site.isp)
         site.origin_link = Link(max(scenario.origin.link.gbps * isp.share * 1e9, 1e3), scenario.origin.link.rtt_ms)
-        upstream = await held.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
+        upstream = await stack.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
         site.shield, shield = add_cache(
             site, "shield", isp.shield.policy, isp.shield.disk, "--origin", upstream, "--tier", "shield"
         )
         site.transit = Link(isp.transit.gbps * 1e9, isp.transit.rtt_ms)
-        transit = await held.enter_async_context(site.transit.proxy("127.0.0.1", 0, shield))
+        transit = await stack.enter_async_context(site.transit.proxy("127.0.0.1", 0, shield))
         for number in range(isp.edges):
             upstreams = ("--origin", upstream, "--shield", transit)
             options = ("--admission", edge.admission, "--mbps", str(edge.gbps * 1000))
             server, address = add_cache(site, str(number + 1), edge.policy, edge.disk, *upstreams, *options)
             link = Link(edge.gbps * 1e9)
-            url = await held.enter_async_context(link.proxy(site.host(number), port, address))
+            url = await stack.enter_async_context(link.proxy(site.host(number), port, address))
             site.edges.append(server)
             site.edge_links.append(link)
             steered += ["--edge", f"{_slug(isp.name)}/{number + 1}={url}"]
@@ -183,7 +183,7 @@ async def _start(part: Slice, sites: Sequence[_Site], held: AsyncExitStack, scra
     _, steering = add_child("steering", "steer", *steered, *steering_options)
     for site in sites:
         site.audience = Audience(f"http://{steering[0]}:{steering[1]}", site.viewers)
-        held.push_async_callback(site.audience.close)
+        stack.push_async_callback(site.audience.close)
     async with asyncio.TaskGroup() as starting:
         for child in children:
             starting.create_task(child.start())
@@ -364,9 +364,9 @@ def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
     return counts, sizes
 
 
-def _reserve_port(host: str, held: AsyncExitStack) -> int:
+def _reserve_port(host: str, stack: AsyncExitStack) -> int:
     """Reserve a port while ``held`` is open: bind a socket that doesn't listen, so that a server can still listen."""
-    reserved = held.enter_context(socket.socket())
+    reserved = stack.enter_context(socket.socket())
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((host, 0))
     return int(reserved.getsockname()[1])

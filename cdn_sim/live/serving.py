@@ -119,17 +119,17 @@ async def _run(
 ) -> None:
     name = settings.name or f"{socket.gethostname()}-{listener.getsockname()[1]}"
     folder = Folder(settings.disk)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         stream, decisions = _open_decisions(settings.decisions)
         if stream is not None:
-            held.enter_context(stream)
+            stack.enter_context(stream)
         policy = _start_policy(settings, folder, decisions)
         upstreams = Upstreams(_upstreams(settings), name, lambda: _vouched(settings))
         checker = None
         if settings.keys is not None:
             if settings.state_dir is None:
                 raise ConfigError("tokens need a folder for leases")
-            leases = held.enter_context(contextlib.closing(Leases(settings.state_dir)))
+            leases = stack.enter_context(contextlib.closing(Leases(settings.state_dir)))
             checker = GrantChecker(settings.keys, leases)
         registry = Registry("headend_edge")
         access_log = AccessLog(sys.stdout, redact=without_token) if settings.access_log else None

@@ -251,8 +251,8 @@ def money(results: Results) -> str:
             label = {"gets": "S3 requests", "egress": "S3 egress"}.get(part, part)
             axes.barh(range(len(names)), values, left=left, color=colour, height=0.55, label=label)
             left += values
-        for place, total in enumerate(left):
-            axes.annotate(f"{total:,.0f}", (total, place), xytext=(4, 0), textcoords="offset points", va="center")
+        for index, total in enumerate(left):
+            axes.annotate(f"{total:,.0f}", (total, index), xytext=(4, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.18)
@@ -267,15 +267,15 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
     svgs: list[str] = []
     names = results.alternatives
     with drawing((HALF[0], 0.9 + 0.42 * len(names)), svgs) as axes:
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             mean, half = results.mean(name, key)
             values = [results.metrics(run)[key] for run in results.of(name)]
-            colour = EDGE if place == 0 else INK
-            axes.plot(values, [place] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
-            axes.errorbar(mean, place, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)
+            colour = EDGE if index == 0 else INK
+            axes.plot(values, [index] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
+            axes.errorbar(mean, index, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)
             plain = f"{mean:,.3g}" if mean < 1000 else f"{mean:,.0f}"
             text = (f"{mean:.1%}" if mean >= 0.1 else f"{mean:.2%}") if percent else plain
-            axes.annotate(text, (mean, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
+            axes.annotate(text, (mean, index), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.7)
         # Don't magnify differences below a thousandth.

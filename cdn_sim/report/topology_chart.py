@@ -81,7 +81,7 @@ def _rows(isps: Sequence[Isp]) -> Iterator[list[float]]:
     """The height of each edge, provider by provider, from the top."""
     top = 0.0
     for isp in isps:
-        ys = [top - EDGE_GAP * place for place in range(isp.edges)]
+        ys = [top - EDGE_GAP * index for index in range(isp.edges)]
         yield ys
         top = ys[-1] - PROVIDER_GAP
 

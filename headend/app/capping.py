@@ -104,13 +104,13 @@ def cap(
     segments = {id: _segments(encoding.output(scratch, id), id, chunk, measure) for id in bounds}
     reencoded: dict[str, tuple[int, ...]] = {}
     runs: list[Encoded] = []
-    for place, part in enumerate(_parts(chunk, grid)):
+    for index, part in enumerate(_parts(chunk, grid)):
         factors: dict[str, tuple[Fraction, ...]] = {}
         for _ in range(ATTEMPTS):
             large = {
-                id: shrinking[place]
+                id: shrinking[index]
                 for id, bound in bounds.items()
-                if place in (shrinking := _shrinking(segments[id], bound, grid, chunk))
+                if index in (shrinking := _shrinking(segments[id], bound, grid, chunk))
             }
             if not large:
                 break
@@ -129,10 +129,10 @@ def cap(
                 runs.append(encode(derived, folder))
                 for id in factors:
                     (segment,) = _segments(encoding.output(folder, id), id, part, measure)
-                    if segment.size_bytes < segments[id][place].size_bytes:
+                    if segment.size_bytes < segments[id][index].size_bytes:
                         first_gop = (part.first_frame - chunk.first_frame) // grid.gop_frames
                         _splice(encoding.output(scratch, id), first_gop, encoding.output(folder, id))
-                        segments[id][place] = segment
+                        segments[id][index] = segment
                         reencoded[id] = (*(n for n in reencoded.get(id, ()) if n != segment.number), segment.number)
     worst = {
         id: max(window.rate_bps for window in _windows(segments[id], bound, grid, chunk))
@@ -172,8 +172,8 @@ def _has_output(path: Path) -> bool:
 def _parts(chunk: Chunk, grid: Grid) -> list[Chunk]:
     """Split a chunk into chunks of one segment each."""
     return [
-        Chunk(chunk.number, first, end, chunk.first_segment + place)
-        for place, (first, end) in enumerate(pairwise(grid.bounds_of(chunk)))
+        Chunk(chunk.number, first, end, chunk.first_segment + index)
+        for index, (first, end) in enumerate(pairwise(grid.bounds_of(chunk)))
     ]
 
 

@@ -42,8 +42,8 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[encrypted_tr
     schedule = encrypted_tracks.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
     periods = schedule.period(plan.grid.segment_count)
     result = []
-    for place, scheme in enumerate(settings.schemes):
-        codecs = encrypted_tracks.codecs_of(scheme, place, settings.copied_codecs)
+    for index, scheme in enumerate(settings.schemes):
+        codecs = encrypted_tracks.codecs_of(scheme, index, settings.copied_codecs)
         used = {
             encrypted_tracks.class_of(rendition, one_key=settings.one_key)
             for rendition in encrypted_tracks.members(plan, scheme, codecs)
@@ -80,7 +80,7 @@ def with_sound(settings: KeySettings, title: str, protection: Protection) -> Pro
     wanted = [name for name in every if name.key_class is KeyClass.AUDIO]
     systems = tuple(dict.fromkeys(signal.system for signal in protection.signals))
     names, signals = _described(_source(settings), title, wanted, systems)
-    places = {name.kid: place for place, name in enumerate(every)}
+    places = {name.kid: index for index, name in enumerate(every)}
     return replace(
         protection,
         names=tuple(sorted((*names, *protection.names), key=lambda name: places[name.kid])),

@@ -155,7 +155,7 @@ def _cut_sheets(context: TaskContext, task: EncodeTask, scratch: Path) -> Iterat
         return frames * ticks.frame_ticks
 
     starts = {number: (number - 1) * thumbnails.sheet_frames * ticks.frame_ticks for number in task.sheets}
-    paths = {number: encoding.sheet(scratch, place) for place, number in enumerate(task.sheets, start=1)}
+    paths = {number: encoding.sheet(scratch, index) for index, number in enumerate(task.sheets, start=1)}
     yield _pictures(thumbnails.id, paths, {n: (starts[n], duration_ticks(n)) for n in paths}, ticks.ticks_per_second)
 
 
@@ -163,7 +163,7 @@ def _cut_stills(task: EncodeTask, scratch: Path) -> Iterator[Cut]:
     """Yield the poster's candidates as segments of their track; their numbers stand in for times."""
     if not task.posters:
         return
-    paths = {number: encoding.still(scratch, place) for place, number in enumerate(task.posters, start=1)}
+    paths = {number: encoding.still(scratch, index) for index, number in enumerate(task.posters, start=1)}
     if missing := [number for number, path in paths.items() if not path.exists()]:
         raise ChunkRejected(f"chunk {task.chunk.number} did not give candidate {missing[0]} for the poster")
     yield _pictures(layout.POSTER, paths, {number: (number - 1, 1) for number in paths}, 1)

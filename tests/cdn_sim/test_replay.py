@@ -25,18 +25,18 @@ def lived(policy: str = "slru", *, requests: int = 4000, budget_bytes: int = 400
     log = DecisionLog(stream)
     times = iter(range(1 << 30))
     edge = LoggedPolicy(policy, budget_bytes, log, lambda: next(times))
-    for place, number in enumerate(numbers[:requests]):
+    for index, number in enumerate(numbers[:requests]):
         key = f"titles/t{number // 150}/{number % 150}.m4s"
-        verdict = edge.request(key, sizes[number], delayed=place % 7 == 0)
-        if verdict.admitted and place % 50 == 3:
+        verdict = edge.request(key, sizes[number], delayed=index % 7 == 0)
+        if verdict.admitted and index % 50 == 3:
             edge.failed(key)
-        if place % 333 == 5:
+        if index % 333 == 5:
             edge.remove(key)
-        if place % 500 == 9:
-            edge.pin(f"titles/planned/{place}.m4s", 3_000_000)
-        if place % 1000 == 900:
-            assert edge.unpin(f"titles/planned/{place - 391}.m4s")
-        if place == requests // 2:
+        if index % 500 == 9:
+            edge.pin(f"titles/planned/{index}.m4s", 3_000_000)
+        if index % 1000 == 900:
+            assert edge.unpin(f"titles/planned/{index - 391}.m4s")
+        if index == requests // 2:
             stream.write("77\t12\trequest\ttitles/cu\n")  # a line cut off by a kill
             kept = [(held, sizes_of(held, sizes)) for held in list(edge.policy._sizes)[:20]]
             edge = LoggedPolicy(policy, budget_bytes, log, lambda: next(times), kept=kept)
@@ -179,8 +179,8 @@ def test_bad_logs_are_refused_in_one_line(
 
 def test_damaged_lines_of_a_long_access_log_are_skipped_and_counted(tmp_path: Path) -> None:
     lines = as_access_log(12_000).encode().splitlines(keepends=True)
-    for place in range(100, 12_000, 80):
-        lines[place] = lines[place][:30] + b"\n"
+    for index in range(100, 12_000, 80):
+        lines[index] = lines[index][:30] + b"\n"
     lines[50] = b"\0" * 3_000_000 + b"\n"  # what a crash may leave of a file that was being written
     lines[60] = lines[60].replace(b'"sent_bytes": ', b'"sent_bytes": -')
     (tmp_path / "access.log").write_bytes(b"".join(lines))

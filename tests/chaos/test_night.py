@@ -82,7 +82,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def plant(folder: Path) -> Iterator[tuple[dict[str, Part], StoreSettings]]:
+def servers(folder: Path) -> Iterator[tuple[dict[str, Part], StoreSettings]]:
     """An S3 server, a scheduler, two workers and two dispatchers."""
     (folder / "s3" / "films").mkdir(parents=True)
     s3_port, port = free_port(), free_port()
@@ -117,7 +117,7 @@ def test_a_night_of_kills_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     seconds = float(os.environ.get("HEADEND_CHAOS_SECONDS", CHAOS_S))
     master = make_film(tmp_path / "film.mov", frame_count=FRAMES, size=(320, 180))
     chance = random.Random(SEED)
-    with plant(tmp_path) as (parts, settings):
+    with servers(tmp_path) as (parts, settings):
         store = open_store(replace(settings, patience_s=60))
         queue = Queue(store)
         patient = replace(settings, patience_s=900)

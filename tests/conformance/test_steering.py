@@ -126,7 +126,7 @@ def edge(origin: str, folder: Path, host: str) -> Iterator[tuple[str, subprocess
 
 @pytest.fixture
 def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
-    with ExitStack() as held:
+    with ExitStack() as stack:
         [listener] = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         listener.close()
@@ -134,9 +134,9 @@ def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
         steering_map = SteeringMap(
             tuple(parse_edge(f"north/{n}=http://{host}:{port}") for n, host in enumerate(hosts, 1)), ttl_s=1
         )
-        steering = held.enter_context(steering_running(SteeringSettings(steering_map, check_s=0.2)))
-        origin = held.enter_context(running(store, port=port, settings=OriginSettings(steering=steering)))
-        urls = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
+        steering = stack.enter_context(steering_running(SteeringSettings(steering_map, check_s=0.2)))
+        origin = stack.enter_context(running(store, port=port, settings=OriginSettings(steering=steering)))
+        urls = [stack.enter_context(edge(origin, tmp_path, host)) for host in hosts]
         yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in urls})
 
 

@@ -79,11 +79,11 @@ class TestStore:
             store.put(f"p/{name}", b"x")
         everything = keys(store, "p/")
         assert everything == [f"p/{name}" for name in names[1:]]
-        for place in range(len(everything)):
+        for index in range(len(everything)):
             for limit in (1, 2, 9):
-                page = store.page("p/", after=everything[place], limit=limit)
-                assert [info.key for info in page] == everything[place + 1 : place + 1 + limit]
-            assert keys_after(store, "p/", everything[place]) == everything[place + 1 :]
+                page = store.page("p/", after=everything[index], limit=limit)
+                assert [info.key for info in page] == everything[index + 1 : index + 1 + limit]
+            assert keys_after(store, "p/", everything[index]) == everything[index + 1 :]
         assert [info.key for info in store.page("p/a/", after="p/a/1")] == ["p/a/2"]
 
     @pytest.mark.parametrize("start", [0, 1, 1000, 1279])

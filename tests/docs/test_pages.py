@@ -103,10 +103,10 @@ def test_the_example_of_a_ladder_is_valid() -> None:
 
 
 def test_the_picture_of_edges_matches_the_scenario() -> None:
-    drawing = runpy.run_path(str(ROOT / "docs/images/plant.py"))
+    drawing = runpy.run_path(str(ROOT / "docs/images/topology.py"))
     scenario = drawing["scenario"]
-    plant = scenario.parse(scenario.preset_text(drawing["NAME"]), drawing["NAME"])
-    assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"](plant)
+    metro = scenario.parse(scenario.preset_text(drawing["NAME"]), drawing["NAME"])
+    assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"](metro)
 
 
 def test_the_picture_of_layers_matches_the_contract() -> None:

@@ -134,7 +134,7 @@ def frames_of(argv: tuple[str, ...], conformed: Conformed) -> list[int]:
     elif conformed.cadence is Cadence.TELECINE:
         assert kept[0] % 5 == 0
         cycles, whole = conformed.track.frame_count // 5, conformed.track.frame_count // 5 * 5
-        film = [cycle * 4 + min(place, 3) for cycle in range(cycles) for place in range(5)]
+        film = [cycle * 4 + min(index, 3) for cycle in range(cycles) for index in range(5)]
         kept = sorted({film[number] if number < whole else cycles * 4 + number - whole for number in kept})
     return kept[int(by_count.get("start_frame", 0)) : int(by_count.get("end_frame", len(kept)))]
 

@@ -215,7 +215,7 @@ def test_each_period_of_an_mpd_names_its_key_and_its_segments(protected: Protect
     for name in ("manifest.mpd", "manifest-cenc.mpd"):
         periods = Xml.parse(folder / name).getroot().findall("Period", DASH)
         assert [period.get("start") for period in periods] == ["PT0S", "PT0.960000S", "PT1.920000S"]
-        for place, period in enumerate(periods):
+        for index, period in enumerate(periods):
             seen = 0
             for one in period.iterfind("AdaptationSet", DASH):
                 text = Xml.tostring(one, encoding="unicode")
@@ -224,14 +224,14 @@ def test_each_period_of_an_mpd_names_its_key_and_its_segments(protected: Protect
                 if one.get("contentType") not in ("video", "audio"):
                     assert "default_KID" not in text
                     continue
-                assert template.get("startNumber") == str(1 + 2 * place)
-                assert template.get("initialization", "").endswith(layout.init_name(place + 1))
+                assert template.get("startNumber") == str(1 + 2 * index)
+                assert template.get("initialization", "").endswith(layout.init_name(index + 1))
                 first = template.find("SegmentTimeline/S", DASH)
                 assert first is not None
                 if one.get("contentType") == "video":
                     assert first.get("t") == template.get("presentationTimeOffset", "0")
                 for representation in one.iterfind("Representation", DASH):
-                    kid = by_id[representation.get("id", "")].kids[place]
+                    kid = by_id[representation.get("id", "")].kids[index]
                     assert kid in text.replace("-", "")
                     seen += 1
             assert seen

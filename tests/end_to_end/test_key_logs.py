@@ -92,12 +92,12 @@ def test_servers_write_no_key_and_no_token(title: Title, tmp_path: Path) -> None
     kids = [track.kid for track in (title.presentation.video[0], title.presentation.audio[0])]
     [whole] = title.presentation.copies
     answers: list[bytes] = []
-    with ExitStack() as held:
-        licences, licence_server = held.enter_context(
+    with ExitStack() as stack:
+        licences, licence_server = stack.enter_context(
             logged(shown, "licences", "keys", "serve", "--keys", own_keys, "--token-keys", tokens)
         )
-        provider, _ = held.enter_context(logged(shown, "provider", "keys", "serve", "--keys", own_keys, "--speke"))
-        origin, _ = held.enter_context(
+        provider, _ = stack.enter_context(logged(shown, "provider", "keys", "serve", "--keys", own_keys, "--speke"))
+        origin, _ = stack.enter_context(
             logged(
                 shown,
                 "origin",
@@ -110,7 +110,7 @@ def test_servers_write_no_key_and_no_token(title: Title, tmp_path: Path) -> None
                 licences,
             )
         )
-        edge, _ = held.enter_context(
+        edge, _ = stack.enter_context(
             logged(
                 shown,
                 "edge",

@@ -72,7 +72,7 @@ def filtered(rendition: str, graph: str) -> Fault:
             return task
         argv = list(task.argv)
         output = argv.index(f"{{scratch}}/{rendition}.mp4")
-        at = max(place for place, word in enumerate(argv[:output]) if word == "-map") + 1
+        at = max(index for index, word in enumerate(argv[:output]) if word == "-map") + 1
         label = f"[faulty{rendition.replace('-', '')}]"
         added = graph.replace("{from}", argv[at]).replace("{to}", label)
         argv[argv.index("-filter_complex") + 1] += f";{added}"
@@ -90,7 +90,7 @@ def options(rendition: str, **values: str) -> Fault:
             return task
         argv = list(task.argv)
         output = argv.index(f"{{scratch}}/{rendition}.mp4")
-        first = max(place for place, word in enumerate(argv[:output]) if word == "-map")
+        first = max(index for index, word in enumerate(argv[:output]) if word == "-map")
         for name, value in values.items():
             argv[argv.index(f"-{name}", first, output) + 1] = value
         return replace(task, argv=tuple(argv))

@@ -112,7 +112,7 @@ def plan_of(probe: Probe) -> EncodePlan:
 def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
     film = make_film(tmp_path / "master.mp4", frame_count=60, sound=[Sound()], codec_args=("-g", "20"))
     url = upload(film, rclone_s3, "masters/small.mp4")
-    settings = StoreSettings(f"s3://{BUCKET}/plant", rclone_s3.endpoint_url)
+    settings = StoreSettings(f"s3://{BUCKET}/prefix", rclone_s3.endpoint_url)
     with dask_processes(tmp_path, environment=rclone_s3.environment()) as scheduler:
         published = submit_small(url, settings, scheduler, ladder=picture_ladder(), thumbnails=True)
     presentation = published.outcome.presentation

@@ -85,10 +85,10 @@ def take_all(client: socket.socket) -> bytes:
 def test_all_waiting_clients_get_the_first_bytes_before_the_last_arrive(s3: FaultyS3, url: str) -> None:
     gate = threading.Event()
     s3.faults.append(waits_half_way(gate))
-    with ExitStack() as held:
-        clients = [held.enter_context(asks(url)) for _ in range(100)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(asks(url)) for _ in range(100)]
         begun = [take(client, 100_000) for client in clients]
-        late = held.enter_context(asks(url))
+        late = stack.enter_context(asks(url))
         begun.append(take(late, 100_000))
         gate.set()
         for client, start in zip([*clients, late], begun, strict=True):

@@ -103,7 +103,7 @@ class Servers:
     monkeypatch: pytest.MonkeyPatch
     s3: Callable[[], LocalS3]
     has_edge: bool = False
-    held: ExitStack = field(default_factory=ExitStack)
+    stack: ExitStack = field(default_factory=ExitStack)
 
     def origin(self, store: Store | StoreSettings | None = None, settings: OriginSettings | None = None) -> str:
         """Run another server: an origin, with an edge in front of it if ``has_edge``."""
@@ -135,9 +135,9 @@ def servers(
 ) -> Iterator[Servers]:
     caplog.set_level(logging.DEBUG)
     has_edge = getattr(request, "param", "origin") == "edge"
-    with running(store) as url, ExitStack() as held:
+    with running(store) as url, ExitStack() as stack:
         s3 = lambda: request.getfixturevalue("moto_s3")  # noqa: E731
-        started = Servers(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, held)
+        started = Servers(store, url, tmp_path, caplog, monkeypatch, s3, has_edge, stack)
         if has_edge:
             started.url = started.edge(url, OriginSettings())
         yield started
@@ -159,12 +159,12 @@ def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path)
         "serve(StoreSettings(sys.argv[1]), port=0, on_ready=lambda url: print(url, flush=True))"
     )
     argv = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child, ExitStack() as held:
-        held.callback(child.terminate)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child, ExitStack() as stack:
+        stack.callback(child.terminate)
         assert child.stdout is not None
         url = child.stdout.readline().strip()
         for _ in range(room):
-            held.enter_context(connected(url)).sendall(b"GET / HT")
+            stack.enter_context(connected(url)).sendall(b"GET / HT")
         assert parse(exchange(url, b"")).status == 503
 
 

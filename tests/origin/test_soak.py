@@ -112,16 +112,16 @@ async def play(url: str, prefix: str, seen: Counter[str], until_s: float) -> Non
                 await asyncio.sleep(0.05)
 
 
-async def change_faults(store: MemoryStore, s3: FaultyS3, held: ExitStack, until_s: float) -> None:
+async def change_faults(store: MemoryStore, s3: FaultyS3, stack: ExitStack, until_s: float) -> None:
     """A faulty server, no server, and a good one, in turn."""
     port = urlsplit(s3.url).port or 0
     while time.monotonic() < until_s - 15:
         s3.faults[:] = random.choices(FAULTS, k=100_000)
         await asyncio.sleep(8)
         s3.faults.clear()
-        await asyncio.to_thread(held.close)
+        await asyncio.to_thread(stack.close)
         await asyncio.sleep(4)
-        s3 = held.enter_context(faulty_s3(store, port=port))
+        s3 = stack.enter_context(faulty_s3(store, port=port))
         await asyncio.sleep(8)
 
 
@@ -132,8 +132,8 @@ def test_whatever_the_bucket_does_no_byte_is_wrong_and_no_memory_leaks(with_toke
     store = MemoryStore()
     put_release(store, segments=BODIES)
     seen: Counter[str] = Counter()
-    with ExitStack() as held:
-        s3 = held.enter_context(faulty_s3(store))
+    with ExitStack() as stack:
+        s3 = stack.enter_context(faulty_s3(store))
         settings = {
             "AWS_ACCESS_KEY_ID": "AKIAMOTO000000000000",
             "AWS_SECRET_ACCESS_KEY": "a" * 40,
@@ -152,7 +152,7 @@ def test_whatever_the_bucket_does_no_byte_is_wrong_and_no_memory_leaks(with_toke
                     until_s = start_s + SOAK_S
                     prefixes = [f"/t/{token(account=f'a-{n}')}" if with_tokens else "" for n in range(CLIENTS)]
                     players = [asyncio.create_task(play(url, prefix, seen, until_s)) for prefix in prefixes]
-                    changing = asyncio.create_task(change_faults(store, s3, held, until_s))
+                    changing = asyncio.create_task(change_faults(store, s3, stack, until_s))
                     sizes = []
                     while time.monotonic() < until_s:
                         await asyncio.sleep(SOAK_S / 24)

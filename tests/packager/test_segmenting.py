@@ -287,7 +287,7 @@ def sound_file(sizes: Sequence[int], *, frame: int, rate_hz: int, priming: int, 
 
 
 def coded(number: int, size: int) -> bytes:
-    return bytes((number + place) % 256 for place in range(size))
+    return bytes((number + index) % 256 for index in range(size))
 
 
 grids = st.builds(

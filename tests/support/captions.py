@@ -63,9 +63,9 @@ def pop_on(captions: Sequence[tuple[int, int | None, str]]) -> Mapping[int, tupl
         even = text + " " * (len(text) % 2)
         loading = [RESUME_LOADING, RESUME_LOADING, ROW_15, ROW_15]
         loading += [(ord(one), ord(other)) for one, other in zip(even[::2], even[1::2], strict=True)]
-        for place, pair in enumerate(loading, start=first - len(loading)):
-            assert place >= 0 and place not in pairs, "no room to load a caption"
-            pairs[place] = pair
+        for index, pair in enumerate(loading, start=first - len(loading)):
+            assert index >= 0 and index not in pairs, "no room to load a caption"
+            pairs[index] = pair
         pairs[first] = END_OF_CAPTION
         if end is not None:
             pairs[end] = ERASE_DISPLAYED

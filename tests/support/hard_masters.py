@@ -286,7 +286,7 @@ def read_picture(planes: Sequence[npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     return Reading(
         None if number is None else _from_gray(number),
         float(band.mean()),
-        np.array([[_patch(plane, place) for plane in planes] for place in range(len(PATCHES))]),
+        np.array([[_patch(plane, index) for plane in planes] for index in range(len(PATCHES))]),
     )
 
 

@@ -78,8 +78,8 @@ def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
     Returns:
         The traffic of each server, edges first.
     """
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="headend-edges-")))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headend-edges-")))
         with ExitStack() as running:
             origin = running.enter_context(serving.running(store))
             shield = running.enter_context(edges.running(_settings(folder, SHIELD, origin, None)))

@@ -277,9 +277,9 @@ def serve(
     from headend.core.http.access_log import AccessLog
     from origin import licences
 
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if state_dir is None and tokens is not None:
-            state_dir = held.enter_context(TemporaryDirectory(prefix="headend-"))
+            state_dir = stack.enter_context(TemporaryDirectory(prefix="headend-"))
         settings = licences.LicenceSettings(
             source,
             tokens,

@@ -191,8 +191,8 @@ def _play(
     def on_progress(text: str) -> None:
         click.echo(f"  {clock_text(time.monotonic() - began)}  {text}", err=True)
 
-    with ExitStack() as held:
-        folder = target or Path(held.enter_context(TemporaryDirectory()))
+    with ExitStack() as stack:
+        folder = target or Path(stack.enter_context(TemporaryDirectory()))
         wanted = playing.Slice(
             base, options.absolute(base.catalogue.store), endpoint_url, base.seeds[0], seconds, folder / "decisions"
         )

@@ -57,14 +57,14 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
     is_secure = parsed.scheme == "https"
     connection = (http.client.HTTPSConnection if is_secure else http.client.HTTPConnection)(host, parsed.port)
     try:
-        with ExitStack() as held:
-            held.callback(connection.close)
-            plain = held.enter_context(socket.create_connection((host, connection.port), ANSWER_S))
+        with ExitStack() as stack:
+            stack.callback(connection.close)
+            plain = stack.enter_context(socket.create_connection((host, connection.port), ANSWER_S))
             # The socket's timeout restarts with each read; a timer limits the whole exchange.
-            deadline = threading.Timer(ANSWER_S, _end, (held.enter_context(plain.dup()),))
+            deadline = threading.Timer(ANSWER_S, _end, (stack.enter_context(plain.dup()),))
             deadline.daemon = True
             deadline.start()
-            held.callback(deadline.cancel)
+            stack.callback(deadline.cancel)
             secured = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if is_secure else plain
             connection.sock = secured
             connection.request("POST", parsed.request_uri, body, dict(headers))

@@ -153,14 +153,14 @@ def fetch(
     """
     init = store.get(layout.track_init(title, track))
     with path.open("wb") as file:
-        for place, number in enumerate(segments):
+        for index, number in enumerate(segments):
             segment, clear = store.get(layout.track_segment(title, track, number)), init
             if locked is not None and keys:
                 from packager.decrypting import decrypted
 
                 key = keys[locked.name(number).kid]
                 clear, segment = decrypted(init_of_period(init, key.name), segment, key)
-            file.write(segment if place else clear + segment)
+            file.write(segment if index else clear + segment)
 
 
 def _timing(task: MeasureTask, grid: Grid, divisor: int) -> Timing:
@@ -173,7 +173,7 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
     found = []
     for subject, scores, pictures in zip(task.subjects, measured.scores, others, strict=True):
         timing = _timing(task, grid, subject.rate_divisor)
-        frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
+        frames = [task.first_frame + index * timing.step_frames for index in range(len(scores))]
         faults = picture_faults.of_rendition(
             pictures, master.thinned(subject.rate_divisor), timing, toned=task.tone_mapped
         )
@@ -205,7 +205,7 @@ def _segment(
     if not here:
         return None
     count = max(1, round((end - first) / rate))
-    borders = [first + (end - first) * place / count for place in range(count)]
+    borders = [first + (end - first) * index / count for index in range(count)]
     seconds = [
         [score for frame, score in here if low <= frame < high] for low, high in pairwise((*borders, float(end)))
     ]

@@ -24,7 +24,7 @@ from cdn_sim.request_logs.decisions import parse, verify
 from headend.core.errors import ConfigError
 from headend.core.http.requests import Request
 from headend.core.http.responses import Response
-from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
+from tests.cdn_sim.live.faulty_origin import FaultyOrigin, files, path_of, running, segment
 
 
 @pytest.fixture

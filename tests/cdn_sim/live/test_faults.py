@@ -24,7 +24,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from headend.core.storage.local_server import rclone_server
 from origin.serving import running as origin_running
-from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
+from tests.cdn_sim.live.faulty_origin import FaultyOrigin, files, path_of, running, segment
 from tests.cdn_sim.live.test_edge import get, metric
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, put_release
 from tests.support.command_line import serving
@@ -187,8 +187,8 @@ def test_an_edge_serves_cached_objects_while_the_origins_bucket_is_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = StoreSettings(f"s3://{BUCKET}")
-    with ExitStack() as held:
-        s3 = held.enter_context(rclone_server(tmp_path / "s3", buckets=[BUCKET]))
+    with ExitStack() as stack:
+        s3 = stack.enter_context(rclone_server(tmp_path / "s3", buckets=[BUCKET]))
         settings = replace(settings, endpoint_url=with_credentials(s3, monkeypatch).endpoint_url)
         put_release(open_store(settings))
         with origin_running(settings) as origin, serving(*edge(origin, tmp_path)) as (url, _):
@@ -196,7 +196,7 @@ def test_an_edge_serves_cached_objects_while_the_origins_bucket_is_down(
             manifest = f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8"
             before = get(url + kept)[:2], get(url + manifest)[:2]
             assert before[0] == (200, SEGMENTS[0])
-            held.close()  # the S3 server is down
+            stack.close()  # the S3 server is down
             for _ in range(3):
                 assert (get(url + kept)[:2], get(url + manifest)[:2]) == before
             assert get(f"{url}/{TITLE}/tracks/{PICTURE}/2.m4s")[0] == 502

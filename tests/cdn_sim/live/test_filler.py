@@ -20,8 +20,8 @@ from headend.core.errors import ConfigError
 from headend.core.storage.memory import MemoryStore
 from origin.serving import OriginSettings
 from origin.serving import running as real_origin
-from tests.cdn_sim.live.plant import TRACK, FaultyOrigin, files, path_of, segment
-from tests.cdn_sim.live.plant import running as origin_running
+from tests.cdn_sim.live.faulty_origin import TRACK, FaultyOrigin, files, path_of, segment
+from tests.cdn_sim.live.faulty_origin import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric
 from tests.origin.grants import KEYS
 from tests.origin.releases import PICTURE, TITLE, put_release

@@ -14,8 +14,8 @@ from cdn_sim.live.serving import running as edge_running
 from cdn_sim.live.steering_server import SteeringSettings, running
 from cdn_sim.pathways import SteeringMap, parse_edge
 from headend.core.http.listening import listen
-from tests.cdn_sim.live.plant import FaultyOrigin, path_of
-from tests.cdn_sim.live.plant import running as origin_running
+from tests.cdn_sim.live.faulty_origin import FaultyOrigin, path_of
+from tests.cdn_sim.live.faulty_origin import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric
 from tests.support.waiting import wait_until
 
@@ -56,9 +56,9 @@ def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
     upstream: FaultyOrigin, steering_map: SteeringMap, port: int, tmp_path: Path
 ) -> None:
     settings = [EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host) for host in HOSTS]
-    with running(SteeringSettings(steering_map, check_s=0.1)) as url, ExitStack() as held:
+    with running(SteeringSettings(steering_map, check_s=0.1)) as url, ExitStack() as stack:
         wait_until(lambda: pathways(url) == [])
-        held.enter_context(edge_running(settings[0], host=HOSTS[0], port=port))
+        stack.enter_context(edge_running(settings[0], host=HOSTS[0], port=port))
         with edge_running(settings[1], host=HOSTS[1], port=port):
             wait_until(lambda: sorted(pathways(url)) == ["north.1", "north.2"])
             assert metric(url, "headend_steering_edges_up") == 2
@@ -70,11 +70,11 @@ def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
 def test_no_new_viewers_are_sent_to_a_full_edge(
     upstream: FaultyOrigin, steering_map: SteeringMap, port: int, tmp_path: Path
 ) -> None:
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for host in HOSTS:
             edge_settings = EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host, rate_bps=40_000)
-            held.enter_context(edge_running(edge_settings, host=host, port=port))
-        url = held.enter_context(running(SteeringSettings(steering_map, check_s=0.1)))
+            stack.enter_context(edge_running(edge_settings, host=host, port=port))
+        url = stack.enter_context(running(SteeringSettings(steering_map, check_s=0.1)))
         wait_until(lambda: len(pathways(url)) == 2)
         first, second = pathways(url)
         number = int(first[-1])
@@ -103,10 +103,10 @@ def test_viewers_are_assigned_by_network_and_only_trusted_proxies_may_state_thei
         (loopback, "10.1.0.1, 127.0.0.9", "b.1"),
         (loopback, "127.0.0.9, 10.1.0.1, 127.0.0.1", "a.1"),
     ):
-        with ExitStack() as held:
+        with ExitStack() as stack:
             for host in HOSTS:
-                held.enter_context(_answering(host, port))
-            url = held.enter_context(running(SteeringSettings(upstreams, proxies, check_s=0.1)))
+                stack.enter_context(_answering(host, port))
+            url = stack.enter_context(running(SteeringSettings(upstreams, proxies, check_s=0.1)))
             assert pathways(url, X_Forwarded_For=forwarded)[0] == first, (proxies, forwarded)
 
 
@@ -127,10 +127,10 @@ def _answering(host: str, port: int) -> ExitStack:
     server = http.server.ThreadingHTTPServer((host, port), Ready)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    held = ExitStack()
-    held.callback(server.server_close)
-    held.callback(server.shutdown)
-    return held
+    stack = ExitStack()
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    return stack
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/A", "/film%2f", "/" + "a" * 65, "/film/../x"])

@@ -32,9 +32,9 @@ def gains(layout: str, target: str) -> dict[str, list[float]]:
     matrix, _ = pan(make_audio_track(channels=len(names), layout=layout), target)
     sizes = {"2.0": 2, "5.1": 6}
     found = {}
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         sound = np.zeros((SAMPLES, len(names)), np.float32)
-        sound[:, place] = 0.5
+        sound[:, index] = 0.5
         mixed = run_ffmpeg(
             "-f", "f32le", "-ar", "48000", "-ch_layout", layout, "-i", "pipe:0", "-af", f"pan={matrix}",
             "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1", stdin=sound.tobytes(),

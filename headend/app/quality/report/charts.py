@@ -55,9 +55,9 @@ def heat_map(report: QualityReport) -> str:
             y += ROW_PX
         y += 6
     axis = "".join(
-        f'<text x="{NAME_PX + place * width:.1f}" y="{y + 8}" text-anchor="middle" class="axis">'
-        f"{escape(clock(bounds[place * per_column], report))}</text>"
-        for place in range(0, columns, max(1, columns // 8))
+        f'<text x="{NAME_PX + index * width:.1f}" y="{y + 8}" text-anchor="middle" class="axis">'
+        f"{escape(clock(bounds[index * per_column], report))}</text>"
+        for index in range(0, columns, max(1, columns // 8))
     )
     return (
         f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Scores of all segments of all renditions">'
@@ -267,7 +267,7 @@ def _loudness(values: Sequence[float | None], top: int) -> str:
         for mark in (0.0, -24.0, -60.0)
     )
     points = " ".join(
-        f"{NAME_PX + place * step:.1f},{y(low if value is None else value):.1f}" for place, value in enumerate(values)
+        f"{NAME_PX + index * step:.1f},{y(low if value is None else value):.1f}" for index, value in enumerate(values)
     )
     return (
         f'{lines}<polyline points="{points}" fill="none" class="path sdr" stroke-width="1.2"/>'

@@ -1,6 +1,6 @@
 """The picture of origin, shields, edges and steering in docs/guides/edges.md, drawn from the scenario ``metro``.
 
-Run ``python -m docs.images.plant``; it writes ``plant.svg`` beside this file.
+Run ``python -m docs.images.topology``; it writes ``topology.svg`` beside this file.
 """
 
 from html import escape
@@ -9,7 +9,7 @@ from pathlib import Path
 from cdn_sim import scenario
 from cdn_sim.model import Isp, Scenario
 
-PICTURE = Path(__file__).parent / "plant.svg"
+PICTURE = Path(__file__).parent / "topology.svg"
 NAME = "metro"
 WIDTH, HEIGHT = 960, 560
 STORE, ORIGIN, SHIELD, EDGE, VIEWER, STEERING = "#b9b4c7", "#f4b860", "#5aa9c9", "#8fb98b", "#e8e4da", "#d98880"
@@ -18,7 +18,7 @@ NOTES_WIDTH = 116
 """Right part of a provider, which no line crosses."""
 
 
-def svg(plant: Scenario) -> str:
+def svg(metro: Scenario) -> str:
     """Draw the store on top, below it the origin, the providers' shields and edges, and their viewers."""
     middle = WIDTH / 2
     parts = [
@@ -26,15 +26,15 @@ def svg(plant: Scenario) -> str:
         _box(middle - 90, 112, 180, 44, ORIGIN, "origin", "headend serve"),
         _line(middle, 64, middle, 112),
         _note(middle + 8, 92, "each object once"),
-        _note(middle - 32, 192, f"{plant.origin.link.gbps:g} Gb/s, {plant.origin.link.rtt_ms:g} ms"),
+        _note(middle - 32, 192, f"{metro.origin.link.gbps:g} Gb/s, {metro.origin.link.rtt_ms:g} ms"),
         _box(30, 112, 190, 44, STEERING, "steering server", "headend steer"),
         _line(middle - 90, 134, 220, 134, dashed=True),
         _note(238, 126, "manifests name it"),
     ]
     left = 30.0
-    width = (WIDTH - 60 - 40) / len(plant.isps)
-    for isp in plant.isps:
-        parts += _provider(plant, isp, left, width, middle)
+    width = (WIDTH - 60 - 40) / len(metro.isps)
+    for isp in metro.isps:
+        parts += _provider(metro, isp, left, width, middle)
         left += width + 40
     legend = [
         _line(640, 30, 680, 30),
@@ -58,10 +58,10 @@ font-size="13">
 """
 
 
-def _provider(plant: Scenario, isp: Isp, left: float, width: float, middle: float) -> list[str]:
+def _provider(metro: Scenario, isp: Isp, left: float, width: float, middle: float) -> list[str]:
     """A provider's shield, and its network below: transit comes in from above, its viewers are at the bottom."""
     centre = left + (width - NOTES_WIDTH) / 2
-    edge = plant.edge_of(isp)
+    edge = metro.edge_of(isp)
     row = isp.edges * EDGE_WIDTH + (isp.edges - 1) * EDGE_GAP
     first = centre - row / 2
     notes = left + width - NOTES_WIDTH

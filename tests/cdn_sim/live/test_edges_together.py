@@ -100,15 +100,15 @@ def test_a_log_of_faults_and_restarts_replays_without_a_difference(store: Memory
             statuses = await asyncio.gather(*map(one, wanted))
         return sum(status == 200 for status in statuses)
 
-    with origin_running(store) as origin, ExitStack() as held:
-        shield = held.enter_context(edge_running(replace(settings(origin, tmp_path, "shield"), tier="shield")))
+    with origin_running(store) as origin, ExitStack() as stack:
+        shield = stack.enter_context(edge_running(replace(settings(origin, tmp_path, "shield"), tier="shield")))
         edge_settings = replace(settings(origin, tmp_path, "edge"), shield=shield, disk_bytes=40_000)
         good = 0
         for turn in range(2):
             with edge_running(edge_settings) as edge:
                 good += asyncio.run(play(edge))
             if turn == 0:
-                held.pop_all().close()  # the shield is down for the second half
+                stack.pop_all().close()  # the shield is down for the second half
         assert good == 2 * len(wanted)
     assert edge_settings.decisions is not None
     with edge_settings.decisions.open() as lines:
