@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,17 @@ def load(name_or_path: str) -> Ladder:
         ConfigError: There is no such ladder, a key is missing, unknown or of the wrong type, or a rule is violated. The
             message says where and how to fix it; the facts have all findings.
     """
-    ladder = _convert(_parse(_read(name_or_path), name_or_path), name_or_path)
+    return _valid(_read(name_or_path), name_or_path)
+
+
+@lru_cache(
+    maxsize=64
+)  # all titles of a long list may name the same ladder, and parsing and checking takes milliseconds
+def _valid(data: bytes, source: str) -> Ladder:
+    ladder = _convert(_parse(data, source), source)
     findings = [str(finding) for finding in check(ladder) if not finding.advice]
     if findings:
-        raise ConfigError(f"ladder {name_or_path}: {'; '.join(findings)}", findings=findings)
+        raise ConfigError(f"ladder {source}: {'; '.join(findings)}", findings=findings)
     return ladder
 
 

@@ -82,3 +82,11 @@ def test_a_bad_key_is_named_with_a_remedy(tmp_path: Path, old: str, new: str, me
 def test_advice_does_not_keep_a_ladder_from_loading(tmp_path: Path) -> None:
     ladder = load(write(tmp_path, WEB.replace("bit_rate_kbps = 64", "bit_rate_kbps = 96")))
     assert [finding.rule for finding in check(ladder)] == ["cellular-floor"]
+
+
+def test_a_ladder_is_parsed_once_for_all_titles_of_a_list_until_its_file_changes(tmp_path: Path) -> None:
+    path = write(tmp_path, WEB)
+    first = load(path)
+    assert load(path) is first
+    write(tmp_path, WEB.replace('name = "web"', 'name = "mine"'))
+    assert load(path).name == "mine"
