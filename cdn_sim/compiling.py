@@ -4,14 +4,20 @@ Kernels are functions of numpy arrays and numbers. With ``headend[sim]`` they ar
 cached; without it, or with ``NUMBA_DISABLE_JIT=1``, the same code runs about a hundred times slower.
 """
 
+import fcntl
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
+
+from headend.core import user_cache
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 Array = NDArray[Any]
@@ -35,10 +41,12 @@ _SOURCES = (
     "policies/*.py",
 )
 """Source files of the kernels."""
+UNUSED_S = 30 * 86_400.0
+"""How long compiled kernels are kept after their last use."""
 
 
-def _cache_folder() -> Path:
-    """Cache folder for these source files.
+def _cache_folder(base: Path) -> Path:
+    """Cache folder for these source files, below ``base``.
 
     numba only notices changes in the calling file, and compiles again if that file has another path or time. With both
     in the folder's name, `is_warm` is false before the first simulation in a new checkout.
@@ -48,12 +56,30 @@ def _cache_folder() -> Path:
     for pattern in _SOURCES:
         for source in sorted(folder.glob(pattern)):
             digest.update(f"{source} {source.stat().st_mtime_ns} ".encode() + source.read_bytes())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "headend" / "kernels" / digest.hexdigest()[:16]
+    return base / digest.hexdigest()[:16]
+
+
+def _use(folder: Path) -> None:
+    """Mark a cache folder as used now, and remove those beside it that nothing has used for `UNUSED_S`.
+
+    Every version of the source files and every checkout has its own folder. A lock keeps a process from removing a
+    folder that another one is about to use.
+    """
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+        for other in folder.parent.iterdir():
+            if other.is_dir() and time.time() - other.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 if COMPILES and not os.environ.get("NUMBA_CACHE_DIR"):
-    _numba.config.CACHE_DIR = str(_cache_folder())
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home; then numba chooses a folder
+        _folder = _cache_folder(user_cache.folder() / "kernels")
+        _numba.config.CACHE_DIR = str(_folder)
+        _use(_folder)
 
 
 _BORROWING: dict[str, Any] = {"_nrt": False}
