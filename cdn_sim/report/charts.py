@@ -87,7 +87,7 @@ def hit_ratios(results: Results) -> str:
         axes.set_ylim(0, 1)
         percent_axis(axes)
         day_axis(axes, results)
-        axes.legend(loc="lower right", ncols=2)
+        legend_above(axes, 2)
     return svgs[0]
 
 
@@ -102,7 +102,10 @@ def decisions(results: Results) -> str:
     def requests(run: Run) -> Array:
         return np.asarray(sum(tally.counted(tally.requests[: tally.edges].sum(axis=0)) for tally in run.tallies))
 
-    sent, asked = results.over_seeds(name, rows) * 8 / 3600 / 1e9, results.over_seeds(name, requests)
+    sent, asked = results.over_seeds(name, rows) * 8 / 3600, results.over_seeds(name, requests)
+    peak_bps = float(sent[:FAILED].sum(axis=0).max())
+    scale, unit = (1e9, "Gb/s") if peak_bps >= 1e9 else (1e6, "Mb/s")
+    sent = sent / scale
     with drawing(WIDE, svgs) as axes:
         shown = [number for number in DECISION_COLOURS if number != FAILED and sent[number].sum() > 0]
         axes.stackplot(
@@ -112,17 +115,18 @@ def decisions(results: Results) -> str:
             labels=[DECISION_NAMES[number] for number in shown],
             linewidth=0,
         )
+        failed = None
         if asked[FAILED].sum():
             failed = axes.twinx()
             failed.plot(_hours(results), asked[FAILED], color=DECISION_COLOURS[FAILED], label="failed requests, right")
             failed.set_ylabel("failed requests per hour")
             failed.grid(visible=False)
             failed.spines["right"].set_visible(True)
-            failed.legend(loc="upper right")
-        axes.set_ylabel("Gb/s to viewers")
+            failed.set_ylim(0, float(asked[FAILED].max()) * 1.05)
+        axes.set_ylabel(f"{unit} to viewers")
         day_axis(axes, results)
-        axes.set_ylim(0, max(float(sent[shown].sum(axis=0).max()), 1e-9) * 1.2)
-        axes.legend(loc="upper left", ncols=7)
+        axes.set_ylim(0, max(peak_bps / scale, 1e-9) * 1.05)
+        legend_above(axes, 8, failed)
     return svgs[0]
 
 
@@ -149,8 +153,8 @@ def transit(results: Results, isp: int, *, wide: bool = False) -> str:
         axes.axhline(billed, color=ORIGIN, linewidth=1.2, label=f"95th percentile: {billed:,.0f} Mb/s")
         axes.set_ylabel("Mb/s")
         day_axis(axes, results)
-        axes.legend(loc="upper left", fontsize=8)
-        axes.set_ylim(0, max(float((misses + fills).max()), billed, 1e-9) * 1.3)
+        axes.set_ylim(0, max(float((misses + fills).max()), billed, 1e-9) * 1.05)
+        legend_above(axes, 3)
     return svgs[0]
 
 
@@ -172,7 +176,7 @@ def fill_nights(results: Results) -> str | None:
         return None
     svgs: list[str] = []
     days = sorted(nights)
-    rows = np.array([np.mean(nights[day], axis=0) for day in days]) / 1e12
+    rows = np.array([np.mean(nights[day], axis=0) for day in days])
     room = sum(
         isp.edges
         * window_bytes(
@@ -184,23 +188,23 @@ def fill_nights(results: Results) -> str | None:
         )
         for isp in scenario.isps
     )
+    most = float((rows[:, 0] + rows[:, 1]).max())
+    scale, unit = (1e12, "TB") if most >= 1e12 else (1e9, "GB")
+    rows, room, most = rows / scale, room / scale, most / scale
     with drawing(HALF, svgs) as axes:
         places = np.arange(len(days))
         axes.bar(places, rows[:, 0], width=0.55, color=EDGE, label="arrived")
         if rows[:, 1].any():
             axes.bar(places, rows[:, 1], width=0.55, bottom=rows[:, 0], color=ORIGIN, label="late")
         axes.plot(places, rows[:, 2], "o", color=INK, markersize=4, label="replaced")
-        most = float((rows[:, 0] + rows[:, 1]).max())
-        if room / 1e12 < 3 * most:
-            axes.axhline(room / 1e12, color=FAINT, linewidth=1, linestyle="--", label="capacity of the windows")
+        if room < 3 * most:
+            axes.axhline(room, color=FAINT, linewidth=1, linestyle="--", label="capacity of the windows")
         else:
-            axes.set_title(
-                f"capacity of the windows: {room / 1e12:,.1f} TB per night", fontsize=8.5, color=FAINT, loc="left"
-            )
+            axes.set_xlabel(f"capacity of the windows: {room:,.0f} {unit} per night", fontsize=8.5, color=FAINT)
         axes.set_xticks(places, [f"day {day + 1}" for day in days])
-        axes.set_ylabel("TB, all edges")
-        axes.set_ylim(0, max(most, 1e-9) * 1.35)
-        axes.legend(loc="upper right", ncols=3, fontsize=8)
+        axes.set_ylabel(f"{unit}, all edges")
+        axes.set_ylim(0, max(most, room if room < 3 * most else 0, float(rows[:, 2].max()), 1e-9) * 1.05)
+        legend_above(axes, 4)
     return svgs[0]
 
 
@@ -225,7 +229,7 @@ def viewing(results: Results, what: str) -> str:
         else:
             axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=None))
         day_axis(axes, results)
-        axes.legend(loc="lower right" if what == "bitrate" else "upper right", ncols=3)
+        legend_above(axes, 4)
     return svgs[0]
 
 

@@ -109,6 +109,17 @@ def percent_axis(axes: Any) -> None:
     axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=0))
 
 
-def legend_above(axes: Any, columns: int) -> None:
-    """Put the legend above the axes."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+def legend_above(axes: Any, columns: int, twin: Any = None) -> None:
+    """Put the legend above the axes and the numbers of events, where it hides no data.
+
+    Args:
+        axes: The axes.
+        columns: Number of entries in a row.
+        twin: Axes on the right, whose entries come last.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    if twin is not None:
+        more, names = twin.get_legend_handles_labels()
+        handles, labels = [*handles, *more], [*labels, *names]
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 1.3}
+    axes.legend(handles, labels, **place, ncols=columns, columnspacing=1.2)

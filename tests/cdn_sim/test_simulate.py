@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from prometheus_client.parser import text_string_to_metric_families
 
 from cdn_sim import metric_names, parallel
@@ -57,9 +58,22 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small.toml"
 
 
-def test_the_report_is_a_self_contained_page(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_a_self_contained_page(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = small.parent / "out"
+    legends: list[tuple[Any, Any]] = []
+
+    def save(figure: Any, *args: Any, **options: Any) -> None:
+        figure.draw_without_rendering()
+        legends.extend((each.get_legend(), each) for each in figure.axes if each.get_legend())
+        unchanged(figure, *args, **options)
+
+    unchanged = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", save)
     assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 0
+    assert len(legends) >= 7
+    assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for legend, axes in legends)
     shown = capsys.readouterr().out
     assert "bytes from edges" in shown and "reactive" in shown
     page = (out / "report.html").read_text()
