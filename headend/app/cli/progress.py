@@ -64,6 +64,7 @@ class Follower:
         """Write a line if there has been none for `SILENT_S`."""
         with self._lock:
             if self._plain and self._clock() - self._written >= SILENT_S:
+                self._end_encoding()
                 if self._encoding is not None:
                     self._write_progress(self._encoding)
                 else:
@@ -101,8 +102,8 @@ class Follower:
     def _measured(self, event: Measured) -> None:
         """Show the progress of measuring once encoding is done; before that, measuring only fills idle workers."""
         line = f"measuring quality: {event.done:,} of {count_text(event.tasks, 'task')}"
-        if self._encoding is None or self._progress(self._encoding).share >= 1:
-            self._encoding = None
+        self._end_encoding()
+        if self._encoding is None:
             self._step = line
             if self._plain and self._clock() - self._written >= PLAIN_EVERY_S:
                 self._write(line)
@@ -118,6 +119,13 @@ class Follower:
             self._step, ProgressBar(total=1, completed=progress.share, width=50), Text(f"{progress.share:.0%}")
         )
         return Group(line, Text(figures(progress), style="dim", overflow="ellipsis", no_wrap=True))
+
+    def _end_encoding(self) -> None:
+        """Begin the next step if every task is done, as they are from the start if a job only continues."""
+        if self._encoding is not None and (progress := self._progress(self._encoding)).share >= 1:
+            self._encoding, self._step = None, "measuring quality"
+            if progress.tasks:
+                self._started = self._clock()
 
     def _begin(self, step: str) -> None:
         self._step = step

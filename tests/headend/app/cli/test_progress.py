@@ -10,7 +10,7 @@ from rich.console import Console
 from encoder.cluster import Done, Failed, TaskProgress
 from headend.app.cli.progress import PLAIN_EVERY_S, Follower, figures, following
 from headend.app.progress import Encoding
-from headend.app.request import Event, Planned, Step
+from headend.app.request import Event, Measured, Planned, Step
 from headend.core.errors import ToolFailed
 from headend.core.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
 from headend.core.timing import Chunk, plan_grid
@@ -148,6 +148,25 @@ class TestPlainLines:
             "attempt 1 of 3 at chunk 0 of avc-1080p-6000k and 1 more failed, trying again: "
             "�[2Jcan't open https://s3/film.mov?…"
         )
+
+    def test_measuring_takes_its_time_from_the_end_of_encoding(self) -> None:
+        now, lines = [0.0], list[str]()
+        follower = Follower(lines.append, plain=True, clock=lambda: now[0])
+        follower.note(planned(task("a", FULL.id)))
+        for at, event in ((3600.0, done("a")), (3601.0, Measured(0, 4)), (3610.0, Measured(1, 4))):
+            now[0] = at
+            follower.note(event)
+        now[0] = 3661.0
+        follower.tick()
+        assert lines[-1] == "measuring quality: 1 of 4 tasks: 0:01:00 so far"
+
+    def test_a_job_that_has_nothing_to_encode_shows_no_speed_of_encoding(self) -> None:
+        now, lines = [0.0], list[str]()
+        follower = Follower(lines.append, plain=True, clock=lambda: now[0])
+        follower.note(planned(reused_parts=3))
+        now[0] = 100.0
+        follower.tick()
+        assert lines[1:] == ["measuring quality: 0:01:40 so far"]
 
 
 def test_retries_are_shown_only_if_there_are_some() -> None:
