@@ -9,7 +9,7 @@ from cdn_sim.fill_plans import TrackSize
 from cdn_sim.request_logs import reading
 from cdn_sim.scenario import parse
 from headend.app.cli import options
-from headend.app.cli.replay import reading_progress
+from headend.app.cli.progress_lines import reading_progress
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents

@@ -4,8 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
+
+from headend.app.cli.wording import bytes_text
 
 EVERY_S = 10.0
 """Interval between lines. Commands that are done within this time print none."""
@@ -27,6 +30,14 @@ class ProgressLines:
         if self._clock() - self._written_s >= EVERY_S:
             self._written_s = self._clock()
             click.echo(f"headend: {text}", err=True)
+
+
+def reading_progress(file: Path) -> Callable[[int, int], None]:
+    """Return a function that prints how much of a file has been read; it takes the bytes read and the file's size."""
+    lines = ProgressLines()
+    return lambda read_bytes, size_bytes: lines.write(
+        f"{file.name}: read {bytes_text(read_bytes)} of {bytes_text(size_bytes)}"
+    )
 
 
 @contextmanager

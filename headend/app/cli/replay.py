@@ -14,13 +14,11 @@ from cdn_sim.request_logs import decisions, reading
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.parameters import ByteCount, FiniteRange
-from headend.app.cli.progress_lines import ProgressLines
+from headend.app.cli.progress_lines import reading_progress
 from headend.app.cli.screen import console, facts, print_json, table
-from headend.app.cli.wording import count_text
+from headend.app.cli.wording import bytes_text, count_text
 from headend.core import documents
 from headend.core.errors import ConfigError
-
-_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[int, ...]:
@@ -130,16 +128,8 @@ def _check(log: Path, as_json: bool) -> int:
     return Status.FAULTY if found.different else Status.DONE
 
 
-def reading_progress(log: Path) -> reading.OnProgress:
-    """Return a function that prints how much of a log has been read."""
-    lines = ProgressLines()
-    return lambda read_bytes, size_bytes: lines.write(
-        f"{log.name}: read {_bytes_text(read_bytes)} of {_bytes_text(size_bytes)}"
-    )
-
-
 def _progress(result: WhatIf) -> None:
-    click.echo(f"  {result.policy} at {_bytes_text(result.budget_bytes)}: done", err=True)
+    click.echo(f"  {result.policy} at {bytes_text(result.budget_bytes)}: done", err=True)
 
 
 def _show(requests: reading.Requests, results: tuple[WhatIf, ...]) -> None:
@@ -148,10 +138,10 @@ def _show(requests: reading.Requests, results: tuple[WhatIf, ...]) -> None:
         facts(
             [
                 ("log", f"{requests.format}, {count_text(len(requests.numbers), 'request')}"),
-                ("requested", _bytes_text(requests.bytes)),
+                ("requested", bytes_text(requests.bytes)),
                 (
                     "objects",
-                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} in all: a cache of this size "
+                    f"{len(requests.sizes):,}, {bytes_text(requests.footprint_bytes)} in all: a cache of this size "
                     "would store them all",
                 ),
             ]
@@ -167,16 +157,9 @@ def _row(result: WhatIf) -> tuple[Any, ...]:
     outcome = result.outcome
     return (
         result.policy,
-        _bytes_text(result.budget_bytes),
+        bytes_text(result.budget_bytes),
         f"{outcome.byte_hit_ratio:.2%}",
         f"{outcome.object_hit_ratio:.2%}",
         f"{outcome.misses:,}",
-        _bytes_text(outcome.missed_bytes),
+        bytes_text(outcome.missed_bytes),
     )
-
-
-def _bytes_text(count: int) -> str:
-    for unit, name in _UNITS:
-        if count >= unit:
-            return f"{count / unit:,.4g} {name}"
-    return f"{count} bytes"

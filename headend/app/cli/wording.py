@@ -9,6 +9,7 @@ from headend.core.storage.masters import redact
 
 PROGRAM = "HEADEND_CALLED_AS"
 """The variable in which ``./run`` passes the name that it was called by."""
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def program() -> str:
@@ -42,6 +43,14 @@ def rate_text(rate: Fraction) -> str:
 def kbps_text(rate_bps: float) -> str:
     """Format a bit rate: ``6,000 kb/s``."""
     return f"{rate_bps / 1000:,.0f} kb/s"
+
+
+def bytes_text(count: int) -> str:
+    """Format a number of bytes in binary units: ``1.5 GiB``, ``12 bytes``."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:,.4g} {name}"
+    return f"{count} bytes"
 
 
 def clock_text(seconds: float) -> str:
