@@ -13,11 +13,14 @@ from headend.app.cli.exits import Status
 from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json
+from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text, printable
 from headend.core import documents
+from headend.core.errors import ConfigError, HeadendError
+from headend.core.layout import check_title
 from headend.core.settings import KeySettings, StoreSettings
 from headend.core.storage import open_store
-from packager import conformance
+from packager import conformance, publishing
 
 COMPARING = "comparing with the master"
 """What is left when all segments are checked."""
@@ -30,16 +33,24 @@ COMPARING = "comparing with the master"
         "headend verify big-buck-bunny --deep",
         "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json",
         "headend verify film --keys film.keys",
+        "headend verify --all --json",
     ),
 )
-@options.title_argument
+@click.argument("titles", nargs=-1, metavar="[TITLE]...")
+@click.option("--all", "everything", is_flag=True, help="Verify all published titles, one after another.")
 @click.option("--release", type=ReleaseId(), metavar="ID", help="Verify this release instead of the current one.")
 @key_settings_options(required=False)
 @click.option("--deep", is_flag=True, help="Decode all segments instead of one of each rendition.")
 @options.existing_store
 @options.common
 def command(
-    title: str, release: str | None, keys: KeySettings | None, deep: bool, store: StoreSettings, as_json: bool
+    titles: tuple[str, ...],
+    everything: bool,
+    release: str | None,
+    keys: KeySettings | None,
+    deep: bool,
+    store: StoreSettings,
+    as_json: bool,
 ) -> int:
     """Read a release back and check every byte of it.
 
@@ -49,27 +60,58 @@ def command(
     location, compares pictures and sound with it, in samples or, with --deep, completely. Lists all faults; the
     exit status is 1 if there are any.
 
+    With several titles, or --all, a title that can't be read does not stop the others: it is reported, and the exit
+    status is that of its error.
+
     To check the samples of an encrypted title, give --keys. They are decrypted both by this process and by FFmpeg's
     libraries, and the results must agree.
     """
-    with checking() as on_progress:
-        verdict = verifying.verify(
-            open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
-        )
+    if bool(titles) == everything:
+        raise ConfigError("name the titles to verify, or give --all for all of them")
+    if release is not None and (everything or len(titles) > 1):
+        raise ConfigError("--release is for one title: name one title, without --all")
+    wanted = tuple(dict.fromkeys(map(check_title, titles)))
+    opened = open_store(store)
+    wanted = wanted or publishing.titles(opened)
+    several = FailureCollector(len(wanted))
+    rows, faulty, faults = [], 0, 0
+    for number, title in enumerate(wanted, 1):
+        place = f"title {number:,} of {len(wanted):,}, {title}" if len(wanted) > 1 else ""
+        try:
+            with checking(place) as on_progress:
+                verdict = verifying.verify(
+                    opened, title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
+                )
+        except HeadendError as error:
+            several.fail(title, error)
+            continue
+        faulty, faults = faulty + bool(verdict.findings), faults + len(verdict.findings)
+        if as_json:
+            rows.append({"sound": not verdict.findings, **documents.as_plain(verdict)})
+        else:
+            _show(verdict, title=f"{title}: " if len(wanted) > 1 else "")
     if as_json:
-        print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
-    else:
-        screen = console()
-        for finding in verdict.findings:
-            screen.print(printable(f"{finding.object}: {finding.message}"))
-        for place in verdict.damage:
-            screen.print(f"concealed: damage of the master at {place}")
-        if verdict.not_decoded:
-            screen.print(f"not decoded: {verdict.not_decoded}")
-        if verdict.not_compared:
-            screen.print(printable(f"not compared with the master: {verdict.not_compared}"))
-        screen.print(verdict_line(verdict))
-    return Status.FAULTY if verdict.findings else Status.DONE
+        one = len(wanted) == 1 and not everything
+        print_json(rows[0] if one else {"sound": not faulty and not several.errors, "titles": rows})
+    elif len(wanted) != 1:
+        found = f"{count_text(faults, 'fault')} in {count_text(faulty, 'title')}" if faulty else "no faults"
+        console().print(f"{count_text(len(wanted) - len(several.errors), 'title')} verified: {found}")
+    several.end()
+    return Status.FAULTY if faulty else Status.DONE
+
+
+def _show(verdict: conformance.Verdict, title: str) -> None:
+    """Print a verdict; ``title`` precedes the lines that don't name it themselves."""
+    screen = console()
+    for finding in verdict.findings:
+        screen.print(printable(f"{finding.object}: {finding.message}"))
+    for place in verdict.damage:
+        screen.print(f"{title}concealed: damage of the master at {place}")
+    if verdict.not_decoded:
+        screen.print(f"{title}not decoded: {verdict.not_decoded}")
+    if verdict.not_compared:
+        screen.print(printable(f"{title}not compared with the master: {verdict.not_compared}"))
+    screen.print(verdict_line(verdict))
 
 
 def verdict_line(verdict: conformance.Verdict) -> str:
@@ -83,19 +125,25 @@ def verdict_line(verdict: conformance.Verdict) -> str:
 
 
 @contextmanager
-def checking() -> Iterator[Callable[[int, int], None]]:
+def checking(place: str = "") -> Iterator[Callable[[int, int], None]]:
     """Show how many segments are checked: as a bar on a terminal, as lines elsewhere.
 
     The comparison with the master may go on when all of them are.
+
+    Args:
+        place: What each line begins with, if there are several titles.
     """
     screen = console(stderr=True)
     checked = (0, 0)
+    prefix = f"{place}: " if place else ""
 
     def line() -> str:
         done, total = checked
         if not total:
-            return "reading the release"
-        return f"checked {done:,} of {count_text(total, 'segment')}" + (f", {COMPARING}" if done == total else "")
+            return f"{prefix}reading the release"
+        return f"{prefix}checked {done:,} of {count_text(total, 'segment')}" + (
+            f", {COMPARING}" if done == total else ""
+        )
 
     def count(done: int, total: int) -> None:
         nonlocal checked
@@ -114,7 +162,7 @@ def checking() -> Iterator[Callable[[int, int], None]]:
         transient=True,
         redirect_stdout=False,
     ) as bar:
-        task = bar.add_task("checking", total=None)
+        task = bar.add_task(f"{prefix}checking", total=None)
         yield lambda done, total: bar.update(
-            task, completed=done, total=total, description=COMPARING if done == total else "checking"
+            task, completed=done, total=total, description=prefix + (COMPARING if done == total else "checking")
         )

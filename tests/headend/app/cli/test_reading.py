@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headend.app.cli import run
+from headend.core import layout
 from ladders.loading import presets
 from tests.headend.app.cli.conftest import Submitted
 
@@ -79,6 +80,34 @@ def test_a_valid_release_verifies(submitted: Submitted, capsys: pytest.CaptureFi
     output = json.loads(capsys.readouterr().out)
     assert (output["sound"], output["findings"]) == (True, [])
     assert output["frames"] == 50 * 8 + 3 * 3  # and for trick play, one per GOP
+
+
+def test_verify_goes_through_a_whole_library_and_collects_what_is_wrong(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Path(shutil.copytree(made.store, tmp_path / "store"))
+    shutil.copytree(store / "titles/film", store / "titles/copied")
+    for title in ("copied", "gone"):
+        (store / layout.published(title)).touch()
+    assert run(["verify", "--all", "--store", str(store), "--json"]) == 2  # that of the title without a release
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert [(row["title"], row["sound"]) for row in found["titles"]] == [("copied", False), ("film", True)]
+    assert found["sound"] is False
+    assert "headend: gone: 'gone' is not published" in err
+    assert err.endswith("headend: error: 1 of 3 titles failed; see the lines above\n")
+
+    assert run(["verify", "copied", "copied", "--store", str(store)]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2  # the same title twice is one, and needs no summary
+    shutil.rmtree(store / "titles/film/releases")
+    assert run(["verify", "copied", "film", "--store", str(store)]) == 2
+    assert capsys.readouterr().out.splitlines()[-1] == "1 title verified: 1 fault in 1 title"
+
+
+def test_verify_is_told_what_to_verify(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["film", "--all"], ["film", "other", "--release", "0"], ["--all", "--release", "0"]):
+        assert run(["verify", *words, "--store", str(made.store)]) == 2
+    assert capsys.readouterr().err.count("give --all") == 2
 
 
 def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
