@@ -6,12 +6,14 @@ it is called, so that ``headend --help`` is fast.
 """
 
 import gc as garbage_collector  # `headend gc` is a module of this package
+import os
+import select
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from io import TextIOWrapper
@@ -81,7 +83,31 @@ class Invocation:
     collected: list[Any] | None = None
 
 
+class _BrokenPipe(Exception):
+    """A broken pipe, hidden from click, which would exit with status 1."""
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _hiding_broken_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _BrokenPipe(error) from error
+
+
 class _Commands(click.Group):
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _hiding_broken_pipes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _hiding_broken_pipes():
+            return super().invoke(ctx)
+
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -164,11 +190,10 @@ def run(args: Sequence[str]) -> int:
         return _interrupted(error)
     except HeadendError as error:
         return _failed(error, invocation)
+    except _BrokenPipe as error:
+        return _pipe_closed() if _reader_has_gone() else _unexpected(error.error, invocation)
     except BrokenPipeError:
-        # The reader closed the pipe, as in `headend titles | head -1`.
-        with suppress(OSError):
-            sys.stdout.close()
-        return Status.DONE
+        return _pipe_closed()
     except Exception as error:
         return _unexpected(error, invocation)
     return status if isinstance(status, int) else Status.DONE
@@ -208,6 +233,22 @@ def _interrupted(error: BaseException) -> int:
     status = status_of(error)
     _print_error(MEANING[status])
     return status
+
+
+def _reader_has_gone() -> bool:
+    """Whether standard output or error is a pipe that nothing reads any more."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    return any(happened & select.POLLERR for _, happened in poll.poll(0))
+
+
+def _pipe_closed() -> int:
+    """Drop what is left to print, so that Python's own flush at the end does not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return Status.PIPE_CLOSED
 
 
 def _failed(error: HeadendError, invocation: Invocation) -> int:

@@ -14,7 +14,7 @@ from headend.core.errors import (
 
 
 class Status(IntEnum):
-    """Exit statuses; 70 is EX_SOFTWARE of sysexits(3), 130 and 143 are 128 plus the signal's number."""
+    """Exit statuses; 70 is EX_SOFTWARE of sysexits(3); 130, 141 and 143 are 128 plus the signal's number."""
 
     DONE = 0
     FAULTY = 1
@@ -25,6 +25,7 @@ class Status(IntEnum):
     QUALITY = 6
     UNEXPECTED = 70
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
     TERMINATED = 143
 
 
@@ -38,6 +39,7 @@ MEANING = {
     Status.QUALITY: "the release is complete but fails the quality rules; it is not published",
     Status.UNEXPECTED: "internal error: please report it",
     Status.INTERRUPTED: "interrupted (Ctrl-C); run the same command again to continue",
+    Status.PIPE_CLOSED: "the reader of the output has gone, as in 'headend jobs | head -1'",
     Status.TERMINATED: "terminated (SIGTERM); run the same command again to continue",
 }
 

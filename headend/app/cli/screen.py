@@ -27,9 +27,15 @@ def console(*, stderr: bool = False) -> Console:
     """Make a console on standard output or error; rich omits colours without a terminal and with NO_COLOR."""
     from rich.console import Console
 
+    class PipedConsole(Console):
+        """Leaves a closed pipe to the command line; rich would exit with status 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise
+
     stream = sys.stderr if stderr else sys.stdout
     # Texts come from masters and stores, and must not be interpreted as markup.
-    return Console(
+    return PipedConsole(
         file=stream,
         width=None if stream.isatty() else PLAIN_WIDTH,
         markup=False,

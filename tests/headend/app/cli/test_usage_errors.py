@@ -1,3 +1,5 @@
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from headend.core.errors import (
     PackagingError,
     ToolFailed,
 )
+from tests.support.command_line import command, environment
 
 WRONG = [
     (["submti"], "No such command 'submti'"),
@@ -183,3 +186,23 @@ def test_a_wrong_master_or_scheduler_makes_no_store(
 def test_a_missing_store_is_a_usage_error(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*words, "--store", str(tmp_path / "stoer")]) == 2
     assert f"there is no store at {tmp_path / 'stoer'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["ladder", "show", "studio"], ["ladder", "list", "--json"], ["--help"]])
+def test_a_closed_pipe_is_neither_a_success_nor_a_failed_check(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command(*words), stdout=writing, stderr=subprocess.PIPE, env=environment(), check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_broken_pipe_of_a_socket_is_an_unexpected_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_name: str) -> None:
+        raise BrokenPipeError("socket")
+
+    monkeypatch.setattr("ladders.loading.load", failing)
+    assert run(["ladder", "show", "web"]) == 70
+    assert "unexpected BrokenPipeError: socket" in capsys.readouterr().err
