@@ -83,9 +83,9 @@ def test_a_valid_release_verifies(submitted: Submitted, capsys: pytest.CaptureFi
 
 
 def test_verify_goes_through_a_whole_library_and_collects_what_is_wrong(
-    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    submitted: Submitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = Path(shutil.copytree(made.store, tmp_path / "store"))
+    store = Path(shutil.copytree(submitted.store, tmp_path / "store"))
     shutil.copytree(store / "titles/film", store / "titles/copied")
     for title in ("copied", "gone"):
         (store / layout.published(title)).touch()
@@ -104,9 +104,9 @@ def test_verify_goes_through_a_whole_library_and_collects_what_is_wrong(
     assert capsys.readouterr().out.splitlines()[-1] == "1 title verified: 1 fault in 1 title"
 
 
-def test_verify_is_told_what_to_verify(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_is_told_what_to_verify(submitted: Submitted, capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["film", "--all"], ["film", "other", "--release", "0"], ["--all", "--release", "0"]):
-        assert run(["verify", *words, "--store", str(made.store)]) == 2
+        assert run(["verify", *words, "--store", str(submitted.store)]) == 2
     assert capsys.readouterr().err.count("give --all") == 2
 
 
