@@ -10,10 +10,10 @@ from headend.app import verifying
 from headend.app.cli import options
 from headend.app.cli.encryption_options import key_settings_options
 from headend.app.cli.exits import Status
+from headend.app.cli.many_titles import FailureCollector
 from headend.app.cli.parameters import ReleaseId
 from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json
-from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text, printable
 from headend.core import documents
 from headend.core.errors import ConfigError, HeadendError
