@@ -155,7 +155,7 @@ def _client(scheduler: str) -> Iterator[Any]:
     distributed: Any = import_module("distributed")
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: TLS without a certificate
         raise ConfigError(f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'") from error
     with client:
         yield client

@@ -1,17 +1,21 @@
 """The connection to a Dask scheduler: poll the workers, query new ones, and reconnect when the scheduler goes away."""
 
+import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 import cloudpickle
-from distributed import Client
+from distributed import Client, Security
+from distributed.comm.addressing import resolve_address
+from tornado.ioloop import IOLoop
 
 import headend
 from encoder.cluster import introspection
@@ -23,6 +27,8 @@ CONNECT_S = 10
 """Timeout for connecting to a scheduler."""
 POLL_S = 2.0
 """How often the scheduler is asked for its workers."""
+CLOSE_S = 2.0
+"""How long to wait for a connection to close; it may take longer in the background."""
 RECONNECT_S = 30.0
 """How long to try to reconnect to a scheduler that has gone away."""
 QUERY_S = 60.0
@@ -121,8 +127,12 @@ class Link:
     def _connected(self) -> Client:
         self._is_lost.clear()
         client = self._connect()
-        self._scheduler = client.run_on_scheduler(introspection.report_deaths)
-        client.subscribe_topic(self.topic, self._on_topic)
+        try:
+            self._scheduler = client.run_on_scheduler(introspection.report_deaths)
+            client.subscribe_topic(self.topic, self._on_topic)
+        except BaseException:
+            _close(client)
+            raise
         self._stream = client.scheduler_comm
         return client
 
@@ -188,9 +198,12 @@ class Link:
 
 
 def connect(address: str) -> Client:
-    """Connect to a scheduler; raises `ConfigError` if none answers."""
+    """Connect to a scheduler; raises `ConfigError` if none answers, or if TLS is not configured."""
+    if address.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:
+        raise ConfigError(f"{address} needs a certificate: name it in Dask's configuration, under distributed.comm.tls")
     try:
-        return Client(address, timeout=CONNECT_S)
+        resolve_address(address)  # first, because a client with a wrong address could not be closed
+        return Client(address, timeout=CONNECT_S, loop=_loop())
     except (OSError, ValueError) as error:
         raise unreachable(address) from error
 
@@ -220,7 +233,35 @@ def requirements(tool: str | None) -> Requirements:
     return Requirements(headend.__version__, tool)
 
 
+@cache
+def _loop() -> IOLoop:
+    """The event loop of all connections of this process, in a thread of its own.
+
+    Without it, each client starts a loop, which keeps running if the client can't connect (distributed 2026.8).
+    """
+    started: Future[IOLoop] = Future()
+
+    async def run_forever() -> None:
+        started.set_result(IOLoop.current())
+        await asyncio.get_running_loop().create_future()
+
+    threading.Thread(target=asyncio.run, args=(run_forever(),), name="dask", daemon=True).start()
+    return started.result()
+
+
 def _close(client: Client | None) -> None:
-    if client is not None:
+    """Close a client in the background.
+
+    A client must always be closed, and referenced until it is. Otherwise, the garbage collector closes it in any thread
+    at any time, which may block that thread for ever.
+    """
+    if client is None:
+        return
+
+    def close() -> None:
         with contextlib.suppress(Exception):  # the scheduler may be gone
-            client.close(timeout=2)
+            client.close()
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    thread.join(CLOSE_S)

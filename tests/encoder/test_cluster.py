@@ -4,11 +4,13 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
@@ -425,6 +427,42 @@ def test_a_scheduler_that_does_not_answer_is_reported(
         cluster.workers_of(ClusterSettings(address))
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):
         run_tasks([task("one")], succeed, ClusterSettings(address), events.append)
+
+
+def test_a_scheduler_with_tls_needs_a_certificate() -> None:
+    with pytest.raises(ConfigError, match=r"tls://127.0.0.1:1 needs a certificate: .* distributed\.comm\.tls"):
+        cluster.workers_of(ClusterSettings("tls://127.0.0.1:1"))
+
+
+def test_failed_connections_leave_no_thread_and_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatcher connects again and again while its scheduler is away."""
+    monkeypatch.setattr(link, "CONNECT_S", 0.1)
+
+    def opened_after(connections: int) -> tuple[int, int]:
+        for _ in range(connections):
+            with pytest.raises(ConfigError):
+                link.connect("tcp://127.0.0.1:1")
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    assert opened_after(1) == opened_after(3)
+
+
+def test_a_connection_that_fails_while_it_is_set_up_is_closed(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it were left to the garbage collector, that could block a thread that is just connecting."""
+    clients: list[Client] = []
+
+    def connect() -> Client:
+        clients.append(link.connect(scheduler))
+        return clients[0]
+
+    def fail() -> None:
+        raise OSError("the scheduler went away")
+
+    monkeypatch.setattr(link.introspection, "report_deaths", fail)
+    nothing = link.Handlers(*[lambda *_: None] * 6)
+    with pytest.raises(OSError, match="went away"):
+        link.Link(connect, SimpleQueue(), nothing, lambda: ()).open(queries=False)
+    wait_until(lambda: clients[0].status == "closed", "closing")
 
 
 def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:

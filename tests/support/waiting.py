@@ -8,7 +8,7 @@ PATIENCE_S = 120.0
 
 
 def wait_until(condition: Callable[[], object], what: str = "it", *, seconds: float = PATIENCE_S) -> None:
-    """Wait until a condition condition; fail the test if that takes too long."""
+    """Wait until a condition holds; fail the test if that takes too long."""
     deadline_s = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline_s, f"{what} did not happen within {seconds:.0f} s"
