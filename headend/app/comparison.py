@@ -60,6 +60,7 @@ def compare(
     deep: bool,
     is_stopped: Callable[[], bool] = lambda: False,
     keys: Mapping[str, ContentKey] | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Comparison:
     """Compare pictures and sound of a release with those of its master at the same times.
 
@@ -72,6 +73,7 @@ def compare(
             one rendition of each sound programme, and the segments after gaps and overlaps of the master's sound.
         is_stopped: Returns whether the comparison is cancelled; called before each segment.
         keys: The keys of encrypted tracks, by their ids.
+        on_progress: Called with the number of compared segments and of all that are known so far.
     """
     key = layout.release_document(title, release)
     try:
@@ -89,10 +91,11 @@ def compare(
     reader = _SegmentReader(
         store, title, keys or {}, presentation.protection.schedule if presentation.protection else WHOLE_TITLE
     )
+    progress = _Progress(on_progress, is_stopped)
     parts = [
-        _with_master(reader, document, presentation.master, endpoint_url, from_master, is_stopped, deep=deep),
+        _with_master(reader, document, presentation.master, endpoint_url, from_master, progress, deep=deep),
         *(
-            _with_audio_file(reader, document, track, file, endpoint_url, is_stopped, deep=deep)
+            _with_audio_file(reader, document, track, file, endpoint_url, progress, deep=deep)
             for track, file in tracks
             if file
         ),
@@ -102,6 +105,35 @@ def compare(
         sum(part.segments for part in parts),
         next((part.not_compared for part in parts if part.not_compared), ""),
     )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Counts segments while they are compared.
+
+    Attributes:
+        on_progress: Called with the number of compared segments and of all that are known so far.
+        is_stopped: Returns whether the comparison is cancelled.
+    """
+
+    on_progress: Callable[[int, int], None]
+    is_stopped: Callable[[], bool]
+    done: int = 0
+    total: int = 0
+
+    def add(self, count: int) -> None:
+        """Add segments that will be compared."""
+        self.total += count
+        self.on_progress(self.done, self.total)
+
+    def each(self, numbers: Sequence[int]) -> Iterator[int]:
+        """Yield the numbers of segments, and count each once it has been compared; end early if stopped."""
+        for number in numbers:
+            if self.is_stopped():
+                return
+            yield number
+            self.done += 1
+            self.on_progress(self.done, self.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +172,7 @@ def _with_master(
     master: Master,
     endpoint_url: str | None,
     tracks: Sequence[ComparedTrack],
-    is_stopped: Callable[[], bool],
+    progress: _Progress,
     *,
     deep: bool,
 ) -> Comparison:
@@ -154,15 +186,19 @@ def _with_master(
             choice = PictureChoice(video=presentation.picture_stream)
             probe = sandbox.probe(master, source.url, choice, progress=source.progress)
             zero_s = comparing.first_frame_s(master, source.url, presentation.picture_stream)
-            findings, segments = [], 0
-            for track in tracks:
-                numbers = _segments_to_compare(document.tracks[track.id].segments, presentation, probe, deep=deep)
-                segments += len(numbers)
+            wanted = [
+                _segments_to_compare(document.tracks[track.id].segments, presentation, probe, deep=deep)
+                for track in tracks
+            ]
+            segments = sum(map(len, wanted))
+            progress.add(segments)
+            findings: list[Finding] = []
+            for track, numbers in zip(tracks, wanted, strict=True):
                 is_sound = isinstance(track.rendition, AudioRendition)
                 delay_s = probe.video.decoder_delay_s if probe.video and is_sound else 0
                 start_s = zero_s - delay_s
                 findings += list(
-                    _differences(reader, presentation, master, source.url, track, numbers, start_s, is_stopped)
+                    _differences(reader, presentation, master, source.url, track, numbers, start_s, progress)
                 )
     except MasterError as error:
         key = layout.release_document(presentation.title, presentation.release)
@@ -176,7 +212,7 @@ def _with_audio_file(
     track: ComparedTrack,
     file: AudioFile,
     endpoint_url: str | None,
-    is_stopped: Callable[[], bool],
+    progress: _Progress,
     *,
     deep: bool,
 ) -> Comparison:
@@ -187,8 +223,9 @@ def _with_audio_file(
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
+            progress.add(len(numbers))
             found = _differences(
-                reader, presentation, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
+                reader, presentation, file.file, source.url, track, numbers, file.start_s, progress, file.stream
             )
             return Comparison(tuple(found), len(numbers))
     except HeadendError as error:
@@ -229,13 +266,11 @@ def _differences(
     track: ComparedTrack,
     numbers: Sequence[int],
     zero_s: Fraction,
-    is_stopped: Callable[[], bool],
+    progress: _Progress,
     stream: int | None = None,
 ) -> Iterator[Finding]:
     init = reader.init(track)
-    for number in numbers:
-        if is_stopped():
-            return
+    for number in progress.each(numbers):
         key = layout.track_segment(presentation.title, track.id, number)
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"

@@ -23,11 +23,13 @@ def verify(
     deep: bool = False,
     endpoint_url: str | None = None,
     keys: KeySettings | None = None,
+    on_compared: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> conformance.Verdict:
     """Read a release back, decode a segment of each rendition (or all), and compare it with its master.
 
     See `packager.conformance.verify` and `headend.app.comparison.compare`. ``endpoint_url`` is the S3 endpoint of the
-    master, and ``keys`` names the source of an encrypted release's keys.
+    master, and ``keys`` names the source of an encrypted release's keys. ``on_compared`` is called in another thread,
+    with the number of segments that are compared with the master and of all that will be.
     """
     release = release or publishing.current_release(store, layout.check_title(title))
     opened: Mapping[str, ContentKey] = {}
@@ -46,6 +48,7 @@ def verify(
             deep=deep,
             is_stopped=is_stopped.is_set,
             keys=opened,
+            on_progress=on_compared,
         )
         try:
             verdict = conformance.verify(

@@ -115,8 +115,10 @@ def command(
         report(f"encoding {url} into {store.url}")
         with following(console(stderr=True)) as note:
             outcome = pipeline.submit(request, note)
-        with checking() as on_progress:
-            verdict = verifying.verify(open_store(store), title, outcome.presentation.release, on_progress)
+        with checking() as shown:
+            verdict = verifying.verify(
+                open_store(store), title, outcome.presentation.release, shown.check, on_compared=shown.compare
+            )
         report(verdict_line(verdict))
         for finding in verdict.findings:
             report(printable(f"{finding.object}: {finding.message}"))

@@ -103,14 +103,22 @@ def command(
     if as_json:
         print_json({"jobs": [entry_plain(entry) for entry in entries], "total": len(matching)})
     elif entries:
-        rows = ((e.id, e.title, e.state.value, e.priority, "held" if e.hold else "") for e in entries)
-        console().print(table(("job", "title", "state", ">priority", "release"), rows))
+        _show(entries)
         if len(matching) > len(entries):
             console().print(f"the newest {len(entries):,} of {len(matching):,}; --limit shows more")
     elif states or labels:
         console().print(f"no such jobs in {store.url}; 'headend jobs' lists all")
     else:
         console().print(f"no jobs in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
+
+
+def _show(entries: Sequence[Entry]) -> None:
+    columns = ["job", "title", "state", ">priority"]
+    rows = [[e.id, e.title, e.state.value, e.priority] for e in entries]
+    if any(entry.hold for entry in entries):
+        columns.append("release")
+        rows = [[*row, "held" if entry.hold else ""] for row, entry in zip(rows, entries, strict=True)]
+    console().print(table(columns, rows))
 
 
 def chosen(

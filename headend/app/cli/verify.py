@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -78,9 +79,16 @@ def command(
     for number, title in enumerate(wanted, 1):
         place = f"title {number:,} of {len(wanted):,}, {title}" if len(wanted) > 1 else ""
         try:
-            with checking(place) as on_progress:
+            with checking(place) as shown:
                 verdict = verifying.verify(
-                    opened, title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
+                    opened,
+                    title,
+                    release,
+                    shown.check,
+                    deep=deep,
+                    endpoint_url=store.endpoint_url,
+                    keys=keys,
+                    on_compared=shown.compare,
                 )
         except HeadendError as error:
             several.fail(title, error)
@@ -124,35 +132,62 @@ def verdict_line(verdict: conformance.Verdict) -> str:
     )
 
 
-@contextmanager
-def checking(place: str = "") -> Iterator[Callable[[int, int], None]]:
-    """Show how many segments are checked: as a bar on a terminal, as lines elsewhere.
+@dataclass(slots=True)
+class VerifyProgress:
+    """How far a verification is.
 
-    The comparison with the master may go on when all of them are.
+    Attributes:
+        place: What each line begins with, if there are several titles.
+        on_change: Called after every change.
+        checked: Number of checked segments and of all.
+        compared: Number of segments that are compared with the master and of all that will be.
+    """
+
+    place: str = ""
+    on_change: Callable[[], None] = lambda: None
+    checked: tuple[int, int] = (0, 0)
+    compared: tuple[int, int] = (0, 0)
+
+    def check(self, done: int, total: int) -> None:
+        """Note how many segments are checked."""
+        self.checked = (done, total)
+        self.on_change()
+
+    def compare(self, done: int, total: int) -> None:
+        """Note how many segments are compared with the master; it may go on when all are checked."""
+        self.compared = (done, total)
+        self.on_change()
+
+    @property
+    def only_compares(self) -> bool:
+        """Whether all segments are checked."""
+        done, total = self.checked
+        return 0 < total == done
+
+    def __str__(self) -> str:
+        """One line."""
+        done, total = self.checked
+        text = f"checked {done:,} of {count_text(total, 'segment')}" if total else "reading the release"
+        if self.only_compares:
+            compared, all_compared = self.compared
+            text += f", compared {compared:,} of {all_compared:,} with the master" if all_compared else f", {COMPARING}"
+        return f"{self.place}: {text}" if self.place else text
+
+
+@contextmanager
+def checking(place: str = "") -> Iterator[VerifyProgress]:
+    """Show the progress of a verification: as a bar on a terminal, as lines elsewhere.
 
     Args:
         place: What each line begins with, if there are several titles.
     """
     screen = console(stderr=True)
-    checked = (0, 0)
-    prefix = f"{place}: " if place else ""
-
-    def line() -> str:
-        done, total = checked
-        if not total:
-            return f"{prefix}reading the release"
-        return f"{prefix}checked {done:,} of {count_text(total, 'segment')}" + (
-            f", {COMPARING}" if done == total else ""
-        )
-
-    def count(done: int, total: int) -> None:
-        nonlocal checked
-        checked = (done, total)
-
     if not screen.is_interactive:
-        with repeated(line):
-            yield count
+        shown = VerifyProgress(place)
+        with repeated(lambda: str(shown)):
+            yield shown
         return
+    prefix = f"{place}: " if place else ""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -163,6 +198,11 @@ def checking(place: str = "") -> Iterator[Callable[[int, int], None]]:
         redirect_stdout=False,
     ) as bar:
         task = bar.add_task(f"{prefix}checking", total=None)
-        yield lambda done, total: bar.update(
-            task, completed=done, total=total, description=prefix + (COMPARING if done == total else "checking")
-        )
+        shown = VerifyProgress(place)
+
+        def update() -> None:
+            (done, total), what = (shown.compared, COMPARING) if shown.only_compares else (shown.checked, "checking")
+            bar.update(task, completed=done, total=total or None, description=f"{prefix}{what}")
+
+        shown.on_change = update
+        yield shown

@@ -28,12 +28,14 @@ def test_verify_writes_lines_also_while_it_only_compares(
         errors += capsys.readouterr().err
         return text in errors
 
-    with verify.checking() as on_progress:
+    with verify.checking() as shown:
         wait_until(lambda: written("headend: reading the release\n"))
-        on_progress(1_200, 5_000)
+        shown.check(1_200, 5_000)
         wait_until(lambda: written("headend: checked 1,200 of 5,000 segments\n"))
-        on_progress(5_000, 5_000)
+        shown.check(5_000, 5_000)
         wait_until(lambda: written("headend: checked 5,000 of 5,000 segments, comparing with the master\n"))
+        shown.compare(7, 400)
+        wait_until(lambda: written("headend: checked 5,000 of 5,000 segments, compared 7 of 400 with the master\n"))
     written("")
     time.sleep(0.2)
     assert not capsys.readouterr().err.count("\n") > 1

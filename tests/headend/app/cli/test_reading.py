@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from headend.app import comparison
 from headend.app.cli import run
 from headend.core import layout
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from ladders.loading import presets
 from tests.headend.app.cli.conftest import Submitted
 
@@ -80,6 +83,15 @@ def test_a_valid_release_verifies(submitted: Submitted, capsys: pytest.CaptureFi
     output = json.loads(capsys.readouterr().out)
     assert (output["sound"], output["findings"]) == (True, [])
     assert output["frames"] == 50 * 8 + 3 * 3  # and for trick play, one per GOP
+
+
+def test_a_comparison_with_the_master_counts_its_segments(submitted: Submitted) -> None:
+    store, counts = open_store(StoreSettings(str(submitted.store))), list[tuple[int, int]]()
+    comparison.compare(
+        store, "film", submitted.output["release"], None, deep=False, on_progress=lambda *count: counts.append(count)
+    )
+    total = counts[0][1]
+    assert total > 1 and counts == [(done, total) for done in range(total + 1)]
 
 
 def test_verify_goes_through_a_whole_library_and_collects_what_is_wrong(
