@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +39,12 @@ _DECODING = BoundedSemaphore(os.cpu_count() or 1)
 
 
 def differences(
-    rendition: VideoRendition | AudioRendition, light: Light | None, segment: Segment, data: bytes
+    rendition: VideoRendition | AudioRendition,
+    light: Light | None,
+    segment: Segment,
+    data: bytes,
+    *,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[str, ...]:
     """Decode a segment and compare it with the plan.
 
@@ -48,11 +53,14 @@ def differences(
         light: The master's light; None if the plan has none.
         segment: The segment's entry in the index.
         data: The init segment, followed by the segment.
+        is_stopped: Returns whether to leave it out; called when a decoder is free.
 
     Returns:
         A line for each difference.
     """
     with _DECODING, TemporaryDirectory(prefix="headend-") as folder:
+        if is_stopped():
+            return ()
         path = Path(folder) / "segment.mp4"
         path.write_bytes(data)
         try:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from encoder import verifying
 from headend.app import comparison
@@ -28,8 +29,8 @@ def verify(
     """Read a release back, decode a segment of each rendition (or all), and compare it with its master.
 
     See `packager.conformance.verify` and `headend.app.comparison.compare`. ``endpoint_url`` is the S3 endpoint of the
-    master, and ``keys`` names the source of an encrypted release's keys. ``on_compared`` is called in another thread,
-    with the number of segments that are compared with the master and of all that will be.
+    master, and ``keys`` names the source of an encrypted release's keys. ``on_progress`` and ``on_compared`` are called
+    in other threads, the latter with the number of segments that are compared with the master and of all that will be.
     """
     release = release or publishing.current_release(store, layout.check_title(title))
     opened: Mapping[str, ContentKey] = {}
@@ -38,7 +39,20 @@ def verify(
 
         opened = content_keys.of_release(keys, store, title, release)
     is_stopped = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
+    # Both work in other threads, so that Ctrl-C stops them before the next segment.
+    with ThreadPoolExecutor(2) as pool:
+        checking = pool.submit(
+            conformance.verify,
+            store,
+            title,
+            release,
+            on_progress,
+            inspect=partial(verifying.differences, is_stopped=is_stopped.is_set),
+            cross_check=_cross_checked,
+            keys=opened,
+            deep=deep,
+            is_stopped=is_stopped.is_set,
+        )
         comparing = pool.submit(
             comparison.compare,
             store,
@@ -51,17 +65,7 @@ def verify(
             on_progress=on_compared,
         )
         try:
-            verdict = conformance.verify(
-                store,
-                title,
-                release,
-                on_progress,
-                inspect=verifying.differences,
-                cross_check=_cross_checked,
-                keys=opened,
-                deep=deep,
-            )
-            compared = comparing.result()
+            verdict, compared = checking.result(), comparing.result()
         finally:
             is_stopped.set()
     return replace(

@@ -46,6 +46,7 @@ def verify(
     cross_check: CrossCheck = lambda _stored, _clear, _key: (),
     keys: Mapping[str, ContentKey] | None = None,
     deep: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Verdict:
     """Read a release back and check every byte of it.
 
@@ -60,6 +61,7 @@ def verify(
         cross_check: Decrypts the same segments with another implementation, if they are encrypted.
         keys: Keys of encrypted tracks by id; without them, only the clear parts of these tracks are checked.
         deep: Whether to inspect and cross_check all segments.
+        is_stopped: Returns whether to leave out the segments that are not yet checked; called in other threads.
 
     Returns:
         The verdict. Missing or wrong data in the release is a finding, never an error.
@@ -76,7 +78,8 @@ def verify(
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
     lacks_keys = False
-    for check in _examine(store, title, release, on_progress, Checks(inspect, cross_check, keys or {}, deep)):
+    checks = Checks(inspect, cross_check, keys or {}, deep, is_stopped)
+    for check in _examine(store, title, release, on_progress, checks):
         lacks_keys = lacks_keys or check.lacks_keys
         findings |= {Finding(check.key, message): None for message in check.wrong}
         objects += check.size_bytes > 0
@@ -132,7 +135,7 @@ def _examine(
             wrong += tuple(checks.cross_check(init + data, clear, keys.key(track, segment.number)))
         return wrong
 
-    yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, keys)
+    yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, keys, checks.is_stopped)
     if is_complete:
         yield from check_peaks(presentation)
         yield from check_manifests(store, presentation, document)

@@ -52,12 +52,14 @@ class Checks:
         cross_check: Decrypts with another implementation.
         keys: Available keys by id.
         deep: Whether all segments are decoded.
+        is_stopped: Returns whether to leave out the segments that are not yet checked.
     """
 
     inspect: InspectSegment
     cross_check: CrossCheck
     keys: Mapping[str, ContentKey]
     deep: bool
+    is_stopped: Callable[[], bool]
 
 
 def check_inits(
@@ -103,8 +105,12 @@ def check_segments(
     on_progress: Callable[[int, int], None],
     inspect: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
     keys: TrackKeys,
+    is_stopped: Callable[[], bool],
 ) -> Iterator[ObjectCheck]:
-    """Check the segments of all tracks, in several threads, and that their sequence numbers increase."""
+    """Check the segments of all tracks, in several threads, and that their sequence numbers increase.
+
+    Those that have not begun when ``is_stopped`` returns true are left out.
+    """
     title, grid = presentation.title, presentation.grid
     done, total = 0, sum(len(track.segments) for track in tracks)
 
@@ -112,6 +118,8 @@ def check_segments(
         gop_ticks = _gop_ticks(track, grid)
         checks = []
         for segment in segments:
+            if is_stopped():
+                break
             key = layout.track_segment(title, track.id, segment.number)
             if isinstance(track.rendition, Thumbnails | Poster):
                 checks.append(_check_digest(store, key, segment))

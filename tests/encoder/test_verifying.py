@@ -112,6 +112,11 @@ def test_sound_of_another_length_is_reported(encoded: Encoded) -> None:
     assert "decoded samples" in sound_differences(encoded[1], duration_ticks=96_000)
 
 
+def test_a_segment_is_not_decoded_if_it_is_stopped_while_it_waits() -> None:
+    assert differences(PICTURE, LIGHT, segment(25, 25), b"not a segment") != ()
+    assert differences(PICTURE, LIGHT, segment(25, 25), b"not a segment", is_stopped=lambda: True) == ()
+
+
 def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None:
     parameters = (
         "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error:max-cll=500,200:"

@@ -10,6 +10,7 @@ from headend.core.errors import ConfigError, StoreUnavailable
 from headend.core.media import EncodePlan, Light, Release, Segment
 from headend.core.storage.memory import MemoryStore
 from packager.conformance import Finding, verify
+from packager.conformance.segments import THREADS
 from packager.publishing import current_release
 from packager.reading import read_track
 from tests.support.releases import REAL_GRID, publish_plan, store_real
@@ -274,6 +275,19 @@ def test_a_segment_of_each_rendition_is_decoded_or_all_of_them() -> None:
     seen.clear()
     assert len(verify(store, "film", inspect=look, deep=True).findings) == 3
     assert len(set(seen)) == len(seen) == 15
+
+
+def test_segments_that_have_not_begun_are_left_out_once_it_is_stopped() -> None:
+    store, _ = published()
+    begun: list[str] = []
+    verify(
+        store,
+        "film",
+        inspect=lambda rendition, *_: begun.append(rendition.id) or (),
+        deep=True,
+        is_stopped=lambda: len(begun) > 0,
+    )
+    assert 0 < len(begun) <= THREADS
 
 
 def test_damaged_segments_are_not_decoded() -> None:

@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,18 @@ def test_the_broken_pipe_of_a_socket_is_an_unexpected_error(
     monkeypatch.setattr("ladders.loading.load", failing)
     assert run(["ladder", "show", "web"]) == 70
     assert "unexpected BrokenPipeError: socket" in capsys.readouterr().err
+
+
+def test_an_interrupted_import_is_reported_in_one_line() -> None:
+    code = """
+import sys
+class Finder:
+    def find_spec(self, name, *others):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from headend.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (130, f"headend: {exits.MEANING[Status.INTERRUPTED]}\n")
