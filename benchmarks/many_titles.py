@@ -20,7 +20,7 @@ from headend.core.media import EncodePlan
 from headend.core.storage.base import ObjectInfo, Reader
 from headend.core.storage.memory import MemoryStore
 from headend.core.timing import ceil_div
-from packager import publishing
+from packager import publishing, reading
 from packager.presentation import assemble
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 
@@ -180,7 +180,7 @@ def make_titles(plan: EncodePlan, count: int) -> ManyTitles:
     objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}
     # Backdate the pointer, so that the earlier release is old enough to be collected as garbage.
     then = (_now() - AGE).isoformat()
-    pointer = publishing.read_current(objects["current.json"], "current.json")
+    pointer = reading.read_current(objects["current.json"], "current.json")
     past = tuple(replace(entry, published_at=then, until=then) for entry in pointer.history)
     objects["current.json"] = documents.write(replace(pointer, published_at=then, history=past))
     track = layout.track_path(plan.title, plan.tracks[dropped.id])

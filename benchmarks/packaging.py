@@ -20,7 +20,7 @@ from headend.core.media import AudioRendition, Codec, EncodePlan, VideoRendition
 from headend.core.storage.base import ObjectInfo
 from headend.core.storage.memory import MemoryStore
 from headend.core.timing import plan_grid
-from packager import publishing
+from packager import publishing, reading
 from packager.presentation import assemble
 from packager.stored_parts import find_stored_parts, merge_parts
 
@@ -180,7 +180,7 @@ def measure(hours: float) -> Report:
     timed("MPD", lambda: dash.mpd(outline_of(presentation)))
     timed("publish", lambda: publishing.publish(store, presentation))
     timed("publish again", lambda: publishing.publish(store, presentation))
-    timed("read back", lambda: publishing.current_presentation(store, plan.title))
+    timed("read back", lambda: reading.current_presentation(store, plan.title))
     return Report(
         hours=hours,
         renditions=len(plan.video) + len(plan.audio),

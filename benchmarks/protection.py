@@ -31,7 +31,7 @@ from headend.core.storage import Store, open_store
 from ladders import choosing, loading
 from packager.fragments import fragment_bytes, read_fragments
 from packager.protecting import protection_of
-from packager.publishing import current_presentation
+from packager.reading import current_presentation
 
 FRAMES, QUICK_FRAMES = 240, 48
 ROUNDS, QUICK_ROUNDS = 3, 1

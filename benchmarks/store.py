@@ -26,7 +26,7 @@ from headend.core import layout, plan_document
 from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
 from headend.core.storage.local import LocalStore
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, ceil_div, plan_grid
-from packager import captions, garbage, publishing
+from packager import captions, garbage, publishing, reading
 from packager.presentation import assemble
 from packager.segmenting.sound import cut_audio
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
@@ -205,7 +205,7 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
 def _sweep(store: ManyTitles) -> Sweep:
     started_s, cpu_s = time.perf_counter(), time.process_time()
     found = found_bytes = 0
-    for of_title in garbage.all_garbage(store, garbage.titles(store), keep=0):
+    for of_title in garbage.all_garbage(store, garbage.titles_with_objects(store), keep=0):
         found += bool(of_title.objects)
         found_bytes += of_title.size_bytes
     return Sweep(
@@ -221,7 +221,7 @@ def _sweep(store: ManyTitles) -> Sweep:
 
 def _listing(titles: ManyTitles, *, runs: int) -> Listing:
     counted = first_titles(titles, len(titles.names))
-    assert len(publishing.titles(counted)) == len(titles.names)
+    assert len(reading.published_titles(counted)) == len(titles.names)
     with TemporaryDirectory(prefix="headend-") as folder:
         store = LocalStore(Path(folder))
         store.put(layout.published(titles.names[0]), b"")

@@ -23,7 +23,7 @@ from headend.core.settings import ATTEMPTS
 
 BACKOFF_S = (2.0, 10.0)
 """Delays before a task is retried: after its first failure, and after each later one."""
-REST_S = 300.0
+COOLDOWN_S = 300.0
 """How long a worker gets no tasks after a failure of its own, such as a full disk."""
 FREE_FAILURES = 20
 """How often a task may be interrupted for reasons other than the task itself before its job fails."""
@@ -103,7 +103,7 @@ class _Load:
     uploading: int = 0
     memory_bytes: int = 0
     present: bool = True
-    rests_until_s: float = 0.0
+    cooldown_until_s: float = 0.0
     version: int = 0
     """Heap entries with an earlier version are outdated."""
 
@@ -137,7 +137,7 @@ class TaskQueue:
         self._idle: list[tuple[float, float, str, int]] = []
         self._roomy: list[tuple[float, str, int]] = []
         self._delayed: list[tuple[float, int, _Item]] = []
-        self._resting: list[tuple[float, str]] = []
+        self._cooling_down: list[tuple[float, str]] = []
         self._numbers = count(1)
 
     # --- jobs ---
@@ -262,7 +262,7 @@ class TaskQueue:
     @property
     def wakes_at_s(self) -> float | None:
         """When to call `place` again, even if nothing happens until then; None for never."""
-        return min((heap[0][0] for heap in (self._delayed, self._resting) if heap), default=None)
+        return min((heap[0][0] for heap in (self._delayed, self._cooling_down) if heap), default=None)
 
     # --- runs ---
 
@@ -295,7 +295,7 @@ class TaskQueue:
         else:
             item.free_failures += 1
             delay_s = BACKOFF_S[0] if item.free_failures > 1 else 0.0
-            if blame is Blame.WORKER and not self._rest(attempt.worker, now_s):
+            if blame is Blame.WORKER and not self._cool_down(attempt.worker, now_s):
                 return False
             if item.free_failures > FREE_FAILURES:
                 return False
@@ -317,19 +317,19 @@ class TaskQueue:
             item = heappop(self._delayed)[2]
             item.job.delayed_count -= 1
             self._wait(item)
-        while self._resting and self._resting[0][0] <= now_s:
-            load = self._loads.get(heappop(self._resting)[1])
-            if load is not None and load.rests_until_s <= now_s:
-                load.rests_until_s = 0.0
+        while self._cooling_down and self._cooling_down[0][0] <= now_s:
+            load = self._loads.get(heappop(self._cooling_down)[1])
+            if load is not None and load.cooldown_until_s <= now_s:
+                load.cooldown_until_s = 0.0
                 self._offer(load)
 
-    def _rest(self, address: str, now_s: float) -> bool:
+    def _cool_down(self, address: str, now_s: float) -> bool:
         """Give a worker no tasks for a while; returns whether there is another worker."""
         if (load := self._loads.get(address)) is not None:
-            load.rests_until_s = now_s + REST_S
+            load.cooldown_until_s = now_s + COOLDOWN_S
             load.version += 1
-            heappush(self._resting, (load.rests_until_s, address))
-        return any(other.present and not other.rests_until_s for other in self._loads.values())
+            heappush(self._cooling_down, (load.cooldown_until_s, address))
+        return any(other.present and not other.cooldown_until_s for other in self._loads.values())
 
     def _pick(self, kept: list[_Load], held_up: set[tuple[str, int]]) -> tuple[_Item, _Load] | None:
         """The next task to start and its worker; moves workers that are reserved for larger tasks to ``kept``."""
@@ -383,7 +383,7 @@ class TaskQueue:
         if len(self._idle) + len(self._roomy) > _VOID_ENTRIES + 4 * len(self._loads):
             self._idle = sorted(entry for entry in self._idle if self._valid(entry[2], entry[3]))
             self._roomy = sorted(entry for entry in self._roomy if self._valid(entry[1], entry[2]))
-        if load.present and load.has_thread and not load.rests_until_s:
+        if load.present and load.has_thread and not load.cooldown_until_s:
             address = load.worker.address
             heappush(self._idle, (-load.idle_share, -load.room_bytes, address, load.version))
             heappush(self._roomy, (-load.room_bytes, address, load.version))

@@ -19,7 +19,8 @@ from headend.core.errors import Cancelled, ConfigError, StorageError, StoreUnava
 from headend.core.media import Current
 from headend.core.storage.base import ObjectInfo, Store
 from packager.lifecycle import Deleted, deleted_at, former
-from packager.publishing import held_since, now, read_pointer, read_release
+from packager.publishing import held_since, now
+from packager.reading import read_pointer, read_release
 
 KEEP = 5
 """Default number of former releases of a title that are kept."""
@@ -70,7 +71,7 @@ class UnusedAnalyses:
     size_bytes: int = 0
 
 
-def titles(store: Store) -> tuple[str, ...]:
+def titles_with_objects(store: Store) -> tuple[str, ...]:
     """All titles that have objects in the store."""
     return store.folders(f"{layout.TITLES}/")
 
@@ -381,5 +382,5 @@ def _masters_in_use(store: Store) -> Iterator[str]:
         return folders
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for folders in pool.map(of_title, titles(store)):
+        for folders in pool.map(of_title, titles_with_objects(store)):
             yield from folders

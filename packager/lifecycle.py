@@ -12,18 +12,8 @@ from headend.core.errors import ConfigError, ObjectMissing, QualityRefused
 from headend.core.media import Current, Published, Release
 from headend.core.media.quality_reports import Override
 from headend.core.storage.base import Store
-from packager.publishing import (
-    PublishResult,
-    check_objects,
-    held_since,
-    load,
-    now,
-    publish,
-    read_pointer,
-    read_release,
-    set_current,
-)
-from packager.reading import read_all
+from packager.publishing import PublishResult, check_objects, held_since, now, publish, set_current
+from packager.reading import load_presentation, read_all, read_pointer, read_release
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +111,7 @@ def make_current(store: Store, title: str, release: str, *, despite_quality: Ove
         )
     with holds.held(store, title, tracks=tracks, releases=[release], reason="publish"):
         try:
-            check_objects(store, load(store, title, release))
+            check_objects(store, load_presentation(store, title, release))
         except ObjectMissing as error:
             raise ConfigError(
                 f"release {release!r} of {title!r} lacks a track: {error.message}; submit the master again"
@@ -195,7 +185,7 @@ def repackage(store: Store, title: str, release: str | None = None) -> PublishRe
         raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists published titles")
     tracks = read_release(store, title, chosen).tracks
     with holds.held(store, title, tracks=tracks, releases=[chosen], reason="repackage"):
-        return publish(store, load(store, title, chosen), reason=f"repackaged by headend {__version__}")
+        return publish(store, load_presentation(store, title, chosen), reason=f"repackaged by headend {__version__}")
 
 
 def deleted_at(store: Store, title: str, release: str) -> str:

@@ -15,14 +15,14 @@ from packager.captions import clock
 
 def index(thumbnails: Track[Thumbnails], grid: Grid) -> str:
     """Write the index; addresses are relative to the release's folder."""
-    layout_px = thumbnails.rendition
+    tiling = thumbnails.rendition
     folder = layout.track_uri(thumbnails.id)
-    starts = [*range(0, grid.frame_count, layout_px.interval_frames), grid.frame_count]
+    starts = [*range(0, grid.frame_count, tiling.interval_frames), grid.frame_count]
     cues = ["WEBVTT"]
     for number, (first, end) in enumerate(pairwise(starts)):
-        sheet, position = divmod(number, layout_px.sheet_tiles)
-        row, column = divmod(position, layout_px.columns)
-        width_px, height_px = layout_px.tile_width_px, layout_px.tile_height_px
+        sheet, position = divmod(number, tiling.sheet_tiles)
+        row, column = divmod(position, tiling.columns)
+        width_px, height_px = tiling.tile_width_px, tiling.tile_height_px
         cues.append(
             f"{clock(round(1000 * first / grid.frame_rate))} --> {clock(round(1000 * end / grid.frame_rate))}\n"
             f"{folder}/{layout.segment_name(thumbnails.id, sheet + 1)}"

@@ -14,7 +14,7 @@ from headend.core.media.protection import key_names
 from headend.core.settings import KeySettings, ProtectionSettings
 from headend.core.storage import Store
 from packager import encrypted_tracks, signalling
-from packager.publishing import read_release
+from packager.reading import read_release
 
 
 def check(settings: KeySettings, title: str) -> None:

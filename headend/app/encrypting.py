@@ -23,8 +23,8 @@ from packager import encrypted_tracks
 from packager.fragments import Fragment, read_fragments, sync_ranges
 from packager.presentation import StoredTrack, assemble, index_of, track_from_index
 from packager.protecting import protection_of
-from packager.publishing import PublishResult, current_release, load, publish
-from packager.reading import read_track
+from packager.publishing import PublishResult, publish
+from packager.reading import current_release, load_presentation, read_track
 from packager.segmenting.protection import Protect, Protector
 
 TRACKS = 4
@@ -96,7 +96,7 @@ def encrypt(
     started_s, cpu_started_s = time.monotonic(), time.process_time()
     store = open_store(settings)
     release = release or current_release(store, layout.check_title(title))
-    clear = load(store, title, release)
+    clear = load_presentation(store, title, release)
     if clear.protection is not None:
         raise ConfigError(
             f"release {release} of {title!r} is encrypted already: name a clear one with --release, or submit the "

@@ -22,7 +22,7 @@ from headend.core import documents, holds, layout, records
 from headend.core.errors import StorageError
 from headend.core.media import EncodePlan, Probe, Receipt
 from headend.core.storage import Store, check_writable, masters, open_store, with_retries
-from packager import publishing
+from packager import publishing, reading
 from packager.presentation import assemble
 from packager.stored_parts import StoredParts, find_stored_parts, merge_parts, remove_receipts
 
@@ -113,7 +113,7 @@ def _open_store(request: Request, on_event: Callable[[Event], None]) -> Store:
         from headend.app import content_keys
 
         content_keys.check(request.protection.keys, request.title)
-    publishing.read_pointer(store, request.title)
+    reading.read_pointer(store, request.title)
     return store
 
 

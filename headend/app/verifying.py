@@ -12,7 +12,7 @@ from headend.core import layout
 from headend.core.keys import ContentKey
 from headend.core.settings import KeySettings
 from headend.core.storage import Store
-from packager import conformance, publishing
+from packager import conformance, reading
 
 
 def verify(
@@ -32,7 +32,7 @@ def verify(
     master, and ``keys`` names the source of an encrypted release's keys. ``on_progress`` and ``on_compared`` are called
     in other threads, the latter with the number of segments that are compared with the master and of all that will be.
     """
-    release = release or publishing.current_release(store, layout.check_title(title))
+    release = release or reading.current_release(store, layout.check_title(title))
     opened: Mapping[str, ContentKey] = {}
     if keys is not None:
         from headend.app import content_keys

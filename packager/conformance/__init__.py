@@ -22,6 +22,7 @@ from packager.conformance.findings import NO_KEYS, Finding, ObjectCheck, Verdict
 from packager.conformance.indexes import check_grid, check_track
 from packager.conformance.manifests import check_manifests, references
 from packager.conformance.peaks import check_peaks
+from packager.conformance.release_keys import ReleaseKeys
 from packager.conformance.segments import (
     Checks,
     CrossCheck,
@@ -30,10 +31,8 @@ from packager.conformance.segments import (
     check_segments,
     sampled_number,
 )
-from packager.conformance.track_keys import TrackKeys
 from packager.presentation import StoredTrack, stored_tracks, with_tracks
-from packager.publishing import current_release
-from packager.reading import read_all
+from packager.reading import current_release, read_all
 
 
 def verify(
@@ -110,7 +109,7 @@ def _examine(
     is_complete = all(track is not None for _, track in tracks.values())
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
-    keys = TrackKeys.of(stated, checks.keys)
+    keys = ReleaseKeys.of(stated, checks.keys)
     inits: dict[tuple[str, int], bytes] = {}
     yield from check_inits(store, title, known.values(), inits, keys)
     yield from (

@@ -27,7 +27,7 @@ from headend.core.timing import Grid, timescale
 from packager import captions
 from packager.codec_strings import codec_string
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
-from packager.conformance.track_keys import TrackKeys
+from packager.conformance.release_keys import ReleaseKeys
 from packager.encrypted_tracks import init_of_period
 from packager.fragments import Fragment, read_fragments
 from packager.presentation import StoredTrack
@@ -67,7 +67,7 @@ def check_inits(
     title: str,
     tracks: Iterable[StoredTrack],
     inits: dict[tuple[str, int], bytes],
-    keys: TrackKeys,
+    keys: ReleaseKeys,
 ) -> Iterator[ObjectCheck]:
     """Check the init segments, and add them to ``inits`` by track id and period."""
     for track in tracks:
@@ -104,7 +104,7 @@ def check_segments(
     tracks: Sequence[StoredTrack],
     on_progress: Callable[[int, int], None],
     inspect: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
-    keys: TrackKeys,
+    keys: ReleaseKeys,
     is_stopped: Callable[[], bool],
 ) -> Iterator[ObjectCheck]:
     """Check the segments of all tracks, in several threads, and that their sequence numbers increase.

@@ -196,7 +196,7 @@ def test_segment_sizes_come_from_a_store(tmp_path: Path, monkeypatch: pytest.Mon
     publish(tmp_path / "store", "film", "avc-720p-1000k-aa", "avc1.64001f", sizes, 1000)
     publish(tmp_path / "store", "film", "avc-1080p-2000k-bb", "avc1.640028", [2 * size for size in sizes], 2000)
     publish(tmp_path / "store", "film", "aac-2.0-128k-en-cc", "mp4a.40.2", [64_000] * 30, 128)
-    monkeypatch.setattr(segment_sizes.publishing, "titles", lambda _: {"film": None})
+    monkeypatch.setattr(segment_sizes.reading, "published_titles", lambda _: {"film": None})
     (stored,) = segment_sizes.stored_titles(StoreSettings(str(tmp_path / "store")))
     assert stored.segment_s == 4
     assert sorted((track.codec, track.kbps) for track in stored.tracks) == [

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoder.scheduling import Worker
-from encoder.task_queue import BACKOFF_S, FREE_FAILURES, REST_S, Blame, Run, TaskQueue
+from encoder.task_queue import BACKOFF_S, COOLDOWN_S, FREE_FAILURES, Blame, Run, TaskQueue
 from headend.core.settings import ATTEMPTS
 
 GB = 1_000_000_000
@@ -159,7 +159,7 @@ def test_a_faulty_worker_pauses_and_its_task_goes_elsewhere_without_an_attempt()
     assert task_queue.place(0) == []
     task_queue.done(next(run.number for run in task_queue.runs_on("good")))
     assert [(run.worker, run.attempt) for run in task_queue.place(0)] == [("good", 1)]
-    assert [run.worker for run in task_queue.place(REST_S)] == ["full"]
+    assert [run.worker for run in task_queue.place(COOLDOWN_S)] == ["full"]
 
 
 def test_if_all_workers_are_faulty_the_job_fails() -> None:

@@ -21,7 +21,7 @@ from headend.core.manifests.outline import outline_of
 from headend.core.media import AudioRole
 from headend.core.settings import AudioFileChoice, ClusterSettings, StoreSettings
 from headend.core.storage import Store, open_store
-from packager.publishing import current_presentation, current_release
+from packager.reading import current_presentation, current_release
 from tests.support.command_line import command, environment
 from tests.support.jobs import picture_ladder, submit_small
 from tests.support.masters import Sound, make_film, make_sound

@@ -16,7 +16,7 @@ from headend.core.media import Effort, Release
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, masters, open_store
 from packager.conformance import Verdict
-from packager.publishing import current_release
+from packager.reading import current_release
 from tests.support.deliveries import smallest_ladder
 from tests.support.marks import first
 from tests.support.uneven_masters import beeping, with_times, without_sound

@@ -12,7 +12,7 @@ from headend.core.errors import DamagedMaster
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager.conformance import verify
-from packager.publishing import current_presentation
+from packager.reading import current_presentation
 from tests.support.damage import blank, garble, lose, skip_frames
 from tests.support.jobs import picture_ladder, submit_small
 from tests.support.marks import first

@@ -19,7 +19,7 @@ from headend.app.verifying import verify
 from headend.core import layout, measured
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
-from packager.publishing import read_pointer
+from packager.reading import read_pointer
 from tests.headend.app.jobs.test_notifying import Receiver
 from tests.support.command_line import command, environment, headend, headend_here
 from tests.support.jobs import picture_ladder

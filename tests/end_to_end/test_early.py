@@ -17,7 +17,7 @@ from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from ladders import choosing
 from ladders.loading import load
-from packager import publishing
+from packager import reading
 from packager.conformance import verify
 from tests.support.masters import Sound, decoded_times_s, make_film
 
@@ -52,7 +52,7 @@ def test_the_early_release_plays_while_the_rest_is_encoded_and_a_killed_job_resu
     with pytest.raises(Killed):
         submit(request_, kill)
 
-    early = publishing.current_presentation(store, "film")
+    early = reading.current_presentation(store, "film")
     assert {track.rendition.codec for track in early.all_tracks} == FIRST
     assert verify(store, "film").findings == ()
     playlist = Path(request_.store.url) / layout.multivariant("film", early.release)
@@ -61,7 +61,7 @@ def test_the_early_release_plays_while_the_rest_is_encoded_and_a_killed_job_resu
     outcome = submit(request_)
     assert outcome.reused_tracks > 0
     assert outcome.encoded_tasks > 0
-    assert publishing.current_release(store, "film") == outcome.presentation.release != early.release
+    assert reading.current_release(store, "film") == outcome.presentation.release != early.release
     assert verify(store, "film").findings == ()
     # Players in the middle of the early release continue.
     assert verify(store, "film", early.release).findings == ()

@@ -12,8 +12,7 @@ from headend.core.manifests import dash
 from headend.core.media import AudioRole
 from headend.core.settings import AudioChoice, StoreSettings
 from packager.conformance import verify
-from packager.publishing import current_presentation
-from packager.reading import read_track
+from packager.reading import current_presentation, read_track
 from tests.support.jobs import Published, picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import sound, track_bytes

@@ -49,7 +49,7 @@ from headend.core.settings import (
 from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
-from packager import publishing
+from packager import publishing, reading
 from packager.conformance import NO_KEYS
 from packager.presentation import stored_tracks
 from tests.support import encryption
@@ -393,11 +393,11 @@ def test_a_damaged_clear_track_is_not_encrypted(protected: ProtectedTitle, tmp_p
     key = layout.track_segment("film", damaged.id, 1)
     opened = open_store(store)
     opened.put(key, opened.get(key)[:-1] + b"!")
-    before = publishing.current_release(opened, "film")
+    before = reading.current_release(opened, "film")
     settings = replace(protected.settings, schemes=(Scheme.CENC,))
     with pytest.raises(PackagingError, match="is damaged: submit the master again"):
         encrypting.encrypt(store, "film", settings, release=protected.clear.release)
-    assert publishing.current_release(opened, "film") == before
+    assert reading.current_release(opened, "film") == before
 
 
 def test_keys_occur_in_no_object_log_message_or_command_line(protected: ProtectedTitle, tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ from headend.app.task_context import TaskContext
 from headend.app.request import Event, PublishedEarly
 from headend.core.media import EncodeTask, Kind
 from headend.core.timing import Chunk
-from packager import conformance, publishing
+from packager import conformance, publishing, reading
 from packager.segmenting import sound, video
 context = TaskContext(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
 assert task_keys.seals_of(context, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
@@ -496,7 +496,7 @@ def test_a_killed_and_repeated_job_makes_the_same_bytes(protected: ProtectedTitl
     subprocess.run(command(*words, "--store", store), env=environment(), check=True, timeout=240, capture_output=True)
     for info in protected.within_store.list(layout.tracks("film")):
         assert opened.get(info.key) == protected.within_store.get(info.key), info.key
-    assert publishing.current_release(opened, "film") == protected.within.release
+    assert reading.current_release(opened, "film") == protected.within.release
 
 
 def test_a_worker_without_the_keys_fails_before_it_encodes(protected: ProtectedTitle, tmp_path: Path) -> None:

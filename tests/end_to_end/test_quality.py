@@ -27,7 +27,7 @@ from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from packager import lifecycle
-from packager.publishing import current_release
+from packager.reading import current_release
 from tests.support.marks import repeated
 from tests.support.masters import Sound, make_film
 

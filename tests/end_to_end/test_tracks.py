@@ -18,7 +18,7 @@ from headend.core.storage.local_server import LocalS3
 from ladders import choosing
 from ladders.loading import load
 from packager.conformance import verify
-from packager.publishing import current_release, read_pointer
+from packager.reading import current_release, read_pointer
 from tests.support.dask_cluster import dask_processes
 from tests.support.masters import Sound, make_film
 from tests.support.s3_servers import BUCKET

@@ -175,12 +175,12 @@ def test_the_circuit_breaker_lets_one_request_through_at_intervals(store: Watche
         for _ in range(20):
             await fail()
         assert store.reads.total() == circuit_breaker.FAILURES
-        clock.now_s += circuit_breaker.REST_S
+        clock.now_s += circuit_breaker.PROBE_EVERY_S
         for _ in range(20):
             await fail()
         assert store.reads.total() == circuit_breaker.FAILURES + 1
         store.fault = None
-        clock.now_s += circuit_breaker.REST_S
+        clock.now_s += circuit_breaker.PROBE_EVERY_S
         assert (await held.file(wanted())).plain.read() == SEGMENTS[0]
 
     use(store, work)

@@ -11,8 +11,7 @@ from headend.core.media import EncodePlan, Light, Release, Segment
 from headend.core.storage.memory import MemoryStore
 from packager.conformance import Finding, verify
 from packager.conformance.segments import THREADS
-from packager.publishing import current_release
-from packager.reading import read_track
+from packager.reading import current_release, read_track
 from tests.support.releases import REAL_GRID, publish_plan, store_real
 
 TITLE = "titles/film/"

@@ -21,7 +21,8 @@ from headend.core.storage.memory import MemoryStore
 from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import assemble
-from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
+from packager.publishing import hold, manifests, publish, release_id
+from packager.reading import current_release, load_presentation, published_titles, read_pointer
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
@@ -79,7 +80,7 @@ def store() -> OldStore:
 def edit(store: Store, name: str) -> None:
     """Publish an edited label."""
     release = current_release(store, "film")
-    before = load(store, "film", release)
+    before = load_presentation(store, "film", release)
     names = [track.id for track in (*before.video, *before.audio)]
     with holds.held(store, "film", tracks=names, releases=[release], reason="edit"):
         audio = tuple(replace(track, rendition=replace(track.rendition, name=name)) for track in before.audio)
@@ -97,7 +98,7 @@ def kept_releases(store: Store) -> set[str]:
 
 def check_release(store: Store, release: str, keys: Collection[str]) -> None:
     """All objects that a release names exist, and its name is the digest of its manifests."""
-    files = manifests(load(store, "film", release))
+    files = manifests(load_presentation(store, "film", release))
     assert release_id(files) == release
     for name in files:
         key = f"{layout.release_path('film', release)}/{name}"
@@ -146,11 +147,11 @@ def test_a_release_with_a_missing_object_can_not_be_restored(store: OldStore) ->
 def test_an_unpublished_title_is_not_listed_and_can_be_published_again(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     lifecycle.withdraw(store, "film")
-    assert titles(store) == ()
+    assert published_titles(store) == ()
     with pytest.raises(ConfigError, match="is not published"):
         lifecycle.withdraw(store, "film")
     lifecycle.make_current(store, "film", one)
-    assert titles(store) == ("film",)
+    assert published_titles(store) == ("film",)
 
 
 def test_the_current_release_is_not_deleted(store: OldStore) -> None:
@@ -161,7 +162,7 @@ def test_the_current_release_is_not_deleted(store: OldStore) -> None:
     assert lifecycle.delete(store, "film", one) == (one,)
     assert lifecycle.delete(store, "film", one) == ()
     assert lifecycle.delete(store, "film") == (two,)
-    assert titles(store) == ()
+    assert published_titles(store) == ()
     # Publishing removes the mark.
     lifecycle.make_current(store, "film", one)
     assert not next(row for row in lifecycle.releases(store, "film") if row.is_current).deleted_at
@@ -205,10 +206,10 @@ def test_a_held_release_is_complete_but_not_current(store: OldStore) -> None:
 
 def test_a_title_whose_only_release_is_held_is_not_published(store: OldStore) -> None:
     held = submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00", held=True)
-    assert (titles(store), read_pointer(store, "film")) == ((), None)
+    assert (published_titles(store), read_pointer(store, "film")) == ((), None)
     # The same request without --hold publishes the stored release.
     assert submit(store, plan_with(1), at="2026-01-03T00:00:00+00:00") == held
-    assert (titles(store), lifecycle.releases(store, "film")[0].held_since) == (("film",), "")
+    assert (published_titles(store), lifecycle.releases(store, "film")[0].held_since) == (("film",), "")
 
 
 def test_holding_the_current_release_changes_nothing(store: OldStore) -> None:
@@ -225,7 +226,7 @@ def test_gc_keeps_a_held_release_until_it_is_published_or_deleted(store: OldStor
         submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
     garbage.remove(store, "film", keep=0, at=later)
-    load(store, "film", held)
+    load_presentation(store, "film", held)
     lifecycle.delete(store, "film", held)
     garbage.remove(store, "film", keep=0, at=later)
     assert held not in store.folders(layout.releases("film"))
@@ -257,7 +258,7 @@ def test_nothing_is_removed_before_its_grace_period_is_over(store: OldStore) -> 
     garbage.remove(store, "film", keep=0, at=later)
     assert tracks_in(store) == {"avc-a", "aac-en", "aac-fr"}
     assert garbage.find(store, "film", keep=0, at=later).objects == ()
-    load(store, "film", current_release(store, "film"))
+    load_presentation(store, "film", current_release(store, "film"))
 
 
 def test_gc_keeps_the_given_number_of_former_releases(store: OldStore) -> None:
@@ -472,7 +473,7 @@ def test_a_partly_removed_release_can_not_be_restored(writes: int) -> None:
     except ConfigError:
         assert writes > 1
         return
-    files = {f"{layout.release_path('film', one)}/{name}" for name in manifests(load(store, "film", one))}
+    files = {f"{layout.release_path('film', one)}/{name}" for name in manifests(load_presentation(store, "film", one))}
     assert files <= {info.key for info in store.list("")}
 
 

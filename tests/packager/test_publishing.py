@@ -12,15 +12,8 @@ from headend.core.storage.base import Store
 from headend.core.storage.memory import MemoryStore
 from packager.conformance import references, verify
 from packager.presentation import assemble
-from packager.publishing import (
-    current_presentation,
-    current_release,
-    manifests,
-    publish,
-    read_pointer,
-    set_current,
-    titles,
-)
+from packager.publishing import manifests, publish, set_current
+from packager.reading import current_presentation, current_release, published_titles, read_pointer
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
@@ -217,7 +210,7 @@ def test_the_pointer_records_earlier_releases() -> None:
     pointer = set_current(store, "film", "", submitted_at=THIRD)
     assert (pointer.release, [former.release for former in pointer.history]) == ("", [two, one])
     assert all(former.until for former in pointer.history)
-    assert titles(store) == ()
+    assert published_titles(store) == ()
     with pytest.raises(ConfigError, match="is not published"):
         current_release(store, "film")
 
@@ -330,9 +323,9 @@ def test_titles_are_listed_page_by_page() -> None:
     store = make_store(*plans, small_plan("unpublished"))
     for plan in plans:
         publish(store, presentation_in(store, plan))
-    assert titles(store) == ("a", "a-c", "b")
-    assert titles(store, limit=2) == ("a", "a-c")
-    assert titles(store, after="a-c", limit=2) == ("b",)
+    assert published_titles(store) == ("a", "a-c", "b")
+    assert published_titles(store, limit=2) == ("a", "a-c")
+    assert published_titles(store, after="a-c", limit=2) == ("b",)
 
 
 def test_an_unknown_title_is_a_usage_error() -> None:

@@ -25,7 +25,8 @@ from headend.core.storage import Store, open_store
 from headend.core.storage.base import ObjectInfo
 from headend.core.storage.local_server import LocalS3
 from packager import garbage, lifecycle
-from packager.publishing import now, read_pointer
+from packager.publishing import now
+from packager.reading import read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
 from tests.support.s3_servers import BUCKET
 

@@ -69,7 +69,7 @@ def command(
     for title in wanted:
         if not garbage.title_exists(opened, title):
             raise ConfigError(f"there is no title {title!r} in {store.url}; 'headend titles' lists published titles")
-    wanted = wanted or garbage.titles(opened)
+    wanted = wanted or garbage.titles_with_objects(opened)
     collector = FailureCollector(len(wanted))
     rows = []
     for found in collector.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):

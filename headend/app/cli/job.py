@@ -19,7 +19,7 @@ from headend.core.media import Current
 from headend.core.prices import Prices
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
-from packager import publishing
+from packager import reading
 
 ATTEMPTS_SHOWN = 20
 """Failed attempts that ``show`` lists."""
@@ -57,7 +57,7 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
         print_json(full_plain(queue, current, prices))
         return
     screen = console()
-    screen.print(facts(_facts(queue, current, prices, publishing.read_pointer(opened, current.title))))
+    screen.print(facts(_facts(queue, current, prices, reading.read_pointer(opened, current.title))))
     screen.print()
     screen.print(table(("since", "state", "why"), ((c.at, c.state.value, c.why) for c in current.history)))
     if attempts := queue.attempts(current):

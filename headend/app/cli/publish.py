@@ -14,7 +14,8 @@ from headend.core.media.quality_reports import Override
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import lifecycle
-from packager.publishing import now, read_pointer, read_release
+from packager.publishing import now
+from packager.reading import read_pointer, read_release
 
 
 @click.command(

@@ -13,7 +13,7 @@ from headend.core.errors import ConfigError
 from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
-from packager import lifecycle, publishing
+from packager import lifecycle, publishing, reading
 
 THREADS = 16
 """Titles that are repackaged at once."""
@@ -39,14 +39,14 @@ def command(
     opened = open_store(store)
     if bool(titles) == everything:
         raise ConfigError("name the titles to repackage, or give --all for all of them")
-    wanted = publishing.titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
+    wanted = reading.published_titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
     if not dry_run:
         ask(f"Write new manifests for {count_text(len(wanted), 'title')}?", yes=yes)
 
     def repackage(title: str, _is_stopped: Callable[[], bool]) -> tuple[str, str]:
-        before = publishing.current_release(opened, title)
+        before = reading.current_release(opened, title)
         if dry_run:
-            return before, publishing.planned_id(opened, publishing.load(opened, title, before))
+            return before, publishing.planned_id(opened, reading.load_presentation(opened, title, before))
         return before, lifecycle.repackage(opened, title).presentation.release
 
     rows = []

@@ -10,7 +10,7 @@ from headend.core.errors import ConfigError
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 from headend.core.track_index import TrackIndex
-from packager import publishing
+from packager import reading
 
 MAX_TITLES = 64
 """Number of titles that are read; more would hardly change the sizes."""
@@ -30,7 +30,7 @@ def stored_titles(settings: StoreSettings) -> tuple[StoredTitle, ...]:
     """
     store = open_store(settings)
     by_length: dict[float, list[StoredTitle]] = defaultdict(list)
-    for title in sorted(publishing.titles(store))[:MAX_TITLES]:
+    for title in sorted(reading.published_titles(store))[:MAX_TITLES]:
         if (stored := _read_title(store, title)) is not None:
             by_length[round(stored.segment_s, 1)].append(stored)
     if not by_length:

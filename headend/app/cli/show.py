@@ -20,7 +20,7 @@ from headend.core.media import Presentation
 from headend.core.media.quality_reports import QualityReport
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
-from packager import publishing
+from packager import reading
 
 
 @click.command(
@@ -38,7 +38,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
     Rates are measured on the finished segments. Paths are relative to the store's root.
     """
     opened = open_store(store)
-    presentation = publishing.current_presentation(opened, title)
+    presentation = reading.current_presentation(opened, title)
     report = measured.read_report(opened, title, presentation.release)
     plain = {**release_plain(presentation, store), "quality": quality_plain(report) if report else None}
     if as_json:

@@ -6,7 +6,7 @@ from headend.app.cli import options
 from headend.app.cli.screen import console, print_json, table
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
-from packager import publishing
+from packager import reading
 from packager.reading import read_all
 
 PAGE = 100
@@ -34,7 +34,7 @@ def command(limit: int, after: str, everything: bool, detailed: bool, store: Sto
     """List the published titles of a store, page by page."""
     opened = open_store(store)
     # One more than the page shows whether there is another page.
-    found = publishing.titles(opened, after=after, limit=None if everything else limit + 1)
+    found = reading.published_titles(opened, after=after, limit=None if everything else limit + 1)
     names = found if everything else found[:limit]
     following = names[-1] if len(names) < len(found) else ""
     rows = _rows(opened, names) if detailed else [{"title": name} for name in names]
@@ -54,7 +54,7 @@ def command(limit: int, after: str, everything: bool, detailed: bool, store: Sto
 
 def _rows(store: Store, names: tuple[str, ...]) -> list[dict[str, str]]:
     """Read the current release of each title; skip titles that have just been withdrawn."""
-    pointers = read_all(lambda name: publishing.read_pointer(store, name), names)
+    pointers = read_all(lambda name: reading.read_pointer(store, name), names)
     return [
         {"title": name, "release": pointer.release, "published_at": pointer.published_at}
         for name, pointer in pointers

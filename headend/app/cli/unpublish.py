@@ -8,7 +8,7 @@ from headend.app.cli.screen import console, print_json
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import lifecycle
-from packager.publishing import current_release
+from packager.reading import current_release
 
 
 @click.command("unpublish", epilog=options.examples("headend unpublish big-buck-bunny --yes"))

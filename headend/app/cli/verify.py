@@ -21,7 +21,7 @@ from headend.core.errors import ConfigError, HeadendError
 from headend.core.layout import check_title
 from headend.core.settings import KeySettings, StoreSettings
 from headend.core.storage import open_store
-from packager import conformance, publishing
+from packager import conformance, reading
 
 COMPARING = "comparing with the master"
 """What is left when all segments are checked."""
@@ -73,8 +73,8 @@ def command(
         raise ConfigError("--release is for one title: name one title, without --all")
     wanted = tuple(dict.fromkeys(map(check_title, titles)))
     opened = open_store(store)
-    wanted = wanted or publishing.titles(opened)
-    several = FailureCollector(len(wanted))
+    wanted = wanted or reading.published_titles(opened)
+    collector = FailureCollector(len(wanted))
     rows, faulty, faults = [], 0, 0
     for number, title in enumerate(wanted, 1):
         place = f"title {number:,} of {len(wanted):,}, {title}" if len(wanted) > 1 else ""
@@ -91,7 +91,7 @@ def command(
                     on_compared=shown.compare,
                 )
         except HeadendError as error:
-            several.fail(title, error)
+            collector.fail(title, error)
             continue
         faulty, faults = faulty + bool(verdict.findings), faults + len(verdict.findings)
         if as_json:
@@ -100,11 +100,11 @@ def command(
             _show(verdict, title=f"{title}: " if len(wanted) > 1 else "")
     if as_json:
         one = len(wanted) == 1 and not everything
-        print_json(rows[0] if one else {"sound": not faulty and not several.errors, "titles": rows})
+        print_json(rows[0] if one else {"sound": not faulty and not collector.errors, "titles": rows})
     elif len(wanted) != 1:
         found = f"{count_text(faults, 'fault')} in {count_text(faulty, 'title')}" if faulty else "no faults"
-        console().print(f"{count_text(len(wanted) - len(several.errors), 'title')} verified: {found}")
-    several.end()
+        console().print(f"{count_text(len(wanted) - len(collector.errors), 'title')} verified: {found}")
+    collector.end()
     return Status.FAULTY if faulty else Status.DONE
 
 

@@ -15,7 +15,8 @@ from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
 from headend.core.storage import open_store
 from packager import publishing
 from packager.presentation import StoredTrack, assemble, renditions_of, stored_tracks
-from packager.publishing import PublishResult, current_release, load, publish
+from packager.publishing import PublishResult, publish
+from packager.reading import current_release, load_presentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def edit(
     submitted_at = publishing.now()
     store = open_store(settings)
     release = current_release(store, title)
-    before = load(store, title, release)
+    before = load_presentation(store, title, release)
     left = changes.without(before, wanted.remove)
     if wanted.audio:
         left = encrypting_sound.with_keys(left, keys)

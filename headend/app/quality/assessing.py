@@ -25,7 +25,7 @@ from headend.core.media.quality import Checking, Measurement, MeasureTask
 from headend.core.media.quality_reports import DEFAULT_THRESHOLDS, QualityReport, Thresholds
 from headend.core.settings import ClusterSettings, KeySettings, PictureChoice, StoreSettings
 from headend.core.storage import Store, masters, open_store
-from packager import lifecycle, publishing
+from packager import lifecycle, reading
 
 ENOUGH = {Checking.SAMPLED: (Checking.SAMPLED, Checking.FULL), Checking.FULL: (Checking.FULL,)}
 """By requested level: the levels of existing reports that satisfy it."""
@@ -39,7 +39,7 @@ def release_of(store: Store, title: str, release: str | None) -> str:
     """
     if release is not None:
         return release
-    pointer = publishing.read_pointer(store, title)
+    pointer = reading.read_pointer(store, title)
     if pointer is not None and pointer.release:
         return pointer.release
     kept = [row.release for row in lifecycle.releases(store, title) if not row.deleted_at]
@@ -88,7 +88,7 @@ def assess(
         thresholds = DEFAULT_THRESHOLDS if known is None else known.thresholds
     if known is not None and known.checking in ENOUGH[level]:
         return known if known.thresholds == thresholds else _judged_again(store, known, thresholds)
-    presentation = publishing.load(store, title, release)
+    presentation = reading.load_presentation(store, title, release)
     master = _master(presentation)
     if presentation.protection is None:
         keys = None

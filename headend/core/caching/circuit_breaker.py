@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 FAILURES = 5
 """Failures in a row that open the circuit."""
-REST_S = 2.0
+PROBE_EVERY_S = 2.0
 """How long an open circuit stays open before one read probes the upstream."""
 RETRIES_PER_READ = 0.1
 """Retries earned by each successful read: the largest share of retries in the upstream's load."""
@@ -24,22 +24,22 @@ class CircuitBreaker:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures = 0
-        self._closed_from = 0.0
+        self._next_probe_s = 0.0
 
     def allows(self) -> bool:
-        """Whether the upstream may be called; while the circuit is open, true once per `REST_S`."""
+        """Whether the upstream may be called; while the circuit is open, true once per `PROBE_EVERY_S`."""
         if self._failures < FAILURES:
             return True
-        if self._clock() < self._closed_from:
+        if self._clock() < self._next_probe_s:
             return False
-        self._closed_from = self._clock() + REST_S
+        self._next_probe_s = self._clock() + PROBE_EVERY_S
         return True
 
     def note(self, *, failed: bool) -> None:
         """Record how a read ended. A missing object is not a failure."""
         self._failures = self._failures + 1 if failed else 0
         if failed:
-            self._closed_from = self._clock() + REST_S
+            self._next_probe_s = self._clock() + PROBE_EVERY_S
 
 
 class RetryBudget:

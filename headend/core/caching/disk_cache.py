@@ -24,7 +24,7 @@ from headend.core.http.blobs import Blob, in_file
 
 BYTES = 10 << 30
 """Default budget."""
-REST_S = 30.0
+RETRY_AFTER_S = 30.0
 """How long nothing is written after a failed write, for example because the disk is full."""
 WRITE_BYTES = 4 << 20
 """Bytes per write: large writes end up in large pages, which the kernel sends with less work."""
@@ -139,10 +139,10 @@ class DiskCache:
                     Path(file.name).unlink(missing_ok=True)
                     raise
         except OSError as error:
-            self._writes_from_s = self._clock() + REST_S
+            self._writes_from_s = self._clock() + RETRY_AFTER_S
             self._count("failed")
             log.warning(
-                "a write to the disk cache failed (%s); the next one is tried in %.0f s", error.strerror, REST_S
+                "a write to the disk cache failed (%s); the next one is tried in %.0f s", error.strerror, RETRY_AFTER_S
             )
             return None
         with self._lock:

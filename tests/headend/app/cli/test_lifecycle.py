@@ -12,7 +12,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from origin.serving import running
 from packager.conformance import verify
-from packager.publishing import current_presentation, current_release
+from packager.reading import current_presentation, current_release
 from tests.headend.app.cli.conftest import Submitted
 from tests.origin.releases import ask
 from tests.support.waiting import wait_until

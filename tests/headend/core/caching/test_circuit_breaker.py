@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from headend.core.caching.circuit_breaker import (
     FAILURES,
     MAX_SAVED_RETRIES,
-    REST_S,
+    PROBE_EVERY_S,
     RETRIES_PER_READ,
     CircuitBreaker,
     RetryBudget,
@@ -18,11 +18,11 @@ def test_after_a_pause_one_request_at_a_time_is_tried_until_one_succeeds() -> No
         assert breaker.allows()
         breaker.note(failed=True)
     assert not breaker.allows()
-    now_s += REST_S
+    now_s += PROBE_EVERY_S
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
     breaker.note(failed=True)
     assert not breaker.allows()
-    now_s += REST_S
+    now_s += PROBE_EVERY_S
     assert breaker.allows()
     breaker.note(failed=False)
     assert [breaker.allows() for _ in range(3)] == [True] * 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.core.caching.disk_cache import REST_S, DiskCache
+from headend.core.caching.disk_cache import RETRY_AFTER_S, DiskCache
 from headend.core.errors import ConfigError
 from headend.core.http.blobs import Blob, in_memory
 
@@ -114,7 +114,7 @@ def test_a_full_disk_is_not_used_for_a_while_and_nothing_is_left_behind(
     assert (files(tmp_path), cache.size_bytes) == ({}, 0)
     keep(cache, BODIES[0])
     assert files(tmp_path) == {}, "it is not tried again at once"
-    now_s = REST_S
+    now_s = RETRY_AFTER_S
     keep(cache, BODIES[0])
     assert find(cache, BODIES[0]) == BODIES[0]
 

@@ -15,7 +15,7 @@ from packager.presentation import StoredTrack
 
 
 @dataclass(frozen=True, slots=True)
-class TrackKeys:
+class ReleaseKeys:
     """The keys that the tracks of a release need, and those that are available.
 
     Attributes:
@@ -29,7 +29,7 @@ class TrackKeys:
     schedules: Mapping[Scheme, Schedule]
 
     @classmethod
-    def of(cls, stated: Presentation, keys: Mapping[str, ContentKey]) -> "TrackKeys":
+    def of(cls, stated: Presentation, keys: Mapping[str, ContentKey]) -> "ReleaseKeys":
         """Collect the keys that a release's document states."""
         protections = [
             protection for protection in (stated.protection, *(copy.protection for copy in stated.copies)) if protection
