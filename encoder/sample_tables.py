@@ -52,9 +52,13 @@ class Movie:
         self._data = memoryview(data)
         self._header = memoryview(b"")
         self._tracks: dict[int, Box] = {}
+        self.is_fragmented = False
+        """Whether samples may be in fragments (``mvex``)."""
         for box in boxes.until_damage(boxes.children(self._data)):
             if box.kind == "mvhd":
                 self._header = self._header or self._data[box.body : box.end]
+            elif box.kind == "mvex":
+                self.is_fragmented = True
             elif box.kind == "trak" and (id := self._track_id(box)) is not None:
                 self._tracks.setdefault(id, box)
 

@@ -8,8 +8,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
-from encoder.probing.opening import time_base_of
+from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.parts import is_local, read_samples, spread
+from encoder.sample_tables import read_movie
 from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
@@ -69,7 +70,9 @@ def _note_parameters(times: PacketTimes, codec: str, pts_ticks: int, head: bytes
 
 
 def check_hidden(container: InputContainer, master: Master, hidden_ticks: Mapping[int, Sequence[int]]) -> None:
-    """Reject a master of which FFmpeg would leave out samples because others have the same time.
+    """Reject a fragmented master of which FFmpeg would leave out samples because others have the same time.
+
+    In other masters, hidden packets are those that an edit list cuts off, between two stretches that it shows.
 
     Args:
         container: The open master.
@@ -79,6 +82,10 @@ def check_hidden(container: InputContainer, master: Master, hidden_ticks: Mappin
     Raises:
         MasterError: There are such packets.
     """
+    if not any(hidden_ticks.values()):
+        return
+    if not read_movie(container.name, container.size, input_options(container.name)).is_fragmented:
+        return
     for number, ticks in hidden_ticks.items():
         if ticks:
             at_s = float(min(ticks) * time_base_of(container.streams[number]))
