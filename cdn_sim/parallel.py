@@ -84,12 +84,40 @@ def run(
     elif workers == 1 or len(tasks) == 1:
         yield from _run_here(tasks, stored_titles, traces, on_progress)
     else:
-        run_task = partial(perform, stored_titles=tuple(stored_titles), traces=dict(traces or {}))
-        report = partial(_report, on_progress, len(tasks))
-        results = process_pool.run_tasks(tasks, run_task, workers, on_idle=report, idle_s=HEARTBEAT_S)
-        for done, result in enumerate(results, 1):
-            report(done)
-            yield result
+        yield from _run_in_processes(tasks, workers, stored_titles, traces, on_progress)
+
+
+def _run_in_processes(
+    tasks: Sequence[Task],
+    workers: int,
+    stored_titles: Sequence[StoredTitle],
+    traces: Mapping[str, Sequence[float]] | None,
+    on_progress: Callable[[str], None],
+) -> Iterator[tuple[Task, Tally]]:
+    days = [0] * len(tasks)
+    runs, all_days, finished = len(tasks), sum(task.scenario.days.all for task in tasks), 0
+
+    def report(done: int) -> None:
+        on_progress(f"{done} of {runs} runs done, {sum(days):,} of {all_days:,} days simulated")
+
+    def report_day(task: int, day: int) -> None:
+        days[task] = day
+        report(finished)
+
+    run_task = partial(_perform, stored_titles=tuple(stored_titles), traces=dict(traces or {}))
+    results = process_pool.run_tasks(tasks, run_task, workers, on_step=report_day, on_idle=report, idle_s=HEARTBEAT_S)
+    for finished, result in enumerate(results, 1):
+        report(finished)
+        yield result
+
+
+def _perform(
+    task: Task,
+    on_day: Callable[[int], None],
+    stored_titles: Sequence[StoredTitle],
+    traces: Mapping[str, Sequence[float]],
+) -> Tally:
+    return perform(task, stored_titles, traces, on_day)
 
 
 def _run_here(

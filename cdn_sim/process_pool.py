@@ -37,9 +37,10 @@ class _Worker:
 
 def run_tasks(
     tasks: Sequence[Task],
-    perform: Callable[[Task], Result],
+    perform: Callable[[Task, Callable[[int], None]], Result],
     processes: int,
     *,
+    on_step: Callable[[int, int], None] = lambda _task, _steps: None,
     on_idle: Callable[[int], None] = lambda _done: None,
     idle_s: float = 20.0,
 ) -> Iterator[tuple[Task, Result]]:
@@ -47,8 +48,10 @@ def run_tasks(
 
     Args:
         tasks: The tasks.
-        perform: Runs one task; called in the other processes.
+        perform: Runs one task; called in the other processes, with a function that takes the number of its steps that
+            are done.
         processes: Number of processes.
+        on_step: Called with the index of a task and the number of its steps that are done.
         on_idle: Called with the number of finished tasks whenever none has finished for ``idle_s``.
         idle_s: Time without a finished task after which ``on_idle`` is called.
 
@@ -74,7 +77,7 @@ def run_tasks(
                 worker = workers[pipe]
                 task = tasks[worker.task]
                 try:
-                    result, error = worker.pipe.recv()
+                    received = worker.pipe.recv()
                 except (EOFError, OSError):
                     del workers[pipe]
                     if attempts[worker.task] >= ATTEMPTS:
@@ -84,6 +87,10 @@ def run_tasks(
                         ) from None
                     waiting.appendleft(worker.task)
                     continue
+                if isinstance(received, int):
+                    on_step(worker.task, received)
+                    continue
+                result, error = received
                 if error is not None:
                     raise error
                 done += 1
@@ -99,7 +106,7 @@ def _assign_next(worker: _Worker, waiting: deque[int], attempts: list[int], task
         worker.pipe.send(tasks[worker.task])
 
 
-def _start(context: BaseContext, perform: Callable[[Any], Any]) -> _Worker:
+def _start(context: BaseContext, perform: Callable[[Any, Callable[[int], None]], Any]) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_run_worker, args=(theirs, os.getpid(), perform), daemon=True)  # type: ignore[attr-defined]
     process.start()
@@ -113,7 +120,7 @@ def _kill(worker: _Worker) -> None:
     worker.pipe.close()
 
 
-def _run_worker(pipe: Any, parent: int, perform: Callable[[Any], Any]) -> None:
+def _run_worker(pipe: Any, parent: int, perform: Callable[[Any, Callable[[int], None]], Any]) -> None:
     """Run tasks until the parent closes the pipe. Ctrl-C has no effect here, because the parent kills its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -127,7 +134,7 @@ def _run_worker(pipe: Any, parent: int, perform: Callable[[Any], Any]) -> None:
             return
         outcome: tuple[Any, HeadendError | None]
         try:
-            outcome = perform(task), None
+            outcome = perform(task, pipe.send), None
         except HeadendError as error:
             outcome = None, error
         except Exception as error:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
@@ -19,11 +20,11 @@ from tests.support.command_line import ROOT, environment
 from tests.support.waiting import wait_until
 
 
-def square(number: int) -> tuple[int, int]:
+def square(number: int, _steps: object) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def die_at_first(folder: Path, number: int) -> int:
+def die_at_first(folder: Path, number: int, _steps: object) -> int:
     mark = folder / str(number)
     if number == 2 and not mark.exists():
         mark.touch()
@@ -31,19 +32,25 @@ def die_at_first(folder: Path, number: int) -> int:
     return number
 
 
-def die(_number: int) -> int:
+def sleep(seconds: float, steps: Callable[[int], None]) -> None:
+    steps(1)
+    time.sleep(seconds)
+    steps(2)
+
+
+def die(_number: int, _steps: object) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
 
 
-def refuse(number: int) -> int:
+def refuse(number: int, _steps: object) -> int:
     if number == 1:
         raise ConfigError("this one can't be")
     time.sleep(60)
     return number
 
 
-def fail(_number: int) -> int:
+def fail(_number: int, _steps: object) -> int:
     raise ZeroDivisionError
 
 
@@ -86,14 +93,21 @@ def test_a_long_silence_is_reported() -> None:
     def note(done: int) -> None:
         progress.append(done)
 
-    assert len(list(process_pool.run_tasks([0.3, 0.0], time.sleep, 1, on_idle=note, idle_s=0.05))) == 2
+    assert len(list(process_pool.run_tasks([0.3, 0.0], sleep, 1, on_idle=note, idle_s=0.05))) == 2
     assert progress and set(progress) <= {0, 1}
+
+
+def test_the_steps_of_tasks_are_reported_as_they_are_done() -> None:
+    steps: list[tuple[int, int]] = []
+    results = process_pool.run_tasks([0.0, 0.0], sleep, 1, on_step=lambda task, done: steps.append((task, done)))
+    assert len(list(results)) == 2
+    assert steps == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     program = (
         "import os, time\nfrom pathlib import Path\nfrom cdn_sim import process_pool\n"
-        "def note(number):\n"
+        "def note(number, steps):\n"
         f"    Path({str(tmp_path)!r}, str(number)).write_text(str(os.getpid()))\n"
         "    time.sleep(600)\n"
         "list(process_pool.run_tasks(range(2), note, 2))\n"
