@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from encoder.probing.captions import CaptionDetector
 from encoder.probing.counting import numbered_times
 from encoder.probing.formats import FormatDetector, PictureFormat, changes_format, merge_formats
-from encoder.probing.opening import input_options, time_base_of
+from encoder.probing.opening import check_samples_complete, input_options, time_base_of
 from encoder.probing.packets import check_hidden, note_sound, times_from_index
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import read_movie
@@ -100,12 +100,8 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
         return None
     for stream in container.streams.audio:
         stream.discard = Discard.all
+    check_samples_complete(container, master)
     entries = list(picture.index_entries)
-    media_end = max(entry.pos + entry.size for entry in entries)
-    if container.size < media_end:
-        raise MasterError(
-            f"{master.url} is cut short: {container.size} bytes of at least {media_end}; deliver it again, whole"
-        )
     if changes_format(container, picture, entries, master):
         return None
     packets: list[_Packet] = []
@@ -178,6 +174,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     for packet, frames in scan:
         packets += [packet] if packet else []
         head += frames
+    check_samples_complete(container, master)
     if not head:
         raise _no_frames(master)
     # Packets that an edit list cuts off are decoded, but never shown.

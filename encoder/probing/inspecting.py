@@ -18,13 +18,14 @@ from encoder.probing.opening import (
     SOUND_CONTAINERS,
     Selected,
     check_complete,
+    check_samples_complete,
     input_options,
     opened,
     pictures_of,
     select,
     time_base_of,
 )
-from encoder.probing.packets import note_sound
+from encoder.probing.packets import check_hidden, note_sound
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import sound_format_by_decoding, sound_track, subtitle_track
 from encoder.sample_tables import read_movie
@@ -116,6 +117,8 @@ def _read_sound(master: Master, container: InputContainer) -> Probe:
     times: dict[int, PacketTimes] = {}
     for packet in container.demux(streams) if streams else ():
         note_sound(times, packet, codecs[packet.stream.index])
+    check_samples_complete(container, master)
+    check_hidden(container, master, {number: packets.hidden_ticks for number, packets in times.items()})
     return Probe(
         master=master,
         container=container.format.name,

@@ -5,6 +5,7 @@ refer to other files, are rejected before they are parsed. FFmpeg may only use t
 itself.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from av.video.stream import VideoStream
 
 from encoder.probing import describing
 from encoder.probing.stated_size import min_file_bytes
+from encoder.sample_tables import read_part
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Master
 from headend.core.media.speakers import LAYOUTS, channel_count
@@ -33,6 +35,9 @@ ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
 """Timeouts for opening a master, and for reading one packet."""
+_STATE_SIZE = frozenset({"matroska", "mxf", "avi", "wav", "w64", "aiff"})
+"""FFmpeg's names of the containers whose header states the size of the file."""
+_BOX_HEADER = struct.Struct(">I4s")
 _HEAD_BYTES = 4096
 """Size of a request for the first bytes of a file."""
 
@@ -122,17 +127,37 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
 
 
 def check_complete(container: InputContainer, master: Master) -> None:
-    """Reject a Matroska or MXF file that is shorter than its header says.
+    """Reject a file that is shorter than its header says.
 
     Raises:
         MasterError: Its end is missing.
     """
-    if container.format.name != "mxf" and not container.format.name.startswith("matroska"):
-        return  # MOV's index is checked when it is read; others state nothing
-    needed = min_file_bytes(_head(container.name))
-    if 0 < container.size < needed:
+    if container.format.name.partition(",")[0] in _STATE_SIZE:
+        _check_size(container, master, min_file_bytes(_head(container.name)))
+
+
+def check_samples_complete(container: InputContainer, master: Master) -> None:
+    """Reject a MOV or MP4 that is shorter than the samples in its index, or in the fragments that were read.
+
+    Raises:
+        MasterError: Its end is missing.
+    """
+    if not container.format.name.startswith("mov,"):
+        return
+    entries = (entry for stream in container.streams for entry in stream.index_entries)
+    end = max((entry.pos + entry.size for entry in entries), default=0)
+    if end < container.size and not any(stream.frames for stream in container.streams):
+        # In a file of fragments, the index of another one may follow.
+        head = read_part(container.name, container.size, input_options(container.name), end, _BOX_HEADER.size)
+        if len(head) == _BOX_HEADER.size and head[4:] == b"moof":
+            end += _BOX_HEADER.unpack(head)[0]
+    _check_size(container, master, end)
+
+
+def _check_size(container: InputContainer, master: Master, needed_bytes: int) -> None:
+    if 0 < container.size < needed_bytes:
         raise MasterError(
-            f"{master.url} is cut short: {container.size} bytes of at least {needed}; deliver it again, whole"
+            f"{master.url} is cut short: {container.size} bytes of at least {needed_bytes}; deliver it again, whole"
         )
 
 

@@ -453,21 +453,36 @@ def test_an_mp4_whose_end_is_missing_is_refused(tmp_path: Path) -> None:
     assert "is cut short" in refusal(film)
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "mxf"])
+@pytest.mark.parametrize("suffix", ["mkv", "mxf", "avi", "mp4"])
 def test_a_film_whose_end_is_missing_is_refused_though_ffmpeg_reads_the_rest(tmp_path: Path, suffix: str) -> None:
-    film = make_film(tmp_path / f"film.{suffix}", codec="mpeg2video", frame_rate=Fraction(25))
+    fragments = ("-movflags", "frag_keyframe") if suffix == "mp4" else ()
+    film = make_film(tmp_path / f"film.{suffix}", codec="mpeg2video", output_args=fragments)
     probe(master_of(film), str(film))
     film.write_bytes(film.read_bytes()[:-5000])
 
     assert "is cut short" in refusal(film)
 
 
-def test_sound_whose_end_is_missing_is_refused(tmp_path: Path) -> None:
-    sound = make_sound(tmp_path / "sound.mka", sound=(Sound(codec="pcm_s16le"),))
+def test_a_film_that_ends_in_the_index_of_a_fragment_is_refused(tmp_path: Path) -> None:
+    fragments = ("-movflags", "frag_keyframe+empty_moov")
+    film = make_film(tmp_path / "film.mp4", codec_args=("-g", "25"), output_args=fragments)
+    data = film.read_bytes()
+    film.write_bytes(data[: data.rindex(b"moof") + 20])
+
+    assert "is cut short" in refusal(film)
+
+
+@pytest.mark.parametrize("suffix", ["mka", "wav", "w64", "m4a"])
+def test_sound_whose_end_is_missing_is_refused(tmp_path: Path, suffix: str) -> None:
+    if suffix == "m4a":
+        film = make_film(tmp_path / "film.mp4", sound=[Sound()], size=(64, 48))
+        sound = rewrap(tmp_path / "sound.m4a", film, "-vn", "-movflags", "+faststart")
+    else:
+        sound = make_sound(tmp_path / f"sound.{suffix}", sound=(Sound(codec="pcm_s16le"),))
     probe_sound(master_of(sound), str(sound))
     sound.write_bytes(sound.read_bytes()[:-5000])
 
-    with pytest.raises(MasterError, match=r"sound\.mka is cut short: \d+ bytes of at least \d+; deliver it again"):
+    with pytest.raises(MasterError, match=r"sound\.\w+ is cut short: \d+ bytes of at least \d+; deliver it again"):
         probe_sound(master_of(sound), str(sound))
 
 
