@@ -222,6 +222,11 @@ def test_film_with_repeated_fields_has_the_frame_rate_of_film() -> None:
     assert found == (Fraction(24000, 1001), True)
 
 
+def test_a_missing_frame_breaks_the_constant_rate_if_ticks_are_as_long_as_frames() -> None:
+    # AVI counts frames; FFmpeg leaves one out after the first picture if the sound has priming.
+    assert frame_rate([0, *range(2, 51)], Fraction(1, 25), Fraction(25)) == (Fraction(25), False)
+
+
 def test_a_missing_frame_breaks_the_constant_rate() -> None:
     pts = [40 * (number + (number > 50)) for number in range(100)]
 
