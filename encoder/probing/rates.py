@@ -75,8 +75,8 @@ def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fractio
         return standard, True
     mean = (len(pts_ticks) - 1) / (span * time_base)
     for rate in (mean.limit_denominator(largest) for largest in DENOMINATORS):
-        # A missing frame shifts the mean and hides among the others, so the tolerance is smaller here. Times are rounded
-        # to ticks, unless these are about as long as frames: then a tick more or less is a missing frame.
+        # A missing frame shifts the mean and hides among the others, so the tolerance is smaller here. Times are
+        # rounded to ticks, unless these are about as long as frames: then a tick more or less is a missing frame.
         rounding_frames = 2 * float(time_base * rate) if 2 * time_base * rate < 1 else 0.0
         if rate and np.ptp(_delays_frames(seconds, rate)) <= _MAX_MEAN_SPREAD_FRAMES + rounding_frames:
             return rate, True

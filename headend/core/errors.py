@@ -24,6 +24,8 @@ transfer them.
 
 from typing import Any, ClassVar
 
+from headend.core.shortening import shortened
+
 _OWN_FAULT = "This is a fault of headend, not of the master: please report it with the output of --verbose."
 
 
@@ -31,7 +33,7 @@ class HeadendError(Exception):
     """Base class of all errors.
 
     Args:
-        message: One line that says what is wrong and what to do.
+        message: One line that says what is wrong and what to do; long values in it are shortened.
         **facts: Evidence, as plain data; shown with ``--verbose``.
     """
 
@@ -42,6 +44,7 @@ class HeadendError(Exception):
 
     def __init__(self, message: str, **facts: Any) -> None:
         # An unpickled error already has its advice.
+        message = shortened(message)
         self.message = message if message.endswith(self.advice) else f"{message}. {self.advice}"
         super().__init__(self.message)
         self.facts = facts

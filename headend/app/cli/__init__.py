@@ -5,6 +5,7 @@ error, and returns an exit status from `headend.app.cli.exits`. Each command is 
 it is called, so that ``headend --help`` is fast.
 """
 
+import errno
 import gc as garbage_collector  # `headend gc` is a module of this package
 import os
 import select
@@ -29,6 +30,7 @@ from headend.app.cli.exits import MEANING, Status, Terminated, status_of
 from headend.app.cli.wording import evidence, printable, program
 from headend.core.errors import HeadendError
 from headend.core.paths import check_text
+from headend.core.shortening import shortened
 from headend.core.storage.masters import redact
 
 COMMANDS = {
@@ -195,6 +197,9 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         return _pipe_closed()
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _print_error(f"error: {error.filename!r} is too long for a path here; give a shorter one")
+            return Status.USAGE_ERROR
         return _unexpected(error, invocation)
     return status if isinstance(status, int) else Status.DONE
 
@@ -267,4 +272,4 @@ def _unexpected(error: Exception, invocation: Invocation) -> int:
 
 def _print_error(text: str) -> None:
     """Print one line on standard error; hostile file names and signed URLs in the text are made safe."""
-    click.echo(f"headend: {printable(redact(text))}", err=True)
+    click.echo(f"headend: {printable(shortened(redact(text)))}", err=True)

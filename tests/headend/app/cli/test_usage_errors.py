@@ -78,6 +78,7 @@ WRONG = [
     (["serve", "--port", "70000"], "--port"),
     (["serve", "--json", "--access-log"], "give one of them"),
     (["titles", "extra"], "extra"),
+    (["titles", "--store", "x" * 5000], "is too long for a path here; give a shorter one"),
 ]
 
 
@@ -90,6 +91,15 @@ def test_usage_errors_are_reported_in_one_line(
     assert out == ""
     assert err.startswith("headend: error: ") and err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    "args", [["plan", "film.mov", "--title"], ["show"], ["ladder", "show"], ["simulate"], ["probe"]]
+)
+@pytest.mark.parametrize("value", ["x" * 100_000, "x y " * 30_000])
+def test_long_values_are_shortened(args: list[str], value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*args, value]) in (2, 3)
+    assert len(capsys.readouterr().err) < 4_100
 
 
 def test_a_titles_name_is_checked_first(capsys: pytest.CaptureFixture[str]) -> None:
