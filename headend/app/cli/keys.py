@@ -4,9 +4,10 @@ import os
 import stat
 import sys
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 
@@ -26,25 +27,30 @@ from packager.signalling import signals_for
 LICENCE_PORT = 8070
 
 
-def _named(command: options.Command) -> options.Command:
-    """Add the options that determine a title's keys."""
-    for option in (
-        encryption_options.key_periods,
-        encryption_options.key_epoch,
-        encryption_options.key_per,
-        click.option(
-            "--scheme",
-            "schemes",
-            default="cbcs",
-            show_default=True,
-            callback=encryption_options.schemes,
-            metavar="SCHEME,...",
-            help=f"{', '.join(Scheme)}; each scheme has its own keys.",
-        ),
-        options.title_argument,
-    ):
-        command = option(command)
-    return command
+def _key_names(command: options.Command) -> options.Command:
+    """Add the options that determine a title's keys; the command gets ``title``, and the keys' names as ``names``."""
+
+    @options.title_argument
+    @click.option(
+        "--scheme",
+        "schemes",
+        default="cbcs",
+        show_default=True,
+        callback=encryption_options.schemes,
+        metavar="SCHEME,...",
+        help=f"{', '.join(Scheme)}; each scheme has its own keys.",
+    )
+    @encryption_options.key_per
+    @encryption_options.key_epoch
+    @encryption_options.key_periods
+    @wraps(command)
+    def wrapped(
+        *, title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, **others: Any
+    ) -> Any:
+        names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
+        return command(title=title, names=names, **others)
+
+    return wrapped
 
 
 _key_options = encryption_options.key_address_options(required=True)
@@ -65,9 +71,9 @@ def command() -> None:
         "headend keys new film > film.keys", "headend keys new film --scheme cbcs,cenc > film.keys"
     ),
 )
-@_named
+@_key_names
 @options.common
-def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool) -> None:
+def new(title: str, names: tuple[KeyName, ...], as_json: bool) -> None:
     """Make the keys of a title.
 
     They are written to standard output, which must not be a terminal. If it is a file, it is made readable by its
@@ -82,23 +88,19 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(f"# keys of {title}: kid scheme class iv secret")
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     click.echo(lines.write(ContentKey(name, new_secret()) for name in names), nl=False)
 
 
 @command.command(
     "list", epilog=options.examples("headend keys list film", "headend keys list film --scheme cenc --json")
 )
-@_named
+@_key_names
 @options.common
-def list_keys(
-    title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool
-) -> None:
+def list_keys(title: str, names: tuple[KeyName, ...], as_json: bool) -> None:
     """List the ids of a title's keys.
 
     This shows no secret and needs no key source.
     """
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     if as_json:
         rows = [
             {"kid": n.kid, "scheme": n.scheme.value, "class": n.key_class.value, "epoch": n.epoch, "period": n.period}
@@ -116,15 +118,12 @@ def list_keys(
         "headend keys check film --keys film.keys", "headend keys check film --keys speke+https://keys.example/speke"
     ),
 )
-@_named
+@_key_names
 @_key_options
 @options.common
 def check(
     title: str,
-    schemes: tuple[Scheme, ...],
-    key_per: str,
-    key_epoch: int,
-    periods: int,
+    names: tuple[KeyName, ...],
     keys_address: str,
     cpix_key: str | None,
     as_json: bool,
@@ -135,7 +134,7 @@ def check(
     """
     source = open_keys(keys_address, private_key=cpix_key)
     results = []
-    for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods):
+    for name in names:
         try:
             source.keys(title, [name])
         except ConfigError as error:
@@ -163,7 +162,7 @@ def check(
         "headend keys export film --keys film.keys --plain > film.cpix",
     ),
 )
-@_named
+@_key_names
 @_key_options
 @click.option(
     "--for",
@@ -176,10 +175,7 @@ def check(
 @options.common
 def export(
     title: str,
-    schemes: tuple[Scheme, ...],
-    key_per: str,
-    key_epoch: int,
-    periods: int,
+    names: tuple[KeyName, ...],
     keys_address: str,
     cpix_key: str | None,
     certificate: Path | None,
@@ -197,7 +193,6 @@ def export(
     if plain and sys.stdout.isatty():
         raise ConfigError("secrets are not shown on a terminal: write them to a file")
     source: KeyStore = open_keys(keys_address, private_key=cpix_key)
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     document = cpix.write(title, names, source.keys(title, names), certificate)
     if plain and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)

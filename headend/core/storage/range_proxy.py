@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,13 +68,7 @@ class RangeProxy:
         suffix = Path(self._key).suffix
         self.path = f"/{secrets.token_urlsafe(32)}/master{suffix if _SUFFIX.fullmatch(suffix) else ''}"
         self._stopped = threading.Event()
-        proxy = self
-
-        class Handler(_Handler):
-            pass
-
-        Handler.proxy = proxy
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
@@ -158,8 +153,11 @@ class RangeProxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    proxy: RangeProxy
     timeout = 3600.0  # FFmpeg reads as slowly as it encodes
+
+    def __init__(self, proxy: RangeProxy, request: socket.socket, address: tuple[str, int], server: Any) -> None:
+        self._proxy = proxy
+        super().__init__(request, address, server)  # this also handles the request
 
     def setup(self) -> None:
         """Keep the kernel's send buffer small, because buffered data is wasted when FFmpeg seeks."""
@@ -174,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         self.close_connection = True
-        proxy = self.proxy
+        proxy = self._proxy
         if not compare_digest(self.path.encode(), proxy.path.encode()) or not is_own_peer(
             self.client_address[1], proxy.port
         ):
