@@ -1,5 +1,5 @@
 """The engine of the simulation: sessions, players, caches and links of one internet provider in one compiled loop.
 
-In: arrays of titles, sessions, caches and links. Out: the same arrays, advanced in time, and counts. Everything here is
-a kernel (`cdn_sim.compiling`), so it neither allocates memory nor knows scenarios, days or events.
+Input: arrays of titles, sessions, caches and links. Output: the same arrays, advanced in time, and counts. Everything
+here is a kernel (`cdn_sim.compiling`), so it neither allocates memory nor knows scenarios, days or events.
 """

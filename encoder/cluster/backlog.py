@@ -24,7 +24,7 @@ class Backlog:
     def resize(self, client: Client, waiting: int) -> None:
         """Keep one placeholder for each waiting task. Errors are ignored, since this is called again soon."""
         wanted = min(waiting, MAX_PLACEHOLDERS)
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # Dask raises many types when a connection breaks
             if wanted > len(self._futures):
                 self._futures += [
                     client.submit(

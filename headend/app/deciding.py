@@ -1,7 +1,6 @@
 """Decisions about a title before it is encoded: what the master is, what is delivered, and in which tasks.
 
-Its input is a request and the master's URL; its output is a probe, a draft and a plan. Only a title's analysis runs
-tasks.
+Input: a request and the master's URL. Output: a probe, a draft and a plan. Only a title's analysis runs tasks.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The request to `headend.app.pipeline.submit`, the events that it reports, and its outcome. Nouns only.
+"""The request to `headend.app.pipeline.submit`, the events that it reports, and its outcome. Data types only.
 
 Nothing here imports Dask, so that commands that only read the queue start quickly.
 """

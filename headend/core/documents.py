@@ -15,7 +15,7 @@ import msgspec
 from headend.core.errors import StorageError
 
 VERSION = 1
-Noun = TypeVar("Noun")
+Value = TypeVar("Value")
 _RATIO = re.compile(r"-?[0-9]{1,500}(?:/[0-9]{1,500})?")
 """A fraction in a document. Python would also accept ``9e999999999``, and expand it."""
 
@@ -37,15 +37,15 @@ def _rich(kind: type[Any], value: Any) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
-def write(noun: Any, *, omitted: Collection[str] = ()) -> bytes:
-    """Serialize a data type of `headend.core.media`.
+def write(value: Any, *, omitted: Collection[str] = ()) -> bytes:
+    """Serialize an instance of a data type of `headend.core.media`.
 
     Args:
-        noun: The value.
+        value: The instance.
         omitted: Names of fields to leave out if they are empty, at every level.
     """
-    body = _without_empty(as_plain(noun), frozenset(omitted)) if omitted else noun
-    return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": body})
+    body = _without_empty(as_plain(value), frozenset(omitted)) if omitted else value
+    return _ENCODER.encode({"kind": type(value).__name__, "version": VERSION, "body": body})
 
 
 def _without_empty(plain: Any, omitted: frozenset[str]) -> Any:
@@ -57,12 +57,12 @@ def _without_empty(plain: Any, omitted: frozenset[str]) -> Any:
     return plain
 
 
-def as_plain(noun: Any) -> Any:
-    """Convert a data type into dicts, lists, strings and numbers."""
-    return msgspec.to_builtins(noun, enc_hook=_plain)
+def as_plain(value: Any) -> Any:
+    """Convert an instance of a data type into dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(value, enc_hook=_plain)
 
 
-def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
+def read(kind: type[Value], data: bytes, *, key: str = "document") -> Value:
     """Parse a document.
 
     Args:
@@ -80,8 +80,8 @@ def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
             f"{key} is not a {kind.__name__} document of version {VERSION}; another headend wrote it, or it is damaged",
             found=named,
         )
-    noun: Noun = _decode(kind, envelope["body"], key)
-    return noun
+    value: Value = _decode(kind, envelope["body"], key)
+    return value
 
 
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}

@@ -19,7 +19,7 @@ from headend.core.settings import EncodeSettings
 from headend.core.storage import Store
 
 THREADS = 16
-Noun = TypeVar("Noun")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +211,11 @@ def override(store: Store, report: QualityReport, by: Override) -> QualityReport
     return changed
 
 
-def _read_all(store: Store, kind: type[Noun], keys: Sequence[str]) -> tuple[Noun, ...]:
-    def read(key: str) -> Noun | None:
+def _read_all(store: Store, kind: type[Value], keys: Sequence[str]) -> tuple[Value, ...]:
+    def read(key: str) -> Value | None:
         with suppress(ObjectMissing):  # another run has just removed it
             return documents.read(kind, store.get(key), key=key)
         return None
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return tuple(noun for noun in pool.map(read, keys) if noun is not None)
+        return tuple(value for value in pool.map(read, keys) if value is not None)

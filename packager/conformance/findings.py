@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from headend.core import documents
-from headend.core.documents import Noun
+from headend.core.documents import Value
 from headend.core.errors import ObjectMissing, StorageError
 from headend.core.media import Damage
 from headend.core.storage.base import Store
@@ -77,7 +77,7 @@ class ObjectCheck:
 NO_KEYS = "its tracks are encrypted: give --keys to decrypt and decode them"
 
 
-def read_document(store: Store, kind: type[Noun], key: str) -> tuple[ObjectCheck, Noun | None]:
+def read_document(store: Store, kind: type[Value], key: str) -> tuple[ObjectCheck, Value | None]:
     """Read a document; if it is missing or invalid, it is None and the check says why."""
     data = get_object(store, key)
     if data is None:

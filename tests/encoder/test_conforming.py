@@ -9,7 +9,7 @@ from encoder.conforming import Cadence, FieldCounts, conform
 from headend.core.errors import MasterError
 from headend.core.media import FieldOrder, FrameIndex, VideoTrack
 from headend.core.settings import Limits
-from tests.support.nouns import make_video_track
+from tests.support.makers import make_video_track
 
 
 @pytest.mark.parametrize(

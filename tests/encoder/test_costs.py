@@ -12,7 +12,7 @@ from encoder.costs import MAX_FACTOR, SAFE, Calibration, Costs, Pricing, measure
 from headend.core import documents
 from headend.core.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
 from tests.encoder.test_planning import INPUTS, make_plan
-from tests.support.nouns import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
+from tests.support.makers import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
 
 LARGE = make_video_rendition(id="large")
 SMALL = make_video_rendition(id="small", width_px=640, height_px=360)

@@ -23,8 +23,8 @@ from encoder.probing import probe
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Crop
 from headend.core.settings import Cropping
+from tests.support.makers import make_video_track
 from tests.support.masters import make_film, master_of
-from tests.support.nouns import make_video_track
 
 HD = Crop(1920, 1080)
 

@@ -13,8 +13,8 @@ from encoder.probing import probe
 from headend.core.errors import MasterError
 from headend.core.media import Damage, FrameIndex, Probe, ReadRange, merged
 from tests.support.damage import blank, garble, lose, skip_frames
+from tests.support.makers import make_probe, make_video_track
 from tests.support.masters import Sound, make_film, master_of
-from tests.support.nouns import make_probe, make_video_track
 
 FRAME_S = Fraction(1, 25)
 X264 = ("-g", "25", "-bf", "2")

@@ -9,8 +9,8 @@ from headend.core.media import AudioRendition, Codec
 from headend.core.timing import Grid
 from packager.segmenting.sound import cut_audio
 from tests.support.encodes import encode_sound, probe_film
+from tests.support.makers import make_audio_rendition
 from tests.support.masters import Sound, make_film
-from tests.support.nouns import make_audio_rendition
 
 FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 EVERY_CODEC = tuple(

@@ -15,8 +15,8 @@ from packager.fragments import read_fragments
 from packager.segmenting.cut import Cut
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, encode_chunk, probe_film
+from tests.support.makers import BT709, HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition
 from tests.support.masters import run_ffmpeg
-from tests.support.nouns import BT709, HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition
 
 SIZE = (160, 90)
 COUNT = 48

@@ -14,7 +14,7 @@ from encoder.costs import Pricing, measured
 from encoder.grouping import arrange, makespan_s, price_of_memory, share_out
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.timing import Chunk
-from tests.support.nouns import make_video_rendition, make_video_track
+from tests.support.makers import make_video_rendition, make_video_track
 
 SIZES = ((1920, 1080), (1280, 720), (960, 540), (640, 360))
 CODECS = (Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9)

@@ -15,8 +15,8 @@ from encoder.loudness import default_values, level, levels, limiter, values
 from headend.core.errors import ToolFailed
 from headend.core.media import Codec, Loudness, LoudnessTarget
 from tests.support.encodes import Film, probe_film, sound_task
+from tests.support.makers import make_audio_rendition
 from tests.support.masters import Sound, make_film, run_ffmpeg
-from tests.support.nouns import make_audio_rendition
 from tests.support.playback import dialnorms_db
 
 AIM = LoudnessTarget(

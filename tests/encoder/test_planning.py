@@ -21,7 +21,7 @@ from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
 from headend.core.settings import EncodeSettings
-from tests.support.nouns import (
+from tests.support.makers import (
     BT709,
     HDR10,
     make_audio_rendition,

@@ -12,8 +12,8 @@ from headend.core.errors import ConfigError
 from headend.core.media import AudioRole, AudioTrack, Codec
 from headend.core.settings import AudioChoice, Channel
 from tests.support.encodes import encode_sound, probe_film
+from tests.support.makers import make_audio_rendition, make_audio_track
 from tests.support.masters import Sound, make_film
-from tests.support.nouns import make_audio_rendition, make_audio_track
 from tests.support.playback import sound
 
 ENGLISH = make_audio_track()

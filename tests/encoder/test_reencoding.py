@@ -12,7 +12,7 @@ from encoder.reencoding import Reencode, bounds, encode_finer, first_pass, reenc
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.rates import Bound
 from headend.core.timing import plan_grid
-from tests.support.nouns import make_master, make_video_rendition, make_video_track
+from tests.support.makers import make_master, make_video_rendition, make_video_track
 
 GRID = plan_grid(Fraction(24), 48, segment_s=Fraction(1), chunk_s=Fraction(2))
 AVC = make_video_rendition(id="avc", codec=Codec.AVC, average_bps=600_000)

@@ -16,9 +16,9 @@ from headend.core.media import FrameIndex
 from headend.core.timing import Chunk, Grid, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, probe_film
+from tests.support.makers import make_frame_index, make_video_rendition, make_video_track
 from tests.support.marks import repeated
 from tests.support.masters import make_film
-from tests.support.nouns import make_frame_index, make_video_rendition, make_video_track
 from tests.support.playback import frame_numbers
 
 RATE = Fraction(24)

@@ -15,8 +15,8 @@ from headend.core.settings import TextChoice
 from headend.core.timing import Chunk
 from tests.support import captions
 from tests.support.captions import make_captioned_film
+from tests.support.makers import make_master, make_probe, make_video_track
 from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg
-from tests.support.nouns import make_master, make_probe, make_video_track
 from tests.support.text import Shown, ass, shown, srt, webvtt
 
 LINES: list[Shown] = [(120, 900, "Hello & a < b"), (900, 1400, "two\nlines"), (1400, 1960, "Grüße")]

@@ -20,7 +20,7 @@ from encoder.probing import STANDARD_RATES
 from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioTrack, Effort, FieldOrder, Thumbnails
 from headend.core.timing import plan_grid
-from tests.support.nouns import (
+from tests.support.makers import (
     BT709,
     make_audio_rendition,
     make_audio_track,

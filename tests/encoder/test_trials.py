@@ -24,7 +24,7 @@ from headend.core.media import Codec, Effort
 from headend.core.media.analysis import Excerpt, Trial
 from headend.core.media.quality import HD
 from headend.core.timing import plan_grid
-from tests.support.nouns import BT709, make_master, make_video_rendition, make_video_track
+from tests.support.makers import BT709, make_master, make_video_rendition, make_video_track
 
 SIZES = [
     TrialSize(lines, make_video_rendition(codec=codec, width_px=width, height_px=lines))

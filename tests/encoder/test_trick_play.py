@@ -25,8 +25,8 @@ from headend.core.timing import Grid, ceil_div, plan_grid
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, carry_out, commands_of, probe_film, task_of
 from tests.support.frame_numbers import read_frame_number
+from tests.support.makers import make_video_rendition
 from tests.support.masters import make_film
-from tests.support.nouns import make_video_rendition
 from tests.support.playback import frame_numbers
 
 FILM_RATE = Fraction(24000, 1001)

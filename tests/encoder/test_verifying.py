@@ -21,8 +21,8 @@ from headend.core.media import (
     VideoRendition,
 )
 from tests.support.encodes import encode_chunk, encode_sound, picture_of, probe_film
+from tests.support.makers import BT709, HDR10, make_audio_rendition, make_video_rendition
 from tests.support.masters import Sound, make_film
-from tests.support.nouns import BT709, HDR10, make_audio_rendition, make_video_rendition
 
 PICTURE = make_video_rendition(width_px=160, height_px=90, frame_rate=Fraction(25))
 SOUND = make_audio_rendition(language="fr")

@@ -18,8 +18,8 @@ from ladders.fitting import Fitted, fit
 from ladders.ladder import Ladder
 from ladders.loading import load
 from tests.support.hard_masters import HardMaster, read_picture
+from tests.support.makers import make_frame_index, make_probe, make_video_track
 from tests.support.masters import master_of
-from tests.support.nouns import make_frame_index, make_probe, make_video_track
 from tests.support.playback import frames, planes_of
 
 SMOKE = load("smoke")

@@ -11,7 +11,7 @@ from headend.core.media import Codec, Colour, VideoRange, VideoRendition
 from ladders.fitting import Fitted, fit
 from ladders.ladder import FramePolicy, Ladder
 from ladders.loading import load
-from tests.support.nouns import (
+from tests.support.makers import (
     BT709,
     HDR10,
     HLG,

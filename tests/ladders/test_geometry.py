@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headend.core.errors import MasterError
 from ladders.geometry import fit_box, upright
-from tests.support.nouns import make_video_track
+from tests.support.makers import make_video_track
 
 BOXES = ((3840, 2160), (2560, 1440), (1920, 1080), (1280, 720), (960, 540), (768, 432), (640, 360), (416, 234))
 

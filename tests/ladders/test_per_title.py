@@ -22,7 +22,7 @@ from ladders.loading import load
 from ladders.per_title import candidates, check_renditions, fit_candidates, wanted_of
 from ladders.placing import Wanted, place
 from ladders.rules import check
-from tests.support.nouns import BT709, HDR10, make_probe
+from tests.support.makers import BT709, HDR10, make_probe
 
 STUDIO, WEB = load("studio"), load("web")
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "per_title.json").read_text())

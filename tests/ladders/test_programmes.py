@@ -5,7 +5,7 @@ import pytest
 from headend.core.errors import MasterError
 from ladders.fitting import fit
 from ladders.loading import load
-from tests.support.nouns import make_audio_track, make_probe
+from tests.support.makers import make_audio_track, make_probe
 
 STUDIO, WEB = load("studio"), load("web")
 

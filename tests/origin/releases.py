@@ -20,7 +20,7 @@ from headend.core.storage import ObjectInfo, Reader, Store
 from headend.core.storage.memory import MemoryStore
 from headend.core.timing import plan_grid
 from packager.presentation import StoredTrack, index_of
-from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_text_rendition, make_video_rendition
 
 TITLE = "big-buck-bunny"
 RELEASE = "0123456789abcdef"

@@ -19,7 +19,7 @@ from origin.serving import OriginSettings, running
 from packager.presentation import index_of
 from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
-from tests.support.nouns import make_video_rendition
+from tests.support.makers import make_video_rendition
 from tests.support.releases import make_presentation, publish_plan, store_real
 
 ROOT = f"/{TITLE}/releases/{RELEASE}"

@@ -14,7 +14,7 @@ from headend.core.timing import plan_grid
 from packager import captions
 from packager.codec_strings import codec_string
 from packager.segmenting.cut import Cut
-from tests.support.nouns import make_text_rendition
+from tests.support.makers import make_text_rendition
 from tests.support.releases import make_grid
 from tests.support.text import file_cues, merged_files, merged_samples
 

@@ -12,7 +12,7 @@ from headend.core.timing import Grid
 from packager import encrypted_tracks
 from packager.encrypted_tracks import Scope, check_vectors, codecs_of, salt_of, with_encrypted_tracks
 from packager.protecting import iv_of
-from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_master, make_video_rendition
 
 GRID = Grid(24, frame_count=48, gop_frames=12, segment_frames=24, chunk_frames=48)  # type: ignore[arg-type]
 SD = make_video_rendition(id="avc-360p", width_px=640, height_px=360)

@@ -24,7 +24,7 @@ from packager.presentation import assemble
 from packager.publishing import hold, manifests, publish, release_id
 from packager.reading import current_release, load_presentation, published_titles, read_pointer
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 from tests.support.waiting import wait_until
 

@@ -10,7 +10,7 @@ from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import AnyTrack, Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
 from headend.core.timing import ceil_div, plan_grid
 from packager.presentation import assemble, join_chunks
-from tests.support.nouns import make_video_rendition
+from tests.support.makers import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation
 
 Change = Callable[[Segment], Segment]

@@ -15,7 +15,7 @@ from packager.presentation import assemble
 from packager.publishing import manifests, publish, set_current
 from packager.reading import current_presentation, current_release, published_titles, read_pointer
 from packager.stored_parts import find_stored_parts, merge_parts, remove_receipts
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
 MANIFESTS = (".m3u8", ".mpd", layout.THUMBNAIL_INDEX)

@@ -27,8 +27,8 @@ from packager.segmenting.sound import cut_audio
 from packager.segmenting.video import REORDER_FRAMES, cut_video
 from tests.support.encodes import Film, encode_chunk, encode_sound, probe_film
 from tests.support.frame_numbers import read_frame_number
+from tests.support.makers import make_audio_rendition, make_video_rendition
 from tests.support.masters import Sound, make_film
-from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.playback import frame_numbers
 
 GRID = Grid(Fraction(24), frame_count=60, gop_frames=12, segment_frames=24, chunk_frames=48)

@@ -11,7 +11,7 @@ from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import Codec, Presentation
 from packager import thumbnails
 from tests.headend.core.manifests.test_dash import NAMES, SCHEMA, ids_of, sets_of, value_of
-from tests.support.nouns import make_video_rendition
+from tests.support.makers import make_video_rendition
 from tests.support.releases import make_grid, make_presentation
 
 RATE = Fraction(24000, 1001)

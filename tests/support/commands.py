@@ -19,7 +19,7 @@ from headend.core.media import (
 )
 from headend.core.timing import Chunk, Grid, plan_grid
 from tests.support.encodes import picture_of
-from tests.support.nouns import (
+from tests.support.makers import (
     HDR10,
     make_frame_index,
     make_master,

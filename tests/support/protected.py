@@ -6,7 +6,7 @@ from typing import Any
 from headend.core.media import Codec, Copy, Presentation, Protection, Scheme
 from headend.core.media.protection import KeyClass, key_name, video_class
 from packager.signalling import System, signals
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation
 
 TITLE = "film"

@@ -45,7 +45,7 @@ from packager.publishing import PublishResult, publish
 from packager.segmenting.sound import cut_audio
 from packager.segmenting.video import cut_video
 from packager.stored_parts import find_stored_parts, merge_parts
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_video_rendition
 
 FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 

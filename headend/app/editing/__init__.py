@@ -1,7 +1,7 @@
 """Editing a published title: a new release with existing tracks and with new text and sound.
 
-Its input is a title and the changes; its output is a release, which becomes current. Pictures are never encoded.
-Sidecars are cut into tracks in this process, which takes seconds; sound of other files is encoded on a cluster.
+Input: a title and the changes. Output: a release, which becomes current. Pictures are never encoded. Sidecars are cut
+into tracks in this process, which takes seconds; sound of other files is encoded on a cluster.
 """
 
 from headend.app.editing.changes import Edit, Label, describe

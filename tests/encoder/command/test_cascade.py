@@ -22,12 +22,12 @@ from tests.support.commands import (
     sizes,
 )
 from tests.support.encodes import encode_chunk, probe_film
-from tests.support.masters import make_film
-from tests.support.nouns import (
+from tests.support.makers import (
     HDR10,
     HLG,
     make_video_rendition,
 )
+from tests.support.masters import make_film
 from tests.support.playback import frames
 
 AS_PQ = "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"

@@ -11,13 +11,13 @@ from headend.core.media import FrameIndex
 from headend.core.timing import Chunk
 from tests.support.commands import GRID, RATE, command, filters_named, long_track, mean_luma
 from tests.support.encodes import encode_chunk, probe_film
-from tests.support.masters import make_film
-from tests.support.nouns import (
+from tests.support.makers import (
     BT709,
     make_frame_index,
     make_video_rendition,
     make_video_track,
 )
+from tests.support.masters import make_film
 from tests.support.playback import frame_numbers, frames
 
 SMALL = make_video_rendition(id="avc-180p", width_px=320, height_px=180, average_bps=400_000, level="3.0")

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.sound.command import audio_command
 from tests.support.commands import GRID, command, input_options_of, long_track
-from tests.support.nouns import (
+from tests.support.makers import (
     make_audio_rendition,
     make_audio_track,
     make_frame_index,

@@ -12,8 +12,8 @@ from headend.core.media import (
 from packager.fragments import read_fragments
 from tests.support.commands import LADDER, command, filters_named, graph_of, hdr_track, options_of
 from tests.support.encodes import encode_chunk, probe_film
+from tests.support.makers import make_video_rendition
 from tests.support.masters import make_film
-from tests.support.nouns import make_video_rendition
 from tests.support.playback import frame_numbers, frames
 
 AS_PQ = "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"

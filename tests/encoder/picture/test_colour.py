@@ -17,8 +17,8 @@ from headend.core.media import Colour, ContentLight, DolbyVision, Light, Masteri
 from tests.support.colours import codes_of, signal_of
 from tests.support.encodes import encode_chunk, probe_film
 from tests.support.hard_masters import DISPLAY_P3, PQ
+from tests.support.makers import BT709, make_master, make_probe, make_video_rendition, make_video_track
 from tests.support.masters import encode_pictures, make_film, master_of, run_ffmpeg, with_dolby_vision
-from tests.support.nouns import BT709, make_master, make_probe, make_video_rendition, make_video_track
 from tests.support.playback import frames, luma_of
 
 SIZE = (160, 90)

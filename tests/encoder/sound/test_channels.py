@@ -11,9 +11,9 @@ from headend.core.media.speakers import LAYOUTS
 from headend.core.settings import AudioChoice, Channel
 from tests.support.channels import make_channels, pitch_levels
 from tests.support.encodes import Film, encode_sound, probe_film
+from tests.support.makers import make_audio_rendition
 from tests.support.marks import repeated
 from tests.support.masters import master_of
-from tests.support.nouns import make_audio_rendition
 from tests.support.playback import sound
 
 HALF, QUARTER = 2**-0.5, 0.5

@@ -11,12 +11,12 @@ from headend.core.errors import MasterError
 from headend.core.media import Codec
 from tests.support.commands import GRID, filters_named, graph_of
 from tests.support.encodes import encode_sound, probe_film
-from tests.support.masters import Sound, make_film
-from tests.support.nouns import (
+from tests.support.makers import (
     make_audio_rendition,
     make_audio_track,
     make_master,
 )
+from tests.support.masters import Sound, make_film
 from tests.support.playback import sound
 
 

@@ -10,8 +10,8 @@ from headend.core.media import Kind
 from headend.core.timing import Chunk
 from tests.support.channels import make_channels, pitch_levels
 from tests.support.encodes import carry_out, probe_film, task_of
+from tests.support.makers import make_audio_rendition
 from tests.support.masters import run_ffmpeg
-from tests.support.nouns import make_audio_rendition
 from tests.support.playback import sound
 
 QUARTER = 0b110_00000

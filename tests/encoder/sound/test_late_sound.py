@@ -8,8 +8,8 @@ import pytest
 
 from encoder.programmes import choose, describe
 from tests.support.encodes import encode_sound, probe_film
+from tests.support.makers import make_audio_rendition
 from tests.support.masters import Sound, make_film, run_ffmpeg
-from tests.support.nouns import make_audio_rendition
 from tests.support.playback import sound
 
 FILM_S = 8

@@ -9,8 +9,8 @@ import pytest
 from encoder.sound.mixing import matrix, pan
 from headend.core.errors import MasterError
 from headend.core.media.speakers import LAYOUTS, channel_count, holds_surround
+from tests.support.makers import make_audio_track
 from tests.support.masters import run_ffmpeg
-from tests.support.nouns import make_audio_track
 
 HALF_POWER = 2**-0.5
 CHANNELS = {

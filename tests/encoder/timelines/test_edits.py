@@ -5,7 +5,7 @@ import pytest
 from encoder.sample_tables import Edit
 from encoder.timelines.edits import check
 from headend.core.errors import MasterError
-from tests.support.nouns import make_master
+from tests.support.makers import make_master
 
 ONE = Fraction(1)
 DELAY = Edit(Fraction(1, 2), None, ONE)

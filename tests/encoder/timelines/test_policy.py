@@ -6,7 +6,7 @@ import pytest
 from encoder.timelines import policy
 from headend.core.errors import MasterError
 from headend.core.media import AudioPart, AudioTrack, Span, Timeline
-from tests.support.nouns import make_audio_track, make_master
+from tests.support.makers import make_audio_track, make_master
 
 SECOND = Fraction(1)
 HALF = Fraction(1, 2)

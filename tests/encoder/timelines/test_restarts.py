@@ -4,7 +4,7 @@ import pytest
 
 from encoder.timelines.restarts import PacketTime, check
 from headend.core.errors import MasterError
-from tests.support.nouns import make_master
+from tests.support.makers import make_master
 
 TICK = Fraction(1, 100)
 

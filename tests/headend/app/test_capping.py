@@ -16,9 +16,9 @@ from headend.core.timing import Chunk
 from packager.segmenting.cut import Cut
 from packager.segmenting.video import cut_video
 from tests.support.encodes import Film, commands_of, probe_film, task_of
+from tests.support.makers import make_video_rendition
 from tests.support.marks import repeated
 from tests.support.masters import run_ffmpeg
-from tests.support.nouns import make_video_rendition
 
 SIZE = (160, 90)
 LEVELS = {Codec.AVC: "1.2", Codec.HEVC: "2.0", Codec.AV1: "2.0", Codec.VP9: "1.0"}

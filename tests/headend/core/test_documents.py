@@ -17,10 +17,10 @@ from headend.core.errors import StorageError
 from headend.core.media import Current, EncodedTrack, Presentation, Receipt, Segment, Track, VideoRendition
 from headend.core.timing import Grid
 
-NOUNS = tuple(
-    noun
-    for noun in vars(media).values()
-    if isinstance(noun, type) and dataclasses.is_dataclass(noun) and noun.__module__.startswith(f"{media.__name__}.")
+DATA_TYPES = tuple(
+    item
+    for item in vars(media).values()
+    if isinstance(item, type) and dataclasses.is_dataclass(item) and item.__module__.startswith(f"{media.__name__}.")
 )
 GRID = Grid(Fraction(24000, 1001), 100, 48, 48, 96)
 CURRENT = Current(release="r1", published_at="2030-01-01T00:00:00Z", submitted_at="", history=())
@@ -56,15 +56,15 @@ def values(kind: Any, rendition: Any = VideoRendition) -> st.SearchStrategy[Any]
     return st.builds(kind, **{name: values(hint, rendition) for name, hint in get_type_hints(kind).items()})
 
 
-@pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: noun.__name__)
-def test_every_data_type_round_trips(noun: type[Any]) -> None:
-    kind = noun[VideoRendition] if noun is Track else noun  # type: ignore[index]
+@pytest.mark.parametrize("data_type", DATA_TYPES, ids=lambda data_type: data_type.__name__)
+def test_every_data_type_round_trips(data_type: type[Any]) -> None:
+    kind = data_type[VideoRendition] if data_type is Track else data_type  # type: ignore[index]
 
     @settings(max_examples=8, deadline=None)
     @given(values(kind))
     def round_trip(before: Any) -> None:
         data = documents.write(before)
-        if noun is Track:  # occurs in presentations, never alone
+        if data_type is Track:  # occurs in presentations, never alone
             data = documents.write(Presentation("film", "r1", GRID, (before,), ()))
             assert documents.read(Presentation, data).video == (before,)
         else:

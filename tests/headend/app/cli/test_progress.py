@@ -14,7 +14,7 @@ from headend.app.request import Event, Measured, Planned, Step
 from headend.core.errors import ToolFailed
 from headend.core.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
 from headend.core.timing import Chunk, plan_grid
-from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_master, make_video_rendition
 
 GRID = plan_grid(Fraction(24), 48, segment_s=Fraction(2), chunk_s=Fraction(2))
 FULL = make_video_rendition(id="avc-1080p-6000k")

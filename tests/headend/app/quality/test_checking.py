@@ -9,7 +9,7 @@ from encoder.planning import Draft, Renditions
 from headend.app.quality.checking import expected_cpu_s
 from headend.core.media.quality import Checking
 from headend.core.settings import EncodeSettings
-from tests.support.nouns import make_probe, make_video_rendition
+from tests.support.makers import make_probe, make_video_rendition
 
 
 def expected(frame_count: int, level: Checking) -> float:

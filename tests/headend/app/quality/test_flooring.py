@@ -21,8 +21,8 @@ from headend.core.media.quality import (
     TrackQuality,
 )
 from tests.support.encodes import Film, commands_of, probe_film, task_of
+from tests.support.makers import make_video_rendition
 from tests.support.masters import make_film
-from tests.support.nouns import make_video_rendition
 
 LOW, HIGH = "low", "high"
 RENDITIONS = tuple(

@@ -8,7 +8,7 @@ from headend.core.manifests import hls
 from headend.core.manifests.outline import outline_of
 from headend.core.media import AudioRendition, Codec, Presentation, TextRole, VideoRange, VideoRendition
 from headend.core.timing import plan_grid
-from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation, with_text
 
 RATE = Fraction(24000, 1001)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.core.manifests.labelling import clean, first_choice, language, names
-from tests.support.nouns import make_audio_rendition
+from tests.support.makers import make_audio_rendition
 
 
 @given(st.text())

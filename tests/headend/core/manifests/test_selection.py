@@ -13,7 +13,7 @@ from headend.core.manifests import dash, devices, hls
 from headend.core.manifests.outline import ReleaseOutline, outline_of
 from headend.core.manifests.selection import ALL, PICTURES, SOUNDS, Selection, SelectionError, Span, parse, select
 from headend.core.media import Codec, TextRole, VideoRange
-from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
+from tests.support.makers import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_presentation, with_text
 
 SIZES = {180: 320, 720: 1280, 1080: 1920, 2160: 3840}

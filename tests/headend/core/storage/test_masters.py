@@ -13,7 +13,7 @@ from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.storage.local_server import LocalS3
 from headend.core.storage.masters import check_unchanged, identify, opened, redact
 from headend.core.storage.s3 import S3Store, connect
-from tests.support.nouns import make_master
+from tests.support.makers import make_master
 from tests.support.s3_servers import BUCKET
 
 
