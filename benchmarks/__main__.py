@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from headend.app.cli.screen import console as output
 from headend.core.errors import HeadendError
 
 R = TypeVar("R")
@@ -78,7 +78,7 @@ def packaging(out: Path | None, hours: float) -> None:
     table = Table("step", "wall s", "CPU s", title=f"{report.renditions} renditions, {report.segments} segments")
     for step in report.steps:
         table.add_row(step.name, f"{step.wall_s:.2f}", f"{step.cpu_s:.2f}")
-    console = Console()
+    console = output()
     console.print(table)
     megabytes = report.manifest_bytes / 1e6
     console.print(
@@ -94,11 +94,11 @@ def store(out: Path | None, quick: bool) -> None:
     """List, publish and collect garbage in a store of 10,000 titles; segment long text and sound; plan a long film."""
     from benchmarks.store import measure, rows
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    report = measure(quick=quick, on_step=output(stderr=True).print)
     table = Table("what", "measured", "at most", "", title=f"{report.renditions} renditions of {report.hours:g} h")
     for row in rows(report):
         table.add_row(row.what, row.measured, row.limit, "reached" if row.met else "missed")
-    Console().print(table)
+    output().print(table)
     _write(out, "store", report)
 
 
@@ -113,8 +113,8 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
     """Encode a ladder with headend and other methods, and compare their CPU time with the minimum possible."""
     from benchmarks.encoding import CASES, Report, draw, measure
 
-    console = Console()
-    on_step = Console(stderr=True).print
+    console = output()
+    on_step = output(stderr=True).print
     chosen = [name for name in CASES if not names or name in names]
     reports = measure(chosen, rounds=rounds, quick=quick, earlier=_earlier(out, Report), on_step=on_step)
     for name, report in zip(chosen, reports, strict=True):
@@ -146,8 +146,8 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     """Compare VMAF: headend's ladders with others, scaling in steps, films in chunks; and the cost of measuring."""
     from benchmarks.quality import PARTS, Report, draw, measure
 
-    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
-    console = Console()
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=output(stderr=True).print)
+    console = output()
     for ladder in report.ladders:
         names = list(ladder.rungs[0].results)
         table = Table("rendition", *(f"{way}: kB, VMAF" for way in names), title=ladder.name)
@@ -191,7 +191,7 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
     from headend.core.media import Codec
 
     chosen = [Codec(codec) for codec in codecs] or DEFAULT_CODECS
-    screen = Console(stderr=True)
+    screen = output(stderr=True)
     report = measure(chosen, quick=quick, only=only, earlier=_earlier(out, Report), on_step=screen.print)
     table = Table(
         "clip", "codec", "bits", "against before", "preset against before", "top kb/s", "VMAF", "inverted", "rate off",
@@ -205,11 +205,11 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
             f"{was.vmaf:.1f} → {top.vmaf:.1f}", "{} → {}".format(*row.inversions), f"{row.rate_error:.1%}",
             f"{row.vmaf_error:.2f}",
         )  # fmt: skip
-    Console().print(table)
+    output().print(table)
     table = Table("target", "measured", "required", "")
     for finding in findings(report):
         table.add_row(finding.what, finding.found, finding.wanted, "reached" if finding.met else "missed")
-    Console().print(table)
+    output().print(table)
     _write(
         out,
         "titles",
@@ -228,14 +228,14 @@ def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
     from benchmarks.presets import PRESETS, Report, draw, measure
 
     chosen = [codec for codec in PRESETS if not codecs or codec in codecs]
-    report = measure(chosen, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
+    report = measure(chosen, quick=quick, earlier=_earlier(out, Report), on_step=output(stderr=True).print)
     table = Table("codec", "preset", "effort", "CPU ms/Mpx", "size", "size, H.264 medium = 1", "frontier")
     for row in report.rows:
         sizes = (f"{row.size:.3f}", f"{row.against_avc:.3f}")
         table.add_row(
             row.codec, row.preset, ", ".join(row.efforts), f"{row.cpu_ms:.1f}", *sizes, "yes" if row.best else ""
         )
-    Console().print(table)
+    output().print(table)
     _write(out, "presets", report, draw, parts=chosen)
 
 
@@ -253,13 +253,13 @@ def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     """Encode a film on two real workers and on a thousand simulated ones, and measure Dask's overhead."""
     from benchmarks.scaling import PARTS, Report, draw, findings, measure
 
-    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=output(stderr=True).print)
     table = Table("workers", "case", "chunk s", "tasks", "hours", "over bound", "extra work", "lost CPU h")
     for row in report.simulated:
         hours = (f"{row.makespan_s / 3600:.2f}", f"{row.ratio:.3f}")
         counts = (f"{row.workers:,}", row.case, f"{row.chunk_s:.0f}", f"{row.tasks:,}")
         table.add_row(*counts, *hours, f"{row.extra:.1%}", f"{row.lost_s / 3600:.1f}")
-    console = Console()
+    console = output()
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
@@ -279,8 +279,8 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
 
     if keep and "coefficients" not in (parts or PARTS):
         raise click.BadParameter("--part jobs measures no coefficients: leave it out", param_hint="--keep")
-    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
-    console = Console()
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=output(stderr=True).print)
+    console = output()
     if report.runs:
         table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
         for run in report.runs:
@@ -313,12 +313,12 @@ def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     from benchmarks.origin import Report, draw, measure
 
     earlier = _earlier(out, Report)
-    report = measure(parts or ORIGIN_PARTS, quick=quick, earlier=earlier, on_step=Console(stderr=True).print)
+    report = measure(parts or ORIGIN_PARTS, quick=quick, earlier=earlier, on_step=output(stderr=True).print)
     table = Table("case", "server", "CPU µs", "requests/s", "MB/s", "p50 ms", "p99 ms", title=report.nginx)
     for row in report.rows:
         rates = (f"{row.requests_per_s:,.0f}", f"{row.requests_per_s * row.mean_bytes / 1e6:,.0f}")
         table.add_row(row.case, row.server, f"{row.cpu_us:,.0f}", *rates, f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}")
-    console = Console()
+    console = output()
     if report.rows:
         console.print(table)
     for target in report.targets:
@@ -334,11 +334,11 @@ def overheads(out: Path | None, quick: bool) -> None:
     """Run whole jobs, and measure everything but encoding: uploads, task starts, scratch files, Dask."""
     from benchmarks.overheads import draw, findings, measure, parts
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    report = measure(quick=quick, on_step=output(stderr=True).print)
     table = Table("part", "CPU s", "share", title=f"a job of {report.job.tasks} tasks")
     for part, cpu_s in parts(report.job).items():
         table.add_row(part, f"{cpu_s:.2f}", f"{cpu_s / report.job.cpu_s:.2%}")
-    console = Console()
+    console = output()
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
@@ -352,14 +352,14 @@ def protection(out: Path | None, quick: bool) -> None:
     """Measure encryption in cbcs and cenc: workers, samples of each codec, headend protect, licences, serving."""
     from benchmarks.protection import findings, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    report = measure(quick=quick, on_step=output(stderr=True).print)
     table = Table(
         "rendition", "scheme", "samples", "bytes each", "µs each", "grows by", title=f"{report.frames} frames"
     )
     for row in report.samples:
         cells = (f"{row.samples:,}", f"{row.bytes_per_sample:,.0f}", f"{row.sample_us:.1f}", f"{row.growth_bytes:.1f}")
         table.add_row(row.rendition, row.scheme, *cells)
-    console = Console()
+    console = output()
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
@@ -373,8 +373,8 @@ def jobs(out: Path | None, titles: int) -> None:
     """Run a small job queue: makespan, an urgent title, takeover, and the dispatcher's own CPU."""
     from benchmarks.queueing import findings, measure
 
-    report = measure(Console(stderr=True).print, titles)
-    console = Console()
+    report = measure(output(stderr=True).print, titles)
+    console = output()
     for line in findings(report):
         console.print(line)
     _write(out, "jobs", report)
@@ -387,11 +387,11 @@ def edges(out: Path | None, quick: bool) -> None:
     """Compare an edge with nginx's proxy_cache: hits, misses, many clients on a cold segment; replay the log."""
     from benchmarks.edges import draw, findings, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    report = measure(quick=quick, on_step=output(stderr=True).print)
     table = Table("case", "server", "CPU µs")
     for row in report.rows:
         table.add_row(row.case, row.server, f"{row.cpu_us:,.0f}")
-    console = Console()
+    console = output()
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
@@ -426,8 +426,8 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     from benchmarks.simulation import Report, draw, findings, measure
 
     earlier = _earlier(out, Report)
-    report = measure(parts or SIMULATION_PARTS, quick=quick, earlier=earlier, on_step=Console(stderr=True).print)
-    console = Console()
+    report = measure(parts or SIMULATION_PARTS, quick=quick, earlier=earlier, on_step=output(stderr=True).print)
+    console = output()
     if report.kernels:
         table = Table("policy", "M requests/s", "× libcachesim", "misses", "misses of libcachesim", "target", "")
         for row in report.kernels:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import machine
+from benchmarks import costs, machine
 from benchmarks.__main__ import PIECES, _write, main
+from encoder.costs import measured
 
 
 def test_all_runs_every_benchmark() -> None:
@@ -62,3 +63,12 @@ def test_a_missing_package_is_reported_in_one_line(monkeypatch: pytest.MonkeyPat
     assert run.exit_code == 1
     assert [line for line in run.output.splitlines() if line.startswith("Error: ")] == run.output.splitlines()[-1:]
     assert "Traceback" not in run.output
+
+
+def test_tables_lose_no_text_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ProRes of a_film_with_a_very_long_name_that_is_wider_than_its_column.mov, web, draft"
+    job = costs.JobCheck(name, 6, 100, 1.0, 1.0, 1.0)
+    report = costs.Report(0, (), measured(), (), (job,))
+    monkeypatch.setattr(costs, "measure", lambda *_parts, **_options: report)
+    run = CliRunner().invoke(main, ["costs", "--part", "jobs"])
+    assert name in run.output
