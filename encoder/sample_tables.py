@@ -173,14 +173,14 @@ def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Mo
     return Movie()
 
 
-def read_part(location: str, size_bytes: int, options: Mapping[str, str], at: int, count: int) -> bytes:
+def read_part(location: str, size_bytes: int, options: Mapping[str, str], offset: int, count: int) -> bytes:
     """Read a part of a file with FFmpeg's retries and timeouts; from S3, only this part is requested.
 
     Args:
         location: The file's path or URL.
         size_bytes: Its size.
         options: FFmpeg's options to open it.
-        at: First byte.
+        offset: First byte.
         count: Number of bytes; the end of the file may come sooner.
 
     Raises:
@@ -192,6 +192,6 @@ def read_part(location: str, size_bytes: int, options: Mapping[str, str], at: in
         "initial_request_size": str(count),
         "raw_packet_size": str(count),
     }
-    place = f"subfile,,start,{at},end,{min(at + count, size_bytes)},,:{location}"
+    place = f"subfile,,start,{offset},end,{min(offset + count, size_bytes)},,:{location}"
     with av.open(place, format="data", options={**options, **part}) as raw:
         return b"".join(bytes(packet) for packet in raw.demux())

@@ -42,10 +42,10 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
             continue
         senc = next(boxes.find_all(segment, "traf/senc", moof), None)
         entries_by_sample = _sample_entries(segment, senc, len(fragment.samples), iv_bytes)
-        at = fragment.media
+        offset = fragment.media
         for sample, (iv, entries) in zip(fragment.samples, entries_by_sample, strict=True):
-            _decrypt_sample(clear, at, sample.size_bytes, entries, iv or constant_iv, pattern, key)
-            at += sample.size_bytes
+            _decrypt_sample(clear, offset, sample.size_bytes, entries, iv or constant_iv, pattern, key)
+            offset += sample.size_bytes
     return _clear_init(init), bytes(clear)
 
 
@@ -80,22 +80,22 @@ def _sample_entries(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: i
     if senc_count != count:
         raise PackagingError(f"senc describes {senc_count} samples, not {count}")
     rows: list[tuple[bytes, _Map | None]] = []
-    at = senc.body + 8
+    offset = senc.body + 8
     for _ in range(count):
-        iv, at = data[at : at + iv_bytes], at + iv_bytes
+        iv, offset = data[offset : offset + iv_bytes], offset + iv_bytes
         entries: _Map | None = None
         if flags & 2:
-            (parts,) = struct.unpack_from(">H", data, at)
-            entries = [struct.unpack_from(">HI", data, at + 2 + 6 * index) for index in range(parts)]
-            at += 2 + 6 * parts
+            (parts,) = struct.unpack_from(">H", data, offset)
+            entries = [struct.unpack_from(">HI", data, offset + 2 + 6 * index) for index in range(parts)]
+            offset += 2 + 6 * parts
         rows.append((iv, entries))
-    if at != senc.end:
+    if offset != senc.end:
         raise PackagingError("the length of senc does not match its content")
     return rows
 
 
 def _decrypt_sample(
-    data: bytearray, at: int, size: int, entries: _Map | None, iv: bytes, pattern: tuple[int, int], key: ContentKey
+    data: bytearray, offset: int, size: int, entries: _Map | None, iv: bytes, pattern: tuple[int, int], key: ContentKey
 ) -> None:
     """Decrypt a sample in place."""
     if entries is not None and sum(map(sum, entries)) != size:
@@ -103,10 +103,10 @@ def _decrypt_sample(
     aes = algorithms.AES(key.secret)
     counter = Cipher(aes, modes.CTR(iv.ljust(_BLOCK_BYTES, b"\0"))).decryptor()
     for clear, encrypted in entries if entries is not None else [(0, size)]:
-        start = at + clear
-        at = start + encrypted
+        start = offset + clear
+        offset = start + encrypted
         if key.name.scheme is Scheme.CENC:
-            data[start:at] = counter.update(data[start:at])
+            data[start:offset] = counter.update(data[start:offset])
             continue
         blocks = encrypted // _BLOCK_BYTES
         end = start + blocks * _BLOCK_BYTES

@@ -102,16 +102,16 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     traf = boxes.find(data, "traf", moof)
     tfhd = boxes.find(data, "tfhd", traf).body
     (flags,) = struct.unpack_from(">I", data, tfhd)
-    at = tfhd + 8 + (8 if flags & _TFHD_BASE else 0)
+    offset = tfhd + 8 + (8 if flags & _TFHD_BASE else 0)
     description = 1
     if flags & _TFHD_DESCRIPTION:
-        (description,) = struct.unpack_from(">I", data, at)
-        at += 4
+        (description,) = struct.unpack_from(">I", data, offset)
+        offset += 4
     defaults = {}
     for flag in (_TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS):
         if flags & flag:
-            (defaults[flag],) = struct.unpack_from(">I", data, at)
-            at += 4
+            (defaults[flag],) = struct.unpack_from(">I", data, offset)
+            offset += 4
     tfdt = boxes.find(data, "tfdt", traf).body
     (decode_ticks,) = struct.unpack_from(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4)
     runs = list(boxes.find_all(data, "trun", traf))
@@ -128,20 +128,20 @@ def _run(
 ) -> tuple[int, tuple[Sample, ...]]:
     version_flags, count = struct.unpack_from(">II", data, trun.body)
     flags = version_flags & 0xFFFFFF
-    at = trun.body + 8
+    entry = trun.body + 8
     if not flags & _TRUN_OFFSET:
         raise PlanMismatch("a fragment does not state the offset of its samples")
-    (offset,) = struct.unpack_from(">i", data, at)
-    at += 4
+    (offset,) = struct.unpack_from(">i", data, entry)
+    entry += 4
     first_flags = None
     if flags & _TRUN_FIRST_FLAGS:
-        (first_flags,) = struct.unpack_from(">I", data, at)
-        at += 4
+        (first_flags,) = struct.unpack_from(">I", data, entry)
+        entry += 4
     fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS) if flags & f]
     row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
-    if at + count * row.size > trun.end or count > most:
+    if entry + count * row.size > trun.end or count > most:
         raise ChunkRejected("a fragment describes more samples than its boxes can hold")
-    rows = row.iter_unpack(data[at : at + count * row.size]) if fields else ()
+    rows = row.iter_unpack(data[entry : entry + count * row.size]) if fields else ()
     columns = dict(zip(fields, zip(*rows, strict=True), strict=False))
 
     def column(field: int, default: int) -> Sequence[int]:
@@ -163,11 +163,11 @@ def _run(
 
 def sync_ranges(bodies: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
     """For each GOP, the offset of its ``moof`` in the segment, and the length to the end of its first frame."""
-    at = 0
+    offset = 0
     for body, gop in zip(bodies, gops, strict=True):
         media_bytes = sum(sample.size_bytes for sample in gop.samples)
-        yield at, len(body) - media_bytes + gop.samples[0].size_bytes
-        at += len(body)
+        yield offset, len(body) - media_bytes + gop.samples[0].size_bytes
+        offset += len(body)
 
 
 def fragment_bytes(
@@ -223,7 +223,7 @@ def fragment_bytes(
     )
 
 
-def _auxiliary_boxes(auxiliary: Auxiliary, at: int) -> bytes:
+def _auxiliary_boxes(auxiliary: Auxiliary, offset: int) -> bytes:
     """``saiz``, ``saio`` and ``senc``, at an offset from their ``moof``.
 
     Source: ISO/IEC 14496-12, sections 8.7.8 and 8.7.9; ISO/IEC 23001-7, section 7.2.
@@ -231,7 +231,7 @@ def _auxiliary_boxes(auxiliary: Auxiliary, at: int) -> bytes:
     sizes = bytes(map(len, auxiliary.rows))
     same = sizes[0] if len(set(sizes)) == 1 else 0
     saiz = boxes.box(b"saiz", struct.pack(">IBI", 0, same, len(sizes)) + (b"" if same else sizes))
-    senc_at = at + len(saiz) + _SAIO_BYTES
+    senc_at = offset + len(saiz) + _SAIO_BYTES
     saio = boxes.box(b"saio", struct.pack(">III", 0, 1, senc_at + _SENC_HEADER_BYTES))
     flags = _SENC_MAPS if auxiliary.has_maps else 0
     senc = boxes.box(b"senc", struct.pack(">II", flags, len(sizes)) + b"".join(auxiliary.rows))

@@ -146,22 +146,22 @@ class SampleProtector:
         period = self._schedule.period(segment) - 1
         body = bytearray(media)
         rows: list[bytes] = []
-        at = 0
+        offset = 0
         if self._reader is not None:
             self._reader.reset()
         for ordinal, sample in enumerate(samples, start=first):
-            end = at + sample.size_bytes
+            end = offset + sample.size_bytes
             iv = b"" if self._is_cbcs else iv_of(self._salt, ordinal)
             if self._reader is None:
-                self._encrypt(body, [(at, end)], iv, period)
+                self._encrypt(body, [(offset, end)], iv, period)
                 rows.append(iv)
             else:
-                ranges = self._reader.ranges(memoryview(body)[at:end])
+                ranges = self._reader.ranges(memoryview(body)[offset:end])
                 if self._aligned:
                     ranges = [(e - (e - s) // BLOCK_BYTES * BLOCK_BYTES, e) for s, e in ranges if e - s >= BLOCK_BYTES]
                 rows.append(_row(iv, ranges, sample.size_bytes))
-                self._encrypt(body, [(at + s, at + e) for s, e in ranges], iv, period)
-            at = end
+                self._encrypt(body, [(offset + s, offset + e) for s, e in ranges], iv, period)
+            offset = end
         auxiliary = Auxiliary(rows, has_maps=self._reader is not None) if any(rows) else None
         return fragment_bytes(sequence, decode_ticks, samples, body, auxiliary)
 
@@ -246,15 +246,15 @@ def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
     if len(ranges) == 1 and ranges[0][1] == size_bytes and ranges[0][0] <= _MAX_CLEAR_BYTES:
         return iv + _ROW.pack(1, ranges[0][0], size_bytes - ranges[0][0])
     entries: list[bytes] = []
-    at = 0
+    offset = 0
     for start, end in (*ranges, (size_bytes, size_bytes)):
-        clear = start - at
+        clear = start - offset
         while clear > _MAX_CLEAR_BYTES:
             entries.append(_ENTRY.pack(_MAX_CLEAR_BYTES, 0))
             clear -= _MAX_CLEAR_BYTES
         if clear or end > start:
             entries.append(_ENTRY.pack(clear, end - start))
-        at = end
+        offset = end
     row = b"".join((iv, struct.pack(">H", len(entries)), *entries))
     if len(row) > _MAX_ROW_BYTES:
         raise PackagingError(

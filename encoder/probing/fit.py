@@ -85,11 +85,11 @@ def _last_fits(header: bytes, packets: Sequence[bytes]) -> bool:
 
 
 def _units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
-    at = 0
-    while at + length_bytes < len(packet):
-        start = at + length_bytes
-        at = start + int.from_bytes(packet[at:start])
-        yield packet[start:at]
+    offset = 0
+    while offset + length_bytes < len(packet):
+        start = offset + length_bytes
+        offset = start + int.from_bytes(packet[offset:start])
+        yield packet[start:offset]
 
 
 def _digest(header: bytes, packets: Sequence[bytes]) -> bytes:

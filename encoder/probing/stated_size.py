@@ -36,22 +36,22 @@ def min_file_bytes(head: bytes) -> int:
 
 
 def _matroska(head: bytes) -> int:
-    size, at = _ebml_size(head, 4)
-    at += size
-    if head[at : at + 4] != _SEGMENT:
+    size, offset = _ebml_size(head, 4)
+    offset += size
+    if head[offset : offset + 4] != _SEGMENT:
         return 0
-    size, at = _ebml_size(head, at + 4)
-    return at + size if size else 0
+    size, offset = _ebml_size(head, offset + 4)
+    return offset + size if size else 0
 
 
-def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+def _ebml_size(head: bytes, offset: int) -> tuple[int, int]:
     """A size, 0 if it is unknown, and the position after it."""
-    length = 9 - head[at].bit_length()
+    length = 9 - head[offset].bit_length()
     if length > 8:
         raise IndexError
     unknown = (1 << 7 * length) - 1
-    size = int.from_bytes(head[at : at + length]) & unknown
-    return (0 if size == unknown else size), at + length
+    size = int.from_bytes(head[offset : offset + length]) & unknown
+    return (0 if size == unknown else size), offset + length
 
 
 def _riff(head: bytes) -> int:

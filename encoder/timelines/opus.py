@@ -31,19 +31,19 @@ def describe_streams(packet: bytes, header: bytes) -> str:
 
 def _has_several_streams(packet: bytes) -> bool:
     """Whether a packet can be parsed as several streams of equal duration that fill it."""
-    at, sample_count = 0, samples.opus_samples(packet)
+    offset, sample_count = 0, samples.opus_samples(packet)
     for _ in range(_MIN_STREAMS - 1):
-        end = _delimited_stream_end(packet, at)
+        end = _delimited_stream_end(packet, offset)
         if end is None or end >= len(packet) or samples.opus_samples(packet[end : end + 2]) != sample_count:
             return False
-        at = end
+        offset = end
     return True
 
 
-def _delimited_stream_end(packet: bytes, at: int) -> int | None:
+def _delimited_stream_end(packet: bytes, offset: int) -> int | None:
     """The end of a self-delimited stream; None if that is past the end of the packet."""
     try:
-        code, position = packet[at] & 3, at + 1
+        code, position = packet[offset] & 3, offset + 1
         frames, padding, varies = (1, 2, 2, 0)[code], 0, code == 2
         if code == 3:
             frames, varies, padded = packet[position] & 63, bool(packet[position] & 128), packet[position] & 64

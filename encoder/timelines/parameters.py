@@ -99,12 +99,12 @@ def first_element(codec: str, head: bytes, header: bytes) -> str:
 
 def _mpeg2(head: bytes) -> bytes:
     """Width, height, aspect ratio, chroma sampling, and the colour description if there is one."""
-    at = head.find(b"\0\0\1\xb3")
-    if not 0 <= at <= len(head) - 8:
+    offset = head.find(b"\0\0\1\xb3")
+    if not 0 <= offset <= len(head) - 8:
         return b""
-    found = bytes((*head[at + 4 : at + 7], head[at + 7] & 0xF0))
-    end = head.find(b"\0\0\1\0", at)
-    for extension in head[at : end if end > at else len(head)].split(b"\0\0\1\xb5")[1:]:
+    found = bytes((*head[offset + 4 : offset + 7], head[offset + 7] & 0xF0))
+    end = head.find(b"\0\0\1\0", offset)
+    for extension in head[offset : end if end > offset else len(head)].split(b"\0\0\1\xb5")[1:]:
         if len(extension) > 1 and extension[0] >> 4 == 1:
             found += bytes((extension[1] & 0b110,))
         elif len(extension) > 3 and extension[0] >> 4 == 2 and extension[0] & 1:
@@ -124,17 +124,17 @@ def _mpeg4(head: bytes) -> bytes:
 
 def _jpeg(head: bytes) -> bytes:
     """Precision, size and sampling, after a frame's marker."""
-    at = 2
-    while at + 4 <= len(head) and head[at] == 0xFF:
-        if head[at + 1] in (0xC0, 0xC1, 0xC2, 0xC3):
-            return head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4])]
-        at += 2 + int.from_bytes(head[at + 2 : at + 4])
+    offset = 2
+    while offset + 4 <= len(head) and head[offset] == 0xFF:
+        if head[offset + 1] in (0xC0, 0xC1, 0xC2, 0xC3):
+            return head[offset + 4 : offset + 2 + int.from_bytes(head[offset + 2 : offset + 4])]
+        offset += 2 + int.from_bytes(head[offset + 2 : offset + 4])
     return b""
 
 
 def _jpeg2000(head: bytes) -> bytes:
-    at = head.find(b"\xff\x51")
-    return head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4])] if at >= 0 else b""
+    offset = head.find(b"\xff\x51")
+    return head[offset + 4 : offset + 2 + int.from_bytes(head[offset + 2 : offset + 4])] if offset >= 0 else b""
 
 
 def _vp8(head: bytes) -> bytes:
@@ -150,18 +150,18 @@ def _vp9(head: bytes) -> bytes:
 
 def _av1(head: bytes) -> bytes:
     """The sequence header, from the first OBUs that have a size."""
-    at = 0
-    while at < len(head) and head[at] & 0b10:
-        start = at + 1 + (head[at] >> 2 & 1)
+    offset = 0
+    while offset < len(head) and head[offset] & 0b10:
+        start = offset + 1 + (head[offset] >> 2 & 1)
         size = shift = 0
         while start < len(head) and shift < 56:
             size |= (head[start] & 0x7F) << shift
             shift, start = shift + 7, start + 1
             if not head[start - 1] & 0x80:
                 break
-        if head[at] >> 3 & 0xF == 1:
+        if head[offset] >> 3 & 0xF == 1:
             return head[start : start + size]
-        at = start + size
+        offset = start + size
     return b""
 
 
@@ -187,11 +187,11 @@ def _units(head: bytes) -> Iterator[bytes]:
     if head[:3] == b"\0\0\1" or head[:4] == b"\0\0\0\1":
         yield from (part.rstrip(b"\0") for part in head.split(b"\0\0\1"))
         return
-    at = 0
-    while at + 4 < len(head):
-        length = int.from_bytes(head[at : at + 4])
-        yield head[at + 4 : at + 4 + length]
-        at += 4 + length
+    offset = 0
+    while offset + 4 < len(head):
+        length = int.from_bytes(head[offset : offset + 4])
+        yield head[offset + 4 : offset + 4 + length]
+        offset += 4 + length
 
 
 def _ac3(head: bytes) -> str:

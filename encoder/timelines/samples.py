@@ -66,21 +66,21 @@ def _xiph(header: bytes) -> tuple[bytes, bytes]:
     """The first and the third of the three headers that FFmpeg concatenates; empty if they can't be separated."""
     if header[:2] == b"\0\x1e":
         # Each is preceded by its size in 16 bits.
-        parts, at = [], 0
-        while at + 2 <= len(header):
-            size = int.from_bytes(header[at : at + 2])
-            parts.append(header[at + 2 : at + 2 + size])
-            at += 2 + size
+        parts, offset = [], 0
+        while offset + 2 <= len(header):
+            size = int.from_bytes(header[offset : offset + 2])
+            parts.append(header[offset + 2 : offset + 2 + size])
+            offset += 2 + size
         return (parts[0], parts[2]) if len(parts) == 3 else (b"", b"")
     sizes: list[int] = []
-    at = 1
-    while header[:1] == b"\x02" and len(sizes) < 2 and at < len(header):
-        end = at
+    offset = 1
+    while header[:1] == b"\x02" and len(sizes) < 2 and offset < len(header):
+        end = offset
         while end < len(header) - 1 and header[end] == 255:
             end += 1
-        sizes.append(sum(header[at : end + 1]))
-        at = end + 1
-    return (header[at : at + sizes[0]], header[at + sum(sizes) :]) if len(sizes) == 2 else (b"", b"")
+        sizes.append(sum(header[offset : end + 1]))
+        offset = end + 1
+    return (header[offset : offset + sizes[0]], header[offset + sum(sizes) :]) if len(sizes) == 2 else (b"", b"")
 
 
 def _long_modes(setup: bytes) -> tuple[int, ...]:

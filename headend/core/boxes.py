@@ -64,7 +64,7 @@ def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -
     Raises:
         PackagingError: A box is shorter than its header or reaches past ``end``.
     """
-    return walk(lambda at, count: data[at : at + count], start, len(data) if end is None else end)
+    return walk(lambda offset, count: data[offset : offset + count], start, len(data) if end is None else end)
 
 
 def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -> Iterator[Box]:
@@ -78,24 +78,24 @@ def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -
     Raises:
         PackagingError: A box is shorter than its header or reaches past ``end``.
     """
-    at = start
-    while at < end:
-        header = read(at, min(LONG_HEADER_BYTES, end - at))
+    offset = start
+    while offset < end:
+        header = read(offset, min(LONG_HEADER_BYTES, end - offset))
         if len(header) < HEADER_BYTES:
-            raise PackagingError(f"found {len(header)} bytes where an MP4 box was expected", offset=at)
+            raise PackagingError(f"found {len(header)} bytes where an MP4 box was expected", offset=offset)
         size, kind = struct.unpack_from(">I4s", header)
-        body = at + HEADER_BYTES
+        body = offset + HEADER_BYTES
         if size == 1:
             if len(header) < LONG_HEADER_BYTES:
-                raise PackagingError("the header of an MP4 box is cut short", offset=at)
+                raise PackagingError("the header of an MP4 box is cut short", offset=offset)
             (size,) = struct.unpack_from(">Q", header, HEADER_BYTES)
-            body = at + LONG_HEADER_BYTES
+            body = offset + LONG_HEADER_BYTES
         elif size == 0:
-            size = end - at
-        if size < body - at or at + size > end:
-            raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit into its parent", offset=at)
-        yield Box(kind.decode("latin-1"), at, body, at + size)
-        at += size
+            size = end - offset
+        if size < body - offset or offset + size > end:
+            raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit into its parent", offset=offset)
+        yield Box(kind.decode("latin-1"), offset, body, offset + size)
+        offset += size
 
 
 def until_damage(boxes: Iterator[Box]) -> Iterator[Box]:

@@ -136,46 +136,46 @@ class Av1:
             raise PackagingError("AV1 tiles come before their frame's header")
         count = tiles.columns * tiles.rows
         first, last = 0, count - 1
-        at = start
+        offset = start
         if count > 1:
             bits = Bits(sample[start : start + 4])
             if bits.flag():
                 first, last = bits.u(tiles.index_bits), bits.u(tiles.index_bits)
-            at += (bits.position + 7) // 8
+            offset += (bits.position + 7) // 8
         for number in range(first, last + 1):
             tile_end = end
             if number < last:
-                size_end = at + tiles.size_bytes
-                tile_end = size_end + int.from_bytes(sample[at:size_end], "little") + 1
-                at = size_end
-            if tile_end > end or at >= tile_end:
+                size_end = offset + tiles.size_bytes
+                tile_end = size_end + int.from_bytes(sample[offset:size_end], "little") + 1
+                offset = size_end
+            if tile_end > end or offset >= tile_end:
                 raise PackagingError("an AV1 tile does not fit into its unit")
-            ranges.append((at, tile_end))
-            at = tile_end
+            ranges.append((offset, tile_end))
+            offset = tile_end
         if last == count - 1:
             self._tiles = None
 
 
-def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]]":
+def _units(data: Buffer, offset: int) -> "list[tuple[int, int, int, tuple[int, int]]]":
     """The open bitstream units: type, start and end of the payload, temporal and spatial layer (section 5.3)."""
     units, size = [], len(data)
-    while at < size:
-        head = data[at]
-        at += 1
+    while offset < size:
+        head = data[offset]
+        offset += 1
         layers = (0, 0)
         if head & 4:
-            if at >= size:
+            if offset >= size:
                 raise Truncated("an AV1 unit is cut short")
-            layers = data[at] >> 5, data[at] >> 3 & 3
-            at += 1
+            layers = data[offset] >> 5, data[offset] >> 3 & 3
+            offset += 1
         end = size
         if head & 2:
-            payload, at = leb128(data, at)
-            end = at + payload
+            payload, offset = leb128(data, offset)
+            end = offset + payload
         if end > size:
             raise PackagingError("an AV1 unit does not fit into its sample")
-        units.append((head >> 3 & 15, at, end, layers))
-        at = end
+        units.append((head >> 3 & 15, offset, end, layers))
+        offset = end
     return units
 
 
@@ -474,11 +474,11 @@ class _FrameHeader:
 
     def _read_spans(self, blocks: int, max_span: int) -> tuple[int, int]:
         """Read the sizes of tiles in one direction; returns their number and the largest size, in blocks."""
-        count = at = largest = 0
-        while at < blocks:
-            span = self.bits.ns(min(blocks - at, max_span)) + 1
+        count = offset = largest = 0
+        while offset < blocks:
+            span = self.bits.ns(min(blocks - offset, max_span)) + 1
             largest = max(largest, span)
-            at += span
+            offset += span
             count += 1
         return count, largest
 
@@ -622,15 +622,15 @@ class _FrameHeader:
         return values - 1 - _recentred(values - 1 - reference, code)
 
     def _read_subexp(self, values: int) -> int:
-        bits, at, step = self.bits, 0, 0
+        bits, offset, step = self.bits, 0, 0
         while True:
             width = 3 + step - 1 if step else 3
-            if values <= at + 3 * (1 << width):
-                return bits.ns(values - at) + at
+            if values <= offset + 3 * (1 << width):
+                return bits.ns(values - offset) + offset
             if not bits.flag():
-                return bits.u(width) + at
+                return bits.u(width) + offset
             step += 1
-            at += 1 << width
+            offset += 1 << width
 
     def _skip_film_grain(self) -> None:
         """Skip ``film_grain_params``, section 5.9.30."""

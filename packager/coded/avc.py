@@ -50,13 +50,13 @@ class Avc:
         self._sps: dict[int, _Sps] = {}
         self._pps: dict[int, _Pps] = {}
         self._length_bytes = 1 + (configuration[4] & 3)
-        at = 6
+        offset = 6
         for mask in (0x1F, 0xFF):
-            for _ in range(configuration[at - 1] & mask):
-                size = int.from_bytes(configuration[at : at + 2], "big")
-                self._read_parameters(configuration[at + 2 : at + 2 + size])
-                at += 2 + size
-            at += 1
+            for _ in range(configuration[offset - 1] & mask):
+                size = int.from_bytes(configuration[offset : offset + 2], "big")
+                self._read_parameters(configuration[offset + 2 : offset + 2 + size])
+                offset += 2 + size
+            offset += 1
 
     def reset(self) -> None:
         """Do nothing: slice headers don't depend on earlier pictures."""

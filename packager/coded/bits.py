@@ -83,16 +83,16 @@ class Bits:
         return value if value < short else (value << 1) - short + self.flag()
 
 
-def leb128(data: Buffer, at: int) -> tuple[int, int]:
+def leb128(data: Buffer, offset: int) -> tuple[int, int]:
     """Read a number with seven bits per byte; returns it and the offset after it."""
     value = 0
     for index in range(8):
-        if at + index >= len(data):
+        if offset + index >= len(data):
             raise Truncated("an AV1 unit is cut short")
-        byte = data[at + index]
+        byte = data[offset + index]
         value |= (byte & 0x7F) << 7 * index
         if not byte & 0x80:
-            return value, at + index + 1
+            return value, offset + index + 1
     raise PackagingError("the size of an AV1 unit takes more than eight bytes")
 
 
@@ -114,12 +114,12 @@ class Unescaped:
         self.bits = Bits(data)
 
     def _without(self, data: bytes) -> bytes:
-        parts, at = [], 0
-        while (escape := data.find(b"\0\0\3", at)) >= 0:
-            parts.append(data[at : escape + 2])
+        parts, offset = [], 0
+        while (escape := data.find(b"\0\0\3", offset)) >= 0:
+            parts.append(data[offset : escape + 2])
             self._removed.append(sum(map(len, parts)))
-            at = escape + 3
-        return b"".join((*parts, data[at:]))
+            offset = escape + 3
+        return b"".join((*parts, data[offset:]))
 
     def escaped_bytes(self) -> int:
         """Length of the parsed part in the escaped unit, rounded up to whole bytes."""

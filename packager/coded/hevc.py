@@ -77,14 +77,14 @@ class Hevc:
         self._sps: dict[int, _Sps] = {}
         self._pps: dict[int, _Pps] = {}
         self._length_bytes = 1 + (configuration[21] & 3)
-        at = 23
+        offset = 23
         for _ in range(configuration[22]):
-            count = int.from_bytes(configuration[at + 1 : at + 3], "big")
-            at += 3
+            count = int.from_bytes(configuration[offset + 1 : offset + 3], "big")
+            offset += 3
             for _ in range(count):
-                size = int.from_bytes(configuration[at : at + 2], "big")
-                self._read_parameters(configuration[at + 2 : at + 2 + size])
-                at += 2 + size
+                size = int.from_bytes(configuration[offset : offset + 2], "big")
+                self._read_parameters(configuration[offset + 2 : offset + 2 + size])
+                offset += 2 + size
 
     def reset(self) -> None:
         """Do nothing: slice headers don't depend on earlier pictures."""

@@ -18,13 +18,13 @@ def units(sample: Buffer, length_bytes: int) -> Iterator[tuple[int, int]]:
     Raises:
         PackagingError: A unit reaches past the end of the sample.
     """
-    at, end = 0, len(sample)
-    while at < end:
-        start = at + length_bytes
-        at = start + int.from_bytes(sample[at:start], "big")
-        if at > end or start >= at:
+    offset, end = 0, len(sample)
+    while offset < end:
+        start = offset + length_bytes
+        offset = start + int.from_bytes(sample[offset:start], "big")
+        if offset > end or start >= offset:
             raise PackagingError("a NAL unit does not fit into its sample")
-        yield start, at
+        yield start, offset
 
 
 def header_bytes(sample: Buffer, start: int, end: int, read: Callable[[Unescaped], None]) -> int:

@@ -116,7 +116,7 @@ def _codec_frames(
             init = bytes(data[: fragment.start])
             if boxes.timescale(init) != sample_rate_hz:
                 raise PlanMismatch(f"{rendition}: the encoder chose another sample rate than the plan")
-        at = fragment.media
+        offset = fragment.media
         expected = len(sizes) * frame_samples
         if fragment.decode_ticks != expected:
             raise PlanMismatch(f"{rendition}: sound at {fragment.decode_ticks} samples should be at {expected}")
@@ -128,8 +128,8 @@ def _codec_frames(
                 )
             duration = sample.duration_ticks
             sizes.append(sample.size_bytes)
-            offsets.append(at)
-            at += sample.size_bytes
+            offsets.append(offset)
+            offset += sample.size_bytes
         release_pages(data)
     if not init:
         raise ChunkRejected(f"{rendition}: the encoder wrote no frames")

@@ -38,14 +38,14 @@ def _codec_string(configuration: bytes) -> str:
 
 def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Iterate over MPEG-4 descriptors, including nested ones."""
-    at = 0
-    while at < len(data):
-        tag, size, more = data[at], 0, True
+    offset = 0
+    while offset < len(data):
+        tag, size, more = data[offset], 0, True
         while more:
-            at += 1
-            size, more = size << 7 | data[at] & 0x7F, bool(data[at] & 0x80)
-        body = data[at + 1 : at + 1 + size]
-        at += 1 + size
+            offset += 1
+            size, more = size << 7 | data[offset] & 0x7F, bool(data[offset] & 0x80)
+        body = data[offset + 1 : offset + 1 + size]
+        offset += 1 + size
         yield tag, body
         if tag in _FIELDS_BYTES:
             yield from _descriptors(body[_FIELDS_BYTES[tag] :])

@@ -229,8 +229,8 @@ def _is_pssh(box: bytes) -> bool:
     """Whether this is exactly one ``pssh`` box with consistent lengths (ISO/IEC 23001-7, section 8.1.1)."""
     if len(box) < 32 or int.from_bytes(box[:4]) != len(box) or box[4:8] != b"pssh" or box[8] > 1:
         return False
-    at = 28 + (4 + 16 * int.from_bytes(box[28:32]) if box[8] else 0)
-    return at + 4 <= len(box) and at + 4 + int.from_bytes(box[at : at + 4]) == len(box)
+    offset = 28 + (4 + 16 * int.from_bytes(box[28:32]) if box[8] else 0)
+    return offset + 4 <= len(box) and offset + 4 + int.from_bytes(box[offset : offset + 4]) == len(box)
 
 
 def _attribute(line: str, name: str) -> str:

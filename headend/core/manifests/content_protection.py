@@ -59,8 +59,8 @@ def payload(pssh: str) -> str:
         ISO/IEC 23001-7, section 8.1.1.
     """
     box = base64.b64decode(pssh)
-    at = 28
+    offset = 28
     if box[8]:
-        at += 4 + 16 * int.from_bytes(box[at : at + 4])
-    size = int.from_bytes(box[at : at + 4])
-    return base64.b64encode(box[at + 4 : at + 4 + size]).decode()
+        offset += 4 + 16 * int.from_bytes(box[offset : offset + 4])
+    size = int.from_bytes(box[offset : offset + 4])
+    return base64.b64encode(box[offset + 4 : offset + 4 + size]).decode()
