@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,96 +77,107 @@ def logged(folder: Path, name: str, *words: str | Path) -> Iterator[tuple[str, s
                 child.wait(30)
 
 
+@dataclass(frozen=True)
+class Servers:
+    licences: str
+    licence_process: "subprocess.Popen[bytes]"
+    provider: str
+    origin: str
+    edge: str
+
+    @property
+    def all(self) -> dict[str, str]:
+        return {"licences": self.licences, "provider": self.provider, "origin": self.origin, "edge": self.edge}
+
+
+@contextmanager
+def servers_of(title: Title, folder: Path, tokens: Path, keys: Path) -> Iterator[Servers]:
+    """Run all servers of a protected title; they write what they log and store into a folder."""
+    with ExitStack() as stack:
+
+        def start(name: str, *words: str | Path) -> tuple[str, "subprocess.Popen[bytes]"]:
+            return stack.enter_context(logged(folder, name, *words))
+
+        licences, process = start("licences", "keys", "serve", "--keys", keys, "--token-keys", tokens)
+        provider, _ = start("provider", "keys", "serve", "--keys", keys, "--speke")
+        store = ("--store", title.folder / "store", "--token-keys", tokens, "--licence-url", licences)
+        origin, _ = start("origin", "serve", *store)
+        cache = ("--disk", folder / "disk", "--decisions", folder / "decisions", "--territory", "DE")
+        edge, _ = start("edge", "edge", "--origin", origin, "--token-keys", tokens, *cache)
+        yield Servers(licences, process, provider, origin, edge)
+
+
+def private_file(path: Path, text: str) -> Path:
+    path.touch(0o600)
+    path.write_text(text)
+    return path
+
+
+def request_media(http: urllib3.PoolManager, title: Title, servers: Servers, ticket: str) -> list[bytes]:
+    """Request what players request, and what does not exist; returns the bodies."""
+    [whole] = title.presentation.copies
+    paths = ["multivariant.m3u8", "manifest.mpd", "multivariant-aes-128.m3u8", "nothing.m3u8"]
+    for track in (*title.presentation.video, *title.presentation.audio, *whole.video, *whole.audio):
+        paths += [f"tracks/{track.id}/{name}" for name in ("init.mp4", "1.m4s", "2.m4s", "9.m4s")]
+    return [
+        http.request("GET", f"{server}/t/{ticket}/film/{path}").data
+        for server in (servers.origin, servers.edge)
+        for path in paths
+    ]
+
+
+def in_base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def request_keys(http: urllib3.PoolManager, title: Title, address: str, request: bytes, kids: Sequence[str]) -> None:
+    """Request keys from the licence service: some that it gives, and some that it refuses."""
+    given = http.request("POST", f"{address}/licence", body=request)
+    secrets = [in_base64url(title.keys[kid].secret) for kid in kids]
+    assert [key["k"] for key in json.loads(given.data)["keys"]] == secrets
+    [whole] = title.presentation.copies
+    kid = whole.video[0].kid
+    assert http.request("GET", f"{address}/keys/{kid}?from=player").data == title.keys[kid].secret
+    for body in (b"", b"{", json.dumps({"kids": ["AAAA"]}).encode(), request * 200):
+        assert http.request("POST", f"{address}/licence", body=body).status in (400, 413)
+    assert http.request("GET", f"{address}/keys/{'0' * 32}").status == 403
+
+
 def test_servers_write_no_key_and_no_token(title: Title, tmp_path: Path) -> None:
-    tokens, own_keys = tmp_path / "tokens", tmp_path / "own.keys"
-    for path, text in (
-        (tokens, f"{PLAYBACK.line}\n{EDGE.line}\n"),
-        (own_keys, title.key_file.read_text()),
-    ):
-        path.touch(0o600)
-        path.write_text(text)
+    tokens = private_file(tmp_path / "tokens", f"{PLAYBACK.line}\n{EDGE.line}\n")
+    own_keys = private_file(tmp_path / "own.keys", title.key_file.read_text())
     shown = tmp_path / "shown"
     shown.mkdir()
     http = urllib3.PoolManager(retries=False, timeout=30)
     ticket = token(title="film")
     kids = [track.kid for track in (title.presentation.video[0], title.presentation.audio[0])]
-    [whole] = title.presentation.copies
-    answers: list[bytes] = []
-    with ExitStack() as stack:
-        licences, licence_server = stack.enter_context(
-            logged(shown, "licences", "keys", "serve", "--keys", own_keys, "--token-keys", tokens)
-        )
-        provider, _ = stack.enter_context(logged(shown, "provider", "keys", "serve", "--keys", own_keys, "--speke"))
-        origin, _ = stack.enter_context(
-            logged(
-                shown,
-                "origin",
-                "serve",
-                "--store",
-                title.folder / "store",
-                "--token-keys",
-                tokens,
-                "--licence-url",
-                licences,
-            )
-        )
-        edge, _ = stack.enter_context(
-            logged(
-                shown,
-                "edge",
-                "edge",
-                "--origin",
-                origin,
-                "--disk",
-                shown / "disk",
-                "--decisions",
-                shown / "decisions",
-                "--token-keys",
-                tokens,
-                "--territory",
-                "DE",
-            )
-        )
-
-        # Requests of players, and bad ones: for keys of others, for no keys, for missing keys.
-        paths = ["multivariant.m3u8", "manifest.mpd", "multivariant-aes-128.m3u8", "nothing.m3u8"]
-        for track in (*title.presentation.video, *title.presentation.audio, *whole.video, *whole.audio):
-            paths += [f"tracks/{track.id}/{name}" for name in ("init.mp4", "1.m4s", "2.m4s", "9.m4s")]
-        for server in (origin, edge):
-            answers += [http.request("GET", f"{server}/t/{ticket}/film/{path}").data for path in paths]
-        licence = f"{licences}/t/{ticket}/film/licence"
-        named = [base64.urlsafe_b64encode(bytes.fromhex(kid)).rstrip(b"=").decode() for kid in kids]
-        given = http.request("POST", licence, body=json.dumps({"kids": named}))
-        assert [one["k"] for one in json.loads(given.data)["keys"]] == [
-            base64.urlsafe_b64encode(title.keys[kid].secret).rstrip(b"=").decode() for kid in kids
-        ]
-        one = http.request("GET", f"{licences}/t/{ticket}/film/keys/{whole.video[0].kid}?from=player")
-        assert one.data == title.keys[whole.video[0].kid].secret
-        for body in (b"", b"{", json.dumps({"kids": ["AAAA"]}).encode(), json.dumps({"kids": named}).encode() * 200):
-            assert http.request("POST", licence, body=body).status in (400, 413)
-        assert http.request("GET", f"{licences}/t/{ticket}/film/keys/{'0' * 32}").status == 403
-        checked = headend("keys", "check", "film", "--keys", f"speke+{provider}/speke", "--verbose")
+    request = json.dumps({"kids": [in_base64url(bytes.fromhex(kid)) for kid in kids]}).encode()
+    with servers_of(title, shown, tokens, own_keys) as servers:
+        address = f"{servers.licences}/t/{ticket}/film"
+        answers = request_media(http, title, servers, ticket)
+        request_keys(http, title, address, request, kids)
+        checked = headend("keys", "check", "film", "--keys", f"speke+{servers.provider}/speke", "--verbose")
         assert checked.returncode == 0
-        answers += [http.request("GET", f"{server}/metrics").data for server in (licences, provider, origin, edge)]
+        answers += [http.request("GET", f"{url}/metrics").data for url in servers.all.values()]
         own_keys.write_text("".join(f"{line[:-2]}\n" for line in own_keys.open()))  # each secret is a digit too short
-        licence_server.send_signal(signal.SIGHUP)
-        wait_until(lambda: http.request("POST", licence, body=json.dumps({"kids": named})).status == 403)
+        servers.licence_process.send_signal(signal.SIGHUP)
+        wait_until(lambda: http.request("POST", f"{address}/licence", body=request).status == 403)
 
-    written = {path: path.read_bytes() for path in shown.rglob("*") if path.is_file()}
-    written[Path("commands")] = (checked.stdout + checked.stderr).encode()
-    written |= {Path(f"answer {number}"): answer for number, answer in enumerate(answers)}
     routes = {
         name: {json.loads(line).get("route") for line in (shown / f"{name}.out").read_text().splitlines()}
-        for name in ("licences", "provider", "origin", "edge")
+        for name in servers.all
     }
     assert {"licence", "key", "metrics"} <= routes["licences"]
     assert "speke" in routes["provider"]
     assert len(routes["origin"]) >= 3 and len(routes["edge"]) >= 3
     assert (shown / "decisions").stat().st_size and any((shown / "disk").rglob("*"))
-    assert b"can't read a content key" in written[shown / "licences.err"]
-    for path, data in written.items():
+    assert b"can't read a content key" in (shown / "licences.err").read_bytes()
+
+    written = {path: path.read_bytes() for path in shown.rglob("*") if path.is_file()}
+    written[Path("commands")] = (checked.stdout + checked.stderr).encode()
+    for path, data in (*written.items(), *((Path("an answer"), answer) for answer in answers)):
         for key in title.keys.values():
             for form in (*forms(key.secret), key.secret.hex()[:30].encode()):
                 assert form not in data, (path, key)
-        if not path.name.startswith("answer"):
-            assert ticket.encode() not in data, path
+    for path, data in written.items():
+        assert ticket.encode() not in data, path
