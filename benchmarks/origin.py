@@ -490,9 +490,9 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
             client = stack.enter_context(socket.create_connection((host, int(port))))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
-        deadline = time.monotonic() + SETTLED_S
+        deadline_s = time.monotonic() + SETTLED_S
         while not _has_read(_metrics(server), len(paths)):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline_s:
                 raise ToolFailed("the origin did not read all segments; see its output above")
             time.sleep(0.1)
         time.sleep(SPILL_S)  # the origin fills the socket buffers, and spills the rest to disk

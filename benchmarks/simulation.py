@@ -222,9 +222,9 @@ def _draw_kernels(axis: Any, kernels: Sequence[Kernel]) -> None:
 
 
 def _cpu(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, Any]:
-    began = time.process_time()
+    began_s = time.process_time()
     result = work(*args, **options)
-    return time.process_time() - began, result
+    return time.process_time() - began_s, result
 
 
 def sessions_in_order(sessions: int, titles: int = 1100, segments: int = 850) -> tuple[Any, Any]:
@@ -318,9 +318,9 @@ def country(sessions: int) -> Scenario:
 def _engine(quick: bool, on_step: Callable[[str], object]) -> Speed:
     sessions = 5_000 if quick else 1_000_000
     simulation.run(country(10), 0, 1)
-    began = time.monotonic()
+    began_s = time.monotonic()
     cpu, tally = _cpu(simulation.run, country(sessions), 0, 1)
-    wall_s = time.monotonic() - began
+    wall_s = time.monotonic() - began_s
     requests = int(tally.requests[: tally.edges].sum())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finding = (
@@ -393,9 +393,9 @@ def _workers(quick: bool, on_step: Callable[[str], object]) -> Speed:
         simulation.run(country(10), 0, 1)  # compile the kernels
         for workers in TURNS[: 2 if quick else None]:
             argv = [sys.executable, "-m", "headend", "simulate", str(path), "--workers", str(workers), "--json"]
-            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
             subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-            wall_s, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            wall_s, used = time.monotonic() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
             found[workers].append((wall_s, cpu_s))
             on_step(f"  workers: {workers}, {wall_s:.1f} s, {cpu_s:.1f} CPU s")

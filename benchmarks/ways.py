@@ -194,12 +194,12 @@ def _scale(rendition: VideoRendition) -> list[str]:
 
 
 def _run_in_parallel(acts: Sequence[Callable[[], Finished]], slots: int) -> Finished:
-    started = time.monotonic()
+    started_s = time.monotonic()
     with ThreadPoolExecutor(slots) as pool:
         done = list(pool.map(lambda act: act(), acts))
     return Finished(
         cpu_s=sum(one.cpu_s for one in done),
-        wall_s=time.monotonic() - started,
+        wall_s=time.monotonic() - started_s,
         peak_memory_bytes=max(one.peak_memory_bytes for one in done),
         stderr="",
     )

@@ -173,9 +173,9 @@ class EncodeRun:
             reencodes.append((encoded, self._cap(task, folder)))
 
         def measure(task: MeasureTask, paths: Mapping[str, Path]) -> Measurement:
-            started = time.monotonic()
+            started_s = time.monotonic()
             measured = scoring.compare(task, paths, self.source.url, run.cancelled, self._show_that_it_is_alive)
-            wall_s = time.monotonic() - started
+            wall_s = time.monotonic() - started_s
             return scoring.found_by(task, measured, context.grid, attempt=run.attempt, worker=run.worker, wall_s=wall_s)
 
         def at_cap(rendition: str, path: Path) -> frozenset[int]:

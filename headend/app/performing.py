@@ -80,7 +80,7 @@ def _measure(context: TaskContext, run: cluster.TaskRun, store: Store) -> Measur
 
 
 def _encode(context: TaskContext, run: cluster.TaskRun, store: Store) -> Receipt:
-    started = time.monotonic()
+    started_s = time.monotonic()
     wait_s = task_master.patience_s(context.store)
     # Keys come first: without them the encode would be wasted.
     seals = with_retries(lambda: task_keys.seals_of(context, run.task), wait_s, run.cancelled, run.on_wait)
@@ -96,9 +96,9 @@ def _encode(context: TaskContext, run: cluster.TaskRun, store: Store) -> Receipt
             for track in TrackWriter(context, store, seals).write(run.task, files.encoded.loudness, scratch):
                 tracks.append(files.capped.annotated(track))
                 if time.monotonic() - written >= RECEIPT_EVERY_S:
-                    _write_receipt(context, run, store, files, tracks, started)
+                    _write_receipt(context, run, store, files, tracks, started_s)
                     written = time.monotonic()
-    return _write_receipt(context, run, store, files, tracks, started)
+    return _write_receipt(context, run, store, files, tracks, started_s)
 
 
 def _write_receipt(
@@ -142,7 +142,7 @@ def make_text(plan: EncodePlan, task: EncodeTask, settings: StoreSettings, scrat
     Raises:
         HeadendError: The task failed.
     """
-    started = time.monotonic()
+    started_s = time.monotonic()
     context, store = context_of(plan, settings), open_store(settings)
     place_sidecar(context, task, scratch)
     finished = encoding.encode(task, input_url="", scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
@@ -153,7 +153,7 @@ def make_text(plan: EncodePlan, task: EncodeTask, settings: StoreSettings, scrat
         attempt=1,
         worker="",
         cpu_s=finished.cpu_s,
-        wall_s=time.monotonic() - started,
+        wall_s=time.monotonic() - started_s,
         peak_memory_bytes=finished.peak_memory_bytes,
     )
     store.put(layout.receipt(context.title, task.id), documents.write(receipt))

@@ -50,9 +50,9 @@ def killed_when(condition: Callable[[], bool], argv: list[str]) -> None:
         command(*argv), cwd=ROOT, env=environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline_s = time.monotonic() + 120
     while not condition():
-        assert job.poll() is None and time.monotonic() < deadline, "it ended, or nothing happened"
+        assert job.poll() is None and time.monotonic() < deadline_s, "it ended, or nothing happened"
         time.sleep(0.02)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()

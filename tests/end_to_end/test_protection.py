@@ -483,8 +483,8 @@ def test_a_killed_and_repeated_job_makes_the_same_bytes(protected: ProtectedTitl
         job = subprocess.Popen(
             command(*words, "--store", store), env=environment(), start_new_session=True, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 120
-        while sum(1 for _ in opened.list(layout.receipts("film"))) < wanted and time.monotonic() < deadline:
+        deadline_s = time.monotonic() + 120
+        while sum(1 for _ in opened.list(layout.receipts("film"))) < wanted and time.monotonic() < deadline_s:
             if job.poll() is not None:
                 break
             time.sleep(0.05)

@@ -102,9 +102,9 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 def wait_for(page: Any, condition: str, evidence: Callable[[], str] = str) -> None:
     """Wait until a JavaScript condition holds; playwright's own function needs ``eval``, which the pages forbid."""
-    deadline = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + WAIT_S
     while not page.evaluate(f"Boolean({condition})"):
-        assert time.monotonic() < deadline, f"never: {condition}\n{evidence()}"
+        assert time.monotonic() < deadline_s, f"never: {condition}\n{evidence()}"
         page.wait_for_timeout(50)
 
 

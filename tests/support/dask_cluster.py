@@ -87,9 +87,9 @@ def dask_cluster(
     )  # fmt: skip
     cluster = DaskCluster(folder, env, scheduler, nannies=nannies)
     try:
-        deadline = time.monotonic() + START_S
+        deadline_s = time.monotonic() + START_S
         while not address_file.exists() or not address_file.read_text().endswith("}"):
-            assert time.monotonic() < deadline, "the scheduler did not start"
+            assert time.monotonic() < deadline_s, "the scheduler did not start"
             time.sleep(0.05)
         cluster.address = json.loads(address_file.read_text())["address"]
         for _ in range(workers):

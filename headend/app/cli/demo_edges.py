@@ -141,9 +141,9 @@ def browser(title: str, report: Callable[[str], object]) -> Iterator[Play | None
         def play(url: str) -> None:
             page = opened.new_page()
             page.goto(f"{url}/watch/{title}?player=hls&manifest=hls")
-            deadline = time.monotonic() + PLAY_S
+            deadline_s = time.monotonic() + PLAY_S
             while not page.evaluate(_KEEP_PLAYING):
-                if time.monotonic() > deadline + page.evaluate("document.querySelector('video').duration || 0"):
+                if time.monotonic() > deadline_s + page.evaluate("document.querySelector('video').duration || 0"):
                     raise TimeoutError(page.inner_text("#trouble") or "the film does not reach its end")
                 page.wait_for_timeout(200)
             page.close()

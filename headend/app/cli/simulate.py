@@ -186,10 +186,10 @@ def _play(
 
     if not base.catalogue.store:
         raise ConfigError("--live plays the releases of a store: give --store URL, or set catalogue.store")
-    began = time.monotonic()
+    began_s = time.monotonic()
 
     def on_progress(text: str) -> None:
-        click.echo(f"  {clock_text(time.monotonic() - began)}  {text}", err=True)
+        click.echo(f"  {clock_text(time.monotonic() - began_s)}  {text}", err=True)
 
     with ExitStack() as stack:
         folder = target or Path(stack.enter_context(TemporaryDirectory()))
@@ -240,18 +240,18 @@ def _run(
     todo = parallel.tasks(variants)
     if settings.scheduler is None:
         _check_memory(variants.values(), min(settings.workers or 1, len(todo)))
-    began = last = time.monotonic()
+    began_s = last_s = time.monotonic()
     if compiling.COMPILES and not compiling.is_warm():
         click.echo("headend: compiling the simulation, once for this installation: about half a minute", err=True)
     elif not compiling.COMPILES:
         click.echo("headend: without numba this takes a hundred times longer: pip install 'headend[sim]'", err=True)
 
     def on_progress(text: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= 5:
-            last = now
-            click.echo(f"  {clock_text(now - began)}  {text}", err=True)
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= 5:
+            last_s = now_s
+            click.echo(f"  {clock_text(now_s - began_s)}  {text}", err=True)
 
     done: dict[tuple[str, int], dict[int, Tally]] = {}
     stopped = None

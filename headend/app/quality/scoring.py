@@ -52,7 +52,7 @@ def score(
     Raises:
         HeadendError: The task failed.
     """
-    started = time.monotonic()
+    started_s = time.monotonic()
     task: MeasureTask = run.task
     with task_master.opened(master, settings, run) as (scratch, source):
         paths = {subject.rendition: scratch / f"{subject.rendition}.mp4" for subject in task.subjects}
@@ -64,7 +64,7 @@ def score(
             if (failure := source.failure()) is not None:  # FFmpeg saw only an early end of the master
                 raise failure from None
             raise
-    found = found_by(task, measured, grid, attempt=run.attempt, worker=run.worker, wall_s=time.monotonic() - started)
+    found = found_by(task, measured, grid, attempt=run.attempt, worker=run.worker, wall_s=time.monotonic() - started_s)
     store.put(layout.measurement(task.title, task.id), documents.write(found))
     return found
 

@@ -93,7 +93,7 @@ def run(
         Cancelled: ``cancelled`` became true.
     """
     watch = watch or Watch()
-    started = time.monotonic()
+    started_s = time.monotonic()
     report_read, report_write = os.pipe()
     try:
         child = subprocess.Popen(
@@ -140,7 +140,7 @@ def run(
     if child.returncode != 0:
         last = next((line for line in reversed(tail) if line.strip()), "it printed nothing")
         raise ToolFailed(f"{name} failed with status {child.returncode}: {last}", **facts)
-    return Finished(cpu_s, time.monotonic() - started, peak_memory_bytes, stderr)
+    return Finished(cpu_s, time.monotonic() - started_s, peak_memory_bytes, stderr)
 
 
 class _Clock:

@@ -116,13 +116,13 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
 
 
 def _await_address(argv: Sequence[str], child: "subprocess.Popen[bytes]", log: int, announcement: str) -> str:
-    deadline = time.monotonic() + STARTUP_S
+    deadline_s = time.monotonic() + STARTUP_S
     while True:
         status = child.poll()
         output = os.pread(log, 1 << 16, 0).decode(errors="replace")
         if announced := re.search(announcement, output):
             return announced[1]
-        if status is not None or time.monotonic() > deadline:
+        if status is not None or time.monotonic() > deadline_s:
             raise ToolFailed(
                 f"{Path(argv[0]).name} does not start as a server; see its output with --verbose",
                 argv=list(argv),

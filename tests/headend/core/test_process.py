@@ -32,8 +32,8 @@ def running(mark: str) -> list[int]:
 
 
 def gone(mark: str) -> bool:
-    deadline = time.monotonic() + 10
-    while running(mark) and time.monotonic() < deadline:
+    deadline_s = time.monotonic() + 10
+    while running(mark) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     return not running(mark)
 
