@@ -79,7 +79,7 @@ def _read(name_or_path: str) -> bytes:
 def _parse(data: bytes, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"ladder {source} is not TOML: {error}; correct that line") from error
 
 

@@ -2,7 +2,8 @@
 
 In MPEG-PS, only the first picture that starts in a packet may have a timestamp, and a packet may hold dozens of small
 pictures. FFmpeg estimates the others' times, and estimates them wrongly if a sequence header and its picture lie in two
-packets: then two frames get the same time, and later ones are too early, up to the next timestamp.
+packets: then two frames get the same time, and later ones are too early, up to the next timestamp. In MXF, it takes the
+decoding times of H.264 for presentation times if the index states no other order.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ def numbered_times(times: Sequence[int], step_ticks: Fraction) -> tuple[int, ...
     if (np.diff(ticks) > 0).all():
         return None
     numbered = np.asarray([round(number * step_ticks) for number in range(len(times))], np.int64)
-    offsets = ticks - numbered
+    # Some demuxers state decoding times as presentation times, in the wrong order but all right together.
+    offsets = np.sort(ticks) - numbered
     start = int(np.median(offsets))
     wrong = np.abs(offsets - start) > step_ticks / 2
     window = min(_MAX_WRONG_FRAMES, len(wrong))

@@ -171,6 +171,10 @@ def _describe(master: Master, container: InputContainer, selected: Selected, ind
     selected_streams = selected.streams
     video = video_track(container, selected.picture, indexed.first, indexed.frames)
     video = replace(video, decoder_delay_s=indexed.delay_ticks * video.time_base)
+    if video.pixel_format == "pal8":
+        # AVI and MOV state the palette once, before the first frame: after a seek, there would be none.
+        frames = video.frames
+        video = replace(video, frames=replace(frames, keyframes=(0,), seek_ticks=frames.seek_ticks[:1]))
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in selected_streams]
     audio = tuple(sound_track(stream, indexed.sound.get(stream.index), indexed.frames.origin) for stream in decodable)
     # Shift the sound, not the picture: tasks seek by the decoder's times.

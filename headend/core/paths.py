@@ -1,6 +1,7 @@
 """Paths in user input: expands ``~``."""
 
 import os
+import re
 from pathlib import Path
 
 from headend.core.errors import ConfigError
@@ -29,5 +30,7 @@ def check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(text).decode(errors="backslashreplace")
+        # Bytes of a file's name are shown as such; JSON may have other characters that UTF-8 can't hold.
+        as_bytes = text.encode(errors="backslashreplace") if re.search("[\ud800-\udc7f\udd00-\udfff]", text) else None
+        shown = (as_bytes or os.fsencode(text)).decode(errors="backslashreplace")
         raise ConfigError(f"{shown} is not in UTF-8; rename the file or folder, or write it in UTF-8") from None

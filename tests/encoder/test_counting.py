@@ -24,6 +24,12 @@ def test_times_that_go_back_are_replaced_by_numbers(first: int, count: int) -> N
     assert numbered_times(early(first, count), STEP) == tuple(RIGHT)
 
 
+def test_decoding_times_are_put_in_order() -> None:
+    reordered = [RIGHT[number + (0, 1, 1, -2)[number % 4]] for number in range(200)]
+
+    assert numbered_times(reordered, STEP) == tuple(RIGHT)
+
+
 def test_numbers_are_rounded_to_ticks() -> None:
     step = Fraction(90_000 * 1001, 24_000)
     right = [round(number * step) for number in range(100)]

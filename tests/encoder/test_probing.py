@@ -110,6 +110,22 @@ def test_the_frame_index_equals_the_frames_of_the_encoders_decoder(tmp_path: Pat
     assert shown_s(picture(film)) == decoded_times_s(film)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "rawvideo"), (".mov", "qtrle")])
+def test_a_picture_with_a_palette_is_decoded_from_its_start(tmp_path: Path, suffix: str, codec: str) -> None:
+    palette = {"rawvideo": "pal8", "qtrle": "rgb24"}[codec]
+    track = picture(make_film(tmp_path / f"film{suffix}", codec=codec, pixel_format=palette, size=(64, 48)))
+
+    assert (track.frames.keyframes == (0,)) is (track.pixel_format == "pal8")
+
+
+def test_h264_in_mxf_without_presentation_times_is_counted(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mxf", codec_args=("-bf", "2"), size=(64, 48))
+    track = picture(film)
+
+    assert track.frames.origin == "count"
+    assert shown_s(track) == tuple(number / Fraction(25) for number in range(50))
+
+
 def test_no_frame_is_lost_if_the_picture_is_not_the_first_stream(tmp_path: Path) -> None:
     tiny = ("-bf", "2", "-b:v", "40k")
     film = make_film(

@@ -154,7 +154,7 @@ class Watcher:
             raise ConfigError(f"{place} is larger than {SIDECAR_BYTES >> 20} MiB, too large for a sidecar")
         try:
             row = tomllib.loads(data.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{place} is not TOML: {error}") from error
         folder = PurePosixPath(place).parent
         options = {name.replace("_", "-"): value for name, value in row.items()}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from headend.core.errors import ConfigError
+from headend.core.paths import check_text
 
 MAX_BYTES = 16 << 20
 SEPARATOR = ";"
@@ -87,7 +88,10 @@ def arguments(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
     master = ""
     for name, value in row.items():
         if name == "master":
-            master = str(value)
+            if not isinstance(value, str):
+                raise ConfigError(f"{place}: master is not text: give the path or address of one film")
+            check_text(value)
+            master = value
         elif isinstance(value, bool):
             options += [f"--{name}"] if value else []
         elif isinstance(value, list):
@@ -112,7 +116,9 @@ def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, {place} does not have as many cells as the first line")
-            yield place, {name.strip(): _cell(value) for name, value in row.items() if value.strip()}
+            cells = ((name.strip(), value.strip()) for name, value in row.items())
+            # A file's name may contain a separator, or be a word such as "true".
+            yield place, {name: value if name == "master" else _cell(value) for name, value in cells if value}
         names = reader.fieldnames or ()
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(f"{path} has the column {twice[0]!r} twice")
@@ -122,9 +128,9 @@ def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _cell(value: str) -> str | bool | list[str]:
     flags = {"true": True, "false": False}
-    if value.strip().lower() in flags:
-        return flags[value.strip().lower()]
-    return [item.strip() for item in value.split(SEPARATOR)] if SEPARATOR in value else value.strip()
+    if value.lower() in flags:
+        return flags[value.lower()]
+    return [item.strip() for item in value.split(SEPARATOR)] if SEPARATOR in value else value
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -147,7 +153,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _toml(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of more than 4,300 digits
         raise ConfigError(f"{path} is not TOML: {error}") from error
     yield from _entries(document.get("titles"), path)
 
@@ -156,4 +162,7 @@ def _entries(titles: Any, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]
     if not isinstance(titles, list) or not all(isinstance(row, dict) for row in titles):
         raise ConfigError(f"{path} is not a list of titles: write [[titles]] in TOML, or an array of objects in JSON")
     for number, row in enumerate(titles, 1):
-        yield f"title {number}", {str(name).replace("_", "-"): value for name, value in row.items()}
+        renamed = {str(name).replace("_", "-"): value for name, value in row.items()}
+        if len(renamed) < len(row):
+            raise ConfigError(f"{path}, title {number} has an option twice, once with '_' and once with '-'")
+        yield f"title {number}", renamed

@@ -77,7 +77,7 @@ def _folder() -> list[Path]:
 def _read(text: str, place: str) -> Prices:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{place} is not TOML: {error}") from error
     known = {field.name: field.type for field in fields(Prices)}
     if extra := sorted(set(table) - set(known)):

@@ -30,6 +30,14 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
     assert tuple(row.arguments for row in lists.read(path)) == WANTED
 
 
+@pytest.mark.parametrize("name", ["a;b.mov", "true", "1:en;2"])
+def test_the_name_of_a_master_is_not_split(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"master,title\n{name},a\n")
+
+    assert [row.arguments for row in lists.read(path)] == [("--title=a", "--", name)]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -41,6 +49,11 @@ def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> N
         ("a.json", "[" * 100_000, "is not JSON"),
         ("a.json", '[{"master": "x", "title": {}}]', "title 1: title is neither text nor a number"),
         ("a.json", '[{"master": "x", "title": "a", "title": "b"}]', "is not JSON: an object has 'title' twice"),
+        ("a.json", '[{"master": null, "title": "a"}]', "title 1: master is not text"),
+        ("a.json", '[{"master": ["x"], "title": "a"}]', "title 1: master is not text"),
+        ("a.json", '[{"master": "\\ud800", "title": "a"}]', "is not in UTF-8"),
+        ("a.json", '[{"master": "x", "audio_x": 1, "audio-x": 2}]', "title 1 has an option twice"),
+        ("a.toml", "[[titles]]\nmaster='x'\ntitle=" + "9" * 5000, "is not TOML"),
         ("a.toml", "titles = 3", "is not a list of titles"),
         ("a.txt", "x", "does not end in"),
         ("a.csv", "master,title,laddr\nx.mov,y,web\n", r"line 2 has 'laddr', .*did you mean 'ladder'\?"),
