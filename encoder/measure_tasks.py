@@ -7,13 +7,13 @@ are left out, so a job that is stopped continues when it is started again.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
-from encoder import pairs
+from encoder import side_by_side
 from encoder.command import CONCEALMENT, SourcePicture, VideoCommands
 from encoder.identities import digest
 from encoder.measuring import MAX_RENDITIONS, spacing
-from encoder.pairs import Pair
 from encoder.picture.colour import bit_depth_of
 from encoder.references import View, views
+from encoder.side_by_side import FramePair
 from headend.core import documents
 from headend.core.media import TrackKeys, VideoRendition
 from headend.core.media.quality import MeasureTask, Subject, Viewing, viewing_of
@@ -114,7 +114,7 @@ class Measuring:
                 for start in range(0, len(members), max_renditions):
                     yield self._task(view, members[start : start + max_renditions], run, stretch_frames)
 
-    def pair(self, rendition: str, segment: int, frame: int) -> Pair:
+    def pair(self, rendition: str, segment: int, frame: int) -> FramePair:
         """Describe a picture of a rendition's frame side by side with the master's.
 
         Args:
@@ -125,13 +125,13 @@ class Measuring:
         view, shown = next((view, r) for view in self.views for r in view.renditions if r.id == rendition)
         first = self._grid.segment_bounds()[segment - 1]
         input_options, frames = self._commands.frames_part(Chunk(0, frame, frame + 1, segment))
-        return Pair(
+        return FramePair(
             (*(CONCEALMENT if self._conceal else ()), *input_options),
             frames,
             view.master_filters,
             view.rendition_filters,
             (frame - first) // shown.rate_divisor,
-            *pairs.frame_size(shown.width_px, shown.height_px),
+            *side_by_side.frame_size(shown.width_px, shown.height_px),
         )
 
     def _max_renditions(self, slot_bytes: int | None) -> int:

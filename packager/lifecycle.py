@@ -101,10 +101,10 @@ def make_current(store: Store, title: str, release: str, *, despite_quality: Ove
     layout.check_title(title)
     tracks = read_release(store, title, release).tracks
     report = measured.read_report(store, title, release)
-    refused = report is not None and bool(report.failures) and not report.overrides
-    if report is not None and refused and despite_quality is None:
+    refusing = report if report is not None and report.failures and not report.overrides else None
+    if refusing is not None and despite_quality is None:
         raise QualityRefused(
-            f"release {release} of {title!r} fails the quality rules: {report.failures[0].message}. See "
+            f"release {release} of {title!r} fails the quality rules: {refusing.failures[0].message}. See "
             f"'headend quality {title} {release}'; --despite-quality publishes it nevertheless",
             title=title,
             release=release,
@@ -116,8 +116,8 @@ def make_current(store: Store, title: str, release: str, *, despite_quality: Ove
             raise ConfigError(
                 f"release {release!r} of {title!r} lacks a track: {error.message}; submit the master again"
             ) from None
-        if report is not None and refused and despite_quality is not None:
-            measured.override(store, report, despite_quality)
+        if refusing is not None and despite_quality is not None:
+            measured.override(store, refusing, despite_quality)
         store.delete(layout.deleted(title, release))
         pointer = set_current(store, title, release, submitted_at=now())
         store.delete(layout.held(title, release))

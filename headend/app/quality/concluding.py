@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import loudness_curve, pairs
+from encoder import loudness_curve, side_by_side
 from headend.app.quality import judging, scoring
 from headend.app.quality.checking import Check
 from headend.app.quality.highlights import worst_segments
@@ -37,8 +37,8 @@ def conclude(check: Check, presentation: Presentation, master: Master, endpoint_
         # Overrides of an earlier report stay on record, and its cost counts too.
         report = replace(report, overrides=before.overrides, cpu_s=report.cpu_s + before.cpu_s)
     protection = presentation.protection
-    locked = {track.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {}
-    shown = _pictures(check, report, master, endpoint_url, locked, keys)
+    track_keys = {track.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {}
+    shown = _pictures(check, report, master, endpoint_url, track_keys, keys)
     store.put(layout.report_page(title, report.release), render(report, shown).encode())
     measured.write_report(store, report)
     measured.tidy(store, title, check.known.tasks)
@@ -59,7 +59,7 @@ def _pictures(
     report: QualityReport,
     master: Master,
     endpoint_url: str | None,
-    locked: Mapping[str, TrackKeys],
+    track_keys: Mapping[str, TrackKeys],
     keys: Mapping[str, ContentKey],
 ) -> tuple[Shown, ...]:
     """Make pictures of the worst segments of the best renditions beside the master; reuse those in the store."""
@@ -75,11 +75,11 @@ def _pictures(
                 data = store.get(key)
             except ObjectMissing:
                 path = Path(name) / "rendition.mp4"
-                used = locked.get(rendition.track)
+                used = track_keys.get(rendition.track)
                 scoring.fetch(store, title, rendition.track, (segment.number,), path, used, keys)
                 pair = check.measuring.pair(rendition.rendition, segment.number, segment.worst_frame)
                 try:
-                    data = pairs.make(pair, path, source.url, Path(name) / "pair.jpg")
+                    data = side_by_side.make(pair, path, source.url, Path(name) / "pair.jpg")
                 except ToolFailed:
                     continue  # a missing picture must not prevent the report
                 (Path(name) / "pair.jpg").unlink()

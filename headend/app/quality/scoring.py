@@ -137,7 +137,7 @@ def fetch(
     track: str,
     segments: Sequence[int],
     path: Path,
-    locked: TrackKeys | None = None,
+    track_keys: TrackKeys | None = None,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> None:
     """Write segments of a track to a file that a decoder can open.
@@ -148,17 +148,17 @@ def fetch(
         track: The track's id.
         segments: Segment numbers.
         path: The file.
-        locked: Key names of an encrypted track, whose segments are decrypted; None for a clear track.
+        track_keys: Key names of an encrypted track, whose segments are decrypted; None for a clear track.
         keys: The keys, by their ids.
     """
     init = store.get(layout.track_init(title, track))
     with path.open("wb") as file:
         for index, number in enumerate(segments):
             segment, clear = store.get(layout.track_segment(title, track, number)), init
-            if locked is not None and keys:
+            if track_keys is not None and keys:
                 from packager.decrypting import decrypted
 
-                key = keys[locked.name(number).kid]
+                key = keys[track_keys.name(number).kid]
                 clear, segment = decrypted(init_of_period(init, key.name), segment, key)
             file.write(segment if index else clear + segment)
 

@@ -19,7 +19,7 @@ STALL_S = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FramePair:
     """Two frames of the same time.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pair:
     height_px: int
 
 
-def command(pair: Pair, rendition: Path, url: str, picture: Path) -> tuple[str, ...]:
+def command(pair: FramePair, rendition: Path, url: str, picture: Path) -> tuple[str, ...]:
     """Build the command that puts the master on the left and the rendition on the right.
 
     Args:
@@ -72,7 +72,9 @@ def command(pair: Pair, rendition: Path, url: str, picture: Path) -> tuple[str, 
     )
 
 
-def make(pair: Pair, rendition: Path, url: str, picture: Path, cancelled: Callable[[], bool] = lambda: False) -> bytes:
+def make(
+    pair: FramePair, rendition: Path, url: str, picture: Path, cancelled: Callable[[], bool] = lambda: False
+) -> bytes:
     """Make the picture; arguments as for `command`.
 
     Raises:
