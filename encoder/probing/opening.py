@@ -5,6 +5,7 @@ refer to other files, are rejected before they are parsed. FFmpeg may only use t
 itself.
 """
 
+import errno
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -123,6 +124,9 @@ def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
         )
     if isinstance(error, av.ExitError | av.TimeoutError):
         return "stopped answering; check the network and the store, then try again"
+    if error.errno == errno.EPERM:
+        # FFmpeg's demuxers return -1 for errors without a number of their own; a lack of permission is EACCES.
+        return "is damaged, or of a kind that FFmpeg can't read to its end; deliver it again, in another container"
     return f"can't be read: {error.strerror}; check that it exists and is readable"
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -518,6 +519,17 @@ def test_samples_that_ffmpeg_leaves_out_are_refused(tmp_path: Path, codec: str) 
         MasterError, match=r"\d+ samples of stream \d have the same time as another, .* longer fragments"
     ):
         look(film)
+
+
+def test_an_error_without_a_number_is_not_a_lack_of_permission(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4")
+
+    # As FFmpeg's demuxer of GXF raises it.
+    with (
+        pytest.raises(MasterError, match="is damaged, or of a kind that FFmpeg can't read to its end"),
+        opening.opened(master_of(film), str(film)),
+    ):
+        raise av.error.PermissionError(1, "Operation not permitted")
 
 
 def test_pictures_before_time_0_in_matroska_are_refused(tmp_path: Path) -> None:
