@@ -44,6 +44,7 @@ class Garbage:
         objects: Keys of all objects to remove, in order of removal.
         size_bytes: Total size of these objects.
         waiting_bytes: Size of unneeded objects whose grace period is not over.
+        held: Holds of running work, or of killed work until `DEAD_HOLD_AGE`; what they need is not listed.
         error: Why nothing is removed: it is unknown which objects the title needs.
     """
 
@@ -53,6 +54,7 @@ class Garbage:
     objects: tuple[str, ...] = field(default=(), repr=False)
     size_bytes: int = 0
     waiting_bytes: int = 0
+    held: tuple[holds.Hold, ...] = ()
     error: StorageError | None = None
 
 
@@ -141,7 +143,8 @@ def find(
     objects.append([info for info in references if info.modified < oldest and not _applies(store, info.key, remaining)])
     infos = [info for group in objects for info in group]
     keys = (*(info.key for info in infos), *dead)
-    return Garbage(title, tuple(removable), tuple(tracks), keys, sum(info.size_bytes for info in infos), waiting_bytes)
+    size_bytes = sum(info.size_bytes for info in infos)
+    return Garbage(title, tuple(removable), tuple(tracks), keys, size_bytes, waiting_bytes, tuple(held))
 
 
 def remove(

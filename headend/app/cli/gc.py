@@ -1,6 +1,6 @@
 """``headend gc``: remove releases and tracks that are no longer needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from headend.app.cli.many_titles import FailureCollector
 from headend.app.cli.parameters import Duration
 from headend.app.cli.progress_lines import repeated
 from headend.app.cli.screen import console, print_json, table
-from headend.app.cli.wording import count_text
+from headend.app.cli.wording import count_text, printable
 from headend.core.errors import ConfigError
 from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
@@ -21,6 +21,8 @@ from packager import garbage
 
 REMOVERS = 8
 """Titles whose garbage is removed at once."""
+HELD_SHOWN = 10
+"""Commands whose needs are listed; a program gets all."""
 
 
 @click.command(
@@ -71,11 +73,13 @@ def command(
             raise ConfigError(f"there is no title {title!r} in {store.url}; 'headend titles' lists published titles")
     wanted = wanted or garbage.titles_with_objects(opened)
     collector = FailureCollector(len(wanted))
-    rows = []
+    rows, held = [], []
     for found in collector.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
         if found.error is not None:
             collector.fail(found.title, found.error)
-        elif found.objects:
+            continue
+        held += [{"title": found.title, "reason": hold.reason, "since": hold.since} for hold in found.held]
+        if found.objects:
             rows.append(_row(found))
     # Analyses are kept if some titles were not checked: they may be of the same masters.
     unused = garbage.UnusedAnalyses()
@@ -85,6 +89,7 @@ def command(
     total_bytes = sum(row.bytes for row in rows) + unused.size_bytes
     if not as_json:
         _show(rows)
+        _show_held(held)
         if unused.masters:
             masters = count_text(len(unused.masters), "master")
             console().print(f"{unused.size_bytes / 1e6:,.1f} MB of analyses of {masters} without a release")
@@ -106,7 +111,7 @@ def command(
             "bytes": unused.size_bytes,
         }
         collecting = [asdict(row) for row in rows]
-        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": collecting, "analyses": analyses})
+        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": collecting, "analyses": analyses, "held": held})
     elif not rows and not unused.objects:
         console().print("nothing to remove")
     elif not dry_run:
@@ -136,3 +141,16 @@ def _show(rows: Sequence[_Row]) -> None:
             for row in rows
         )
         console().print(table(("title", ">releases", ">tracks", ">objects", ">MB"), cells))
+
+
+def _show_held(held: Sequence[Mapping[str, str]]) -> None:
+    """Say what is kept because a command needs it: that of a killed process can't be told from one that runs."""
+    for hold in held[:HELD_SHOWN]:
+        console().print(
+            printable(
+                f"{hold['title']}: kept what '{hold['reason']}' needs, which began at {hold['since']}; "
+                f"if it was killed, gc removes this after {garbage.DEAD_HOLD_AGE.days} days"
+            )
+        )
+    if len(held) > HELD_SHOWN:
+        console().print(f"and {len(held) - HELD_SHOWN:,} more")

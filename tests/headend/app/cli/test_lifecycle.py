@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headend.app.cli import run
+from headend.core.holds import held
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from origin.serving import running
@@ -176,6 +178,20 @@ def test_a_deleted_title_is_removed_when_its_grace_is_over(store: Path, capsys: 
     assert (store / "titles/film/tracks").exists() and isinstance(found["bytes"], int) and found["bytes"] > 100_000
     assert json_of(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--yes")["bytes"] == found["bytes"]
     assert not (store / "titles/film").exists()
+
+
+def test_gc_says_what_it_keeps_for_a_command_that_runs_or_was_killed(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
+    words = ["gc", "--store", str(store), "--grace", "0s", "--keep", "0", "--dry-run"]
+    tracks = [path.name for path in store.glob("titles/film/tracks/*")]
+    with held(open_store(StoreSettings(str(store))), "film", tracks=tracks, reason="submit"):
+        kept: Any = json_of(capsys, *words)["held"]
+        assert [(row["title"], row["reason"]) for row in kept] == [("film", "submit")]
+        assert run(words) == 0
+    assert "film: kept what 'submit' needs, which began at 20" in capsys.readouterr().out
+    assert json_of(capsys, *words)["held"] == []
 
 
 def test_a_damaged_title_does_not_stop_gc_of_others(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
