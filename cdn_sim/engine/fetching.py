@@ -4,23 +4,15 @@ from cdn_sim.compiling import Array, inlined
 from cdn_sim.engine.caches import drop, look_up
 from cdn_sim.engine.chance import chance
 from cdn_sim.engine.links import transfer
-from cdn_sim.engine.state import NEVER, RETRIES, Caches, Counts, Links, Rules
+from cdn_sim.engine.state import NEVER, RETRIES, Caches, Counts, Links, Now, ObjectRequest, Rules
 from cdn_sim.kernels.state import FIRST, MARK, SECOND, SPARE
 from cdn_sim.outcomes import CONTENT_MISS, DELAYED, FAILED, HEALTH_MISS, HIT, LATE_FILL, PASSED
 
 
 @inlined
 def fetch(
-    edge: int,
-    diverted: bool,
-    title: int,
-    rendition: int,
-    number: int,
-    draw: int,
-    rtt_ms: float,
-    now_ms: float,
-    tick: int,
-    hour: int,
+    request: ObjectRequest,
+    now: Now,
     cursor: Array,
     sizes: Array,
     caches: Caches,
@@ -31,16 +23,8 @@ def fetch(
     """Request an object at an edge, which fetches it on a miss.
 
     Args:
-        edge: The edge; -1 if the shield serves the viewer because no edge is up.
-        diverted: Whether the edge is none of those that hold the title.
-        title: The object's title.
-        rendition: Its rendition.
-        number: The object.
-        draw: The session's random number.
-        rtt_ms: Round trip between viewer and edge.
-        now_ms: Time of the request.
-        tick: Current tick.
-        hour: Current hour.
+        request: The request.
+        now: The current time.
         cursor: See `cdn_sim.engine.state.BUCKET`.
         sizes: Bytes of each object.
         caches: The caches.
@@ -52,20 +36,21 @@ def fetch(
         The decision, the time to the first byte in ms, and when the last byte is at the edge (0 on a hit).
     """
     decision = HIT
-    wait_ms = rtt_ms
+    edge, number = request.edge, request.number
+    wait_ms = request.rtt_ms
     ready_ms = 0.0
     is_hit = False
     planned = NEVER
     if edge >= 0:
-        planned = caches.planned_ms[edge, title, rendition]
-    if planned <= now_ms:
+        planned = caches.planned_ms[edge, request.title, request.rendition]
+    if planned <= now.ms:
         is_hit = True
     elif edge >= 0:
-        is_hit, ready_ms = look_up(edge, number, now_ms, sizes, caches)
+        is_hit, ready_ms = look_up(edge, number, now.ms, sizes, caches)
         if ready_ms > 0.0:
             decision = DELAYED
     if not is_hit:
-        if diverted:
+        if request.diverted:
             decision = HEALTH_MISS
         elif planned != NEVER:
             decision = LATE_FILL
@@ -73,9 +58,7 @@ def fetch(
             decision = CONTENT_MISS
         else:
             decision = PASSED
-        failed, wait_ms, ready_ms = pull(
-            edge, number, draw, wait_ms, now_ms, tick, hour, cursor, sizes, caches, links, counts, rules
-        )
+        failed, wait_ms, ready_ms = pull(request, wait_ms, now, cursor, sizes, caches, links, counts, rules)
         if failed:
             decision = FAILED
     return decision, wait_ms, ready_ms
@@ -83,13 +66,9 @@ def fetch(
 
 @inlined
 def pull(
-    edge: int,
-    number: int,
-    draw: int,
+    request: ObjectRequest,
     wait_ms: float,
-    now_ms: float,
-    tick: int,
-    hour: int,
+    now: Now,
     cursor: Array,
     sizes: Array,
     caches: Caches,
@@ -102,6 +81,7 @@ def pull(
     Returns:
         Whether the fetch failed, the time to the first byte in ms, and when the last byte is at the edge.
     """
+    edge, number = request.edge, request.number
     edges: int = caches.order.shape[1]
     shield, transit, from_origin = edges, edges, edges + 1
     size = float(sizes[number])
@@ -110,7 +90,7 @@ def pull(
     ready_ms = 0.0
     decision = HEALTH_MISS
     if caches.up[shield]:
-        at_shield, ready_ms = look_up(shield, number, now_ms, sizes, caches)
+        at_shield, ready_ms = look_up(shield, number, now.ms, sizes, caches)
         decision = CONTENT_MISS
         if at_shield:
             decision = DELAYED if ready_ms > 0.0 else HIT
@@ -123,7 +103,7 @@ def pull(
             failed = True
         if rules.origin_fails > 0.0 and not failed:
             cursor[RETRIES] += 1
-            failed = chance(draw, cursor[RETRIES]) < rules.origin_fails
+            failed = chance(request.draw, cursor[RETRIES]) < rules.origin_fails
     if failed:
         if edge >= 0:
             drop(edge, number, sizes, caches)
@@ -132,13 +112,13 @@ def pull(
             drop(shield, number, sizes, caches)
     else:
         if not at_shield:
-            arrives_ms = transfer(from_origin, now_ms + wait_ms, size, rules.fetch_rate, tick, links, counts)
+            arrives_ms = transfer(from_origin, now.ms + wait_ms, size, rules.fetch_rate, now.tick, links, counts)
             caches.nodes[shield, number, SPARE] = int(arrives_ms)
             ready_ms = max(ready_ms, arrives_ms)
-        arrives_ms = transfer(transit, now_ms + wait_ms, size, rules.fetch_rate, tick, links, counts)
+        arrives_ms = transfer(transit, now.ms + wait_ms, size, rules.fetch_rate, now.tick, links, counts)
         ready_ms = max(ready_ms, arrives_ms)
         if edge >= 0:
             caches.nodes[edge, number, SPARE] = int(ready_ms)
-        counts.sent[shield, decision, hour] += size
-    counts.requests[shield, decision, hour] += 1
+        counts.sent[shield, decision, now.hour] += size
+    counts.requests[shield, decision, now.hour] += 1
     return failed, wait_ms, ready_ms

@@ -26,7 +26,10 @@ from cdn_sim.engine.state import (
     WHEEL,
     Caches,
     Counts,
+    Download,
     Links,
+    Now,
+    ObjectRequest,
     Rules,
     Titles,
     Viewers,
@@ -98,7 +101,7 @@ def advance(
                 cursor[PEAK] = max(cursor[PEAK], cursor[ACTIVE])
                 next_ms = now_ms + START_TRIPS * viewers.rtt_ms[session]
             else:
-                next_ms = play(session, now_ms, tick, hour, cursor, titles, viewers, caches, links, counts, rules)
+                next_ms = play(session, Now(now_ms, tick, hour), cursor, titles, viewers, caches, links, counts, rules)
             if viewers.state[session] == OVER:
                 cursor[ACTIVE] -= 1
             else:
@@ -111,9 +114,7 @@ def advance(
 @inlined
 def play(
     session: int,
-    now_ms: float,
-    tick: int,
-    hour: int,
+    now: Now,
     cursor: Array,
     titles: Titles,
     viewers: Viewers,
@@ -127,9 +128,9 @@ def play(
     if delay_ms > 0.0:
         viewers.pending[session] = quality
         viewers.buffer_ms[session] = max(0.0, viewers.buffer_ms[session] - delay_ms)
-        next_ms = now_ms + delay_ms
+        next_ms = now.ms + delay_ms
     else:
-        next_ms = request(session, quality, now_ms, tick, hour, cursor, titles, viewers, caches, links, counts, rules)
+        next_ms = request(session, quality, now, cursor, titles, viewers, caches, links, counts, rules)
     return next_ms
 
 
@@ -153,23 +154,21 @@ def choose_quality(session: int, titles: Titles, viewers: Viewers) -> tuple[int,
 
 
 @inlined
-def steer(
-    session: int, now_ms: float, tick: int, viewers: Viewers, caches: Caches, links: Links, every_ms: float
-) -> tuple[int, bool]:
+def steer(session: int, now: Now, viewers: Viewers, caches: Caches, links: Links, every_ms: float) -> tuple[int, bool]:
     """The session's edge (-1 if none is up), and whether it is none of those that hold the title."""
     title = viewers.title[session]
     for edge in range(caches.order.shape[1]):
-        carried = links.carried[edge, (tick // TICKS_PER_SECOND) % SLOTS]
+        carried = links.carried[edge, (now.tick // TICKS_PER_SECOND) % SLOTS]
         links.load[edge] = carried / max(1.0, links.free[edge] * 1000.0)
     current = viewers.edge[session]
-    if now_ms >= viewers.steer_ms[session]:
+    if now.ms >= viewers.steer_ms[session]:
         current = -1
     chosen, diverted = pick(
         caches.order[title], caches.replicas[title], viewers.draw[session], caches.up, links.load, current
     )
     if chosen != current:
         viewers.edge[session] = chosen
-        viewers.steer_ms[session] = now_ms + every_ms
+        viewers.steer_ms[session] = now.ms + every_ms
     return chosen, diverted
 
 
@@ -177,9 +176,7 @@ def steer(
 def request(
     session: int,
     quality: int,
-    now_ms: float,
-    tick: int,
-    hour: int,
+    now: Now,
     cursor: Array,
     titles: Titles,
     viewers: Viewers,
@@ -190,71 +187,43 @@ def request(
 ) -> float:
     """Request a segment's picture and its sound; returns the time of the session's next event, in ms."""
     title, device = viewers.title[session], viewers.device[session]
-    edge, diverted = steer(session, now_ms, tick, viewers, caches, links, rules.steer_every_ms)
-    step = (whole(now_ms, RATE_STEP_MS) + viewers.offset[session]) % links.factors.shape[1]
+    edge, diverted = steer(session, now, viewers, caches, links, rules.steer_every_ms)
+    step = (whole(now.ms, RATE_STEP_MS) + viewers.offset[session]) % links.factors.shape[1]
     rate = max(1e-3, viewers.kbps[session] / 8.0 * links.factors[viewers.access[session], step])
-    finish_ms, latency_ms, transfer_ms, picture_size = now_ms, 0.0, 0.0, 0.0
+    finish_ms, latency_ms, transfer_ms, picture_size = now.ms, 0.0, 0.0, 0.0
     failed = False
     for part in range(2 if titles.sound >= 0 else 1):
         rendition = titles.firsts[device] + quality if part == 0 else titles.sound
         number = viewers.base[session] + rendition * titles.segments[title] + viewers.segment[session]
         size = float(titles.sizes[number])
-        decision, wait_ms, ready_ms = fetch(
-            edge,
-            diverted,
-            title,
-            rendition,
-            number,
-            viewers.draw[session],
-            viewers.rtt_ms[session],
-            now_ms,
-            tick,
-            hour,
-            cursor,
-            titles.sizes,
-            caches,
-            links,
-            counts,
-            rules,
-        )
+        wanted = ObjectRequest(edge, diverted, title, rendition, number, viewers.draw[session], viewers.rtt_ms[session])
+        decision, wait_ms, ready_ms = fetch(wanted, now, cursor, titles.sizes, caches, links, counts, rules)
         counted_at = edge if edge >= 0 else caches.order[title, 0]
-        counts.requests[counted_at, decision, hour] += 1
+        counts.requests[counted_at, decision, now.hour] += 1
         failed = decision == FAILED
         if failed:
             break
-        counts.sent[counted_at, decision, hour] += size
+        counts.sent[counted_at, decision, now.hour] += size
         counts.views[title, rendition] += 1
         if edge == 0 and cursor[RECORDED] < len(counts.recorded):
             counts.recorded[cursor[RECORDED], 0] = number
             counts.recorded[cursor[RECORDED], 1] = decision <= DELAYED
             cursor[RECORDED] += 1
         # Sound follows the picture on the same connection.
-        begin_ms = finish_ms if part else now_ms + wait_ms
+        begin_ms = finish_ms if part else now.ms + wait_ms
         if edge >= 0:
-            end_ms = transfer(edge, begin_ms, size, rate, tick, links, counts)
+            end_ms = transfer(edge, begin_ms, size, rate, now.tick, links, counts)
         else:
             end_ms = begin_ms + size / rate
             counts.away[0] += size
         finish_ms = max(end_ms, ready_ms)
         if part == 0:
             latency_ms = wait_ms
-            transfer_ms = max(MIN_TRANSFER_MS, finish_ms - now_ms - wait_ms)
+            transfer_ms = max(MIN_TRANSFER_MS, finish_ms - now.ms - wait_ms)
             picture_size = size
     if failed:
-        next_ms = fail(session, now_ms, hour, viewers, counts.experience)
+        next_ms = fail(session, now, viewers, counts.experience)
     else:
-        next_ms = receive(
-            session,
-            quality,
-            picture_size,
-            now_ms,
-            latency_ms,
-            transfer_ms,
-            finish_ms,
-            hour,
-            titles,
-            viewers,
-            counts.experience,
-            rules,
-        )
+        download = Download(quality, picture_size, latency_ms, transfer_ms, finish_ms)
+        next_ms = receive(session, download, now, titles, viewers, counts.experience, rules)
     return next_ms

@@ -2,7 +2,7 @@
 
 from cdn_sim.compiling import Array, inlined
 from cdn_sim.engine.chance import chance
-from cdn_sim.engine.state import OVER, PLAYING, STARTING, Rules, Titles, Viewers
+from cdn_sim.engine.state import OVER, PLAYING, STARTING, Download, Now, Rules, Titles, Viewers
 from cdn_sim.outcomes import CHANGE_KBPS, ENDED, GAVE_UP, KBPS, SEGMENTS, STALL_MS, STALLS, START_MS
 from cdn_sim.players.choosing import downloaded, waited
 from cdn_sim.players.state import Setup, reset
@@ -27,34 +27,32 @@ def setup_of(session: int, titles: Titles, viewers: Viewers) -> Setup:
 
 
 @inlined
-def drain(
-    session: int, now_ms: float, finish_ms: float, failed: bool, hour: int, viewers: Viewers, experience: Array
-) -> None:
+def drain(session: int, now: Now, finish_ms: float, failed: bool, viewers: Viewers, experience: Array) -> None:
     """Play from the buffer while a request runs: playback starts at the first segment, and stalls without a buffer."""
-    took_ms = finish_ms - now_ms
+    took_ms = finish_ms - now.ms
     if viewers.state[session] == STARTING:
         if not failed:
             viewers.state[session] = PLAYING
-            experience[hour, START_MS] += finish_ms - viewers.start_ms[session]
+            experience[now.hour, START_MS] += finish_ms - viewers.start_ms[session]
     elif took_ms > viewers.buffer_ms[session]:
-        experience[hour, STALL_MS] += took_ms - viewers.buffer_ms[session]
+        experience[now.hour, STALL_MS] += took_ms - viewers.buffer_ms[session]
         if viewers.buffer_ms[session] > 0.0:
-            experience[hour, STALLS] += 1
+            experience[now.hour, STALLS] += 1
         viewers.buffer_ms[session] = 0.0
     else:
         viewers.buffer_ms[session] -= took_ms
 
 
 @inlined
-def fail(session: int, now_ms: float, hour: int, viewers: Viewers, experience: Array) -> float:
+def fail(session: int, now: Now, viewers: Viewers, experience: Array) -> float:
     """Retry after a failed request, in the lowest quality, after choosing an edge again; returns when, in ms."""
     viewers.retries[session] += 1
     viewers.pending[session] = 0
     viewers.edge[session] = -1
-    next_ms = now_ms + RETRY_MS
-    drain(session, now_ms, next_ms, True, hour, viewers, experience)
+    next_ms = now.ms + RETRY_MS
+    drain(session, now, next_ms, True, viewers, experience)
     if viewers.retries[session] > MAX_RETRIES:
-        experience[hour, GAVE_UP] += 1
+        experience[now.hour, GAVE_UP] += 1
         viewers.state[session] = OVER
     return next_ms
 
@@ -62,13 +60,8 @@ def fail(session: int, now_ms: float, hour: int, viewers: Viewers, experience: A
 @inlined
 def receive(
     session: int,
-    quality: int,
-    size: float,
-    now_ms: float,
-    latency_ms: float,
-    transfer_ms: float,
-    finish_ms: float,
-    hour: int,
+    download: Download,
+    now: Now,
     titles: Titles,
     viewers: Viewers,
     experience: Array,
@@ -78,19 +71,15 @@ def receive(
 
     Args:
         session: The session.
-        quality: Quality of the segment.
-        size: Bytes of its picture.
-        now_ms: When it was requested.
-        latency_ms: Time to the first byte of its picture.
-        transfer_ms: Time from the first to the last byte of its picture.
-        finish_ms: When it was complete.
-        hour: Current hour.
+        download: The segment.
+        now: When it was requested.
         titles: The titles.
         viewers: The sessions.
         experience: The viewers' experience.
         rules: The parameters.
     """
-    drain(session, now_ms, finish_ms, False, hour, viewers, experience)
+    quality, finish_ms = download.quality, download.finish_ms
+    drain(session, now, finish_ms, False, viewers, experience)
     device = viewers.device[session]
     segments = titles.segments[viewers.title[session]]
     segment_ms = titles.segment_ms
@@ -102,15 +91,15 @@ def receive(
         viewers.player[session],
         quality,
         viewers.buffer_ms[session],
-        size * 8.0,
-        latency_ms,
-        transfer_ms,
+        download.size * 8.0,
+        download.latency_ms,
+        download.transfer_ms,
         setup_of(session, titles, viewers),
     )
-    experience[hour, SEGMENTS] += 1
-    experience[hour, KBPS] += titles.rates[device, quality]
+    experience[now.hour, SEGMENTS] += 1
+    experience[now.hour, KBPS] += titles.rates[device, quality]
     if viewers.last[session] >= 0:
-        experience[hour, CHANGE_KBPS] += abs(
+        experience[now.hour, CHANGE_KBPS] += abs(
             titles.rates[device, quality] - titles.rates[device, viewers.last[session]]
         )
     viewers.last[session] = quality
@@ -120,7 +109,7 @@ def receive(
         seek(session, segments, rules.seeks_per_ms * segment_ms, viewers)
     if viewers.left[session] <= 0 or viewers.segment[session] >= segments:
         viewers.state[session] = OVER
-        experience[hour, ENDED] += 1
+        experience[now.hour, ENDED] += 1
     else:
         full_ms = viewers.buffer_ms[session] + segment_ms - viewers.most_ms[session]
         if full_ms > 0.0:

@@ -29,6 +29,60 @@ WAITING, STARTING, PLAYING, OVER = range(4)
 """States of a session."""
 
 
+class Now(NamedTuple):
+    """The current time.
+
+    Attributes:
+        ms: Time.
+        tick: Tick of that time.
+        hour: Hour that outcomes are counted in.
+    """
+
+    ms: float
+    tick: int
+    hour: int
+
+
+class ObjectRequest(NamedTuple):
+    """A viewer's request for an object.
+
+    Attributes:
+        edge: The edge; -1 if the shield serves the viewer because no edge is up.
+        diverted: Whether the edge is none of those that hold the title.
+        title: The object's title.
+        rendition: Its rendition.
+        number: The object.
+        draw: The session's random number.
+        rtt_ms: Round trip between viewer and edge.
+    """
+
+    edge: int
+    diverted: bool
+    title: int
+    rendition: int
+    number: int
+    draw: int
+    rtt_ms: float
+
+
+class Download(NamedTuple):
+    """A segment's picture and sound, as the player received them.
+
+    Attributes:
+        quality: Quality of the picture.
+        size: Bytes of the picture.
+        latency_ms: Time to the first byte of the picture.
+        transfer_ms: Time from the first to the last byte of the picture.
+        finish_ms: When all of the segment had arrived.
+    """
+
+    quality: int
+    size: float
+    latency_ms: float
+    transfer_ms: float
+    finish_ms: float
+
+
 class Titles(NamedTuple):
     """Titles and their objects.
 
