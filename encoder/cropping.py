@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import av
+
 from encoder import probing
 from headend.core.errors import ConfigError
 from headend.core.media import Crop, Master, VideoTrack
@@ -106,11 +108,15 @@ def crop(
         _check(track, wanted)
         return wanted, (f"cropped to {_text(wanted)}, as requested",)
     whole = Crop(track.width_px, track.height_px)
-    area, decisions = _round_to_even(track.clean_aperture or whole), []
+    area, decisions = _round_to_chroma(track.clean_aperture or whole, track.pixel_format), []
     if track.clean_aperture is not None:
         decisions.append(f"clean aperture {_text(area)} of {whole.width_px}x{whole.height_px}")
     elif area != whole:
-        decisions.append(f"odd size {whole.width_px}x{whole.height_px}: the last line or column is left out")
+        size = f"{whole.width_px}x{whole.height_px}"
+        if whole.width_px % 2 or whole.height_px % 2:
+            decisions.append(f"odd size {size}: the last line or column is left out")
+        else:
+            decisions.append(f"size {size} in {track.pixel_format}: cut to {_text(area)}, which has all its colours")
     if wanted is Cropping.AUTO:
         between, decision = between_bars(detect(area).borders, area)
         area = between or area
@@ -223,12 +229,15 @@ def _check(track: VideoTrack, wanted: Crop) -> None:
         )
 
 
-def _round_to_even(area: Crop) -> Crop:
+def _round_to_chroma(area: Crop, pixel_format: str) -> Crop:
+    """Make the size and position even, or multiples of 4 if one sample of colour covers as many pixels (4:1:0)."""
+    stored = av.VideoFormat(pixel_format)
+    across, down = (4 if length(4) == 1 else 2 for length in (stored.chroma_width, stored.chroma_height))
     return Crop(
-        max(2, area.width_px - area.width_px % 2),
-        max(2, area.height_px - area.height_px % 2),
-        area.left_px - area.left_px % 2,
-        area.top_px - area.top_px % 2,
+        max(across, area.width_px - area.width_px % across),
+        max(down, area.height_px - area.height_px % down),
+        area.left_px - area.left_px % across,
+        area.top_px - area.top_px % down,
     )
 
 

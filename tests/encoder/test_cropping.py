@@ -94,6 +94,26 @@ def test_a_last_odd_line_or_column_is_left_out_as_half_its_colour_is_missing() -
     assert decisions == ("odd size 321x181: the last line or column is left out",)
 
 
+@pytest.mark.parametrize(
+    ("pixel_format", "size"),
+    [
+        ("yuv410p", (160, 88)),
+        ("yuv411p", (160, 90)),
+        ("yuv440p", (162, 90)),
+        ("yuv444p", (162, 90)),
+        ("gray", (162, 90)),
+    ],
+)
+def test_lines_and_columns_without_their_colour_are_left_out(pixel_format: str, size: tuple[int, int]) -> None:
+    track = make_video_track(width_px=162, height_px=90, pixel_format=pixel_format)
+    kept, decisions = crop(track, Cropping.NONE, no_detection)
+
+    assert (kept or Crop(162, 90)) == Crop(*size)
+    assert [f"in {pixel_format}: cut to {size[0]}x{size[1]}" in decision for decision in decisions] == [True] * (
+        size != (162, 90)
+    )
+
+
 def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> None:
     track = make_video_track(width_px=720, height_px=576, clean_aperture=Crop(703, 575, 9, 1))
     clean = Crop(702, 574, 8, 0)
