@@ -107,9 +107,14 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
     queue, many = Queue(opened), len(submissions) > MANY
 
     def add(submission: Submission, job: str) -> JobRequest:
-        how = submission.queueing
+        queueing_options = submission.queueing
         return queue.add(
-            submission.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job, news=not many
+            submission.request,
+            priority=queueing_options.priority,
+            labels=queueing_options.labels,
+            notify=queueing_options.notify,
+            job=job,
+            news=not many,
         )
 
     queued, lines = [], ProgressLines()

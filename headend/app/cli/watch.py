@@ -67,8 +67,14 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
 
     def enqueue(arguments: Sequence[str], job: str) -> None:
         [submission] = queueing.parse([Row(arguments[-1], tuple(arguments))], base, defaults)
-        how = submission.queueing
-        queue.add(submission.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job)
+        queueing_options = submission.queueing
+        queue.add(
+            submission.request,
+            priority=queueing_options.priority,
+            labels=queueing_options.labels,
+            notify=queueing_options.notify,
+            job=job,
+        )
 
     ingest = open_store(StoreSettings(folder, store.endpoint_url))
     watcher = Watcher(
