@@ -189,6 +189,13 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     pts = sorted(p.pts_ticks for p in shown if p.pts_ticks is not None)
     if [frame.pts for frame in head] != pts[: len(head)]:
         return None
+    hidden_s = -pts[0] * time_base_of(picture)
+    if container.format.name.startswith("mov,") and hidden_s * declared_rate(picture) >= 1:
+        # FFmpeg gives these frames negative times, and shows them. It leaves out the sound beside them.
+        raise MasterError(
+            f"{master.url}: the edit list of stream {picture.index} leaves out the first {float(hidden_s):.3f} s, "
+            "which is not supported in fragments; export the film again, without edits"
+        )
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None

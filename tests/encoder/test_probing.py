@@ -521,6 +521,18 @@ def test_samples_that_ffmpeg_leaves_out_are_refused(tmp_path: Path, codec: str) 
         look(film)
 
 
+def test_an_edit_list_that_cuts_fragments_is_refused(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4", codec_args=("-g", "24", "-bf", "3"), sound=[Sound()], size=(64, 48))
+    fragments = ("-movflags", "frag_keyframe+delay_moov")
+    probe(master_of(whole := rewrap(tmp_path / "whole.mp4", film, *fragments)), str(whole))
+    late = rewrap(tmp_path / "late.mp4", film, *fragments, input_args=("-ss", "0.7"))
+
+    with pytest.raises(
+        MasterError, match=r"edit list of stream 0 leaves out the first 0\.\d+ s, which is not supported"
+    ):
+        look(late)
+
+
 def test_an_error_without_a_number_is_not_a_lack_of_permission(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4")
 
