@@ -21,7 +21,7 @@ class _Row:
     source: str
 
 
-@click.group("config")
+@click.group("config", epilog=options.examples("headend config show", "headend config show plan --json"))
 def command() -> None:
     """Show the configuration files, and what they set.
 

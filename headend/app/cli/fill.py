@@ -18,7 +18,10 @@ from headend.core.files import write_whole
 from headend.core.settings import StoreSettings
 
 
-@click.group("fill")
+@click.group(
+    "fill",
+    epilog=options.examples("headend fill plan edge-1.decisions edge-2.decisions --edges metro.toml --out plans"),
+)
 def command() -> None:
     """Plan which tracks edges hold tomorrow, from viewing logs."""
 

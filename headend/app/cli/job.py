@@ -31,7 +31,15 @@ ENDED = {State.DONE: Status.DONE, State.FAILED: Status.ENCODING, State.CANCELLED
 """Exit status of ``wait``."""
 
 
-@click.group("job")
+@click.group(
+    "job",
+    epilog=options.examples(
+        "headend job show 20261128t201500123-1a2b3c",
+        "headend job wait 20261128t201500123-1a2b3c --timeout 3600",
+        "headend job cancel 20261128t201500123-1a2b3c",
+        "headend job prioritise 20261128t201500123-1a2b3c 90",
+    ),
+)
 def command() -> None:
     """Show one job, cancel it, or change its priority.
 

@@ -56,7 +56,14 @@ def _key_names(command: options.Command) -> options.Command:
 _key_options = encryption_options.key_address_options(required=True)
 
 
-@click.group("keys")
+@click.group(
+    "keys",
+    epilog=options.examples(
+        "headend keys new film > film.keys",
+        "headend keys check film --keys film.keys",
+        "headend keys serve --keys film.keys --token-keys tokens",
+    ),
+)
 def command() -> None:
     """Make, list, check, export and serve content keys.
 

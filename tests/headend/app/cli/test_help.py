@@ -72,6 +72,12 @@ def test_every_command_has_help_and_the_options_json_and_verbose(
     assert f"  headend {' '.join(words)}" in output.partition("Examples:")[2]
 
 
+@pytest.mark.parametrize("name", sorted({words[0] for words in leaves() if len(words) > 1}))
+def test_every_group_of_commands_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert f"  headend {name} " in capsys.readouterr().out.partition("Examples:")[2]
+
+
 def test_the_module_is_the_command() -> None:
     done = headend("--version")
     assert (done.returncode, done.stdout) == (0, f"headend, version {__version__}\n")
