@@ -93,7 +93,7 @@ class Servers:
         monkeypatch: To shorten waits.
         s3: Two real S3 servers.
         has_edge: Whether an edge is in front of every origin.
-        held: Closed at the end.
+        stack: Closed at the end.
     """
 
     store: WatchedStore
@@ -109,9 +109,9 @@ class Servers:
         """Run another server: an origin, with an edge in front of it if ``has_edge``."""
         origin_settings = settings or OriginSettings()
         if not self.has_edge:
-            return self.held.enter_context(running(store or self.store, settings=origin_settings))
+            return self.stack.enter_context(running(store or self.store, settings=origin_settings))
         behind = replace(origin_settings, limits=Limits(), access_log=False)
-        return self.edge(self.held.enter_context(running(store or self.store, settings=behind)), origin_settings)
+        return self.edge(self.stack.enter_context(running(store or self.store, settings=behind)), origin_settings)
 
     def edge(self, origin: str, settings: OriginSettings) -> str:
         """Run an edge in front of an origin, with its keys and limits."""
@@ -122,7 +122,7 @@ class Servers:
             origin, folder / "disk", 1 << 30, name="edge-1", keys=settings.keys, state_dir=folder / "state",
             access_log=settings.access_log,
         )  # fmt: skip
-        return self.held.enter_context(edge_serving.running(settings))
+        return self.stack.enter_context(edge_serving.running(settings))
 
 
 @pytest.fixture
@@ -417,7 +417,7 @@ def test_private_responses_are_not_shared(servers: Servers) -> None:
 
 @on_origin_and_edge
 def test_tokens_do_not_leak(servers: Servers) -> None:
-    captured = servers.held.enter_context(_stdout())
+    captured = servers.stack.enter_context(_stdout())
     good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
     url = servers.origin(settings=OriginSettings(keys=CLOSED.keys, access_log=True))
     answers = [get(url, f"/t/{one}{path}") for one in (good, old, strange) for path in (MPD, SEGMENT, "/nothing")]
@@ -435,7 +435,7 @@ def test_tokens_do_not_leak(servers: Servers) -> None:
     malformed.append(exchange(url, f"/t/{good}{SEGMENT}\r\n\r\n".encode()))
     servers.store.fault = None
     figures = get(url, "/metrics").body.decode()
-    servers.held.close()
+    servers.stack.close()
     output = f"{answers}{malformed}{figures}{servers.caplog.text}{captured()}"
     assert SEGMENT in output  # the log is there
     for secret in (*good.split("."), *old.split(".")[1:], *strange.split("."), "alice"):
@@ -475,7 +475,7 @@ def test_the_store_cannot_redirect_the_origin(servers: Servers) -> None:
 
         do_HEAD = do_GET  # noqa: N815
 
-    elsewhere, redirecting = (servers.held.enter_context(_http(handler)) for handler in (Elsewhere, Redirecting))
+    elsewhere, redirecting = (servers.stack.enter_context(_http(handler)) for handler in (Elsewhere, Redirecting))
     servers.s3()  # for credentials
     url = servers.origin(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{redirecting.server_port}"))
     for path in (MPD, SEGMENT, f"/{TITLE}/manifest.mpd"):
@@ -626,7 +626,7 @@ def test_http2_is_refused(servers: Servers) -> None:
 def test_metrics_are_not_public(servers: Servers) -> None:
     inner = _free_port()
     address = _outer_address()
-    place = servers.held.enter_context(
+    place = servers.stack.enter_context(
         running(servers.store, host="0.0.0.0", settings=OriginSettings(metrics_port=inner))
     )
     port = urlsplit(place).port
