@@ -5,12 +5,14 @@ level, since scaling, tone mapping, mixing and encoding hardly change these. Sce
 inconclusive.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import av
@@ -22,6 +24,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
+from encoder.forward_reader import ForwardReader
 from encoder.probing import SOUND_CONTAINERS, avoid_custom_layout, opened
 from headend.core.media import Master
 from headend.core.timing import ceil_div
@@ -58,36 +61,103 @@ class Piece:
     stream: int
 
 
-def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
-    """Compare a segment of sound with the master.
+class Reference:
+    """A file that segments are compared with. Several threads may use it.
+
+    It is read forward once if segments are compared in order of time, whatever the number of renditions.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it.
-        piece: The segment.
-        zero_s: When the master shows its first frame.
+    """
+
+    def __init__(self, master: Master, input_url: str) -> None:
+        self._master, self._input_url = master, input_url
+        self._pictures: dict[int, ForwardReader[Numbers]] = {}
+        self._levels: dict[int, ForwardReader[Numbers]] = {}
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """Close the file."""
+        for reader in (*self._pictures.values(), *self._levels.values()):
+            reader.close()
+
+    def compare_sound(self, piece: Piece, zero_s: Fraction) -> str:
+        """Compare a segment of sound with the file.
+
+        Args:
+            piece: The segment.
+            zero_s: When the master shows its first frame.
+
+        Returns:
+            A message if the sound is shifted; empty if not.
+
+        Raises:
+            MasterError: The file can't be read.
+        """
+        with av.open(str(piece.path)) as container:
+            first_s, levels = _in_bins(_levels(container, container.streams.audio[0]))
+        if len(levels) < _BIN_HZ // 2 or levels.std() <= _MIN_VARIATION * max(levels.mean(), 1e-4):
+            return ""
+        from_s = first_s + zero_s - SEARCH_S
+        end_s = from_s + 2 * SEARCH_S + Fraction(len(levels), _BIN_HZ)
+        start_s, master_levels = _in_bins(self._levels_of(piece.stream).part(from_s, end_s))
+        if not len(master_levels):
+            return f"it has sound at {float(first_s):.3f} s, the master has none"
+        return _sound_shift(first_s, levels, start_s - from_s, master_levels)
+
+    def compare_picture(self, piece: Piece, zero_s: Fraction) -> str:
+        """Compare a segment of picture by its first, middle and last frame; see `compare_sound`."""
+        with av.open(str(piece.path)) as container:
+            frames = [(_time_s(frame), _thumb(frame)) for frame in container.decode(video=0)]
+        if not frames:
+            return ""
+        chosen = [frames[number] for number in sorted({0, len(frames) // 2, len(frames) - 1})]
+        first_s, last_s = chosen[0][0] + zero_s - SEARCH_S, chosen[-1][0] + zero_s + SEARCH_S
+        # The picture before the first time is still shown then.
+        shown = [(max(at_s, first_s), thumb) for at_s, thumb in self._pictures_of(piece.stream).part(first_s, last_s)]
+        if not shown:
+            return f"it shows something at {float(chosen[0][0]):.3f} s, the master shows nothing"
+        return _picture_shift(chosen, [(at_s - zero_s, thumb) for at_s, thumb in shown])
+
+    def _pictures_of(self, stream: int) -> ForwardReader[Numbers]:
+        with self._lock:
+            return self._pictures.setdefault(stream, ForwardReader(partial(self._read_pictures, stream)))
+
+    def _levels_of(self, stream: int) -> ForwardReader[Numbers]:
+        with self._lock:
+            return self._levels.setdefault(stream, ForwardReader(partial(self._read_levels, stream)))
+
+    def _read_pictures(self, stream_number: int, from_s: Fraction) -> Generator[tuple[Fraction, Numbers], None, None]:
+        with opened(self._master, self._input_url) as container:
+            stream = container.streams[stream_number]
+            _seek(container, stream_number, from_s - SEARCH_S)
+            for frame in _decoded(container, stream):
+                if isinstance(frame, VideoFrame) and (at_s := _frame_time_s(frame, stream)) is not None:
+                    yield at_s, _thumb(frame)
+
+    def _read_levels(self, stream_number: int, from_s: Fraction) -> Generator[tuple[Fraction, Numbers], None, None]:
+        with opened(self._master, self._input_url, SOUND_CONTAINERS) as container:
+            _seek(container, stream_number, from_s - 1)
+            yield from _levels(container, container.streams[stream_number])
+
+
+def _sound_shift(first_s: Fraction, levels: Numbers, offset_s: Fraction, master_levels: Numbers) -> str:
+    """Search sound in the master's.
+
+    Args:
+        first_s: When the sound begins, named in the message.
+        levels: Its levels.
+        offset_s: When the master's levels begin, from `SEARCH_S` before the sound.
+        master_levels: The master's levels.
 
     Returns:
         A message if the sound is shifted; empty if not.
-
-    Raises:
-        MasterError: The master can't be read.
     """
-    with av.open(str(piece.path)) as container:
-        first_s, levels = _loudness(container, 0, None)
-    if len(levels) < _BIN_HZ // 2 or levels.std() <= _MIN_VARIATION * max(levels.mean(), 1e-4):
-        return ""
-    from_s = first_s + zero_s - SEARCH_S
-    with opened(master, input_url, SOUND_CONTAINERS) as container:
-        _seek(container, piece.stream, from_s - 1)
-        end_s = from_s + 2 * SEARCH_S + Fraction(len(levels), _BIN_HZ)
-        start_s, master_levels = _loudness(container, piece.stream, end_s)
-    if not len(master_levels):
-        return f"it has sound at {float(first_s):.3f} s, the master has none"
     # The master's levels from `SEARCH_S` before the segment to as long after it.
     margin = round(SEARCH_S * _BIN_HZ)
     searched = np.zeros(len(levels) + 2 * margin)
-    offset = round((start_s - from_s) * _BIN_HZ)
+    offset = round(offset_s * _BIN_HZ)
     low, high = max(0, offset), min(len(searched), offset + len(master_levels))
     searched[low:high] = master_levels[low - offset : high - offset]
     correlations = np.array([_correlation(levels, searched[at : at + len(levels)]) for at in range(2 * margin + 1)])
@@ -108,24 +178,15 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
     return f"its sound at {float(first_s):.3f} s is {abs(float(shift_s)):.3f} s {how} against the master's times"
 
 
-def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
-    """Compare a segment of picture by its first, middle and last frame; arguments and result as for `of_sound`."""
-    with av.open(str(piece.path)) as container:
-        frames = [(_time_s(frame), _thumb(frame)) for frame in container.decode(video=0)]
-    if not frames:
-        return ""
-    chosen = [frames[number] for number in sorted({0, len(frames) // 2, len(frames) - 1})]
-    first_s, last_s = chosen[0][0] + zero_s - SEARCH_S, chosen[-1][0] + zero_s + SEARCH_S
-    master_frames = _master_thumbs(master, input_url, piece.stream, first_s, last_s)
-    if not master_frames:
-        return f"it shows something at {float(chosen[0][0]):.3f} s, the master shows nothing"
+def _picture_shift(
+    frames: Sequence[tuple[Fraction, Numbers]], master_frames: Sequence[tuple[Fraction, Numbers]]
+) -> str:
+    """Search frames among the master's, by their times from the film's start; see `_sound_shift`."""
     steps = sorted(after[0] - here[0] for here, after in pairwise(master_frames))
     tolerance_s = PICTURE_TOLERANCE_FRAMES * max(steps[len(steps) // 2] if steps else 0, Fraction(1, 100))
-    for at_s, thumb in chosen:
+    for at_s, thumb in frames:
         near = [
-            (time_s - zero_s, _correlation(thumb, other))
-            for time_s, other in master_frames
-            if abs(time_s - zero_s - at_s) <= SEARCH_S
+            (time_s, _correlation(thumb, other)) for time_s, other in master_frames if abs(time_s - at_s) <= SEARCH_S
         ]
         if not near:
             continue
@@ -133,29 +194,6 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
         if best >= _MIN_CORRELATION and best - _expected(near, at_s, tolerance_s) > _MIN_DIFFERENCE:
             return f"its picture at {float(at_s):.3f} s is what the master shows at {float(best_s):.3f} s"
     return ""
-
-
-def _master_thumbs(
-    master: Master, input_url: str, stream_number: int, first_s: Fraction, last_s: Fraction
-) -> list[tuple[Fraction, Numbers]]:
-    """Time and small picture of each frame of the master that is shown between two times."""
-    thumbs: list[tuple[Fraction, Numbers]] = []
-    with opened(master, input_url) as container:
-        stream = container.streams[stream_number]
-        _seek(container, stream_number, first_s - SEARCH_S)
-        previous: VideoFrame | None = None
-        for frame in _decoded(container, stream):
-            if isinstance(frame, VideoFrame) and (at_s := _frame_time_s(frame, stream)) is not None:
-                if at_s > last_s:
-                    break
-                if at_s >= first_s:
-                    thumbs.append((at_s, _thumb(frame)))
-                else:
-                    previous = frame
-        if previous is not None:
-            # The previous picture is still shown at the first time.
-            thumbs.insert(0, (first_s, _thumb(previous)))
-    return sorted(thumbs, key=lambda one: one[0])
 
 
 def _expected(near: Sequence[tuple[Fraction, float]], at_s: Fraction, tolerance_s: Fraction) -> float:
@@ -210,11 +248,10 @@ def _decoded(container: InputContainer, stream: Stream) -> Iterator[Any]:
             yield from packet.decode()
 
 
-def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) -> tuple[Fraction, Numbers]:
-    """Start of the first bin, and the mean level of all channels in bins, `_BIN_HZ` in a second."""
-    chosen = container.streams[stream] if end_s is not None else container.streams.audio[0]
+def _in_bins(levels: Iterable[tuple[Fraction, Numbers]]) -> tuple[Fraction, Numbers]:
+    """Start of the first bin, and the level in each bin, `_BIN_HZ` in a second."""
     bins: dict[int, float] = {}
-    for at_s, values in _levels(container, chosen, end_s):
+    for at_s, values in levels:
         for number, value in enumerate(values):
             index = int(at_s * _BIN_HZ) + number
             bins[index] = max(bins.get(index, 0.0), value)
@@ -224,8 +261,8 @@ def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) ->
     return Fraction(first, _BIN_HZ), np.array([bins.get(index, 0.0) for index in range(first, last + 1)])
 
 
-def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -> Iterator[tuple[Fraction, Numbers]]:
-    """Time of each decoded frame, and its levels in bins."""
+def _levels(container: InputContainer, stream: Stream) -> Iterator[tuple[Fraction, Numbers]]:
+    """Time of each decoded frame, and the mean level of all channels in bins."""
     resampler: av.AudioResampler | None = None
     if isinstance(stream, AudioStream):
         avoid_custom_layout(stream)
@@ -233,8 +270,6 @@ def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -
         if not isinstance(frame, AudioFrame) or frame.pts is None or frame.time_base is None:
             continue
         at_s = frame.pts * frame.time_base
-        if end_s is not None and at_s > end_s:
-            return
         # With more than eight channels, PyAV crashes when it reads samples that are not interleaved.
         resampler = resampler or av.AudioResampler(format="flt")
         samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)

@@ -1,10 +1,15 @@
 """Comparing a release with its master."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from encoder import comparing, sandbox
 from headend.core import documents, layout
@@ -22,6 +27,7 @@ from headend.core.media import (
     VideoRendition,
 )
 from headend.core.media.protection import WHOLE_TITLE
+from headend.core.process import available_cores
 from headend.core.settings import PictureChoice
 from headend.core.storage import Store, masters
 from packager import conformance
@@ -85,9 +91,15 @@ def compare(
         return Comparison(not_compared=conformance.NO_KEYS)
     if presentation.master is None:
         return Comparison(not_compared="the release does not record its master")
-    audio_files = {file.track_index: file for file in presentation.audio_files}
-    tracks = [(track, _audio_file_of(audio_files, track)) for track in _tracks_to_compare(presentation, deep=deep)]
-    from_master = [track for track, file in tracks if file is None]
+    audio_files: dict[int | None, AudioFile] = {file.track_index: file for file in presentation.audio_files}
+    from_master: list[ComparedTrack] = []
+    from_file: dict[int | None, list[ComparedTrack]] = {}
+    for track in _tracks_to_compare(presentation, deep=deep):
+        index = track.rendition.track_index if isinstance(track.rendition, AudioRendition) else None
+        if index in audio_files:
+            from_file.setdefault(index, []).append(track)
+        else:
+            from_master.append(track)
     reader = _SegmentReader(
         store, title, keys or {}, presentation.protection.schedule if presentation.protection else WHOLE_TITLE
     )
@@ -95,9 +107,8 @@ def compare(
     parts = [
         _with_master(reader, document, presentation.master, endpoint_url, from_master, progress, deep=deep),
         *(
-            _with_audio_file(reader, document, track, file, endpoint_url, progress, deep=deep)
-            for track, file in tracks
-            if file
+            _with_audio_file(reader, document, tracks, audio_files[index], endpoint_url, progress, deep=deep)
+            for index, tracks in from_file.items()
         ),
     ]
     return Comparison(
@@ -120,20 +131,35 @@ class _Progress:
     is_stopped: Callable[[], bool]
     done: int = 0
     total: int = 0
+    _lock: Lock = field(default_factory=Lock)
 
     def add(self, count: int) -> None:
         """Add segments that will be compared."""
         self.total += count
         self.on_progress(self.done, self.total)
 
-    def each(self, numbers: Sequence[int]) -> Iterator[int]:
-        """Yield the numbers of segments, and count each once it has been compared; end early if stopped."""
-        for number in numbers:
-            if self.is_stopped():
-                return
-            yield number
+    def count(self) -> None:
+        """Count a segment that has been compared."""
+        with self._lock:
             self.done += 1
             self.on_progress(self.done, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A track, and the stream that it is compared with.
+
+    Attributes:
+        track: The track.
+        numbers: Numbers of the segments to compare.
+        stream: Number of the stream in its file.
+        zero_s: When the file shows the film's first frame.
+    """
+
+    track: ComparedTrack
+    numbers: Sequence[int]
+    stream: int
+    zero_s: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,30 +212,27 @@ def _with_master(
             choice = PictureChoice(video=presentation.picture_stream)
             probe = sandbox.probe(master, source.url, choice, progress=source.progress)
             zero_s = comparing.first_frame_s(master, source.url, presentation.picture_stream)
-            wanted = [
-                _segments_to_compare(document.tracks[track.id].segments, presentation, probe, deep=deep)
-                for track in tracks
-            ]
-            segments = sum(map(len, wanted))
-            progress.add(segments)
-            findings: list[Finding] = []
-            for track, numbers in zip(tracks, wanted, strict=True):
-                is_sound = isinstance(track.rendition, AudioRendition)
-                delay_s = probe.video.decoder_delay_s if probe.video and is_sound else 0
-                start_s = zero_s - delay_s
-                findings += list(
-                    _differences(reader, presentation, master, source.url, track, numbers, start_s, progress)
-                )
+            delay_s = probe.video.decoder_delay_s if probe.video else Fraction(0)
+
+            def pair(track: ComparedTrack) -> _Pair:
+                numbers = _segments_to_compare(document.tracks[track.id].segments, presentation, probe, deep=deep)
+                if isinstance(track.rendition, AudioRendition):
+                    return _Pair(track, numbers, track.rendition.track_index, zero_s - delay_s)
+                return _Pair(track, numbers, presentation.picture_stream, zero_s)
+
+            pairs = [pair(track) for track in tracks]
+            with closing(comparing.Reference(master, source.url)) as reference:
+                findings = _differences(reader, presentation.title, pairs, reference, progress)
     except MasterError as error:
         key = layout.release_document(presentation.title, presentation.release)
         return Comparison((Finding(key, f"its master can't be used: {error.message}"),))
-    return Comparison(tuple(findings), segments)
+    return Comparison(findings, sum(len(pair.numbers) for pair in pairs))
 
 
 def _with_audio_file(
     reader: _SegmentReader,
     document: Release,
-    track: ComparedTrack,
+    tracks: Sequence[ComparedTrack],
     file: AudioFile,
     endpoint_url: str | None,
     progress: _Progress,
@@ -217,25 +240,24 @@ def _with_audio_file(
     deep: bool,
 ) -> Comparison:
     """Compare added sound with the file that it came from."""
-    presentation, count = document.presentation, document.tracks[track.id].segments
-    is_complete = deep or count <= SHORT_SEGMENTS
-    numbers = list(range(1, count + 1)) if is_complete else comparing.segments_to_compare(count, SAMPLES)
+
+    def pair(track: ComparedTrack) -> _Pair:
+        count = document.tracks[track.id].segments
+        is_complete = deep or count <= SHORT_SEGMENTS
+        numbers = range(1, count + 1) if is_complete else comparing.segments_to_compare(count, SAMPLES)
+        return _Pair(track, numbers, file.stream, file.start_s)
+
+    pairs = [pair(track) for track in tracks]
     try:
         masters.check_unchanged(file.file, endpoint_url)
-        with masters.opened(file.file, endpoint_url) as source:
-            progress.add(len(numbers))
-            found = _differences(
-                reader, presentation, file.file, source.url, track, numbers, file.start_s, progress, file.stream
-            )
-            return Comparison(tuple(found), len(numbers))
+        with (
+            masters.opened(file.file, endpoint_url) as source,
+            closing(comparing.Reference(file.file, source.url)) as reference,
+        ):
+            findings = _differences(reader, document.presentation.title, pairs, reference, progress)
     except HeadendError as error:
         return Comparison(not_compared=error.message)
-
-
-def _audio_file_of(audio_files: Mapping[int, AudioFile], track: ComparedTrack) -> AudioFile | None:
-    """Return the file that a track's sound was added from; None if it is from the master."""
-    rendition = track.rendition
-    return audio_files.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
+    return Comparison(findings, sum(len(pair.numbers) for pair in pairs))
 
 
 def _tracks_to_compare(presentation: Presentation, *, deep: bool) -> Sequence[ComparedTrack]:
@@ -260,29 +282,42 @@ def _segments_to_compare(count: int, presentation: Presentation, probe: Probe, *
 
 def _differences(
     reader: _SegmentReader,
-    presentation: Presentation,
-    master: Master,
-    url: str,
-    track: ComparedTrack,
-    numbers: Sequence[int],
-    zero_s: Fraction,
+    title: str,
+    pairs: Sequence[_Pair],
+    reference: comparing.Reference,
     progress: _Progress,
-    stream: int | None = None,
-) -> Iterator[Finding]:
-    init = reader.init(track)
-    for number in progress.each(numbers):
-        key = layout.track_segment(presentation.title, track.id, number)
-        with TemporaryDirectory(prefix="headend-") as folder:
-            path = Path(folder) / "piece.mp4"
-            try:
-                path.write_bytes(reader.read(track, init, number))
-            except (StorageError, PackagingError):
-                continue  # `packager.conformance` reports it
-            rendition = track.rendition
-            if isinstance(rendition, AudioRendition):
-                piece = comparing.Piece(path, rendition.track_index if stream is None else stream)
-                wrong = comparing.of_sound(master, url, piece, zero_s)
-            else:
-                wrong = comparing.of_picture(master, url, comparing.Piece(path, presentation.picture_stream), zero_s)
-        if wrong:
-            yield Finding(key, wrong)
+) -> tuple[Finding, ...]:
+    """Compare segments of tracks with a file, in order of time, so that the file is read once for all tracks."""
+    inits = [reader.init(pair.track) for pair in pairs]
+    pieces = sorted((number, place) for place, pair in enumerate(pairs) for number in pair.numbers)
+    progress.add(len(pieces))
+
+    def difference(piece: tuple[int, int]) -> tuple[int, int, Finding] | None:
+        if progress.is_stopped():
+            return None
+        number, place = piece
+        try:
+            data = reader.read(pairs[place].track, inits[place], number)
+        except (StorageError, PackagingError):
+            wrong = ""  # `packager.conformance` reports it
+        else:
+            wrong = _difference(pairs[place], data, reference)
+        progress.count()
+        key = layout.track_segment(title, pairs[place].track.id, number)
+        return (place, number, Finding(key, wrong)) if wrong else None
+
+    found: list[tuple[int, int, Finding]] = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for _, simultaneous in groupby(pieces, key=itemgetter(0)):
+            found += filter(None, pool.map(difference, simultaneous))
+    return tuple(finding for *_, finding in sorted(found, key=itemgetter(0, 1)))
+
+
+def _difference(pair: _Pair, data: bytes, reference: comparing.Reference) -> str:
+    with TemporaryDirectory(prefix="headend-") as folder:
+        path = Path(folder) / "piece.mp4"
+        path.write_bytes(data)
+        piece = comparing.Piece(path, pair.stream)
+        if isinstance(pair.track.rendition, AudioRendition):
+            return reference.compare_sound(piece, pair.zero_s)
+        return reference.compare_picture(piece, pair.zero_s)

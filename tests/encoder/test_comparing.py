@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.comparing import Piece, first_frame_s, of_picture
+from encoder.comparing import Piece, Reference, first_frame_s
 from encoder.probing import probe
 from tests.support.channels import make_channels
 from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg
@@ -17,11 +17,11 @@ PROGRAM = """
 import sys
 from fractions import Fraction
 from pathlib import Path
-from encoder.comparing import Piece, of_sound
+from encoder.comparing import Piece, Reference
 from tests.support.masters import master_of
 film, rendition = map(Path, sys.argv[1:])
 for _ in range(20):
-    of_sound(master_of(film), str(film), Piece(rendition, 1), Fraction(0))
+    Reference(master_of(film), str(film)).compare_sound(Piece(rendition, 1), Fraction(0))
 """
 
 
@@ -56,7 +56,7 @@ def test_a_master_of_one_picture_matches_at_any_time(at_s: int, tmp_path: Path) 
         str(rendition),
     )  # fmt: skip
 
-    assert of_picture(master_of(film), str(film), Piece(rendition, 0), Fraction(0)) == ""
+    assert Reference(master_of(film), str(film)).compare_picture(Piece(rendition, 0), Fraction(0)) == ""
 
 
 def test_the_first_frame_is_found_if_few_packets_have_presentation_times(tmp_path: Path) -> None:
