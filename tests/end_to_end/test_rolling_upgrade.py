@@ -66,7 +66,7 @@ def test_workers_and_then_the_dispatcher_are_replaced_while_a_job_runs(tmp_path:
     newer = next_version(tmp_path / "next")
     settings = StoreSettings(str(tmp_path / "store"))
     queue = Queue(open_store(settings))
-    master = make_film(tmp_path / "film.mov", frame_count=1500, size=(320, 180))
+    master = make_film(tmp_path / "film.mov", frame_count=20_000, size=(320, 180))
     request = Request(
         str(master), "film", picture_ladder(), settings, ClusterSettings(), EncodeSettings(Fraction(1), Fraction(2))
     )
