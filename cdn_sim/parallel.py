@@ -183,7 +183,11 @@ def _client(scheduler: str) -> Iterator[Any]:
     distributed: Any = import_module("distributed")
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: TLS without a certificate
+    except (OSError, ValueError) as error:
         raise ConfigError(f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'") from error
+    except TypeError as error:  # TLS without a certificate
+        raise ConfigError(
+            f"{scheduler} needs a certificate: name it in Dask's configuration, under distributed.comm.tls"
+        ) from error
     with client:
         yield client

@@ -172,6 +172,12 @@ def test_an_unreachable_scheduler_is_reported_in_one_line(capsys: pytest.Capture
     assert "no Dask scheduler answers at nonsense://x" in capsys.readouterr().err
 
 
+def test_a_scheduler_with_tls_needs_a_certificate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["simulate", "smoke", "--scheduler", "tls://127.0.0.1:1", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "tls://127.0.0.1:1 needs a certificate" in error and error.count("\n") == 1
+
+
 def test_show_prints_a_scenario_to_start_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["simulate", "metro", "--show"]) == 0
     (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
